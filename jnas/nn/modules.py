@@ -1,0 +1,131 @@
+"""The layers as `flax.nnx` modules with PyTorch's numerics.
+
+Maps are `[N, H, W, C]`, vectors `[N, F]`. What differs from the modules that Flax ships is what differs between Flax
+and PyTorch: initial weights, the running variance of batch norm (unbiased in PyTorch), and padding rules. As
+everywhere in nnx, `model.train()` and `model.eval()` switch batch norm and dropout.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jnas.nn import initial
+from jnas.nn.pooling import avg_pool, global_avg_pool, max_pool
+
+
+def _uniform(rngs: nnx.Rngs, shape: tuple[int, ...], fan_in: int) -> nnx.Param:
+    return nnx.Param(initial.uniform(rngs.params(), shape, fan_in))
+
+
+class Conv2d(nnx.Module):
+    """Convolution with a bias; the kernel is `[k, k, C_in, C_out]`."""
+
+    def __init__(self, channels: int, out_channels: int, kernel: int, stride: int, pad: int, rngs: nnx.Rngs):
+        fan_in = channels * kernel**2
+        self.kernel = _uniform(rngs, (kernel, kernel, channels, out_channels), fan_in)
+        self.bias = _uniform(rngs, (out_channels,), fan_in)
+        self.stride, self.pad = stride, pad
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = jax.lax.conv_general_dilated(
+            x,
+            self.kernel[...],
+            (self.stride, self.stride),
+            [(self.pad, self.pad)] * 2,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        return y + self.bias[...]
+
+
+class Linear(nnx.Module):
+    """Fully connected layer; the kernel is `[F_in, F_out]`."""
+
+    def __init__(self, features: int, out_features: int, rngs: nnx.Rngs):
+        self.kernel = _uniform(rngs, (features, out_features), features)
+        self.bias = _uniform(rngs, (out_features,), features)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x @ self.kernel[...] + self.bias[...]
+
+
+class BatchNorm2d(nnx.Module):
+    """Batch norm over N, H and W (Ioffe and Szegedy 2015, arXiv:1502.03167).
+
+    The batch's biased variance normalises; the running average takes the unbiased one, as in PyTorch.
+    """
+
+    def __init__(self, channels: int, epsilon: float = 1e-5, momentum: float = 0.1):
+        self.scale = nnx.Param(initial.constant(channels, 1.0))
+        self.bias = nnx.Param(initial.constant(channels, 0.0))
+        self.mean = nnx.BatchStat(initial.constant(channels, 0.0))
+        self.var = nnx.BatchStat(initial.constant(channels, 1.0))
+        self.epsilon, self.momentum = epsilon, momentum
+        self.use_running_average = False
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if self.use_running_average:
+            mean, var = self.mean[...], self.var[...]
+        else:
+            mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+            count = x.size // x.shape[-1]
+            unbiased = var * (count / max(count - 1, 1))
+            self.mean[...] += self.momentum * (mean - self.mean[...])
+            self.var[...] += self.momentum * (unbiased - self.var[...])
+        return (x - mean) * (jax.lax.rsqrt(var + self.epsilon) * self.scale[...]) + self.bias[...]
+
+
+class LeakyReLU(nnx.Module):
+    """`x` where positive, `slope * x` elsewhere; slope 0 is ReLU."""
+
+    def __init__(self, slope: float = 0.0):
+        self.slope = slope
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return jnp.where(x > 0, x, self.slope * x)
+
+
+class PReLU(nnx.Module):
+    """LeakyReLU with a learned slope, one for all or one a channel, from 0.25 (He et al. 2015, arXiv:1502.01852)."""
+
+    def __init__(self, slopes: int):
+        self.slope = nnx.Param(initial.constant(slopes, 0.25))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return jnp.where(x > 0, x, self.slope[...] * x)
+
+
+class MaxPool2d(nnx.Module):
+    """See `pooling.max_pool`."""
+
+    def __init__(self, kernel: int, stride: int, pad: int):
+        self.kernel, self.stride, self.pad = kernel, stride, pad
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return max_pool(x, self.kernel, self.stride, self.pad)
+
+
+class AvgPool2d(nnx.Module):
+    """See `pooling.avg_pool`."""
+
+    def __init__(self, kernel: int, stride: int, pad: int, count_include_pad: bool):
+        self.kernel, self.stride, self.pad = kernel, stride, pad
+        self.count_include_pad = count_include_pad
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return avg_pool(x, self.kernel, self.stride, self.pad, self.count_include_pad)
+
+
+class GlobalAvgPool2d(nnx.Module):
+    """See `pooling.global_avg_pool`."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return global_avg_pool(x)
+
+
+class Flatten(nnx.Module):
+    """`[N, H, W, C]` to `[N, H W C]`; PyTorch's order is C, H, W, which only permutes the next layer's weights."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x.reshape(x.shape[0], -1)

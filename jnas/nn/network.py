@@ -1,0 +1,55 @@
+"""A template as a Flax module."""
+
+from __future__ import annotations
+
+from flax import nnx
+
+from jnas.nn import modules
+from jnas.space import layers as lt
+from jnas.space.template import Template
+
+
+def build(template: Template, rngs: nnx.Rngs) -> nnx.Sequential:
+    """The module of a template: `[N, H, W, C]` floats in, `[N, classes]` logits out.
+
+    It starts in training mode, as every nnx module does; call `.eval()` for inference.
+
+    Args:
+      template: the architecture.
+      rngs: random streams for the initial weights (`params`) and for dropout.
+    """
+    inputs = (template.in_shape, *template.shapes)
+    return nnx.Sequential(*(_module(layer, shape, rngs) for layer, shape in zip(template.layers, inputs, strict=False)))
+
+
+def _module(layer: lt.LayerTemplate, shape: lt.Shape, rngs: nnx.Rngs) -> nnx.Module:
+    """The module of one layer for an input of `shape`."""
+    channels = shape[0]
+    match layer:
+        case lt.Conv2d():
+            return modules.Conv2d(
+                channels, layer.out_channels, layer.kernel_size, layer.stride, layer.pad, rngs=rngs
+            )
+        case lt.MaxPool2d():
+            return modules.MaxPool2d(layer.kernel_size, layer.stride, layer.pad)
+        case lt.AvgPool2d():
+            return modules.AvgPool2d(layer.kernel_size, layer.stride, layer.pad, layer.count_include_pad)
+        case lt.GlobalAvgPool2d():
+            return modules.GlobalAvgPool2d()
+        case lt.BatchNorm2d():
+            return modules.BatchNorm2d(channels)
+        case lt.ReLU():
+            return modules.LeakyReLU()
+        case lt.LeakyReLU():
+            return modules.LeakyReLU(layer.negative_slope)
+        case lt.PReLU():
+            return modules.PReLU(channels if layer.all_channels else 1)
+        case lt.Dropout2d():
+            return nnx.Dropout(layer.p, broadcast_dims=(1, 2), rngs=rngs)
+        case lt.Dropout():
+            return nnx.Dropout(layer.p, rngs=rngs)
+        case lt.Flatten():
+            return modules.Flatten()
+        case lt.Linear():
+            return modules.Linear(channels, layer.out_features, rngs=rngs)
+    raise NotImplementedError(f"no module for {layer}")

@@ -1,0 +1,109 @@
+"""The tables, in SQL."""
+
+VERSION = 1
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS jnas (schema_version INTEGER);
+
+CREATE TABLE IF NOT EXISTS recipes (
+    recipe VARCHAR PRIMARY KEY,
+    settings JSON
+);
+
+-- A search: what was asked for, and what it ran with.
+CREATE TABLE IF NOT EXISTS experiments (
+    experiment VARCHAR PRIMARY KEY,
+    started TIMESTAMP,
+    settings JSON,
+    recipe VARCHAR,
+    data VARCHAR,
+    data_name VARCHAR,
+    seed BIGINT,
+    versions JSON
+);
+
+CREATE TABLE IF NOT EXISTS architectures (
+    hash VARCHAR,
+    in_shape VARCHAR,
+    classes INTEGER,
+    params BIGINT,
+    macs BIGINT,
+    flops BIGINT,
+    PRIMARY KEY (hash, in_shape, classes)
+);
+
+-- Accuracies are shares, 0 to 1; the name says which images and which statistic over the epochs.
+CREATE TABLE IF NOT EXISTS evaluations (
+    hash VARCHAR,
+    in_shape VARCHAR,
+    classes INTEGER,
+    recipe VARCHAR,
+    data VARCHAR,
+    split_seed BIGINT,
+    seed BIGINT,
+    status VARCHAR,
+    message VARCHAR,
+    val_acc_final DOUBLE,
+    val_acc_max DOUBLE,
+    train_acc_final DOUBLE,
+    test_acc_final DOUBLE,
+    compile_seconds DOUBLE,
+    train_seconds DOUBLE,
+    device VARCHAR,
+    finished TIMESTAMP,
+    PRIMARY KEY (hash, in_shape, classes, recipe, data, split_seed, seed)
+);
+
+CREATE TABLE IF NOT EXISTS epochs (
+    hash VARCHAR,
+    in_shape VARCHAR,
+    classes INTEGER,
+    recipe VARCHAR,
+    data VARCHAR,
+    split_seed BIGINT,
+    seed BIGINT,
+    epoch INTEGER,
+    train_loss DOUBLE,
+    train_acc DOUBLE,
+    val_acc DOUBLE,
+    PRIMARY KEY (hash, in_shape, classes, recipe, data, split_seed, seed, epoch)
+);
+
+-- What a search chose to train, in order, with what the predictor said of it beforehand.
+CREATE TABLE IF NOT EXISTS candidates (
+    experiment VARCHAR,
+    step VARCHAR,
+    generation INTEGER,
+    position INTEGER,
+    hash VARCHAR,
+    predicted_mean DOUBLE,
+    predicted_std DOUBLE,
+    PRIMARY KEY (experiment, step, generation, position)
+);
+
+-- Each round of a search: random templates (0), filtered ones (1), then the generations of the genetic algorithm.
+CREATE TABLE IF NOT EXISTS generations (
+    experiment VARCHAR,
+    step VARCHAR,
+    generation INTEGER,
+    trained INTEGER,
+    val_acc_final_best DOUBLE,
+    val_acc_final_mean DOUBLE,
+    kendall_tau DOUBLE,
+    seconds DOUBLE,
+    PRIMARY KEY (experiment, generation)
+);
+
+-- A predictor, as fitted before a round; the scores are on rows that the scored member had not seen.
+CREATE TABLE IF NOT EXISTS predictors (
+    experiment VARCHAR,
+    generation INTEGER,
+    rows INTEGER,
+    r2 DOUBLE,
+    kendall_tau DOUBLE,
+    spearman DOUBLE,
+    seconds DOUBLE,
+    checkpoint VARCHAR,
+    PRIMARY KEY (experiment, generation)
+);
+"""

@@ -1,0 +1,195 @@
+"""Results in one DuckDB file.
+
+While one process has a DuckDB file open for writing, no other can even read it. So a `Store` holds no connection: each
+call opens the file, commits and closes it, and a notebook can look while a search runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from jnas.errors import JnasError
+from jnas.store.records import Epoch, Evaluation, Key
+from jnas.store.schema import TABLES, VERSION
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_KEY = "hash, in_shape, classes, recipe, data, split_seed, seed"
+_RESULTS = (
+    "status, message, val_acc_final, val_acc_max, train_acc_final, test_acc_final, compile_seconds, train_seconds, "
+    "device"
+)
+
+
+class Store:
+    """The results of evaluations and searches, in a file that DuckDB reads.
+
+    Args:
+      path: the file; made where there is none.
+      patience: seconds to wait for another process that has the file open.
+
+    Raises:
+      JnasError: the file is not a DuckDB file, not one of jnas, or another process keeps it.
+    """
+
+    def __init__(self, path: str | Path = "jnas.duckdb", patience: float = 5.0):
+        self.path = Path(path).expanduser()
+        self.patience = patience
+        if self.path.is_dir():
+            raise JnasError(f"The store {self.path} is a folder: name a file, such as {self.path / 'jnas.duckdb'}.")
+        if not self.path.parent.is_dir():
+            raise JnasError(f"The store {self.path} is in a folder that does not exist: make it first.")
+        with self._open() as connection:
+            tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+            if tables and "jnas" not in tables:
+                raise JnasError(f"{self.path} is a DuckDB file, but jnas did not write it: name another file.")
+            connection.execute(TABLES)
+            versions = connection.execute("SELECT schema_version FROM jnas").fetchall()
+            if not versions:
+                connection.execute("INSERT INTO jnas VALUES (?)", [VERSION])
+            elif versions != [(VERSION,)]:
+                raise JnasError(
+                    f"{self.path} has schema version {versions[0][0]}, and this jnas reads {VERSION}: use the jnas "
+                    "that wrote it, or another file."
+                )
+
+    @contextmanager
+    def _open(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection for one transaction: all of it is written, or nothing."""
+        connection = self._connect()
+        try:
+            connection.begin()
+            yield connection
+            connection.commit()
+        finally:
+            connection.close()
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                return duckdb.connect(self.path)
+            except duckdb.IOException as error:
+                # DuckDB tells a lock and a foreign file apart by their texts only.
+                if "lock" not in str(error).lower():
+                    raise JnasError(
+                        f"{self.path} cannot be opened as a DuckDB file ({_first_line(error)}): name another file "
+                        "with --store; this one was left as it is."
+                    ) from error
+                if time.monotonic() > deadline:
+                    raise JnasError(
+                        f"{self.path} is open in another process ({_first_line(error)}): close it there, or name "
+                        "another file with --store."
+                    ) from error
+                time.sleep(0.05)
+            except duckdb.Error as error:
+                raise JnasError(
+                    f"{self.path} cannot be opened as a DuckDB file ({_first_line(error)}): name another file with "
+                    "--store; this one was left as it is."
+                ) from error
+
+    def sql(self, query: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
+        """The result of any SQL query as a data frame; `?` in the query stands for the parameters in turn."""
+        with self._open() as connection:
+            return connection.execute(query, list(parameters)).df()
+
+    def to_df(self) -> pd.DataFrame:
+        """One row an evaluation, in the order they finished, with the architecture's cost."""
+        return self.sql("SELECT * FROM evaluations JOIN architectures USING (hash, in_shape, classes) ORDER BY finished")
+
+    def add(self, evaluations: Iterable[Evaluation], recipe_json: str = "{}") -> None:
+        """Writes evaluations that share a recipe, in one transaction; those that are there already stay as they are."""
+        now = datetime.now(UTC).replace(tzinfo=None)
+        with self._open() as connection:
+            for e in evaluations:
+                key = list(e.key)
+                results = [getattr(e, name.strip()) for name in _RESULTS.split(",")]
+                cost = [e.params, e.macs, e.flops]
+                connection.execute("INSERT OR IGNORE INTO recipes VALUES (?, ?)", [e.key.recipe, recipe_json])
+                connection.execute("INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?)", key[:3] + cost)
+                connection.execute(
+                    f"INSERT OR IGNORE INTO evaluations VALUES ({_marks(17)})", [*key, *results, now]
+                )
+                for number, epoch in enumerate(e.epochs, start=1):
+                    connection.execute(
+                        f"INSERT OR IGNORE INTO epochs VALUES ({_marks(11)})",
+                        [*key, number, *dataclasses.astuple(epoch)],
+                    )
+
+    def find(self, keys: Sequence[Key]) -> dict[Key, Evaluation]:
+        """The evaluations that are there, by key."""
+        found: dict[Key, Evaluation] = {}
+        with self._open() as connection:
+            for key in keys:
+                where = " AND ".join(f"{name} = ?" for name in Key._fields)
+                row = connection.execute(
+                    f"SELECT {_RESULTS}, params, macs, flops FROM evaluations "
+                    f"JOIN architectures USING (hash, in_shape, classes) WHERE {where}",
+                    list(key),
+                ).fetchone()
+                if row:
+                    epochs = connection.execute(
+                        f"SELECT train_loss, train_acc, val_acc FROM epochs WHERE {where} ORDER BY epoch", list(key)
+                    ).fetchall()
+                    names = [name.strip() for name in f"{_RESULTS}, params, macs, flops".split(",")]
+                    values = dict(zip(names, row, strict=True))
+                    found[key] = Evaluation(key, **values, epochs=tuple(Epoch(*epoch) for epoch in epochs))
+        return found
+
+    def add_experiment(self, experiment: str, **columns: Any) -> None:
+        """Writes what a search was asked for, unless it is there."""
+        self._insert("experiments", {"experiment": experiment, "started": _now(), **columns})
+
+    def add_candidates(self, experiment: str, step: str, generation: int, rows: Sequence[tuple]) -> None:
+        """Writes what a round will train: `(hash, predicted_mean, predicted_std)` each, in order."""
+        with self._open() as connection:
+            for position, row in enumerate(rows):
+                connection.execute(
+                    f"INSERT OR IGNORE INTO candidates VALUES ({_marks(7)})",
+                    [experiment, step, generation, position, *row],
+                )
+
+    def candidates(self, experiment: str, generation: int) -> list[tuple]:
+        """What a round chose: `(hash, predicted_mean, predicted_std)` each, in order; nothing where it did not yet."""
+        with self._open() as connection:
+            return connection.execute(
+                "SELECT hash, predicted_mean, predicted_std FROM candidates "
+                "WHERE experiment = ? AND generation = ? ORDER BY position",
+                [experiment, generation],
+            ).fetchall()
+
+    def add_generation(self, **columns: Any) -> None:
+        """Writes the summary of a round."""
+        self._insert("generations", columns)
+
+    def add_predictor(self, **columns: Any) -> None:
+        """Writes the scores of a predictor."""
+        self._insert("predictors", columns)
+
+    def _insert(self, table: str, columns: dict[str, Any]) -> None:
+        values = [json.dumps(v) if isinstance(v, dict) else v for v in columns.values()]
+        with self._open() as connection:
+            names = ", ".join(columns)  # our own keyword names, never a user's text
+            connection.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({_marks(len(values))})", values)
+
+
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")

@@ -1,0 +1,77 @@
+"""Which images a step sees, and how they look: shared by all templates, so compiled once."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jnas.data import augment
+
+EVALUATION_BATCH = 512
+"""Images a step when measuring accuracy, at most."""
+
+
+@functools.partial(jax.jit, static_argnames=("images", "steps", "batch_size"))
+def order(seeds: jax.Array, epoch: jax.Array, *, images: int, steps: int, batch_size: int) -> jax.Array:
+    """The images of each step of one epoch, shuffled for each lane: `[lanes, steps, batch_size]` below `images`."""
+
+    def one(seed):
+        key = jax.random.fold_in(jax.random.key(seed), epoch)
+        return jax.random.permutation(key, images)[: steps * batch_size].reshape(steps, batch_size)
+
+    return jax.vmap(one)(seeds)
+
+
+@functools.partial(jax.jit, static_argnames=("flip", "shift"))
+def prepare(
+    seeds: jax.Array,
+    number: jax.Array,
+    images: jax.Array,
+    labels: jax.Array,
+    batch: jax.Array,
+    *,
+    flip: bool,
+    shift: int,
+) -> tuple[jax.Array, jax.Array]:
+    """Each lane's batch, augmented and normalised.
+
+    Args:
+      seeds: `[lanes]` uint32.
+      number: the step's number since the start of training.
+      images, labels: all training images, `[N, H, W, C]` uint8 and `[N]` int32.
+      batch: `[lanes, B]` int32, which of them.
+      flip, shift: as in `Recipe`.
+
+    Returns:
+      `[lanes, B, H, W, C]` float32 and `[lanes, B]` int32.
+    """
+
+    def one(seed, batch):
+        # The epoch's order uses fold_in(key, epoch): the first split keeps these keys apart from it.
+        key = jax.random.fold_in(jax.random.split(jax.random.key(seed))[0], number)
+        flip_key, shift_key = jax.random.split(key)
+        inputs = images[batch]
+        if flip:
+            inputs = augment.flip(flip_key, inputs)
+        if shift:
+            inputs = augment.shift(shift_key, inputs, shift)
+        return augment.normalise(inputs), labels[batch]
+
+    return jax.vmap(one)(seeds, batch)
+
+
+def chunks(images: jax.Array, labels: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
+    """Images for measuring accuracy in equal chunks: `[K, size, H, W, C]` and `[K, size]`, filled up with label -1."""
+    count = -(-len(images) // size)
+    missing = count * size - len(images)
+    images = np.pad(np.asarray(images), ((0, missing), (0, 0), (0, 0), (0, 0)))
+    labels = np.pad(np.asarray(labels), (0, missing), constant_values=-1)
+    return jnp.asarray(images.reshape(count, size, *images.shape[1:])), jnp.asarray(labels.reshape(count, size))
+
+
+def chunk_size(images: int) -> int:
+    """The size of chunk that fills the last one best, at most `EVALUATION_BATCH`."""
+    return -(-images // -(-images // EVALUATION_BATCH))
