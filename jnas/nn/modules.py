@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jnas.nn import initial
+from jnas.nn.convolution import conv2d
+from jnas.nn.normalization import batch_norm
 from jnas.nn.pooling import avg_pool, global_avg_pool, max_pool
 
 
@@ -29,14 +31,7 @@ class Conv2d(nnx.Module):
         self.stride, self.pad = stride, pad
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = jax.lax.conv_general_dilated(
-            x,
-            self.kernel[...],
-            (self.stride, self.stride),
-            [(self.pad, self.pad)] * 2,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-        return y + self.bias[...]
+        return conv2d(x, self.kernel[...], self.stride, self.pad) + self.bias[...]
 
 
 class Linear(nnx.Module):
@@ -51,7 +46,7 @@ class Linear(nnx.Module):
 
 
 class BatchNorm2d(nnx.Module):
-    """Batch norm over N, H and W (Ioffe and Szegedy 2015, arXiv:1502.03167).
+    """See `normalization.batch_norm`.
 
     The batch's biased variance normalises; the running average takes the unbiased one, as in PyTorch.
     """
@@ -67,13 +62,13 @@ class BatchNorm2d(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         if self.use_running_average:
             mean, var = self.mean[...], self.var[...]
-        else:
-            mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
-            count = x.size // x.shape[-1]
-            unbiased = var * (count / max(count - 1, 1))
-            self.mean[...] += self.momentum * (mean - self.mean[...])
-            self.var[...] += self.momentum * (unbiased - self.var[...])
-        return (x - mean) * (jax.lax.rsqrt(var + self.epsilon) * self.scale[...]) + self.bias[...]
+            return (x - mean) * (jax.lax.rsqrt(var + self.epsilon) * self.scale[...]) + self.bias[...]
+        y, (mean, var) = batch_norm(x, self.scale[...], self.bias[...], self.epsilon)
+        count = x.size // x.shape[-1]
+        unbiased = var * (count / max(count - 1, 1))
+        self.mean[...] += self.momentum * (mean - self.mean[...])
+        self.var[...] += self.momentum * (unbiased - self.var[...])
+        return y
 
 
 class LeakyReLU(nnx.Module):

@@ -2,6 +2,7 @@
 
 XLA differentiates a `reduce_window` maximum into select-and-scatter, the slowest operation of most small CNNs. Here
 the winning tap of each window is remembered, and the gradient is padded back to where it came from: no scatter.
+What goes in and out is kept in memory (see `fusion`), or XLA would compute it anew for each tap.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jnas.nn.fusion import materialise
 
 
 def _pad(x: jax.Array, pad: int, value: float) -> jax.Array:
@@ -51,7 +54,7 @@ def max_pool(x: jax.Array, kernel: int, stride: int, pad: int) -> jax.Array:
 
 def _max_pool(x, kernel, stride, pad):
     size = tuple(_out_size(n, kernel, stride, pad) for n in x.shape[1:3])
-    padded = _pad(x, pad, -jnp.inf)
+    padded = _pad(materialise(x), pad, -jnp.inf)
     best = winner = None
     for number, tap in enumerate(_taps(kernel)):
         value = _slice(padded, tap, stride, size)
@@ -60,7 +63,7 @@ def _max_pool(x, kernel, stride, pad):
         else:
             winner = jnp.where(value > best, jnp.int8(number), winner)
             best = jnp.maximum(best, value)
-    return best, winner
+    return materialise((best, winner))
 
 
 def _max_pool_forward(x, kernel, stride, pad):
@@ -70,6 +73,7 @@ def _max_pool_forward(x, kernel, stride, pad):
 
 def _max_pool_backward(kernel, stride, pad, residuals, gradient):
     winner, (_, height, width, _) = residuals
+    gradient = materialise(gradient)
     total = None
     for number, (i, j) in enumerate(_taps(kernel)):
         share = jnp.where(winner == number, gradient, 0)
@@ -79,7 +83,7 @@ def _max_pool_backward(kernel, stride, pad, residuals, gradient):
         )
         back = jax.lax.pad(share, jnp.zeros((), share.dtype), ((0, 0, 0), rows, columns, (0, 0, 0)))
         total = back if total is None else total + back
-    return (total,)
+    return (materialise(total),)
 
 
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)
@@ -97,8 +101,8 @@ def avg_pool(x: jax.Array, kernel: int, stride: int, pad: int, count_include_pad
       `[N, (H + 2 pad - kernel) // stride + 1, (W + 2 pad - kernel) // stride + 1, C]`.
     """
     size = tuple(_out_size(n, kernel, stride, pad) for n in x.shape[1:3])
-    padded = _pad(x, pad, 0.0)
-    total = sum(_slice(padded, tap, stride, size) for tap in _taps(kernel))
+    padded = _pad(materialise(x), pad, 0.0)
+    total = materialise(sum(_slice(padded, tap, stride, size) for tap in _taps(kernel)))
     if count_include_pad or pad == 0:
         return total / kernel**2
     rows, columns = (_pixels(n, out, kernel, stride, pad) for n, out in zip(x.shape[1:3], size, strict=True))
