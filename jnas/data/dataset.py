@@ -104,7 +104,9 @@ class Dataset:
             )
         order = np.random.default_rng(seed).permutation(len(self.x_train))
         val, train = np.sort(order[:count]), np.sort(order[count:])
-        return Split(*map(jnp.asarray, (self.x_train[train], self.y_train[train], self.x_train[val], self.y_train[val])))
+        return Split(
+            *map(jnp.asarray, (self.x_train[train], self.y_train[train], self.x_train[val], self.y_train[val]))
+        )
 
 
 def _checked(name: str, split: str, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

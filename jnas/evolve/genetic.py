@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import jax
@@ -44,6 +45,7 @@ class State(NamedTuple):
     fitness: jax.Array
 
 
+@dataclass(frozen=True)
 class GeneticAlgorithm:
     """Tournament selection, crossover, mutation, and the best of parents and children live on (elitism).
 
@@ -56,10 +58,9 @@ class GeneticAlgorithm:
     of minus infinity: it ranks last and is never a parent while others are there.
     """
 
-    def __init__(self, genes: Genes, tournament: int = 4, crossover_rate: float = 0.5):
-        self.genes = genes
-        self.tournament = tournament
-        self.crossover_rate = crossover_rate
+    genes: Genes
+    tournament: int = 4
+    crossover_rate: float = 0.5
 
     def init(self, key: jax.Array, genomes: jax.Array, fitness: jax.Array) -> State:
         """The first population: `[P, ...]` genomes and their fitness `[P]`."""
@@ -81,9 +82,7 @@ class GeneticAlgorithm:
     def tell(self, state: State, genomes: jax.Array, fitness: jax.Array) -> State:
         """The best of the population and of `[N, ...]` genomes with fitness `[N]`, as many as there were."""
         everyone = jnp.concatenate([state.genomes, genomes])
-        return self._select(
-            state.key, everyone, jnp.concatenate([state.fitness, fitness]), len(state.genomes)
-        )
+        return self._select(state.key, everyone, jnp.concatenate([state.fitness, fitness]), len(state.genomes))
 
     def _select(self, key: jax.Array, genomes: jax.Array, fitness: jax.Array, size: int) -> State:
         usable = self.genes.valid(genomes) & ~jnp.isnan(fitness) & first_of_equals(self.genes.key_of(genomes))

@@ -27,9 +27,7 @@ def _module(layer: lt.LayerTemplate, shape: lt.Shape, rngs: nnx.Rngs) -> nnx.Mod
     channels = shape[0]
     match layer:
         case lt.Conv2d():
-            return modules.Conv2d(
-                channels, layer.out_channels, layer.kernel_size, layer.stride, layer.pad, rngs=rngs
-            )
+            return modules.Conv2d(channels, layer.out_channels, layer.kernel_size, layer.stride, layer.pad, rngs=rngs)
         case lt.MaxPool2d():
             return modules.MaxPool2d(layer.kernel_size, layer.stride, layer.pad)
         case lt.AvgPool2d():

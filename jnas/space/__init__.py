@@ -15,5 +15,6 @@ from jnas.space.layers import Linear as Linear
 from jnas.space.layers import MaxPool2d as MaxPool2d
 from jnas.space.layers import PReLU as PReLU
 from jnas.space.layers import ReLU as ReLU
+from jnas.space.limits import LimitedSpace as LimitedSpace
 from jnas.space.space import Space as Space
 from jnas.space.template import Template as Template

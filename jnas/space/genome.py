@@ -106,9 +106,7 @@ def from_genome(genome: np.ndarray, in_shape: Sequence[int] = (3, 32, 32), class
     for row in np.asarray(genome):
         if row[KIND]:
             cls = LAYER_TYPES[row[KIND] - 1]
-            layers.append(
-                cls(**{name: values[row[_COLUMN_OF_PARAMETER[name]]] for name, values in cls.ranges()})
-            )
+            layers.append(cls(**{name: values[row[_COLUMN_OF_PARAMETER[name]]] for name, values in cls.ranges()}))
     return Template((*layers, Linear(classes)), in_shape)
 
 

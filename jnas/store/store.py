@@ -105,7 +105,20 @@ class Store:
 
     def to_df(self) -> pd.DataFrame:
         """One row an evaluation, in the order they finished, with the architecture's cost."""
-        return self.sql("SELECT * FROM evaluations JOIN architectures USING (hash, in_shape, classes) ORDER BY finished")
+        return self.sql(
+            "SELECT * FROM evaluations JOIN architectures USING (hash, in_shape, classes) ORDER BY finished"
+        )
+
+    def experiment_df(self, experiment: str) -> pd.DataFrame:
+        """One row a template that a search trained, in the order of training, with what was predicted of it."""
+        return self.sql(
+            "SELECT c.step, c.generation, c.predicted_mean, c.predicted_std, e.*, a.params, a.macs, a.flops "
+            "FROM candidates c JOIN experiments x USING (experiment) "
+            "JOIN evaluations e ON e.hash = c.hash AND e.recipe = x.recipe AND e.data = x.data AND e.seed = x.seed "
+            "JOIN architectures a ON a.hash = e.hash AND a.in_shape = e.in_shape AND a.classes = e.classes "
+            "WHERE c.experiment = ? ORDER BY c.generation, c.position",
+            [experiment],
+        )
 
     def add(self, evaluations: Iterable[Evaluation], recipe_json: str = "{}") -> None:
         """Writes evaluations that share a recipe, in one transaction; those that are there already stay as they are."""
@@ -117,9 +130,7 @@ class Store:
                 cost = [e.params, e.macs, e.flops]
                 connection.execute("INSERT OR IGNORE INTO recipes VALUES (?, ?)", [e.key.recipe, recipe_json])
                 connection.execute("INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?)", key[:3] + cost)
-                connection.execute(
-                    f"INSERT OR IGNORE INTO evaluations VALUES ({_marks(17)})", [*key, *results, now]
-                )
+                connection.execute(f"INSERT OR IGNORE INTO evaluations VALUES ({_marks(17)})", [*key, *results, now])
                 for number, epoch in enumerate(e.epochs, start=1):
                     connection.execute(
                         f"INSERT OR IGNORE INTO epochs VALUES ({_marks(11)})",
@@ -145,6 +156,12 @@ class Store:
                     values = dict(zip(names, row, strict=True))
                     found[key] = Evaluation(key, **values, epochs=tuple(Epoch(*epoch) for epoch in epochs))
         return found
+
+    def set_test_accuracy(self, key: Key, accuracy: float) -> None:
+        """Writes the test accuracy, a share, of an evaluation that is there."""
+        where = " AND ".join(f"{name} = ?" for name in Key._fields)
+        with self._open() as connection:
+            connection.execute(f"UPDATE evaluations SET test_acc_final = ? WHERE {where}", [accuracy, *key])
 
     def add_experiment(self, experiment: str, **columns: Any) -> None:
         """Writes what a search was asked for, unless it is there."""

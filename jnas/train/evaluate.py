@@ -117,5 +117,3 @@ def evaluate_one(
 def device_name() -> str:
     """What JAX computes on, such as "cpu" or "NVIDIA H200"."""
     return jax.devices()[0].device_kind
-
-

@@ -1,0 +1,6 @@
+"""Tables and pictures."""
+
+from jnas.report.plots import plot_search as plot_search
+from jnas.report.tables import architecture as architecture
+from jnas.report.tables import count as count
+from jnas.report.tables import ranking as ranking

@@ -1,0 +1,59 @@
+"""Tables for the terminal and the notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from jnas.space import Template
+from jnas.store import Evaluation
+
+
+def ranking(rows: Sequence[tuple[str, Evaluation]], validation_images: int) -> Table:
+    """The best architectures, as a rich table.
+
+    Args:
+      rows: the step that chose a template and its evaluation, best first.
+      validation_images: how many the accuracy was measured on.
+    """
+    title = f"Best by validation accuracy after the last epoch ({validation_images:,} images, one seed)"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("#", justify="right")
+    for name in ("val acc", "params", "MACs", "seconds", "epochs"):
+        table.add_column(name, justify="right")
+    table.add_column("step")
+    table.add_column("hash (first layer …)", no_wrap=True)
+    for rank, (step, row) in enumerate(rows, start=1):
+        table.add_row(
+            str(rank),
+            f"{row.val_acc_final:.4f}",
+            count(row.params),
+            count(row.macs),
+            f"{row.compile_seconds + row.train_seconds:.1f}",
+            str(len(row.epochs)),
+            step,
+            f"{row.key.hash[:8]} … {len(row.key.hash) // 8} layers",
+        )
+    return table
+
+
+def architecture(template: Template) -> Table:
+    """A template, one layer a row: its type, output shape, and parameters."""
+    table = Table.grid(padding=(0, 2))
+    for line in str(template).splitlines():
+        name, _, rest = line.partition(" ")
+        shape, bracket, details = rest.partition(")") if rest.startswith("(") else (rest, "", "")
+        table.add_row(name, shape + bracket, details.strip())
+    return table
+
+
+def count(number: int) -> str:
+    """A count of parameters or operations with three digits, such as "12.3k" or "1.65M"."""
+    for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= factor:
+            value = number / factor
+            return (
+                f"{value:.0f}{unit}" if value >= 100 else f"{value:.1f}{unit}" if value >= 10 else f"{value:.2f}{unit}"
+            )
+    return str(number)

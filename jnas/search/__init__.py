@@ -1,0 +1,55 @@
+"""The search: its command line is `python -m jnas.search`, its function `jnas.search(...)`.
+
+`jnas.search` is this module and can be called, so that both names are the same thing.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jnas.search.result import SearchResult
+
+
+def search(data: Any = "excerpt", *, verbose: bool = True, **settings: Any) -> SearchResult:
+    """Finds a small image classifier: random templates, then filtered ones, then evolved ones.
+
+    Args:
+      data: a `Dataset`, or what `load_data` takes: "excerpt", "cifar10", a path, a dictionary of arrays.
+      verbose: show progress and the final tables.
+      **settings: the other fields of `SearchConfig`, which are the options of the command line.
+
+    Returns:
+      A `SearchResult`; `.best` is the winner, `.best.build()` its trained Flax module.
+
+    Raises:
+      JnasError: something asked for cannot be had, or no template could be trained.
+    """
+    from dataclasses import fields
+
+    from jnas.data import load_data
+    from jnas.errors import JnasError
+    from jnas.search.config import SearchConfig
+    from jnas.search.progress import ConsoleProgress, Progress
+    from jnas.search.run import run
+
+    unknown = sorted(set(settings) - {field.name for field in fields(SearchConfig)})
+    if unknown:
+        known = ", ".join(field.name for field in fields(SearchConfig))
+        raise JnasError(f"A search has no setting {', '.join(unknown)}: the settings are {known}.")
+    config = SearchConfig(**settings)
+    progress = ConsoleProgress() if verbose else Progress()
+    try:
+        return run(config, load_data(data, config.classes), progress)
+    finally:
+        progress.close()
+
+
+class _CallableModule(types.ModuleType):
+    def __call__(self, *args: Any, **kwargs: Any) -> SearchResult:
+        return search(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -1,0 +1,104 @@
+"""What a search is asked for. The command line and `jnas.search(...)` are made from this one class."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from jnas.data import Dataset
+from jnas.errors import JnasError
+from jnas.space import Space
+from jnas.train import PRESETS, Recipe
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Find a small image classifier: random templates, then filtered ones, then evolved ones.
+
+    Step 1 trains random templates. Step 2 fits an LSTM to their validation accuracies, and trains the candidates that
+    it likes best. Step 3 evolves candidates against the LSTM and trains the best of each generation. The winner by
+    validation accuracy is trained once more, for longer, and only then tested.
+
+    Run the same command on the same store again, and the search goes on where it stopped.
+    """
+
+    data: str = "excerpt"
+    """Images: 'excerpt' (the 5,000 of CIFAR-10 that come with jnas), 'cifar10' (all 60,000, by TensorFlow Datasets),
+    the path of an .npz file (x_train, y_train, x_test, y_test; uint8), or of a prepared TensorFlow Datasets folder."""
+    classes: int | None = None
+    """Number of classes, where it is not the largest training label plus one."""
+    store: str = "jnas.duckdb"
+    """File of the results (DuckDB); weights are kept in a folder of the same name ending in .checkpoints."""
+    random: int = 16
+    """Step 1: number of random templates to train."""
+    filtered: int = 8
+    """Step 2: number of filtered candidates to train."""
+    candidates: int = 4096
+    """Step 2: number of random candidates that the predictor chooses from. Step 3: the size of the population."""
+    generations: int = 2
+    """Step 3: number of generations in which templates are trained."""
+    children: int = 6
+    """Step 3: number of templates to train in each generation."""
+    recipe: Literal["standard", "sophius"] = "standard"
+    """How to train: what one would use today, or the protocol of Sophius (without its two flaws)."""
+    epochs: int = 3
+    """Passes over the training images for each template."""
+    final_epochs: int = 15
+    """Passes over the training images for the winner."""
+    batch_size: int | None = None
+    """Images a training step; the recipe's own where not given."""
+    learning_rate: float | None = None
+    """Peak learning rate; the recipe's own where not given."""
+    validation: float | None = None
+    """Share of the training images kept for validation, 0 to 1; the recipe's own where not given."""
+    conv_num: int = 6
+    """Convolution layers a random template has, at most."""
+    lin_num: int = 3
+    """Linear layers a random template has, at most, the last one included."""
+    max_params: int | None = None
+    """Learnable parameters a template may have, at most."""
+    max_macs: int | None = 5_000_000
+    """Multiply-accumulates an image a template may take, at most; 'None' for no limit."""
+    seed: int = 0
+    """Of everything random: the same seed on the same CPU finds the same."""
+
+    def __post_init__(self) -> None:
+        least = {"random": 1, "filtered": 0, "candidates": 2, "generations": 0, "children": 1, "seed": 0}
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise JnasError(f"--{name} {getattr(self, name)} is too small: give {minimum} or more.")
+        for name in ("max_params", "max_macs"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise JnasError(f"--{name.replace('_', '-')} {value} leaves no template: give 1 or more.")
+        self.space(None), self.training(), self.final_training()  # they check the rest
+
+    def space(self, data: Dataset | None) -> Space:
+        """The space to search; with the image shape and class count of CIFAR-10 where there is no data yet."""
+        shape = {} if data is None else {"in_shape": data.in_shape, "classes": data.classes}
+        return Space(**shape, conv_num=self.conv_num, lin_num=self.lin_num)
+
+    def training(self) -> Recipe:
+        """How candidates are trained."""
+        given = {name: getattr(self, name) for name in ("batch_size", "learning_rate", "validation")}
+        return PRESETS[self.recipe](
+            epochs=self.epochs, **{name: value for name, value in given.items() if value is not None}
+        )
+
+    def final_training(self) -> Recipe:
+        """How the winner is trained."""
+        return dataclasses.replace(self.training(), epochs=self.final_epochs)
+
+    def experiment(self, data: Dataset) -> str:
+        """12 hex digits that tell this search from others: all that decides which templates are trained, and how.
+
+        How many generations there are and how long the winner is trained do not: more of them continue a search.
+        """
+        settings = dataclasses.asdict(self)
+        for name in ("data", "classes", "store", "generations", "final_epochs"):
+            del settings[name]
+        identity = json.dumps([settings, self.training().id, data.fingerprint], sort_keys=True)
+        return hashlib.sha256(identity.encode()).hexdigest()[:12]

@@ -1,0 +1,171 @@
+"""What a search tells while it runs, and at its end."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from jnas.predict import Predictor
+from jnas.report import architecture, count, ranking
+from jnas.store import Evaluation
+from jnas.train.evaluate import device_name
+
+if TYPE_CHECKING:
+    from jnas.search.result import SearchResult
+    from jnas.search.run import Search
+
+TITLES = {
+    "random": "Step 1: random templates",
+    "filtered": "Step 2: filtered by the predictor",
+    "evolved": "Step 3: evolved",
+}
+
+
+class Progress:
+    """The events of a search. This one is silent; a subclass shows them."""
+
+    def begin(self, search: Search) -> None:
+        """Everything is set up."""
+
+    def note(self, text: str) -> None:
+        """What happens now, in a few words."""
+
+    def epoch(self, number: int) -> None:
+        """The template in training has finished an epoch."""
+
+    def trained(self, step: str, row: Evaluation) -> None:
+        """A template was trained, or its row was there already."""
+
+    def predictor(self, predictor: Predictor | None) -> None:
+        """A predictor was fitted, or there were too few rows for one."""
+
+    def round_done(self, step: str, generation: int, accuracies: list[float]) -> None:
+        """All templates of a round are trained; the accuracies are those of the ones that ended well."""
+
+    def finish(self, result: SearchResult) -> None:
+        """The winner is trained and tested."""
+
+    def close(self) -> None:
+        """The search is over, however it ended."""
+
+
+class ConsoleProgress(Progress):
+    """A live bar where there is a terminal or a notebook, a line a template elsewhere; then the tables."""
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console()
+        self.live = self.console.is_terminal or self.console.is_jupyter
+        self.start = time.perf_counter()
+        self.best = 0.0
+        self.text = ""
+
+    def begin(self, search: Search) -> None:
+        self.search = search
+        self.total = sum(search.counts)
+        self.done = 0
+        data, split, recipe = search.data, search.split, search.recipe
+        self.console.print(
+            f"[bold]jnas[/bold] searches on {data.name}: {len(split.x_train):,} training, {len(split.x_val):,} "
+            f"validation, {len(data.x_test):,} test images, {data.classes} classes; {recipe.epochs} epochs a template, "
+            f"on {device_name()}.",
+            highlight=False,
+        )
+        self.bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("best val acc {task.fields[best]}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            transient=True,
+            disable=not self.live,
+        )
+        self.task = self.bar.add_task(TITLES["random"], total=self.total, best="-", note="")
+        self.bar.start()
+
+    def note(self, text: str) -> None:
+        self.bar.update(self.task, note=text)
+
+    def epoch(self, number: int) -> None:
+        self.note(f"epoch {number}")
+
+    def trained(self, step: str, row: Evaluation) -> None:
+        self.done += 1
+        self.best = max(self.best, row.val_acc_final or 0.0)
+        self.bar.update(self.task, advance=1, description=TITLES[step], best=f"{self.best:.4f}", note="compiling")
+        if not self.live:
+            outcome = f"val acc {row.val_acc_final:.4f}" if row.status == "ok" else f"{row.status}: {row.message}"
+            elapsed = time.perf_counter() - self.start
+            eta = elapsed / self.done * (self.total - self.done)
+            self.console.print(
+                f"{self.done}/{self.total} {step}: {outcome}, best {self.best:.4f}, {count(row.params)} params, "
+                f"{count(row.macs)} MACs, {row.compile_seconds + row.train_seconds:.1f} s, ETA {eta:.0f} s",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    def predictor(self, predictor: Predictor | None) -> None:
+        if predictor is None:
+            text = "Predictor: too few templates trained well to fit one; choosing at random."
+        else:
+            s = predictor.scores
+            text = (
+                f"Predictor on held-out rows ({s.rows}, each unseen by the member that predicts it): R² {s.r2:.2f}, "
+                f"Kendall tau {s.kendall_tau:.2f}, Spearman {s.spearman:.2f}; fitted in {predictor.seconds:.1f} s."
+            )
+        self.console.print(text, highlight=False)
+
+    def round_done(self, step: str, generation: int, accuracies: list[float]) -> None:
+        if accuracies:
+            mean = sum(accuracies) / len(accuracies)
+            text = f"{len(accuracies)} trained, val acc mean {mean:.4f}, best {max(accuracies):.4f}."
+        else:
+            text = "no template could be trained."
+        title = TITLES[step] + (
+            f", generation {generation - self.search.steps.index('evolved') + 1}" * (step == "evolved")
+        )
+        self.console.print(f"{title}: {text}", highlight=False)
+
+    def finish(self, result: SearchResult) -> None:
+        self.bar.stop()
+        console, best = self.console, result.best
+        rows = [(candidate.step, candidate.evaluation) for candidate in result.top(10)]
+        failed = len(self.search.trained) - len(result.candidates)
+        console.print(ranking(rows, len(self.search.split.x_val)))
+        if failed:
+            console.print(f"{failed} templates failed; their rows say why.", highlight=False)
+        cost = best.template.cost
+        console.print(
+            f"\n[bold]The winner[/bold] ({count(cost.params)} params, {count(cost.macs)} MACs):", highlight=False
+        )
+        console.print(architecture(best.template))
+        console.print(f"hash {best.template.hash}\n", highlight=False, soft_wrap=True)
+        final = best.final
+        if final.status == "ok":
+            tested = "no test images"
+            if final.test_acc_final is not None:
+                tested = f"test accuracy {final.test_acc_final:.4f} ({len(self.search.data.x_test):,} images)"
+            console.print(
+                f"Trained for {len(final.epochs)} epochs: validation accuracy {final.val_acc_final:.4f}, "
+                f"[bold]{tested}[/bold], both after the last epoch, one seed.",
+                highlight=False,
+            )
+        else:
+            console.print(f"Its longer training failed ({final.status}: {final.message}).", highlight=False)
+        console.print(
+            f"Results: {result.store.path} (experiment {result.experiment}), weights: {self.search.checkpoints}. "
+            f"{time.perf_counter() - self.start:.0f} s.",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def close(self) -> None:
+        if hasattr(self, "bar"):
+            self.bar.stop()

@@ -1,0 +1,84 @@
+"""What a search found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flax import nnx
+
+from jnas.data import Dataset
+from jnas.space import Template
+from jnas.store import Evaluation, Store
+from jnas.train import Recipe, Trainer, lanes, weights
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A template that was trained.
+
+    Attributes:
+      template: the architecture; `print(candidate.template)` shows it.
+      evaluation: the row of its training in the search.
+      final: the row of its longer training, with the test accuracy; of the winner only.
+      step: "random", "filtered" or "evolved".
+    """
+
+    template: Template
+    evaluation: Evaluation
+    step: str
+    final: Evaluation | None
+    _data: Dataset
+    _recipe: Recipe
+    _weights: Path | None
+
+    def build(self) -> nnx.Module:
+        """The trained Flax module, in evaluation mode: `[N, H, W, C]` pixels from -1 to 1 in, `[N, classes]` logits out.
+
+        The winner's weights are on disk. Other candidates are trained again, as their row says.
+        """
+        key = self.evaluation.key
+        if self._weights is not None and self._weights.exists():
+            return weights.load(self._weights, self.template)
+        trainer = Trainer(self.template, self._recipe, self._data.split(self._recipe.validation, key.split_seed))
+        trained = trainer.train(lanes(key.seed, self._recipe.learning_rate, self._recipe.weight_decay))
+        return trainer.module(trained.state)
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+      candidates: the templates that were trained well, best validation accuracy (after the last epoch) first.
+      store: where all rows are; `store.sql(...)` asks anything.
+      experiment: the search's name in the store.
+    """
+
+    candidates: tuple[Candidate, ...]
+    store: Store
+    experiment: str
+
+    @property
+    def best(self) -> Candidate:
+        """The winner: the best by validation accuracy."""
+        return self.candidates[0]
+
+    def top(self, k: int = 10) -> list[Candidate]:
+        """The best k."""
+        return list(self.candidates[:k])
+
+    def to_df(self) -> pd.DataFrame:
+        """One row a template that this search trained, in the order of training, failed ones too."""
+        return self.store.experiment_df(self.experiment)
+
+    def __repr__(self) -> str:
+        best = self.best.evaluation
+        return (
+            f"SearchResult({len(self.candidates)} candidates, best validation accuracy after the last epoch "
+            f"{best.val_acc_final:.4f}, store {str(self.store.path)!r})"
+        )

@@ -1,0 +1,204 @@
+"""The three steps, wired together.
+
+A search is a sequence of rounds. Each chooses templates, writes down its choice, and trains what the store does not
+have yet. So a search that was stopped, run again, looks up what it chose and trained, and goes on from there.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import jnas
+from jnas.data import Dataset, load_data
+from jnas.errors import JnasError
+from jnas.predict import Predictor, score
+from jnas.search import choose
+from jnas.search.config import SearchConfig
+from jnas.search.progress import Progress
+from jnas.search.result import Candidate, SearchResult
+from jnas.space import LimitedSpace, Template
+from jnas.store import Evaluation, Store
+from jnas.train import Recipe, weights
+from jnas.train.evaluate import evaluate_one, key_of
+
+SPLIT_SEED = 0
+"""One split into training and validation images for all searches, so that their accuracies can be compared."""
+
+
+def run(config: SearchConfig, data: Dataset | None = None, progress: Progress | None = None) -> SearchResult:
+    """Searches, or goes on with a search.
+
+    Args:
+      config: what is asked for.
+      data: the images, where they are not what `config.data` names.
+      progress: told what happens; silent by default.
+
+    Raises:
+      JnasError: something asked for cannot be had, or no template could be trained.
+    """
+    search = Search(config, data or load_data(config.data, config.classes), progress or Progress())
+    for generation, step in enumerate(search.steps):
+        search.round(step, generation)
+    return search.finish()
+
+
+class Search:
+    """What the rounds share."""
+
+    def __init__(self, config: SearchConfig, data: Dataset, progress: Progress):
+        self.config, self.data, self.progress = config, data, progress
+        self.store = Store(config.store)
+        self.recipe = config.training()
+        self.split = data.split(self.recipe.validation, SPLIT_SEED)
+        if self.recipe.batch_size > len(self.split.x_train):
+            raise JnasError(
+                f"The batch of {self.recipe.batch_size} is larger than the training set of {len(self.split.x_train)} "
+                "images: choose a smaller --batch-size."
+            )
+        self.space = LimitedSpace(config.space(data), config.max_params, config.max_macs)
+        self.experiment = config.experiment(data)
+        self.checkpoints = Path(config.store).with_suffix(".checkpoints") / self.experiment
+        self.trained: dict[str, tuple[str, Evaluation]] = {}  # by hash: the step that chose it, and its row
+        self.predictor: Predictor | None = None
+        settings = asdict(config)
+        self.store.add_experiment(
+            self.experiment,
+            settings=settings,
+            recipe=self.recipe.id,
+            data=data.fingerprint,
+            data_name=data.name,
+            seed=config.seed,
+            versions={"jnas": jnas.__version__, "jax": jax.__version__, "python": platform.python_version()},
+        )
+        self.steps = ["random", *(["filtered"] if config.filtered else []), *["evolved"] * config.generations]
+        counts = {"random": config.random, "filtered": config.filtered, "evolved": config.children}
+        self.counts = [counts[step] for step in self.steps]
+        progress.begin(self)
+
+    def good(self) -> list[Evaluation]:
+        """The rows that ended well, in the order of training."""
+        return [row for _, row in self.trained.values() if row.status == "ok"]
+
+    def round(self, step: str, generation: int) -> None:
+        """Chooses templates, trains them, and writes down how it went."""
+        start = time.perf_counter()
+        chosen = [choose.Choice(*row) for row in self.store.candidates(self.experiment, generation)]
+        known = bool(chosen)
+        if not known:
+            chosen = self._choose(step, generation)
+            self.store.add_candidates(self.experiment, step, generation, chosen)
+        rows = []
+        for choice, row in zip(chosen, self._train([c.hash for c in chosen]), strict=True):
+            self.trained[choice.hash] = (step, row)
+            rows.append((choice, row))
+            self.progress.trained(step, row)
+        good = [(choice, row) for choice, row in rows if row.status == "ok"]
+        predicted = [(row.val_acc_final, choice.predicted_mean) for choice, row in good if choice.predicted_mean]
+        tau = score(*map(np.array, zip(*predicted, strict=True))).kendall_tau if predicted else None
+        accuracies = [row.val_acc_final for _, row in good]
+        self.store.add_generation(
+            experiment=self.experiment,
+            step=step,
+            generation=generation,
+            trained=len(rows),
+            val_acc_final_best=max(accuracies, default=None),
+            val_acc_final_mean=float(np.mean(accuracies)) if accuracies else None,
+            kendall_tau=tau,
+            seconds=time.perf_counter() - start,
+        )
+        self.progress.round_done(step, generation, accuracies)
+
+    def _choose(self, step: str, generation: int) -> list[choose.Choice]:
+        count, taken = self.counts[generation], set(self.trained)
+        key = jax.random.fold_in(jax.random.key(self.config.seed), generation)
+        predictor = None if step == "random" else self._fit(generation)
+        if predictor is None:
+            return choose.random(self.space, key, count, taken)
+        if step == "filtered":
+            return choose.filtered(self.space, key, count, taken, predictor, self.config.candidates)
+        return choose.evolved(self.space, key, count, self.good(), taken, predictor, self.config.candidates)
+
+    def _fit(self, generation: int) -> Predictor | None:
+        """A predictor of all rows so far, stored; None where they are too few."""
+        self.progress.note("fitting the predictor")
+        predictor = choose.fitted(self.space.space, self.good(), self.config.seed)
+        if predictor is not None:
+            folder = self.checkpoints / f"predictor-{generation}"
+            predictor.save(folder)
+            scores = predictor.scores
+            self.store.add_predictor(
+                experiment=self.experiment,
+                generation=generation,
+                rows=scores.rows,
+                r2=scores.r2,
+                kendall_tau=scores.kendall_tau,
+                spearman=scores.spearman,
+                seconds=predictor.seconds,
+                checkpoint=str(folder),
+            )
+        self.progress.predictor(predictor)
+        return predictor
+
+    def _train(self, hashes: list[str]) -> Iterator[Evaluation]:
+        templates = [self._template(hash) for hash in hashes]
+        keys = [key_of(t, self.recipe, self.data, SPLIT_SEED, self.config.seed) for t in templates]
+        found = self.store.find(keys)
+        for template, key in zip(templates, keys, strict=True):
+            row = found.get(key)
+            if row is None:
+                row, _ = evaluate_one(template, key, self.recipe, self.split, self.progress.epoch)
+                self.store.add([row], self.recipe.to_json())
+            yield row
+
+    def _template(self, hash: str) -> Template:
+        return Template.from_hash(hash, self.data.in_shape, self.data.classes)
+
+    def finish(self) -> SearchResult:
+        """Trains the winner for longer, tests it, and gathers what was found."""
+        good = sorted(self.good(), key=lambda row: -row.val_acc_final)
+        if not good:
+            reasons = "; ".join(sorted({row.message for _, row in self.trained.values()}))
+            raise JnasError(f"None of the {len(self.trained)} templates could be trained: {reasons}.")
+        recipe = self.config.final_training()
+        folder = self.checkpoints / f"winner-{recipe.id}-{good[0].key.hash[:16]}"
+        final = self._final(self._template(good[0].key.hash), recipe, folder)
+        candidates = tuple(
+            Candidate(
+                template=self._template(row.key.hash),
+                evaluation=row,
+                step=self.trained[row.key.hash][0],
+                final=final if row is good[0] else None,
+                _data=self.data,
+                _recipe=self.recipe,
+                _weights=folder if row is good[0] else None,
+            )
+            for row in good
+        )
+        result = SearchResult(candidates, self.store, self.experiment)
+        self.progress.finish(result)
+        return result
+
+    def _final(self, template: Template, recipe: Recipe, folder: Path) -> Evaluation:
+        """The winner's row under the longer recipe, its test accuracy in it, its weights in `folder`."""
+        key = key_of(template, recipe, self.data, SPLIT_SEED, self.config.seed)
+        row = self.store.find([key]).get(key)
+        tested = row is not None and (row.test_acc_final is not None or not len(self.data.x_test))
+        if row is not None and (row.status != "ok" or (tested and folder.exists())):
+            return row
+        self.progress.note("training the winner")
+        row, left = evaluate_one(template, key, recipe, self.split, self.progress.epoch)
+        self.store.add([row], recipe.to_json())
+        if left is not None:
+            trainer, trained = left
+            weights.save(folder, template, trainer.module(trained.state))
+            if len(self.data.x_test):
+                (accuracy,) = trainer.accuracy(trained.state, self.data.x_test, self.data.y_test)
+                self.store.set_test_accuracy(key, float(accuracy))
+        return self.store.find([key])[key]
