@@ -28,6 +28,6 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
         # One arena: a thread's own cannot grow past 64 MiB, and what is larger goes back to the system.
         settings = ((_M_MMAP_THRESHOLD, _LARGEST), (_M_TRIM_THRESHOLD, _LARGEST), (_M_ARENA_MAX, 1))
-        return all([mallopt(*setting) for setting in settings])
+        return sum(mallopt(*setting) for setting in settings) == len(settings)
     except (OSError, AttributeError):
         return False

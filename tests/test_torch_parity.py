@@ -13,7 +13,7 @@ from jnas.space import layers as lt
 torch = pytest.importorskip("torch", reason="parity with PyTorch is checked where torch is installed")
 from torch_peer import copy_weights, torch_network  # noqa: E402
 
-TOLERANCE = dict(rtol=1e-5, atol=1e-5)
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 
 
 def nchw(x):

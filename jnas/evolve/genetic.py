@@ -55,7 +55,7 @@ class GeneticAlgorithm:
       crossover_rate: share of children that have two parents; each child is mutated, too.
 
     A child that is invalid, that fails (its fitness is NaN), or that equals a member of the population gets a fitness
-    of minus infinity: it ranks last and is never a parent while others are there.
+    of minus infinity: it ranks last and is never a parent. A population may be filled up with such members.
     """
 
     genes: Genes
@@ -63,7 +63,7 @@ class GeneticAlgorithm:
     crossover_rate: float = 0.5
 
     def init(self, key: jax.Array, genomes: jax.Array, fitness: jax.Array) -> State:
-        """The first population: `[P, ...]` genomes and their fitness `[P]`."""
+        """The first population: `[P, ...]` genomes and their fitness `[P]`, minus infinity for those to ignore."""
         return self._select(key, genomes, fitness, len(genomes))
 
     def ask(self, state: State) -> tuple[State, jax.Array]:
@@ -71,7 +71,8 @@ class GeneticAlgorithm:
         key, parent_key, cross_key, there_key, mutate_key = jax.random.split(state.key, 5)
         size = len(state.genomes)
         # The population is sorted, so the fittest of a tournament is the one with the smallest place.
-        parents = jax.random.randint(parent_key, (2, size, self.tournament), 0, size).min(-1)
+        alive = jnp.maximum(jnp.isfinite(state.fitness).sum(), 1)
+        parents = jax.random.randint(parent_key, (2, size, self.tournament), 0, alive).min(-1)
         first, second = state.genomes[parents[0]], state.genomes[parents[1]]
         crossed = jax.vmap(self.genes.crossover)(jax.random.split(cross_key, size), first, second)
         crosses = jax.random.bernoulli(there_key, self.crossover_rate, (size,))
@@ -103,7 +104,9 @@ def first_of_equals(keys: jax.Array) -> jax.Array:
 def evolve(
     algorithm: GeneticAlgorithm,
     fitness: Callable[..., jax.Array],
-    state: State,
+    key: jax.Array,
+    genomes: jax.Array,
+    measured: jax.Array,
     arguments: tuple,
     generations: int,
 ) -> State:
@@ -112,7 +115,8 @@ def evolve(
     Args:
       algorithm: how to breed.
       fitness: a jittable function of genomes `[N, ...]` and `*arguments` that returns `[N]`.
-      state: the population now.
+      key: for all randomness.
+      genomes, measured: the first population `[P, ...]` and its fitness `[P]`.
       arguments: what the fitness depends on and may change between calls, such as a predictor's parameters.
       generations: how many.
     """
@@ -121,4 +125,4 @@ def evolve(
         state, children = algorithm.ask(state)
         return algorithm.tell(state, children, fitness(children, *arguments))
 
-    return jax.lax.fori_loop(0, generations, generation, state)
+    return jax.lax.fori_loop(0, generations, generation, algorithm.init(key, genomes, measured))

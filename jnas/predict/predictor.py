@@ -29,10 +29,11 @@ BATCH = 32
 LEARNING_RATE = 1e-2
 WEIGHT_DECAY = 1e-1
 LEAST_ROWS = 10
+LEAST_PADDED = 64
 
 
 class Predictor:
-    """Predicts the accuracy of architectures from their layers' vectors.
+    """Predicts the accuracy of architectures from a vector for each layer.
 
     Args:
       seed: of initial weights, folds and batches.
@@ -54,7 +55,7 @@ class Predictor:
         """Trains the ensemble from scratch.
 
         Args:
-          sequences: `[N, T, D]`, such as bit vectors (D = 32).
+          sequences: `[N, T, D]`, such as `Template.vectors` (D = 32), filled up to one length T.
           lengths: `[N]` steps that are there; the rest of each sequence is ignored.
           targets: `[N]` accuracies.
 
@@ -68,12 +69,12 @@ class Predictor:
         normal = (targets - self.scale[0]) / self.scale[1]
         folds = np.random.default_rng(self.seed).permutation(count) % MEMBERS
         # Rows are filled up to a power of two, so that a growing table compiles a new program only when it doubles.
-        rows = 1 << (count - 1).bit_length()
+        rows = max(LEAST_PADDED, 1 << (count - 1).bit_length())
         fill = [(0, rows - count)]
         seen = np.pad(folds[None, :] != np.arange(MEMBERS)[:, None], [(0, 0), *fill]).astype(np.float32)
         self.params = _fit(
             np.uint32(self.seed),
-            jnp.asarray(np.pad(sequences, [*fill, (0, 0), (0, 0)])),
+            jnp.asarray(np.pad(sequences, [*fill, (0, 0), (0, 0)]), jnp.float32),
             jnp.asarray(np.pad(lengths, fill)),
             jnp.asarray(np.pad(normal, fill).astype(np.float32)),
             jnp.asarray(seen),
@@ -102,7 +103,7 @@ class Predictor:
                 "them the same way."
             )
         mean, std = self.scale
-        return np.asarray(apply(self.params, jnp.asarray(sequences, jnp.uint8), jnp.asarray(lengths))) * std + mean
+        return np.asarray(apply(self.params, jnp.asarray(sequences), jnp.asarray(lengths))) * std + mean
 
     def save(self, folder: str | Path) -> None:
         """Writes the fitted ensemble as an Orbax checkpoint; what `folder` held is replaced."""

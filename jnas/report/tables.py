@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from jnas.space import Template
@@ -17,13 +18,12 @@ def ranking(rows: Sequence[tuple[str, Evaluation]], validation_images: int) -> T
       rows: the step that chose a template and its evaluation, best first.
       validation_images: how many the accuracy was measured on.
     """
-    title = f"Best by validation accuracy after the last epoch ({validation_images:,} images, one seed)"
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("#", justify="right")
-    for name in ("val acc", "params", "MACs", "seconds", "epochs"):
-        table.add_column(name, justify="right")
-    table.add_column("step")
-    table.add_column("hash (first layer …)", no_wrap=True)
+    title = f"Best by val acc: validation accuracy after the last epoch ({validation_images:,} images, one seed)"
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE, pad_edge=False)
+    for name in ("#", "val acc", "params", "MACs", "seconds", "layers"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("step", no_wrap=True)
+    table.add_column("hash", no_wrap=True)
     for rank, (step, row) in enumerate(rows, start=1):
         table.add_row(
             str(rank),
@@ -31,9 +31,9 @@ def ranking(rows: Sequence[tuple[str, Evaluation]], validation_images: int) -> T
             count(row.params),
             count(row.macs),
             f"{row.compile_seconds + row.train_seconds:.1f}",
-            str(len(row.epochs)),
+            str(len(row.key.hash) // 8 + 1),
             step,
-            f"{row.key.hash[:8]} … {len(row.key.hash) // 8} layers",
+            f"{row.key.hash[:16]}…" if len(row.key.hash) > 16 else row.key.hash,
         )
     return table
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +15,15 @@ from jnas.evolve import GeneticAlgorithm, evolve
 from jnas.predict import Predictor
 from jnas.predict.predictor import apply
 from jnas.space import LimitedSpace, Space, Template
-from jnas.space.genome import encode, hashes, lengths, to_genomes
+from jnas.space.features import features
+from jnas.space.genome import hashes, lengths, to_genomes
 from jnas.store import Evaluation
 
-INNER_GENERATIONS = 10
-"""Generations that evolve against the predictor between two rounds of training."""
+INNER_GENERATIONS = 2
+"""Generations that evolve against the predictor between two rounds of training.
+
+Few: the further children get from what was trained, the more the predictor's errors choose them.
+"""
 
 
 class Choice(NamedTuple):
@@ -41,7 +46,7 @@ def fitted(space: Space, rows: Sequence[Evaluation], seed: int) -> Predictor | N
     genomes = to_genomes(templates, space.length)
     accuracies = np.array([row.val_acc_final for row in rows])
     try:
-        return Predictor(seed).fit(np.asarray(encode(genomes)), np.asarray(lengths(genomes)), accuracies)
+        return Predictor(seed).fit(*_seen(space, genomes), accuracies)
     except JnasError:
         return None
 
@@ -51,7 +56,7 @@ def filtered(
 ) -> list[Choice]:
     """The best of `candidates` random templates, by the predictor's mean plus one standard deviation."""
     genomes = space.sample(key, candidates)
-    return _best(genomes, count, taken, predictor)
+    return _best(space.space, genomes, count, taken, predictor)
 
 
 def evolved(
@@ -63,27 +68,39 @@ def evolved(
     predictor: Predictor,
     candidates: int,
 ) -> list[Choice]:
-    """The best of a population that evolved against the predictor, from the trained templates and random ones."""
-    sample_key, init_key = jax.random.split(key)
+    """The best of a population that evolves from the trained templates, its children judged by the predictor."""
     known = [Template.from_hash(row.key.hash, space.space.in_shape, space.space.classes) for row in rows]
-    genomes = jnp.concatenate([to_genomes(known, space.space.length), space.sample(sample_key, candidates)])[
-        :candidates
-    ]
-    algorithm = GeneticAlgorithm(space)
-    state = algorithm.init(init_key, genomes, _optimistic(genomes, predictor.params))
-    state = evolve(algorithm, _optimistic, state, (predictor.params,), INNER_GENERATIONS)
+    genomes = to_genomes(known, space.space.length)[:candidates]
+    mean, std = predictor.scale
+    measured = (np.array([row.val_acc_final for row in rows])[:candidates] - mean) / std
+    missing = candidates - len(genomes)
+    genomes = jnp.asarray(np.pad(genomes, ((0, missing), (0, 0), (0, 0))))
+    measured = jnp.asarray(np.pad(measured, (0, missing), constant_values=-np.inf), jnp.float32)
+    state = evolve(
+        GeneticAlgorithm(space), Optimistic(space.space), key, genomes, measured, (predictor.params,), INNER_GENERATIONS
+    )
     alive = np.isfinite(np.asarray(state.fitness))
-    return _best(jnp.asarray(np.asarray(state.genomes)[alive]), count, taken, predictor)
+    return _best(space.space, jnp.asarray(np.asarray(state.genomes)[alive]), count, taken, predictor)
 
 
-def _optimistic(genomes: jax.Array, params) -> jax.Array:
-    """The ensemble's mean plus one standard deviation: what is good, or might well be."""
-    members = apply(params, encode(genomes), lengths(genomes))
-    return members.mean(0) + members.std(0)
+@dataclass(frozen=True)
+class Optimistic:
+    """A fitness: the ensemble's mean plus one standard deviation, so what is good, or might well be."""
+
+    space: Space
+
+    def __call__(self, genomes: jax.Array, params: Any) -> jax.Array:
+        members = apply(params, features(genomes, self.space.in_shape, self.space.classes), lengths(genomes))
+        return members.mean(0) + members.std(0)
 
 
-def _best(genomes: jax.Array, count: int, taken: set[str], predictor: Predictor) -> list[Choice]:
-    mean, std = predictor.predict(np.asarray(encode(genomes)), np.asarray(lengths(genomes)))
+def _seen(space: Space, genomes: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+    """What the predictor sees of genomes: `[N, L, 35]` and their lengths `[N]`."""
+    return np.asarray(features(genomes, space.in_shape, space.classes)), np.asarray(lengths(genomes))
+
+
+def _best(space: Space, genomes: jax.Array, count: int, taken: set[str], predictor: Predictor) -> list[Choice]:
+    mean, std = predictor.predict(*_seen(space, genomes))
     order = np.argsort(-(mean + std), kind="stable")
     chosen: dict[str, Choice] = {}
     # Only the front of the ranking is named: names are made on the host, one by one.

@@ -32,21 +32,21 @@ class SearchConfig:
     """Number of classes, where it is not the largest training label plus one."""
     store: str = "jnas.duckdb"
     """File of the results (DuckDB); weights are kept in a folder of the same name ending in .checkpoints."""
-    random: int = 16
+    random: int = 12
     """Step 1: number of random templates to train."""
-    filtered: int = 8
+    filtered: int = 6
     """Step 2: number of filtered candidates to train."""
-    candidates: int = 4096
+    candidates: int = 2048
     """Step 2: number of random candidates that the predictor chooses from. Step 3: the size of the population."""
     generations: int = 2
     """Step 3: number of generations in which templates are trained."""
-    children: int = 6
+    children: int = 4
     """Step 3: number of templates to train in each generation."""
     recipe: Literal["standard", "sophius"] = "standard"
     """How to train: what one would use today, or the protocol of Sophius (without its two flaws)."""
     epochs: int = 3
     """Passes over the training images for each template."""
-    final_epochs: int = 15
+    final_epochs: int = 10
     """Passes over the training images for the winner."""
     batch_size: int | None = None
     """Images a training step; the recipe's own where not given."""
@@ -60,7 +60,7 @@ class SearchConfig:
     """Linear layers a random template has, at most, the last one included."""
     max_params: int | None = None
     """Learnable parameters a template may have, at most."""
-    max_macs: int | None = 5_000_000
+    max_macs: int | None = 2_000_000
     """Multiply-accumulates an image a template may take, at most; 'None' for no limit."""
     seed: int = 0
     """Of everything random: the same seed on the same CPU finds the same."""

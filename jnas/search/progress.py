@@ -57,22 +57,25 @@ class ConsoleProgress(Progress):
     """A live bar where there is a terminal or a notebook, a line a template elsewhere; then the tables."""
 
     def __init__(self, console: Console | None = None):
-        self.console = console or Console()
+        self.console = console or Console(highlight=False)
         self.live = self.console.is_terminal or self.console.is_jupyter
         self.start = time.perf_counter()
         self.best = 0.0
         self.text = ""
+
+    def _say(self, what: object) -> None:
+        """Prints a line or a table; lines are wrapped by the terminal, so that they can be copied whole."""
+        self.console.print(what, soft_wrap=isinstance(what, str))
 
     def begin(self, search: Search) -> None:
         self.search = search
         self.total = sum(search.counts)
         self.done = 0
         data, split, recipe = search.data, search.split, search.recipe
-        self.console.print(
+        self._say(
             f"[bold]jnas[/bold] searches on {data.name}: {len(split.x_train):,} training, {len(split.x_val):,} "
             f"validation, {len(data.x_test):,} test images, {data.classes} classes; {recipe.epochs} epochs a template, "
             f"on {device_name()}.",
-            highlight=False,
         )
         self.bar = RichProgress(
             TextColumn("{task.description}"),
@@ -104,11 +107,9 @@ class ConsoleProgress(Progress):
             outcome = f"val acc {row.val_acc_final:.4f}" if row.status == "ok" else f"{row.status}: {row.message}"
             elapsed = time.perf_counter() - self.start
             eta = elapsed / self.done * (self.total - self.done)
-            self.console.print(
+            self._say(
                 f"{self.done}/{self.total} {step}: {outcome}, best {self.best:.4f}, {count(row.params)} params, "
                 f"{count(row.macs)} MACs, {row.compile_seconds + row.train_seconds:.1f} s, ETA {eta:.0f} s",
-                highlight=False,
-                soft_wrap=True,
             )
 
     def predictor(self, predictor: Predictor | None) -> None:
@@ -120,7 +121,7 @@ class ConsoleProgress(Progress):
                 f"Predictor on held-out rows ({s.rows}, each unseen by the member that predicts it): R² {s.r2:.2f}, "
                 f"Kendall tau {s.kendall_tau:.2f}, Spearman {s.spearman:.2f}; fitted in {predictor.seconds:.1f} s."
             )
-        self.console.print(text, highlight=False)
+        self._say(text)
 
     def round_done(self, step: str, generation: int, accuracies: list[float]) -> None:
         if accuracies:
@@ -131,39 +132,34 @@ class ConsoleProgress(Progress):
         title = TITLES[step] + (
             f", generation {generation - self.search.steps.index('evolved') + 1}" * (step == "evolved")
         )
-        self.console.print(f"{title}: {text}", highlight=False)
+        self._say(f"{title}: {text}")
 
     def finish(self, result: SearchResult) -> None:
         self.bar.stop()
-        console, best = self.console, result.best
+        best = result.best
         rows = [(candidate.step, candidate.evaluation) for candidate in result.top(10)]
         failed = len(self.search.trained) - len(result.candidates)
-        console.print(ranking(rows, len(self.search.split.x_val)))
+        self._say(ranking(rows, len(self.search.split.x_val)))
         if failed:
-            console.print(f"{failed} templates failed; their rows say why.", highlight=False)
+            self._say(f"{failed} templates failed; their rows say why.")
         cost = best.template.cost
-        console.print(
-            f"\n[bold]The winner[/bold] ({count(cost.params)} params, {count(cost.macs)} MACs):", highlight=False
-        )
-        console.print(architecture(best.template))
-        console.print(f"hash {best.template.hash}\n", highlight=False, soft_wrap=True)
+        self._say(f"\n[bold]The winner[/bold] ({count(cost.params)} params, {count(cost.macs)} MACs):")
+        self._say(architecture(best.template))
+        self._say(f"hash {best.template.hash}\n")
         final = best.final
         if final.status == "ok":
             tested = "no test images"
             if final.test_acc_final is not None:
                 tested = f"test accuracy {final.test_acc_final:.4f} ({len(self.search.data.x_test):,} images)"
-            console.print(
+            self._say(
                 f"Trained for {len(final.epochs)} epochs: validation accuracy {final.val_acc_final:.4f}, "
                 f"[bold]{tested}[/bold], both after the last epoch, one seed.",
-                highlight=False,
             )
         else:
-            console.print(f"Its longer training failed ({final.status}: {final.message}).", highlight=False)
-        console.print(
+            self._say(f"Its longer training failed ({final.status}: {final.message}).")
+        self._say(
             f"Results: {result.store.path} (experiment {result.experiment}), weights: {self.search.checkpoints}. "
             f"{time.perf_counter() - self.start:.0f} s.",
-            highlight=False,
-            soft_wrap=True,
         )
 
     def close(self) -> None:

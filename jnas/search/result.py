@@ -37,7 +37,9 @@ class Candidate:
     _weights: Path | None
 
     def build(self) -> nnx.Module:
-        """The trained Flax module, in evaluation mode: `[N, H, W, C]` pixels from -1 to 1 in, `[N, classes]` logits out.
+        """The trained Flax module, in evaluation mode: pixels from -1 to 1 in, logits out.
+
+        It takes `[N, H, W, C]` floats and returns `[N, classes]`; `jnas.data.normalise` scales uint8 images.
 
         The winner's weights are on disk. Other candidates are trained again, as their row says.
         """

@@ -26,7 +26,8 @@ from jnas.search.result import Candidate, SearchResult
 from jnas.space import LimitedSpace, Template
 from jnas.store import Evaluation, Store
 from jnas.train import Recipe, weights
-from jnas.train.evaluate import evaluate_one, key_of
+from jnas.train.evaluate import evaluate_each, evaluate_one, key_of
+from jnas.train.trainer import check_batch
 
 SPLIT_SEED = 0
 """One split into training and validation images for all searches, so that their accuracies can be compared."""
@@ -57,11 +58,7 @@ class Search:
         self.store = Store(config.store)
         self.recipe = config.training()
         self.split = data.split(self.recipe.validation, SPLIT_SEED)
-        if self.recipe.batch_size > len(self.split.x_train):
-            raise JnasError(
-                f"The batch of {self.recipe.batch_size} is larger than the training set of {len(self.split.x_train)} "
-                "images: choose a smaller --batch-size."
-            )
+        check_batch(self.recipe, self.split)
         self.space = LimitedSpace(config.space(data), config.max_params, config.max_macs)
         self.experiment = config.experiment(data)
         self.checkpoints = Path(config.store).with_suffix(".checkpoints") / self.experiment
@@ -149,13 +146,7 @@ class Search:
     def _train(self, hashes: list[str]) -> Iterator[Evaluation]:
         templates = [self._template(hash) for hash in hashes]
         keys = [key_of(t, self.recipe, self.data, SPLIT_SEED, self.config.seed) for t in templates]
-        found = self.store.find(keys)
-        for template, key in zip(templates, keys, strict=True):
-            row = found.get(key)
-            if row is None:
-                row, _ = evaluate_one(template, key, self.recipe, self.split, self.progress.epoch)
-                self.store.add([row], self.recipe.to_json())
-            yield row
+        return evaluate_each(templates, keys, self.recipe, self.split, self.store, self.progress.epoch)
 
     def _template(self, hash: str) -> Template:
         return Template.from_hash(hash, self.data.in_shape, self.data.classes)

@@ -50,6 +50,15 @@ def lanes(seeds: Any, learning_rate: Any, weight_decay: Any) -> Lane:
     return Lane(seeds, rates, decays)
 
 
+def check_batch(recipe: Recipe, split: Split) -> None:
+    """Raises a JnasError where the training images do not fill one batch."""
+    if recipe.batch_size > len(split.x_train):
+        raise JnasError(
+            f"The batch of {recipe.batch_size} is larger than the training set of {len(split.x_train)} images: choose "
+            "a smaller batch size."
+        )
+
+
 class Trainer:
     """Trains a template under a recipe on the images of a split.
 
@@ -69,11 +78,7 @@ class Trainer:
                 f"The template is for images of {template.in_shape}, and the data has {(channels, height, width)} "
                 "(channels, height, width): build it with the data's in_shape."
             )
-        if recipe.batch_size > len(split.x_train):
-            raise JnasError(
-                f"The batch of {recipe.batch_size} is larger than the training set of {len(split.x_train)} images: "
-                "choose a smaller batch_size."
-            )
+        check_batch(recipe, split)
         self.program = Program(template, recipe)
         self.split = split
         self.lanes = lanes
