@@ -12,22 +12,27 @@ import os
 import sys
 
 # Names and numbers from glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
     """Tells glibc to keep freed memory; returns whether it did.
 
-    It must come before JAX starts its threads, so `import jnas` does it. It does nothing on other C libraries, or with
+    `import jnas` does it, and it must come before JAX first computes. It does nothing on other C libraries, or with
     JNAS_KEEP_MEMORY=0 in the environment.
     """
     if sys.platform != "linux" or os.environ.get("JNAS_KEEP_MEMORY") == "0":
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
-        # One arena: a thread's own cannot grow past 64 MiB, and what is larger goes back to the system.
-        settings = ((_M_MMAP_THRESHOLD, _LARGEST), (_M_TRIM_THRESHOLD, _LARGEST), (_M_ARENA_MAX, 1))
-        return sum(mallopt(*setting) for setting in settings) == len(settings)
+        kept = sum(mallopt(parameter, _LARGEST) for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD))
     except (OSError, AttributeError):
         return False
+    # Only the main thread's heap can grow to any size. JAX computes there when its CPU dispatch waits for the result,
+    # which costs nothing here: a training step has to wait for the one before it anyway.
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update("jax_cpu_enable_async_dispatch", False)
+    else:
+        os.environ.setdefault("JAX_CPU_ENABLE_ASYNC_DISPATCH", "false")
+    return kept == 2

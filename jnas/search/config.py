@@ -34,13 +34,13 @@ class SearchConfig:
     """File of the results (DuckDB); weights are kept in a folder of the same name ending in .checkpoints."""
     random: int = 12
     """Step 1: number of random templates to train."""
-    filtered: int = 6
+    filtered: int = 4
     """Step 2: number of filtered candidates to train."""
     candidates: int = 2048
     """Step 2: number of random candidates that the predictor chooses from. Step 3: the size of the population."""
     generations: int = 2
     """Step 3: number of generations in which templates are trained."""
-    children: int = 4
+    children: int = 3
     """Step 3: number of templates to train in each generation."""
     recipe: Literal["standard", "sophius"] = "standard"
     """How to train: what one would use today, or the protocol of Sophius (without its two flaws)."""

@@ -1,0 +1,158 @@
+"""The array form of an architecture equals the object form, in every respect."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_space import RUNS, any_layer
+
+from jnas.errors import JnasError
+from jnas.space import LimitedSpace, Space, Template, genome, variation, wide
+from jnas.space import layers as lt
+from jnas.space.features import features
+from jnas.space.trace import trace
+
+LENGTH = 16
+SMALL = Space(in_shape=(3, 12, 12), classes=7, conv_num=4, lin_num=3)
+
+
+def raw_genome(layers):
+    """The genome of a sequence of layers that need not fit together."""
+    padded = Template([lt.Flatten(), lt.Linear(2)])
+    object.__setattr__(padded, "layers", (*layers, lt.Linear(2)))
+    return genome.to_genome(padded, LENGTH)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(any_layer(), max_size=LENGTH), st.sampled_from([(3, 32, 32), (1, 9, 7), (5, 2, 2)]))
+def test_trace_of_any_layers(layers, in_shape):
+    rows = raw_genome(layers)
+    traced = trace(rows[None], in_shape, 6)
+    try:
+        template = Template([*layers, lt.Linear(6)], in_shape)
+    except JnasError:
+        assert not traced.valid[0]
+        return
+    assert traced.valid[0]
+    shapes = [(*shape, 1, 1)[:3] for shape in template.shapes[:-1]]
+    assert np.asarray(traced.shapes[0, : len(shapes)]).tolist() == [list(shape) for shape in shapes]
+    assert [int(wide.to_numpy(count)[0]) for count in (traced.params, traced.macs, traced.flops)] == [
+        template.cost.params,
+        template.cost.macs,
+        template.cost.flops,
+    ]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(any_layer(), min_size=1, max_size=LENGTH))
+def test_encoding_of_any_layers(layers):
+    rows = raw_genome(layers)
+    template = Template([lt.Flatten(), lt.Linear(2)])
+    object.__setattr__(template, "layers", (*layers, lt.Linear(2)))
+    encoded = np.asarray(genome.encode(jnp.asarray(rows)))
+    np.testing.assert_array_equal(encoded[: len(layers)], template.vectors)
+    assert not encoded[len(layers) :].any()
+    assert genome.hashes(rows[None]) == [template.hash]
+    assert int(genome.lengths(jnp.asarray(rows))) == len(layers)
+
+
+def test_the_originals_runs_go_both_ways():
+    templates = [Template.from_hash(run["hash"]) for run in RUNS]
+    genomes = genome.to_genomes(templates, 40)
+    assert [genome.from_genome(rows) for rows in genomes] == templates
+
+
+def test_too_long_a_template_is_refused():
+    with pytest.raises(JnasError, match="the space 2 at most"):
+        genome.to_genome(Template.from_hash(RUNS[0]["hash"]), 2)
+
+
+def test_samples_are_valid_and_follow_the_grammar():
+    genomes = SMALL.sample(jax.random.key(0), 400)
+    assert genomes.shape == (400, SMALL.length, 6) and genomes.dtype == jnp.int8
+    convs, linears, ended = [], [], 0
+    for rows in np.asarray(genomes):
+        layers = list(SMALL.template(rows).layers)  # raises where it is not valid
+        kinds = "".join(_LETTER[type(layer)] for layer in layers)
+        assert _GRAMMAR.fullmatch(kinds), kinds
+        convs.append(kinds.count("c"))
+        linears.append(kinds.count("l"))
+    assert set(convs) == {1, 2, 3, 4} and set(linears) == {1, 2, 3}
+    uncut = Space(in_shape=(3, 96, 96), conv_num=2, lin_num=2).sample(jax.random.key(1), 2000)
+    kinds = np.asarray(uncut)[..., genome.KIND]
+    for cls, expected in ((lt.GlobalAvgPool2d, 0.5), (lt.MaxPool2d, 0.73), (lt.Conv2d, 1.5), (lt.Linear, 0.5)):
+        found = (kinds == genome.kind_of(cls)).sum(1)
+        share = found.mean() if cls in (lt.Conv2d, lt.Linear) else (found > 0).mean()
+        assert abs(share - expected) < 0.15, cls
+
+
+_LETTER = {
+    lt.Conv2d: "c",
+    lt.ReLU: "a",
+    lt.LeakyReLU: "a",
+    lt.PReLU: "a",
+    lt.MaxPool2d: "m",
+    lt.BatchNorm2d: "b",
+    lt.AvgPool2d: "v",
+    lt.GlobalAvgPool2d: "g",
+    lt.Flatten: "f",
+    lt.Linear: "l",
+    lt.Dropout: "d",
+}
+_GRAMMAR = __import__("re").compile(r"(cam?b?v?)*g?f(lad?)*l")
+
+
+def test_sampling_repeats_itself_and_depends_on_the_key():
+    first, again, other = (SMALL.sample(jax.random.key(seed), 8) for seed in (3, 3, 4))
+    assert (first == again).all() and not (first == other).all()
+    assert SMALL.random(3) == SMALL.random(3)
+
+
+def test_variation_keeps_most_children_valid_and_changes_them():
+    genomes = SMALL.sample(jax.random.key(0), 1000)
+    keys = jax.random.split(jax.random.key(1), 1000)
+    mutants = jax.vmap(variation.mutate)(keys, genomes)
+    children = jax.vmap(variation.crossover)(keys, genomes, jnp.roll(genomes, 1, 0))
+    for varied in (mutants, children):
+        valid = np.asarray(trace(varied, SMALL.in_shape, SMALL.classes).valid)
+        assert valid.mean() > 0.7
+        for rows in np.asarray(varied)[valid][:50]:
+            assert (genome.to_genome(SMALL.template(rows), SMALL.length) == rows).all()
+    changed = (variation.key_of(mutants) != variation.key_of(genomes)).any(-1)
+    assert changed.mean() > 0.9
+
+
+def test_keys_tell_architectures_apart():
+    genomes = np.asarray(SMALL.sample(jax.random.key(2), 3000))
+    names = genome.hashes(genomes)
+    keys = [tuple(key) for key in np.asarray(variation.key_of(jnp.asarray(genomes)))]
+    assert len(set(zip(names, keys, strict=True))) == len(set(names)) == len(set(keys))
+
+
+def test_limits():
+    space = LimitedSpace(SMALL, max_params=5_000, max_macs=40_000)
+    for rows in np.asarray(space.sample(jax.random.key(0), 100)):
+        cost = SMALL.template(rows).cost
+        assert cost.params <= 5_000 and cost.macs <= 40_000
+    with pytest.raises(JnasError, match="random templates satisfy max-params 3, and 10 are needed: raise the limits"):
+        LimitedSpace(SMALL, 3, None).sample(jax.random.key(0), 10)
+
+
+def test_features_show_bits_and_shapes():
+    template = SMALL.random(0)
+    shown = np.asarray(features(genome.to_genomes([template], SMALL.length), SMALL.in_shape, SMALL.classes))[0]
+    count = len(template.vectors)
+    np.testing.assert_array_equal(shown[:count, :32], template.vectors)
+    shapes = np.array([(*shape, 1, 1)[:3] for shape in template.shapes[:-1]])
+    np.testing.assert_allclose(2 ** (shown[:count, 32:] * 10), shapes, rtol=1e-5)
+    assert not shown[count:].any()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
+def test_wide_counts(a, b, c):
+    product = wide.multiply(jnp.uint32(a), jnp.uint32(b))
+    total = wide.add(product, wide.widen(jnp.uint32(c)))
+    assert int(wide.to_numpy(total)) == (a * b + c) % 2**64
+    assert float(wide.to_float(product)) == pytest.approx(a * b, rel=1e-6)

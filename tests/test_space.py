@@ -1,0 +1,105 @@
+"""Layer templates, templates, vectors, hashes and cost: the facts of the original, bit for bit."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jnas.errors import JnasError
+from jnas.space import LAYER_TYPES, Template
+from jnas.space import layers as lt
+from jnas.space.vectors import layers_from_hash, layers_to_vectors, vectors_to_hash
+
+RUNS = list(csv.DictReader((Path(__file__).parent / "sophius_runs.csv").open()))
+EXAMPLE = Template([lt.Conv2d(8, (5, 5), (3, 3), padding=False), lt.PReLU(), lt.Flatten(), lt.Linear(10)])
+
+
+def bits(text):
+    return np.array([int(bit) for bit in text.split()], np.uint8)
+
+
+def test_vector_of_the_original():
+    vector = layers_to_vectors([lt.Conv2d(32, (3, 3), (1, 1), padding=True)])[0]
+    assert vector.tolist() == bits("0 0 0 0 0 0 0 0 1 0 0 0 0 0 1 0 0 0 0 0 0 1 0 0 0 0 1 0 0 0 1 0").tolist()
+
+
+def test_vectors_of_the_original():
+    expected = [
+        bits("0 0 0 0 0 0 0 0 1 0 0 0 1 0 0 0 0 0 0 0 0 0 0 1 0 0 0 0 1 0 0 1"),
+        bits("0 0 0 0 1 0 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"),
+        bits("0 0 0 0 0 0 0 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"),
+    ]
+    assert EXAMPLE.vectors.dtype == np.uint8
+    np.testing.assert_array_equal(EXAMPLE.vectors, expected)
+
+
+def test_printout_of_the_original():
+    lines = ["Conv2d (8, 10, 10) (5, 5) (3, 3)", "PReLU (8, 10, 10)", "Flatten 800", "Linear 10"]
+    assert str(EXAMPLE) == "\n".join(lines)
+    assert repr(EXAMPLE) == " / ".join(lines)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run["hash"][:24])
+def test_cost_of_the_originals_runs(run):
+    template = Template.from_hash(run["hash"])
+    assert template.hash == run["hash"]
+    assert template.cost == lt.Cost(int(run["params"]), int(run["macs"]), int(run["flops"]))
+
+
+def any_layer():
+    def of(cls):
+        return st.builds(cls, **{name: st.sampled_from(values) for name, values in cls.ranges()})
+
+    return st.one_of([of(cls) for cls in LAYER_TYPES])
+
+
+@given(st.lists(any_layer(), min_size=1, max_size=12))
+def test_hash_goes_both_ways(layers):
+    vectors = layers_to_vectors(layers)
+    assert vectors.shape == (len(layers), 32)
+    assert layers_from_hash(vectors_to_hash(vectors)) == tuple(layers)
+
+
+@settings(max_examples=1000)
+@given(st.one_of(st.text(max_size=40), st.text("0123456789abcdef", min_size=8, max_size=64), st.integers(), st.none()))
+def test_what_is_no_hash_is_refused_or_round_trips(text):
+    try:
+        template = Template.from_hash(text)
+    except JnasError:
+        return
+    assert template.hash == text.lower()
+
+
+def test_equality_and_hashing():
+    same = Template.from_hash(EXAMPLE.hash)
+    assert same == EXAMPLE and hash(same) == hash(EXAMPLE)
+    assert Template.from_hash(EXAMPLE.hash, classes=5) != EXAMPLE
+    assert Template.from_hash(EXAMPLE.hash, in_shape=(3, 28, 28)) != EXAMPLE
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Template.from_hash("zz"), "'zz' is not a hash: give 8 hex digits for each layer"),
+        (lambda: Template.from_hash("00000000"), "encodes no layer"),
+        (lambda: Template.from_hash(""), "is not a hash"),
+        (lambda: Template.from_hash("+0880809"), "encodes no layer"),
+        (lambda: lt.Conv2d(24), "Conv2d out_channels=24 is not in the space: choose one of 8, 16"),
+        (lambda: lt.Conv2d(padding=1), "Conv2d padding=1 is not in the space"),
+        (lambda: lt.Linear(0), "Linear out_features=0 is not a positive whole number"),
+        (lambda: Template([lt.Flatten()]), "must end in the Linear layer"),
+        (lambda: Template([lt.Linear(10)]), "layer 1 (Linear) gets (3, 32, 32) but takes a vector"),
+        (lambda: Template([lt.Flatten(), lt.Conv2d(), lt.Linear(10)]), "layer 2 (Conv2d) gets (3072,)"),
+        (lambda: Template([lt.Conv2d(8, 7, 1, False), lt.Flatten(), lt.Linear(2)], (1, 5, 5)), "shape collapses"),
+        (lambda: Template([lt.Flatten(), lt.Linear(100), lt.Linear(10)]).hash, "Linear out_features=100 has no bits"),
+        (lambda: Template([lt.Flatten(), lt.Linear(2)], (3, 0, 4)), "in_shape=(3, 0, 4) is not"),
+    ],
+)
+def test_bad_input_is_named(make, sentence):
+    with pytest.raises(JnasError) as caught:
+        make()
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
