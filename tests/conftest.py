@@ -1,9 +1,36 @@
-"""Shared by all tests: a compilation cache that lives for the run."""
+"""Shared by all tests: a compilation cache that lives for the run, and small images."""
 
 import os
 import tempfile
 
+import numpy as np
+import pytest
+
 # Workers of one run share what is compiled; nothing is kept between runs, so a test never sees another tree's cache.
-run = os.environ.setdefault("JNAS_TEST_CACHE", tempfile.mkdtemp(prefix="jnas-test-cache-"))
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", run)
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jnas-test-cache-"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
+
+def small_arrays(train=96, test=24, size=8, classes=3, seed=0):
+    """Images whose class shows: a bright stripe at the class's place, in noise."""
+    generator = np.random.default_rng(seed)
+    arrays = {}
+    for split, count in (("train", train), ("test", test)):
+        labels = np.arange(count) % classes
+        images = generator.integers(0, 120, (count, size, size, 3))
+        for image, label in zip(images, labels, strict=True):
+            image[2 * label : 2 * label + 2] += 120
+        arrays |= {f"x_{split}": images.astype(np.uint8), f"y_{split}": labels}
+    return arrays
+
+
+@pytest.fixture
+def arrays():
+    return small_arrays()
+
+
+@pytest.fixture
+def npz(tmp_path, arrays):
+    path = tmp_path / "small.npz"
+    np.savez(path, **arrays)
+    return path

@@ -1,5 +1,7 @@
 """The array form of an architecture equals the object form, in every respect."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,7 +74,7 @@ def test_too_long_a_template_is_refused():
 def test_samples_are_valid_and_follow_the_grammar():
     genomes = SMALL.sample(jax.random.key(0), 400)
     assert genomes.shape == (400, SMALL.length, 6) and genomes.dtype == jnp.int8
-    convs, linears, ended = [], [], 0
+    convs, linears = [], []
     for rows in np.asarray(genomes):
         layers = list(SMALL.template(rows).layers)  # raises where it is not valid
         kinds = "".join(_LETTER[type(layer)] for layer in layers)
@@ -101,7 +103,7 @@ _LETTER = {
     lt.Linear: "l",
     lt.Dropout: "d",
 }
-_GRAMMAR = __import__("re").compile(r"(cam?b?v?)*g?f(lad?)*l")
+_GRAMMAR = re.compile(r"(cam?b?v?)*g?f(lad?)*l")
 
 
 def test_sampling_repeats_itself_and_depends_on_the_key():

@@ -16,9 +16,10 @@ _FORM = "x_train, y_train and, if there are test images, x_test and y_test"
 def load_npz(path: Path, classes: int | None) -> Dataset:
     """The arrays `x_train`, `y_train`, `x_test` and `y_test` of an .npz file as a `Dataset` (the last two optional)."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise JnasError(f"{path} is a single array, not an .npz: save {_FORM} with numpy.savez.")
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise JnasError(f"{path} is a single array, not an .npz: save {_FORM} with numpy.savez.")
+        with file:
             missing = [name for name in ("x_train", "y_train") if name not in file.files]
             if ("x_test" in file.files) != ("y_test" in file.files):
                 missing.append("y_test" if "x_test" in file.files else "x_test")

@@ -7,8 +7,6 @@ together say how sure they are, and one vmapped program trains them all.
 from __future__ import annotations
 
 import functools
-import json
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from jnas import checkpoint
 from jnas.errors import JnasError
 from jnas.predict.lstm import LSTM
 from jnas.predict.metrics import Scores, score
@@ -107,14 +106,8 @@ class Predictor:
 
     def save(self, folder: str | Path) -> None:
         """Writes the fitted ensemble as an Orbax checkpoint; what `folder` held is replaced."""
-        import orbax.checkpoint as ocp
-
-        folder = Path(folder).absolute()
-        shutil.rmtree(folder, ignore_errors=True)
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(folder / "params", nnx.to_pure_dict(self.params))
-        settings = {"seed": self.seed, "width": self.width, "scale": self.scale, "scores": self.scores}
-        (folder / "predictor.json").write_text(json.dumps(settings))
+        facts = {"seed": self.seed, "width": self.width, "scale": self.scale, "scores": self.scores}
+        checkpoint.save(folder, nnx.to_pure_dict(self.params), facts)
 
     @classmethod
     def load(cls, folder: str | Path) -> Predictor:
@@ -123,21 +116,15 @@ class Predictor:
         Raises:
           JnasError: there is none in `folder`.
         """
-        import orbax.checkpoint as ocp
-
-        folder = Path(folder).absolute()
-        try:
-            settings = json.loads((folder / "predictor.json").read_text())
-        except (OSError, json.JSONDecodeError) as error:
-            raise JnasError(f"{folder} holds no saved predictor: name the folder that Predictor.save wrote.") from error
-        predictor = cls(settings["seed"])
-        predictor.width, predictor.scale = settings["width"], tuple(settings["scale"])
-        predictor.scores = Scores(*settings["scores"])
-        empty = jax.eval_shape(jax.vmap(functools.partial(_initial, width=predictor.width)), _member_keys(0))
-        with ocp.StandardCheckpointer() as checkpointer:
-            pure = checkpointer.restore(folder / "params", nnx.to_pure_dict(empty))
-        nnx.replace_by_pure_dict(empty, pure)
-        predictor.params = empty
+        facts = checkpoint.load_facts(folder)
+        if "scale" not in facts:
+            raise JnasError(f"{folder} holds no predictor: name the folder that Predictor.save wrote.")
+        predictor = cls(facts["seed"])
+        predictor.width, predictor.scale = facts["width"], tuple(facts["scale"])
+        predictor.scores = Scores(*facts["scores"])
+        predictor.params = jax.eval_shape(jax.vmap(functools.partial(_initial, width=predictor.width)), _member_keys(0))
+        arrays = checkpoint.load_arrays(folder, nnx.to_pure_dict(predictor.params))
+        nnx.replace_by_pure_dict(predictor.params, arrays)
         return predictor
 
 

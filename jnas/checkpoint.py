@@ -1,0 +1,61 @@
+"""Trees of arrays on disk, by Orbax, with a few facts in JSON beside them. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from jnas.errors import JnasError
+
+_FACTS = "facts.json"
+
+
+def save(folder: str | Path, arrays: Any, facts: dict[str, Any]) -> None:
+    """Writes a tree of arrays and a dictionary that JSON can hold; what `folder` held is replaced.
+
+    The folder appears under its name only when it is complete.
+    """
+    folder = Path(folder).absolute()
+    unfinished = folder.with_name(folder.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(unfinished / "arrays", arrays)
+    (unfinished / _FACTS).write_text(json.dumps(facts))
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+
+
+def load_facts(folder: str | Path) -> dict[str, Any]:
+    """The dictionary that `save` wrote.
+
+    Raises:
+      JnasError: `folder` is not what `save` wrote.
+    """
+    try:
+        return json.loads((Path(folder) / _FACTS).read_text())
+    except (OSError, ValueError) as error:
+        raise JnasError(f"{folder} is no checkpoint of jnas: name a folder that it wrote.") from error
+
+
+def load_arrays(folder: str | Path, like: Any) -> Any:
+    """The arrays that `save` wrote, on the default device.
+
+    Args:
+      folder: where.
+      like: a tree with the shapes and types of what is expected there.
+
+    Raises:
+      JnasError: the arrays are not there, or are others.
+    """
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    expected = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), like)
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            return checkpointer.restore(Path(folder).absolute() / "arrays", expected)
+    except (OSError, ValueError, KeyError) as error:
+        raise JnasError(f"The arrays in {folder} are damaged or of another shape: save them again.") from error

@@ -1,0 +1,90 @@
+"""What the parity with PyTorch does not cover: initial weights, dropout, vmap, NaN, gradients of batch norm."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jnas.nn import modules
+from jnas.nn.normalization import batch_norm
+from jnas.nn.pooling import max_pool
+from jnas.space import Space, Template
+from jnas.space import layers as lt
+
+
+def test_initial_weights_are_uniform_in_pytorchs_bounds():
+    conv = modules.Conv2d(16, 64, 3, 1, 1, rngs=nnx.Rngs(0))
+    bound = (16 * 9) ** -0.5
+    for weights in (conv.kernel[...], conv.bias[...]):
+        assert abs(weights).max() <= bound
+    assert float(conv.kernel[...].std()) == pytest.approx(bound / 3**0.5, rel=0.05)
+    assert not (conv.kernel[...] == modules.Conv2d(16, 64, 3, 1, 1, rngs=nnx.Rngs(1)).kernel[...]).any()
+
+
+def test_initial_weights_are_the_same_under_jit_and_vmap():
+    template = Space(in_shape=(3, 8, 8), classes=4).random(1)
+
+    def params(seed):
+        return nnx.state(template.build(nnx.Rngs(jax.random.key(seed))), nnx.Param)
+
+    eager = [params(seed) for seed in (0, 1)]
+    jitted = jax.jit(params)(1)
+    mapped = jax.vmap(params)(jnp.arange(2))
+    for first, second, compiled, both in zip(*map(jax.tree.leaves, (*eager, jitted, mapped)), strict=True):
+        assert (compiled == second).all() and (both[0] == first).all() and (both[1] == second).all()
+
+
+@pytest.mark.parametrize(("layer", "axes"), [(lt.Dropout(0.3), ()), (lt.Dropout2d(0.3), (1, 2))])
+def test_dropout_zeroes_its_share_and_keeps_the_mean(layer, axes):
+    template = Template([layer, lt.Flatten(), lt.Linear(2)], (50, 6, 6))
+    module = template.build(nnx.Rngs(0)).layers[0]
+    x = jnp.ones((40, 6, 6, 50))
+    first, second = module(x), module(x)
+    dropped = first == 0
+    assert float(dropped.mean()) == pytest.approx(0.3, abs=0.03)
+    assert float(first.mean()) == pytest.approx(1.0, abs=0.05)
+    assert not (first == second).all()
+    if axes:  # whole channels
+        assert (dropped.all(axes) == dropped.any(axes)).all()
+    module.eval()
+    assert (module(x) == x).all()
+
+
+def test_nan_wins_a_maximum():
+    x = jnp.zeros((1, 4, 4, 1)).at[0, 1, 1, 0].set(jnp.nan)
+    pooled = max_pool(x, 2, 2, 0)[0, ..., 0]
+    assert np.isnan(pooled).tolist() == [[True, False], [False, False]]
+
+
+def test_gradient_of_batch_norm_equals_autodiff():
+    x, scale, bias = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(5, 3, 4, 6), (6,), (6,)]))
+
+    def plain(x, scale, bias):
+        return (x - x.mean((0, 1, 2))) * jax.lax.rsqrt(x.var((0, 1, 2)) + 1e-5) * scale + bias
+
+    weight = jax.random.normal(jax.random.key(9), x.shape)
+    ours = jax.grad(lambda *args: (batch_norm(*args, 1e-5)[0] * weight).sum(), (0, 1, 2))(x, scale, bias)
+    theirs = jax.grad(lambda *args: (plain(*args) * weight).sum(), (0, 1, 2))(x, scale, bias)
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_module_maps_over_lanes():
+    """Batched weights give each lane what it gives alone, through every operation with a gradient of its own."""
+    layers = [lt.Conv2d(8, 3, 2), lt.MaxPool2d(3, 2, True), lt.BatchNorm2d(), lt.AvgPool2d(2, 1), lt.Flatten()]
+    template = Template([*layers, lt.Linear(3)], (3, 12, 12))
+    graph, *_ = nnx.split(template.build(nnx.Rngs(0)))
+    states = [nnx.state(template.build(nnx.Rngs(seed))) for seed in range(3)]
+    x = jax.random.normal(jax.random.key(0), (4, 12, 12, 3))
+
+    def gradient(state):
+        def loss(params, rest):
+            return (nnx.merge(graph, params, rest, copy=True)(x) ** 2).sum()
+
+        return jax.grad(loss)(*nnx.split_state(state, nnx.Param, ...))
+
+    mapped = jax.vmap(gradient)(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states))
+    for lane, state in enumerate(states):
+        for both, alone in zip(jax.tree.leaves(mapped), jax.tree.leaves(gradient(state)), strict=True):
+            np.testing.assert_allclose(both[lane], alone, rtol=1e-4, atol=1e-4)

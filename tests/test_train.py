@@ -1,0 +1,219 @@
+"""Training: against PyTorch step by step, repeatable, the same however it is driven, and failures as rows."""
+
+import dataclasses
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import small_arrays
+
+from jnas.data import load_data
+from jnas.errors import JnasError
+from jnas.space import Space, Template
+from jnas.space import layers as lt
+from jnas.store import Store
+from jnas.train import Recipe, Trainer, evaluate, lanes, weights
+from jnas.train.program import Metrics, Program
+
+RECIPE = Recipe(epochs=2, batch_size=24, validation=0.25, learning_rate=1e-2, shift=1)
+CONV = [lt.Conv2d(8, 3, 2), lt.PReLU(True), lt.MaxPool2d(2, 1, True), lt.BatchNorm2d(), lt.AvgPool2d(2, 2)]
+TEMPLATE = Template([*CONV, lt.Flatten(), lt.Linear(32), lt.LeakyReLU(0.1), lt.Dropout(0.2), lt.Linear(3)], (3, 8, 8))
+
+
+@pytest.fixture
+def split(arrays):
+    return load_data(arrays).split(0.25)
+
+
+def train(template, recipe, split, seeds=(0,), **how):
+    trainer = Trainer(template, recipe, split, lanes=len(seeds), **how)
+    return trainer, trainer.train(lanes(list(seeds), recipe.learning_rate, recipe.weight_decay))
+
+
+def numbers(trained):
+    return np.array([[dataclasses.astuple(epoch) for epoch in lane] for lane in trained.epochs])
+
+
+def test_training_repeats_itself(split):
+    _, first = train(TEMPLATE, RECIPE, split)
+    _, second = train(TEMPLATE, RECIPE, split)
+    assert first.epochs == second.epochs
+    for one, two in zip(jax.tree.leaves(first.state.params), jax.tree.leaves(second.state.params), strict=True):
+        assert (one == two).all()
+    assert train(TEMPLATE, RECIPE, split, seeds=(1,))[1].epochs != first.epochs
+
+
+def test_scanned_and_stepped_epochs_agree(split):
+    _, stepped = train(TEMPLATE, RECIPE, split, scan=False)
+    _, scanned = train(TEMPLATE, RECIPE, split, scan=True)
+    np.testing.assert_allclose(numbers(stepped), numbers(scanned), atol=1e-4)
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_lanes_agree_with_training_alone(split, scan):
+    trainer = Trainer(TEMPLATE, RECIPE, split, lanes=3, scan=scan)
+    together = trainer.train(lanes([0, 1, 2], [1e-2, 1e-2, 1e-3], 1e-2))
+    for lane, (seed, rate) in enumerate([(0, 1e-2), (1, 1e-2), (2, 1e-3)]):
+        alone = Trainer(TEMPLATE, RECIPE, split, scan=False).train(lanes(seed, rate, 1e-2))
+        np.testing.assert_allclose(numbers(together)[lane], numbers(alone)[0], atol=1e-4)
+    x = np.asarray(split.x_val)
+    accuracy = trainer.accuracy(together.state, x, np.asarray(split.y_val))
+    assert accuracy.tolist() == [epochs[-1].val_acc for epochs in together.epochs]
+
+
+def test_a_lane_that_turns_to_nan_leaves_its_neighbours_alone(split):
+    trainer = Trainer(TEMPLATE, RECIPE, split, lanes=2)
+    sick = trainer.train(lanes([0, 1], [1e-2, 1e30], 1e-2))
+    well = trainer.train(lanes([0, 1], [1e-2, 1e-2], 1e-2))
+    assert not np.isfinite(sick.epochs[1][-1].train_loss)
+    assert sick.epochs[0] == well.epochs[0]
+
+
+def test_it_learns_and_the_module_is_the_one_that_was_measured(tmp_path):
+    data = load_data(small_arrays(train=384))
+    split = data.split(0.25)
+    recipe = dataclasses.replace(RECIPE, epochs=6, flip=False, shift=0, label_smoothing=0.0)
+    trainer, trained = train(TEMPLATE, recipe, split)
+    epochs = trained.epochs[0]
+    assert len(epochs) == 6 and epochs[-1].val_acc > 0.9 and epochs[-1].train_loss < epochs[0].train_loss
+    module = trainer.module(trained.state)
+    inputs = np.asarray(data.x_test, np.float32) * (2 / 255) - 1
+    logits = module(jnp.asarray(inputs))
+    (accuracy,) = trainer.accuracy(trained.state, data.x_test, data.y_test)
+    assert float((logits.argmax(-1) == data.y_test).mean()) == pytest.approx(accuracy)
+    weights.save(tmp_path / "weights", TEMPLATE, module)
+    assert (weights.load(tmp_path / "weights", TEMPLATE)(jnp.asarray(inputs)) == logits).all()
+    with pytest.raises(JnasError, match="weights of another template"):
+        weights.load(tmp_path / "weights", Space((3, 8, 8), 3).random(0))
+    with pytest.raises(JnasError, match="is no checkpoint of jnas"):
+        weights.load(tmp_path, TEMPLATE)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_steps_follow_pytorchs(split, optimizer):
+    torch = pytest.importorskip("torch", reason="compared with PyTorch where it is installed")
+    from torch_peer import copy_weights, torch_network
+
+    recipe = dataclasses.replace(RECIPE, optimizer=optimizer, label_smoothing=0.1, weight_decay=0.1)
+    template = Template([layer for layer in TEMPLATE.layers if not isinstance(layer, lt.Dropout)], (3, 8, 8))
+    program = Program(template, recipe)
+    lane = jax.tree.map(lambda leaf: leaf[0], lanes(0, 1e-2, 0.1))
+    network = torch_network(template)
+    copy_weights(template, program.module(0), network)
+    theirs = {
+        "adamw": lambda p: torch.optim.AdamW(p, 1e-2, weight_decay=0.1),
+        "sgd": lambda p: torch.optim.SGD(p, 1e-2, momentum=0.9, nesterov=True, weight_decay=0.1),
+    }[optimizer](network.parameters())
+    loss_of = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
+    state, step = program.init(lane), jax.jit(program.step)
+    for i in range(8):
+        images, labels = (np.asarray(array)[8 * i : 8 * i + 8] for array in (split.x_train, split.y_train))
+        inputs = images.astype(np.float32) * (2 / 255) - 1
+        state, metrics = step(state, Metrics(jnp.float32(0), jnp.int32(0)), lane, inputs, labels, jnp.float32(1))
+        loss = loss_of(network(torch.tensor(inputs.transpose(0, 3, 1, 2).copy())), torch.tensor(labels).long())
+        theirs.zero_grad()
+        loss.backward()
+        theirs.step()
+        assert float(metrics.loss) / 8 == pytest.approx(float(loss.detach()), rel=1e-3, abs=1e-4)
+
+
+def test_one_trace_a_structure(split, monkeypatch):
+    traced = []
+    step = Program.step
+    monkeypatch.setattr(Program, "step", lambda self, *args: traced.append(1) or step(self, *args))
+    trainer, _ = train(TEMPLATE, RECIPE, split)
+    trainer.train(lanes(7, 1e-3, 0.0))
+    assert len(traced) == 1, "the training step was traced again: an argument changed its shape or type"
+
+
+def test_schedules():
+    cycle = Recipe.standard(epochs=4).rates(10).ravel()
+    assert cycle.shape == (40,) and cycle.argmax() == 10 and cycle.max() == pytest.approx(1) and cycle[-1] < 0.01
+    decayed = Recipe.sophius(epochs=3).rates(5)
+    np.testing.assert_allclose(decayed, np.repeat([[1], [0.95], [0.9025]], 5, 1), rtol=1e-6)
+    assert (Recipe(schedule="constant", epochs=2).rates(3) == 1).all()
+
+
+def test_presets_and_ids():
+    sophius = Recipe.sophius()
+    assert (sophius.epochs, sophius.batch_size, sophius.learning_rate, sophius.decay) == (50, 256, 1e-3, 0.95)
+    assert not sophius.flip and sophius.shift == 0 and sophius.label_smoothing == 0
+    assert Recipe().id == Recipe.standard().id != sophius.id
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("epochs", 0), ("batch_size", 0), ("learning_rate", 0.0), ("weight_decay", -1.0), ("optimizer", "lion")]
+    + [("learning_rate", float("nan")), ("schedule", "none"), ("validation", 1.0), ("label_smoothing", 1.0)],
+)
+def test_a_bad_recipe_is_named(name, value):
+    with pytest.raises(JnasError, match=f"The recipe's {name}="):
+        Recipe(**{name: value})
+
+
+def test_evaluate_returns_rows_in_order_and_looks_up_what_is_there(arrays, tmp_path, monkeypatch):
+    other = Template([lt.Conv2d(8, 3, 4), lt.Flatten(), lt.Linear(3)], (3, 8, 8))
+    store = Store(tmp_path / "results.duckdb")
+    seen = []
+    data = load_data(arrays)
+    rows = evaluate([TEMPLATE, other, TEMPLATE], data, RECIPE, store=store, on_result=seen.append)
+    assert [row.key.hash for row in rows] == [TEMPLATE.hash, other.hash, TEMPLATE.hash] and seen == rows
+    assert rows[0] == rows[2] and [row.status for row in rows] == ["ok"] * 3 and len(rows[0].epochs) == 2
+    assert rows[0].val_acc_final == rows[0].epochs[-1].val_acc <= rows[0].val_acc_max
+    assert rows[0].params == TEMPLATE.cost.params and rows[0].compile_seconds > 0 and rows[0].train_seconds > 0
+    monkeypatch.setattr(Trainer, "train", lambda *_: pytest.fail("trained what the store has"))
+    assert evaluate([other, TEMPLATE], data, RECIPE, store=str(store.path)) == [rows[1], rows[0]]
+    assert len(store.to_df()) == 2
+
+
+def test_failures_are_rows(arrays, monkeypatch):
+    wrong = Template([lt.Flatten(), lt.Linear(3)], (3, 9, 9))
+    sick = dataclasses.replace(RECIPE, learning_rate=1e30)
+    assert [row.status for row in evaluate([wrong, TEMPLATE], arrays, RECIPE)] == ["invalid", "ok"]
+    (row,) = evaluate([TEMPLATE], arrays, sick)
+    assert (row.status, row.val_acc_final) == ("nan", None) and "stopped being a number" in row.message
+    original = Trainer.compile
+
+    def full(self):
+        if self.program.template == TEMPLATE:
+            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 TiB")
+        return original(self)
+
+    monkeypatch.setattr(Trainer, "compile", full)
+    other = Template([lt.Flatten(), lt.Linear(3)], (3, 8, 8))
+    assert [row.status for row in evaluate([TEMPLATE, other], arrays, RECIPE)] == ["out_of_memory", "ok"]
+
+
+def test_a_batch_larger_than_the_training_set(arrays):
+    with pytest.raises(JnasError, match="The batch of 500 is larger than the training set of 72 images"):
+        evaluate([TEMPLATE], arrays, dataclasses.replace(RECIPE, batch_size=500))
+
+
+def test_the_next_template_compiles_while_the_present_one_trains(arrays, monkeypatch):
+    moments = []
+
+    def note(name, original):
+        def noted(self, *args, **kwargs):
+            moments.append((name, "begins", self.program.template.hash))
+            result = original(self, *args, **kwargs)
+            moments.append((name, "ends", self.program.template.hash))
+            return result
+
+        return noted
+
+    monkeypatch.setattr(Trainer, "compile", note("compile", lambda self: 0.0))
+
+    def train_slowly(self, *args):
+        time.sleep(0.5)
+        moments.append(("train", "ends", self.program.template.hash))
+        raise RuntimeError("far enough")
+
+    monkeypatch.setattr(Trainer, "train", train_slowly)
+    templates = [Template([lt.Flatten(), lt.Linear(w), lt.Linear(3)], (3, 8, 8)) for w in (32, 64)]
+    rows = evaluate(templates, arrays, RECIPE)
+    assert [row.status for row in rows] == ["error", "error"]
+    second = templates[1].hash
+    first = templates[0].hash
+    assert moments.index(("compile", "begins", second)) < moments.index(("train", "ends", first))
