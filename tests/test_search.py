@@ -16,6 +16,8 @@ from jnas.errors import JnasError
 from jnas.search.__main__ import main
 from jnas.search.config import SearchConfig
 
+pytestmark = pytest.mark.xdist_group("search")  # one worker, so that the finished search is made once
+
 TINY = {"random": 11, "filtered": 2, "candidates": 64, "generations": 1, "children": 2, "epochs": 1, "final_epochs": 2}
 TINY |= {"conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
 
@@ -119,7 +121,8 @@ def test_command_line(tmp_path):
     settings = TINY | {"data": "small.npz", "random": 3, "filtered": 0, "generations": 0}
     command = [sys.executable, "-m", "jnas.search", *options(settings)]
     for _ in range(2):
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
         assert "Step 1: random templates: 3 trained" in done.stdout
         assert "The winner" in done.stdout and "test accuracy" in done.stdout and "jnas.duckdb" in done.stdout
     assert "Traceback" not in done.stderr
@@ -143,7 +146,7 @@ def test_help_explains_every_option(capsys):
         (["--data", "small.npz", "--classes", "2"], "the label 2 in y_train, outside 0 to 1"),
         (["--data", "small.npz", "--batch-size", "1000"], "The batch of 1000 is larger than the training set"),
         (["--data", "small.npz", "--store", "bad.npz"], "cannot be opened as a DuckDB file"),
-        (["--data", "small.npz", "--max-params", "3"], "raise the limits"),
+        (["--data", "small.npz", "--max-params", "3", "--batch-size", "24"], "raise the limits"),
         (["--random", "0"], "--random 0 is too small: give 1 or more"),
         (["--epochs", "0"], "The recipe's epochs=0 cannot be trained with: give at least 1"),
         (["--conv-num", "0"], "conv_num=0 makes no space"),

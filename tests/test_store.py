@@ -1,4 +1,4 @@
-"""The store's contract: what is written is read, nothing is lost, and a foreign or locked file is told in a sentence."""
+"""The store's contract: what is written is read, nothing is lost, a foreign or locked file is told."""
 
 import subprocess
 import sys

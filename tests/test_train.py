@@ -145,8 +145,17 @@ def test_presets_and_ids():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("epochs", 0), ("batch_size", 0), ("learning_rate", 0.0), ("weight_decay", -1.0), ("optimizer", "lion")]
-    + [("learning_rate", float("nan")), ("schedule", "none"), ("validation", 1.0), ("label_smoothing", 1.0)],
+    [
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("weight_decay", -1.0),
+        ("optimizer", "lion"),
+        ("schedule", "none"),
+        ("validation", 1.0),
+        ("label_smoothing", 1.0),
+    ],
 )
 def test_a_bad_recipe_is_named(name, value):
     with pytest.raises(JnasError, match=f"The recipe's {name}="):

@@ -40,6 +40,7 @@ def search(data: Any = "excerpt", *, verbose: bool = True, **settings: Any) -> S
         known = ", ".join(field.name for field in fields(SearchConfig))
         raise JnasError(f"A search has no setting {', '.join(unknown)}: the settings are {known}.")
     config = SearchConfig(**settings)
+    config.check()
     progress = ConsoleProgress() if verbose else Progress()
     try:
         return run(config, load_data(data, config.classes), progress)

@@ -65,7 +65,11 @@ class SearchConfig:
     seed: int = 0
     """Of everything random: the same seed on the same CPU finds the same."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises a JnasError where no search can be made of this.
+
+        Not on construction: the command line's parser would wrap the sentence in words of its own.
+        """
         least = {"random": 1, "filtered": 0, "candidates": 2, "generations": 0, "children": 1, "seed": 0}
         for name, minimum in least.items():
             if getattr(self, name) < minimum:

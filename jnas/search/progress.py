@@ -129,9 +129,9 @@ class ConsoleProgress(Progress):
             text = f"{len(accuracies)} trained, val acc mean {mean:.4f}, best {max(accuracies):.4f}."
         else:
             text = "no template could be trained."
-        title = TITLES[step] + (
-            f", generation {generation - self.search.steps.index('evolved') + 1}" * (step == "evolved")
-        )
+        title = TITLES[step]
+        if step == "evolved":
+            title += f", generation {generation - self.search.steps.index('evolved') + 1}"
         self._say(f"{title}: {text}")
 
     def finish(self, result: SearchResult) -> None:

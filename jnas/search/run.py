@@ -44,6 +44,7 @@ def run(config: SearchConfig, data: Dataset | None = None, progress: Progress | 
     Raises:
       JnasError: something asked for cannot be had, or no template could be trained.
     """
+    config.check()
     search = Search(config, data or load_data(config.data, config.classes), progress or Progress())
     for generation, step in enumerate(search.steps):
         search.round(step, generation)
