@@ -5,10 +5,15 @@ import tempfile
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 # Workers of one run share what is compiled; nothing is kept between runs, so a test never sees another tree's cache.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jnas-test-cache-"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
+# A first example compiles, later ones do not: a time limit an example says nothing here.
+settings.register_profile("jnas", deadline=None)
+settings.load_profile("jnas")
 
 
 def small_arrays(train=96, test=24, size=8, classes=3, seed=0):

@@ -27,7 +27,7 @@ def raw_genome(layers):
     return genome.to_genome(padded, LENGTH)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(any_layer(), max_size=LENGTH), st.sampled_from([(3, 32, 32), (1, 9, 7), (5, 2, 2)]))
 def test_trace_of_any_layers(layers, in_shape):
     rows = raw_genome(layers)
@@ -47,7 +47,7 @@ def test_trace_of_any_layers(layers, in_shape):
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(any_layer(), min_size=1, max_size=LENGTH))
 def test_encoding_of_any_layers(layers):
     rows = raw_genome(layers)

@@ -39,7 +39,9 @@ def search(data: Any = "excerpt", *, verbose: bool = True, **settings: Any) -> S
     if unknown:
         known = ", ".join(field.name for field in fields(SearchConfig))
         raise JnasError(f"A search has no setting {', '.join(unknown)}: the settings are {known}.")
-    config = SearchConfig(**settings)
+    # What the store notes down as the source; `run` gets the images themselves.
+    source = data if isinstance(data, str) else getattr(data, "name", "arrays")
+    config = SearchConfig(data=source, **settings)
     config.check()
     progress = ConsoleProgress() if verbose else Progress()
     try:

@@ -69,10 +69,11 @@ def evolved(
     candidates: int,
 ) -> list[Choice]:
     """The best of a population that evolves from the trained templates, its children judged by the predictor."""
+    rows = sorted(rows, key=lambda row: -row.val_acc_final)[:candidates]
     known = [Template.from_hash(row.key.hash, space.space.in_shape, space.space.classes) for row in rows]
-    genomes = to_genomes(known, space.space.length)[:candidates]
+    genomes = to_genomes(known, space.space.length)
     mean, std = predictor.scale
-    measured = (np.array([row.val_acc_final for row in rows])[:candidates] - mean) / std
+    measured = (np.array([row.val_acc_final for row in rows]) - mean) / std
     missing = candidates - len(genomes)
     genomes = jnp.asarray(np.pad(genomes, ((0, missing), (0, 0), (0, 0))))
     measured = jnp.asarray(np.pad(measured, (0, missing), constant_values=-np.inf), jnp.float32)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import jax
 
@@ -18,12 +19,12 @@ from jnas.train.trainer import Trained, Trainer, check_batch, lanes
 
 def evaluate(
     templates: Iterable[Template],
-    data: Dataset | str = "excerpt",
+    data: Dataset | Mapping | str | Path = "excerpt",
     recipe: Recipe | None = None,
     *,
     seed: int = 0,
     split_seed: int = 0,
-    store: Store | str | None = None,
+    store: Store | str | Path | None = None,
     on_result: Callable[[Evaluation], None] | None = None,
 ) -> list[Evaluation]:
     """Trains each template and measures its validation accuracy.
@@ -45,7 +46,7 @@ def evaluate(
     """
     data = load_data(data)
     recipe = recipe or Recipe.standard()
-    store = Store(store) if isinstance(store, str) else store
+    store = store if store is None or isinstance(store, Store) else Store(store)
     templates = list(templates)
     split = data.split(recipe.validation, split_seed)
     keys = [key_of(template, recipe, data, split_seed, seed) for template in templates]
