@@ -28,7 +28,7 @@ def raw_genome(layers):
 
 
 @settings(max_examples=300)
-@given(st.lists(any_layer(), max_size=LENGTH), st.sampled_from([(3, 32, 32), (1, 9, 7), (5, 2, 2)]))
+@given(st.lists(any_layer(), max_size=LENGTH), st.sampled_from([(3, 32, 32), (1, 9, 7), (5, 2, 2), (3, 224, 224)]))
 def test_trace_of_any_layers(layers, in_shape):
     rows = raw_genome(layers)
     traced = trace(rows[None], in_shape, 6)
@@ -58,6 +58,17 @@ def test_encoding_of_any_layers(layers):
     assert not encoded[len(layers) :].any()
     assert genome.hashes(rows[None]) == [template.hash]
     assert int(genome.lengths(jnp.asarray(rows))) == len(layers)
+
+
+def test_counts_past_32_bits():
+    template = Template([lt.Conv2d(192, 1), lt.Flatten(), lt.Linear(4096), lt.Linear(10)], (3, 224, 224))
+    traced = trace(genome.to_genomes([template], 4), template.in_shape, 10)
+    found = [int(wide.to_numpy(count)[0]) for count in (traced.params, traced.macs, traced.flops)]
+    assert found == [template.cost.params, template.cost.macs, template.cost.flops]
+    assert LimitedSpace(Space((3, 224, 224)), None, 3_000_000_000).valid(
+        genome.to_genomes([template], 38)
+    ).tolist() == [False]
+    assert LimitedSpace(Space((3, 224, 224)), None, 40_000_000_000).valid(genome.to_genomes([template], 38)).all()
 
 
 def test_the_originals_runs_go_both_ways():
@@ -157,4 +168,3 @@ def test_wide_counts(a, b, c):
     product = wide.multiply(jnp.uint32(a), jnp.uint32(b))
     total = wide.add(product, wide.widen(jnp.uint32(c)))
     assert int(wide.to_numpy(total)) == (a * b + c) % 2**64
-    assert float(wide.to_float(product)) == pytest.approx(a * b, rel=1e-6)

@@ -79,10 +79,11 @@ def test_a_module_maps_over_lanes():
     x = jax.random.normal(jax.random.key(0), (4, 12, 12, 3))
 
     def gradient(state):
-        def loss(params, rest):
-            return (nnx.merge(graph, params, rest, copy=True)(x) ** 2).sum()
+        def loss(params):
+            return (nnx.merge(graph, params, jax.tree.map(lambda leaf: leaf, rest))(x) ** 2).sum()
 
-        return jax.grad(loss)(*nnx.split_state(state, nnx.Param, ...))
+        params, rest = nnx.split_state(state, nnx.Param, ...)
+        return jax.grad(loss)(params)
 
     mapped = jax.vmap(gradient)(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states))
     for lane, state in enumerate(states):

@@ -177,10 +177,11 @@ def test_evaluate_returns_rows_in_order_and_looks_up_what_is_there(arrays, tmp_p
     assert len(store.to_df()) == 2
 
 
-def test_failures_are_rows(arrays, monkeypatch):
+def test_failures_are_rows(arrays, monkeypatch, tmp_path):
     wrong = Template([lt.Flatten(), lt.Linear(3)], (3, 9, 9))
     sick = dataclasses.replace(RECIPE, learning_rate=1e30)
-    assert [row.status for row in evaluate([wrong, TEMPLATE], arrays, RECIPE)] == ["invalid", "ok"]
+    classes = Template([lt.Flatten(), lt.Linear(4)], (3, 8, 8))
+    assert [row.status for row in evaluate([wrong, TEMPLATE, classes], arrays, RECIPE)] == ["invalid", "ok", "invalid"]
     (row,) = evaluate([TEMPLATE], arrays, sick)
     assert (row.status, row.val_acc_final) == ("nan", None) and "stopped being a number" in row.message
     original = Trainer.compile
@@ -192,7 +193,11 @@ def test_failures_are_rows(arrays, monkeypatch):
 
     monkeypatch.setattr(Trainer, "compile", full)
     other = Template([lt.Flatten(), lt.Linear(3)], (3, 8, 8))
-    assert [row.status for row in evaluate([TEMPLATE, other], arrays, RECIPE)] == ["out_of_memory", "ok"]
+    store = tmp_path / "results.duckdb"
+    assert [row.status for row in evaluate([TEMPLATE, other], arrays, RECIPE, store=store)] == ["out_of_memory", "ok"]
+    monkeypatch.undo()  # there is memory again
+    assert [row.status for row in evaluate([TEMPLATE, other], arrays, RECIPE, store=store)] == ["ok", "ok"]
+    assert Store(store).to_df().status.tolist() == ["ok", "ok"]
 
 
 def test_a_batch_larger_than_the_training_set(arrays):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,18 +13,21 @@ import numpy as np
 from jnas.errors import JnasError
 
 
-class Split(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Split:
     """The images that training may see, on the default device.
 
     Attributes:
       x_train, x_val: `[N, H, W, C]` uint8.
       y_train, y_val: `[N]` int32, from 0.
+      classes: number of classes.
     """
 
     x_train: jax.Array
     y_train: jax.Array
     x_val: jax.Array
     y_val: jax.Array
+    classes: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +63,11 @@ class Dataset:
                 f"{self.name} has training images of {self.x_train.shape[1:]} and test images of "
                 f"{self.x_test.shape[1:]} (H, W, C): make them one size."
             )
-        classes = self.classes or int(self.y_train.max()) + 1
+        classes = int(self.y_train.max()) + 1 if self.classes is None else self.classes
         if classes < 2:
-            raise JnasError(f"{self.name} has {classes} class only: there is nothing to tell apart; give at least 2.")
+            raise JnasError(
+                f"{self.name} has {classes} class only: there is nothing to tell apart; give at least 2 classes."
+            )
         object.__setattr__(self, "classes", classes)
         for split in ("train", "test"):
             labels = getattr(self, f"y_{split}")
@@ -104,9 +108,8 @@ class Dataset:
             )
         order = np.random.default_rng(seed).permutation(len(self.x_train))
         val, train = np.sort(order[:count]), np.sort(order[count:])
-        return Split(
-            *map(jnp.asarray, (self.x_train[train], self.y_train[train], self.x_train[val], self.y_train[val]))
-        )
+        images = (self.x_train[train], self.y_train[train], self.x_train[val], self.y_train[val])
+        return Split(*map(jnp.asarray, images), self.classes)
 
 
 def _checked(name: str, split: str, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -125,4 +128,6 @@ def _checked(name: str, split: str, images: np.ndarray, labels: np.ndarray) -> t
             f"{name} has y_{split} of type {labels.dtype} and shape {labels.shape} beside {len(images)} images: give "
             "one whole number an image."
         )
+    if len(labels) and int(labels.max()) >= 2**31:
+        raise JnasError(f"{name} has the label {labels.max()} in y_{split}: number the labels from 0.")
     return images, labels.astype(np.int32)

@@ -40,7 +40,7 @@ def load_data(
             raise JnasError(f"The arrays lack {' and '.join(missing)}: give x_train and y_train (x_test, y_test).")
         return with_optional_test("your arrays", dict(source), classes)
     if source == "excerpt":
-        return load_excerpt()
+        return load_excerpt(classes)
     path = Path(source).expanduser()
     if path.is_dir():
         return load_tfds_folder(path, classes)

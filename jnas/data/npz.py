@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def load_npz(path: Path, classes: int | None) -> Dataset:
                 found = ", ".join(file.files) or "nothing"
                 raise JnasError(f"{path} has no {' and no '.join(missing)} (it holds {found}): save {_FORM} in it.")
             arrays = {name: file[name] for name in ("x_train", "y_train", "x_test", "y_test") if name in file.files}
-    except (OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
+    except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, JnasError):
             raise
         raise JnasError(

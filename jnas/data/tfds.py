@@ -15,6 +15,11 @@ import numpy as np
 from jnas.data.dataset import Dataset
 from jnas.errors import JnasError
 
+_NOT_RANDOM_ACCESS = (
+    "{name} is prepared in a format that only TensorFlow reads: prepare it again with "
+    "tfds.builder(..., file_format='array_record'), or give an .npz file."
+)
+
 
 def load_tfds_folder(folder: Path, classes: int | None) -> Dataset:
     """The prepared set at or below `folder`, with its splits `train` and `test`."""
@@ -37,11 +42,13 @@ def load_tfds_name(name: str, classes: int | None) -> Dataset:
 
     try:
         builder = tfds.builder(name, file_format="array_record")
-    except (tfds.core.registered.DatasetNotFoundError, ValueError, ImportError) as error:
+    except (tfds.core.registered.DatasetNotFoundError, ImportError) as error:
         raise JnasError(
             f"{name!r} is no file, no folder and no data set that TensorFlow Datasets knows: give 'excerpt' for the "
             "embedded images, 'cifar10', the path of an .npz file or of a prepared folder."
         ) from error
+    except ValueError as error:  # TFDS: prepared before, and in another format
+        raise JnasError(_NOT_RANDOM_ACCESS.format(name=name)) from error
     if not (Path(builder.data_dir) / "dataset_info.json").exists():
         if importlib.util.find_spec("tensorflow") is None:
             raise JnasError(
@@ -75,10 +82,7 @@ def _read(builder, name: str, classes: int | None) -> Dataset:
     try:
         arrays = [array for split in ("train", "test") for array in _stack(builder.as_data_source(split=split))]
     except NotImplementedError as error:  # TFDS: random access is there for array_record and parquet only
-        raise JnasError(
-            f"{name} is prepared in a format that only TensorFlow reads: prepare it with "
-            "tfds.builder(..., file_format='array_record'), or give an .npz file."
-        ) from error
+        raise JnasError(_NOT_RANDOM_ACCESS.format(name=name)) from error
     finally:
         absl.setLevel(level)
     return Dataset(name, *arrays, classes=classes or features["label"].num_classes)

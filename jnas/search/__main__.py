@@ -9,6 +9,7 @@ import tyro
 from jnas.errors import JnasError
 from jnas.search.config import SearchConfig
 from jnas.search.progress import ConsoleProgress
+from jnas.search.run import run
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,8 +17,6 @@ def main(arguments: list[str] | None = None) -> int:
     progress = ConsoleProgress()
     try:
         config = tyro.cli(SearchConfig, prog="python -m jnas.search", args=arguments)
-        from jnas.search.run import run  # after the options are parsed: --help needs no JAX
-
         run(config, progress=progress)
     except JnasError as error:
         progress.close()

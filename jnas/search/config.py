@@ -74,10 +74,17 @@ class SearchConfig:
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise JnasError(f"--{name} {getattr(self, name)} is too small: give {minimum} or more.")
+        if self.seed >= 2**32:
+            raise JnasError(f"--seed {self.seed} is too large: give less than 2^32.")
+        most = max(self.filtered, self.children)
+        if self.candidates < most:
+            raise JnasError(f"--candidates {self.candidates} are too few to choose {most} from: give {most} or more.")
         for name in ("max_params", "max_macs"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise JnasError(f"--{name.replace('_', '-')} {value} leaves no template: give 1 or more.")
+            if value is not None and not 1 <= value < 2**64:
+                raise JnasError(f"--{name.replace('_', '-')} {value} is no limit: give 1 or more, below 2^64.")
+        if self.recipe not in PRESETS:
+            raise JnasError(f"There is no recipe {self.recipe!r}: choose one of {', '.join(PRESETS)}.")
         self.space(None), self.training(), self.final_training()  # they check the rest
 
     def space(self, data: Dataset | None) -> Space:

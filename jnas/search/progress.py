@@ -25,11 +25,18 @@ TITLES = {
 }
 
 
+_FINAL = 3
+"""What the winner's longer training counts in the time that is left, in templates."""
+
+
 class Progress:
     """The events of a search. This one is silent; a subclass shows them."""
 
     def begin(self, search: Search) -> None:
         """Everything is set up."""
+
+    def planned(self, templates: int) -> None:
+        """How many templates there are to train now, those of all rounds together."""
 
     def note(self, text: str) -> None:
         """What happens now, in a few words."""
@@ -63,9 +70,9 @@ class ConsoleProgress(Progress):
         self.best = 0.0
         self.text = ""
 
-    def _say(self, what: object) -> None:
-        """Prints a line or a table; lines are wrapped by the terminal, so that they can be copied whole."""
-        self.console.print(what, soft_wrap=isinstance(what, str))
+    def _say(self, what: object, style: str | None = None) -> None:
+        """Prints a line or a table, as it is; lines are wrapped by the terminal, so that they can be copied whole."""
+        self.console.print(what, style=style, markup=False, soft_wrap=isinstance(what, str))
 
     def begin(self, search: Search) -> None:
         self.search = search
@@ -73,7 +80,7 @@ class ConsoleProgress(Progress):
         self.done = 0
         data, split, recipe = search.data, search.split, search.recipe
         self._say(
-            f"[bold]jnas[/bold] searches on {data.name}: {len(split.x_train):,} training, {len(split.x_val):,} "
+            f"jnas searches on {data.name}: {len(split.x_train):,} training, {len(split.x_val):,} "
             f"validation, {len(data.x_test):,} test images, {data.classes} classes; {recipe.epochs} epochs a template, "
             f"on {device_name()}.",
         )
@@ -90,8 +97,12 @@ class ConsoleProgress(Progress):
             transient=True,
             disable=not self.live,
         )
-        self.task = self.bar.add_task(TITLES["random"], total=self.total, best="-", note="")
+        self.task = self.bar.add_task(TITLES["random"], total=self.total + _FINAL, best="-", note="")
         self.bar.start()
+
+    def planned(self, templates: int) -> None:
+        self.total = templates
+        self.bar.update(self.task, total=templates + _FINAL)
 
     def note(self, text: str) -> None:
         self.bar.update(self.task, note=text)
@@ -106,7 +117,7 @@ class ConsoleProgress(Progress):
         if not self.live:
             outcome = f"val acc {row.val_acc_final:.4f}" if row.status == "ok" else f"{row.status}: {row.message}"
             elapsed = time.perf_counter() - self.start
-            eta = elapsed / self.done * (self.total - self.done)
+            eta = elapsed / self.done * (self.total + _FINAL - self.done)
             self._say(
                 f"{self.done}/{self.total} {step}: {outcome}, best {self.best:.4f}, {count(row.params)} params, "
                 f"{count(row.macs)} MACs, {row.compile_seconds + row.train_seconds:.1f} s, ETA {eta:.0f} s",
@@ -143,7 +154,7 @@ class ConsoleProgress(Progress):
         if failed:
             self._say(f"{failed} templates failed; their rows say why.")
         cost = best.template.cost
-        self._say(f"\n[bold]The winner[/bold] ({count(cost.params)} params, {count(cost.macs)} MACs):")
+        self._say(f"\nThe winner ({count(cost.params)} params, {count(cost.macs)} MACs):", "bold")
         self._say(architecture(best.template))
         self._say(f"hash {best.template.hash}\n")
         final = best.final
@@ -153,7 +164,7 @@ class ConsoleProgress(Progress):
                 tested = f"test accuracy {final.test_acc_final:.4f} ({len(self.search.data.x_test):,} images)"
             self._say(
                 f"Trained for {len(final.epochs)} epochs: validation accuracy {final.val_acc_final:.4f}, "
-                f"[bold]{tested}[/bold], both after the last epoch, one seed.",
+                f"{tested}, both after the last epoch, one seed.",
             )
         else:
             self._say(f"Its longer training failed ({final.status}: {final.message}).")

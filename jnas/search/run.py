@@ -57,14 +57,15 @@ class Search:
     def __init__(self, config: SearchConfig, data: Dataset, progress: Progress):
         self.config, self.data, self.progress = config, data, progress
         self.store = Store(config.store)
+        self.store.patience = 600  # once it runs, a search waits for whoever reads its rows
         self.recipe = config.training()
         self.split = data.split(self.recipe.validation, SPLIT_SEED)
         check_batch(self.recipe, self.split)
         self.space = LimitedSpace(config.space(data), config.max_params, config.max_macs)
         self.experiment = config.experiment(data)
-        self.checkpoints = Path(config.store).with_suffix(".checkpoints") / self.experiment
+        path = self.store.path.absolute()
+        self.checkpoints = path.with_name(path.name.removesuffix(".duckdb") + ".checkpoints") / self.experiment
         self.trained: dict[str, tuple[str, Evaluation]] = {}  # by hash: the step that chose it, and its row
-        self.predictor: Predictor | None = None
         settings = asdict(config)
         self.store.add_experiment(
             self.experiment,
@@ -72,6 +73,9 @@ class Search:
             recipe=self.recipe.id,
             data=data.fingerprint,
             data_name=data.name,
+            in_shape="x".join(map(str, data.in_shape)),
+            classes=data.classes,
+            split_seed=SPLIT_SEED,
             seed=config.seed,
             versions={"jnas": jnas.__version__, "jax": jax.__version__, "python": platform.python_version()},
         )
@@ -88,17 +92,20 @@ class Search:
         """Chooses templates, trains them, and writes down how it went."""
         start = time.perf_counter()
         chosen = [choose.Choice(*row) for row in self.store.candidates(self.experiment, generation)]
-        known = bool(chosen)
-        if not known:
+        if not chosen:
             chosen = self._choose(step, generation)
             self.store.add_candidates(self.experiment, step, generation, chosen)
+        self.counts[generation] = len(chosen)
+        self.progress.planned(sum(self.counts))
         rows = []
         for choice, row in zip(chosen, self._train([c.hash for c in chosen]), strict=True):
             self.trained[choice.hash] = (step, row)
             rows.append((choice, row))
             self.progress.trained(step, row)
         good = [(choice, row) for choice, row in rows if row.status == "ok"]
-        predicted = [(row.val_acc_final, choice.predicted_mean) for choice, row in good if choice.predicted_mean]
+        predicted = [
+            (row.val_acc_final, choice.predicted_mean) for choice, row in good if choice.predicted_mean is not None
+        ]
         tau = score(*map(np.array, zip(*predicted, strict=True))).kendall_tau if predicted else None
         accuracies = [row.val_acc_final for _, row in good]
         self.store.add_generation(
@@ -182,7 +189,7 @@ class Search:
         key = key_of(template, recipe, self.data, SPLIT_SEED, self.config.seed)
         row = self.store.find([key]).get(key)
         tested = row is not None and (row.test_acc_final is not None or not len(self.data.x_test))
-        if row is not None and (row.status != "ok" or (tested and folder.exists())):
+        if row is not None and row.lasting and (row.status != "ok" or (tested and folder.exists())):
             return row
         self.progress.note("training the winner")
         row, left = evaluate_one(template, key, recipe, self.split, self.progress.epoch)

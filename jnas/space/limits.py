@@ -22,26 +22,29 @@ class LimitedSpace:
     max_params: int | None
     max_macs: int | None
 
-    def sample(self, key: jax.Array, count: int) -> jax.Array:
-        """`[count, L, 6]` random genomes within the limits.
+    def sample(self, key: jax.Array, count: int, least: int | None = None) -> jax.Array:
+        """`[count, L, 6]` random genomes within the limits; where these are rare, `least` (by default all) will do.
 
         Raises:
-          JnasError: (nearly) no random template is.
+          JnasError: fewer random templates than that are.
         """
+        least = count if least is None else least
         found, total = [], 0
         for attempt in range(50):
             genomes = self.space.sample(jax.random.fold_in(key, attempt), max(count, 1024))
             found.append(np.asarray(genomes)[np.asarray(_valid(self, genomes))])
             total += len(found[-1])
             if total >= count:
-                return jnp.asarray(np.concatenate(found)[:count])
+                break
+        if total >= least:
+            return jnp.asarray(np.concatenate(found)[:count])
         limits = " and ".join(
             f"{name.replace('_', '-')} {value:,}"
             for name, value in (("max_params", self.max_params), ("max_macs", self.max_macs))
             if value is not None
         )
         raise JnasError(
-            f"Only {total} of {50 * max(count, 1024):,} random templates satisfy {limits}, and {count} are needed: "
+            f"Only {total} of {50 * max(count, 1024):,} random templates satisfy {limits}, and {least} are needed: "
             "raise the limits."
         )
 
@@ -50,7 +53,7 @@ class LimitedSpace:
         valid = traced.valid
         for limit, count in ((self.max_params, traced.params), (self.max_macs, traced.macs)):
             if limit is not None:
-                high, low = divmod(limit, 2**32)
+                high, low = map(np.uint32, divmod(limit, 2**32))
                 valid &= (count[0] < high) | ((count[0] == high) & (count[1] <= low))
         return valid
 

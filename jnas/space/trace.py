@@ -84,15 +84,15 @@ def _cost(before: MapState, row: jax.Array, after: MapState) -> tuple[wide.Wide,
     kind, kernel = row[KIND], _value(row, KERNEL)
     is_conv, is_linear = kind == _CONV, kind == _LINEAR
     window = jnp.where(is_conv, kernel * kernel, jnp.where(is_linear, 1, 0))
-    weights = window * before.channels * after.channels
+    fan_in = window * before.channels
     pixels_in, pixels_out = before.height * before.width, after.height * after.width
-    macs = wide.multiply(weights, jnp.where(weights > 0, pixels_out, 0))
+    weights = wide.multiply(fan_in, after.channels)
+    macs = wide.multiply(fan_in, after.channels * pixels_out)
 
     elements = before.channels * pixels_in
     slopes = jnp.where(_value(row, WIDTH) == 1, before.channels, 1)
-    params = (
-        weights
-        + jnp.where(is_conv | is_linear, after.channels, 0)
+    others = (
+        jnp.where(is_conv | is_linear, after.channels, 0)
         + jnp.where(kind == _BATCH_NORM, 2 * before.channels, 0)
         + jnp.where(kind == _PRELU, slopes, 0)
     )
@@ -102,7 +102,7 @@ def _cost(before: MapState, row: jax.Array, after: MapState) -> tuple[wide.Wide,
         + jnp.where(jnp.asarray(_IS_ACTIVATION)[kind], elements, 0)
         + jnp.where((kind == _MAX) | (kind == _AVG) | (kind == _GLOBAL), elements, 0)
     )
-    return wide.widen(params), macs, wide.add(wide.widen(flops), wide.add(macs, macs))
+    return wide.add(weights, wide.widen(others)), macs, wide.add(wide.widen(flops), wide.add(macs, macs))
 
 
 def _trace_one(genome: jax.Array, in_shape: tuple[int, int, int], classes: int) -> Trace:

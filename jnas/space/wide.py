@@ -34,11 +34,6 @@ def add(a: Wide, b: Wide) -> Wide:
     return a[0] + b[0] + (low < a[1]).astype(jnp.uint32), low
 
 
-def to_float(a: Wide) -> jax.Array:
-    """The nearest float32, for comparing and ranking on the device."""
-    return a[0].astype(jnp.float32) * 2.0**32 + a[1].astype(jnp.float32)
-
-
 def to_numpy(a: Wide) -> np.ndarray:
     """The exact count as uint64, on the host."""
     return (np.asarray(a[0]).astype(np.uint64) << np.uint64(32)) | np.asarray(a[1]).astype(np.uint64)

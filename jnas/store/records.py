@@ -73,3 +73,8 @@ class Evaluation:
     train_seconds: float = 0.0
     device: str = ""
     epochs: tuple[Epoch, ...] = ()
+
+    @property
+    def lasting(self) -> bool:
+        """Whether trying again would only repeat the result; errors and a lack of memory may pass."""
+        return self.status in ("ok", "nan", "invalid")

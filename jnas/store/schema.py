@@ -18,6 +18,9 @@ CREATE TABLE IF NOT EXISTS experiments (
     recipe VARCHAR,
     data VARCHAR,
     data_name VARCHAR,
+    in_shape VARCHAR,
+    classes INTEGER,
+    split_seed BIGINT,
     seed BIGINT,
     versions JSON
 );

@@ -24,7 +24,7 @@ from jnas.store.schema import TABLES, VERSION
 if TYPE_CHECKING:
     import pandas as pd
 
-_KEY = "hash, in_shape, classes, recipe, data, split_seed, seed"
+_WHERE_KEY = " AND ".join(f"{name} = ?" for name in Key._fields)
 _RESULTS = (
     "status, message, val_acc_final, val_acc_max, train_acc_final, test_acc_final, compile_seconds, train_seconds, "
     "device"
@@ -79,24 +79,20 @@ class Store:
         while True:
             try:
                 return duckdb.connect(self.path)
-            except duckdb.IOException as error:
-                # DuckDB tells a lock and a foreign file apart by their texts only.
-                if "lock" not in str(error).lower():
+            except duckdb.Error as error:
+                reason = _first_line(error)
+                # DuckDB tells a lock from a foreign file by its text only; Windows has words of its own.
+                if not any(words in reason.lower() for words in ("could not set lock", "used by another process")):
                     raise JnasError(
-                        f"{self.path} cannot be opened as a DuckDB file ({_first_line(error)}): name another file "
-                        "with --store; this one was left as it is."
+                        f"{self.path} cannot be opened as a DuckDB file ({reason}): name another file with --store; "
+                        "this one was left as it is."
                     ) from error
                 if time.monotonic() > deadline:
                     raise JnasError(
-                        f"{self.path} is open in another process ({_first_line(error)}): close it there, or name "
-                        "another file with --store."
+                        f"{self.path} is open in another process ({reason}): close it there, or name another file with "
+                        "--store."
                     ) from error
                 time.sleep(0.05)
-            except duckdb.Error as error:
-                raise JnasError(
-                    f"{self.path} cannot be opened as a DuckDB file ({_first_line(error)}): name another file with "
-                    "--store; this one was left as it is."
-                ) from error
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
         """The result of any SQL query as a data frame; `?` in the query stands for the parameters in turn."""
@@ -115,19 +111,25 @@ class Store:
             "SELECT c.step, c.generation, c.predicted_mean, c.predicted_std, e.*, a.params, a.macs, a.flops "
             "FROM candidates c JOIN experiments x USING (experiment) "
             "JOIN evaluations e ON e.hash = c.hash AND e.recipe = x.recipe AND e.data = x.data AND e.seed = x.seed "
+            "AND e.split_seed = x.split_seed AND e.in_shape = x.in_shape AND e.classes = x.classes "
             "JOIN architectures a ON a.hash = e.hash AND a.in_shape = e.in_shape AND a.classes = e.classes "
             "WHERE c.experiment = ? ORDER BY c.generation, c.position",
             [experiment],
         )
 
     def add(self, evaluations: Iterable[Evaluation], recipe_json: str = "{}") -> None:
-        """Writes evaluations that share a recipe, in one transaction; those that are there already stay as they are."""
-        now = datetime.now(UTC).replace(tzinfo=None)
+        """Writes evaluations that share a recipe, in one transaction.
+
+        Those that are there already stay as they are, unless an error or a lack of memory had ended them.
+        """
+        now = _now()
         with self._open() as connection:
             for e in evaluations:
                 key = list(e.key)
                 results = [getattr(e, name.strip()) for name in _RESULTS.split(",")]
                 cost = [e.params, e.macs, e.flops]
+                passing = "status IN ('error', 'out_of_memory')"
+                connection.execute(f"DELETE FROM evaluations WHERE {_WHERE_KEY} AND {passing}", key)
                 connection.execute("INSERT OR IGNORE INTO recipes VALUES (?, ?)", [e.key.recipe, recipe_json])
                 connection.execute("INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?)", key[:3] + cost)
                 connection.execute(f"INSERT OR IGNORE INTO evaluations VALUES ({_marks(17)})", [*key, *results, now])
@@ -142,15 +144,15 @@ class Store:
         found: dict[Key, Evaluation] = {}
         with self._open() as connection:
             for key in keys:
-                where = " AND ".join(f"{name} = ?" for name in Key._fields)
                 row = connection.execute(
                     f"SELECT {_RESULTS}, params, macs, flops FROM evaluations "
-                    f"JOIN architectures USING (hash, in_shape, classes) WHERE {where}",
+                    f"JOIN architectures USING (hash, in_shape, classes) WHERE {_WHERE_KEY}",
                     list(key),
                 ).fetchone()
                 if row:
                     epochs = connection.execute(
-                        f"SELECT train_loss, train_acc, val_acc FROM epochs WHERE {where} ORDER BY epoch", list(key)
+                        f"SELECT train_loss, train_acc, val_acc FROM epochs WHERE {_WHERE_KEY} ORDER BY epoch",
+                        list(key),
                     ).fetchall()
                     names = [name.strip() for name in f"{_RESULTS}, params, macs, flops".split(",")]
                     values = dict(zip(names, row, strict=True))
@@ -159,9 +161,8 @@ class Store:
 
     def set_test_accuracy(self, key: Key, accuracy: float) -> None:
         """Writes the test accuracy, a share, of an evaluation that is there."""
-        where = " AND ".join(f"{name} = ?" for name in Key._fields)
         with self._open() as connection:
-            connection.execute(f"UPDATE evaluations SET test_acc_final = ? WHERE {where}", [accuracy, *key])
+            connection.execute(f"UPDATE evaluations SET test_acc_final = ? WHERE {_WHERE_KEY}", [accuracy, *key])
 
     def add_experiment(self, experiment: str, **columns: Any) -> None:
         """Writes what a search was asked for, unless it is there."""

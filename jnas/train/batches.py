@@ -8,7 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnas.data import augment
+from jnas.data import Split, augment
+
+# The module's own streams are small numbers folded into the seed's key; these are far from them.
+_ORDER, _AUGMENTATION = 0x0DE50001, 0x0DE50002
+
+
+def _stream(seed: jax.Array, purpose: int) -> jax.Array:
+    """A key for one purpose of a lane's seed."""
+    return jax.random.fold_in(jax.random.key(seed), purpose)
+
 
 EVALUATION_BATCH = 512
 """Images a step when measuring accuracy, at most."""
@@ -19,7 +28,7 @@ def order(seeds: jax.Array, epoch: jax.Array, *, images: int, steps: int, batch_
     """The images of each step of one epoch, shuffled for each lane: `[lanes, steps, batch_size]` below `images`."""
 
     def one(seed):
-        key = jax.random.fold_in(jax.random.key(seed), epoch)
+        key = jax.random.fold_in(_stream(seed, _ORDER), epoch)
         return jax.random.permutation(key, images)[: steps * batch_size].reshape(steps, batch_size)
 
     return jax.vmap(one)(seeds)
@@ -50,9 +59,7 @@ def prepare(
     """
 
     def one(seed, batch):
-        # The epoch's order uses fold_in(key, epoch): the first split keeps these keys apart from it.
-        key = jax.random.fold_in(jax.random.split(jax.random.key(seed))[0], number)
-        flip_key, shift_key = jax.random.split(key)
+        flip_key, shift_key = jax.random.split(jax.random.fold_in(_stream(seed, _AUGMENTATION), number))
         inputs = images[batch]
         if flip:
             inputs = augment.flip(flip_key, inputs)
@@ -61,6 +68,12 @@ def prepare(
         return augment.normalise(inputs), labels[batch]
 
     return jax.vmap(one)(seeds, batch)
+
+
+@functools.lru_cache(maxsize=2)
+def validation_chunks(split: Split) -> tuple[jax.Array, jax.Array]:
+    """The validation images in equal chunks, once for all templates."""
+    return chunks(split.x_val, split.y_val, chunk_size(len(split.x_val)))
 
 
 def chunks(images: jax.Array, labels: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:

@@ -35,7 +35,8 @@ def evaluate(
       recipe: how to train; `Recipe.standard()` by default.
       seed: of initial weights, image order, augmentation and dropout.
       split_seed: which training images are kept for validation.
-      store: a `Store` or its path. Rows that it has are not trained again; each new one is written as it is done.
+      store: a `Store` or its path. Rows that it has are not trained again, except those that an error or a lack of
+        memory ended; each new one is written as it is done.
       on_result: called with each row, in order.
 
     Returns:
@@ -75,19 +76,20 @@ def evaluate_each(
     """
     check_batch(recipe, split)
     use_compilation_cache()
-    rows = store.find(keys) if store else {}
-    missing = [(template, key) for template, key in zip(templates, keys, strict=True) if key not in rows]
-    jobs = iter({key: _Job(template, key, recipe, split) for template, key in missing}.values())
+    found = store.find(keys) if store else {}
+    rows = {key: row for key, row in found.items() if row.lasting}
+    missing = {key: template for key, template in zip(keys, templates, strict=True) if key not in rows}
+    jobs = (_Job(template, key, recipe, split) for key, template in missing.items())
     with ThreadPoolExecutor(max_workers=1) as compiler:
-        following = next(jobs, None)
-        pending = following and compiler.submit(following.compile)
+        job = next(jobs, None)
+        compiling = job and compiler.submit(job.compile)
         for key in keys:
             if key not in rows:
-                job, compiled = following, pending
-                compiled.result()
+                compiling.result()
                 following = next(jobs, None)
-                pending = following and compiler.submit(following.compile)
+                compiling = following and compiler.submit(following.compile)
                 rows[key] = job.run(on_epoch)
+                job = following  # the last one goes, with its program and weights
                 if store:
                     store.add([rows[key]], recipe.to_json())
             yield rows[key]
@@ -124,6 +126,10 @@ class _Job:
         height, width, channels = self.split.x_train.shape[1:]
         if self.template.in_shape != (channels, height, width):
             message = f"the template is for images of {self.template.in_shape}, not {(channels, height, width)}"
+            self.failure = "invalid", message
+            return
+        if self.template.classes != self.split.classes:
+            message = f"the template is for {self.template.classes} classes, not {self.split.classes}"
             self.failure = "invalid", message
             return
         try:

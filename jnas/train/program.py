@@ -67,7 +67,9 @@ class Program:
 
     def merge(self, state: State, train: bool = False) -> nnx.Module:
         """The Flax module with the weights of `state`."""
-        return nnx.merge(self._graph(train), state.params, state.rest, copy=True)
+        # Copied, so that the module's changes stay its own: `nnx.merge` may hand on the variables it is given.
+        params, rest = jax.tree.map(lambda leaf: leaf, (state.params, state.rest))
+        return nnx.merge(self._graph(train), params, rest)
 
     def init(self, lane: Lane) -> State:
         """The state before the first step."""

@@ -68,7 +68,7 @@ class Trainer:
       scan: one program an epoch (True) or one a step (False); None chooses by the device.
 
     Raises:
-      JnasError: the template is for other images, or the batch is larger than the training set.
+      JnasError: the template is for other images or classes, or the batch is larger than the training set.
     """
 
     def __init__(self, template: Template, recipe: Recipe, split: Split, lanes: int = 1, scan: bool | None = None):
@@ -78,6 +78,11 @@ class Trainer:
                 f"The template is for images of {template.in_shape}, and the data has {(channels, height, width)} "
                 "(channels, height, width): build it with the data's in_shape."
             )
+        if template.classes != split.classes:
+            raise JnasError(
+                f"The template tells {template.classes} classes apart, and the data has {split.classes}: build it with "
+                "the data's class count."
+            )
         check_batch(recipe, split)
         self.program = Program(template, recipe)
         self.split = split
@@ -85,8 +90,8 @@ class Trainer:
         self.scan = jax.default_backend() != "cpu" if scan is None else scan
         self.steps = len(split.x_train) // recipe.batch_size
         self._prepare = functools.partial(batches.prepare, flip=recipe.flip, shift=recipe.shift)
-        self._chunk = batches.chunk_size(len(split.x_val))
-        self._validation = batches.chunks(split.x_val, split.y_val, self._chunk)
+        self._validation = batches.validation_chunks(split)
+        self._chunk = self._validation[0].shape[1]
         self._train: jax.stages.Compiled | None = None
         self._correct: jax.stages.Compiled | None = None
 
