@@ -1,9 +1,8 @@
 """Convolution on `[N, H, W, C]` with a gradient of its own.
 
-On a CPU, XLA computes the gradient of the kernel as a convolution whose window is a whole feature map, and for many
-shapes that is the slowest thing in the step: 990 ms where the forward pass takes 26 (3 to 128 channels, 2x2 window,
-33x33 pixels, batch 128). As one small matrix product for each tap of the window it takes about as long as the forward
-pass, at nearly every shape of the space (benchmarks/RESULTS.md).
+On a CPU, XLA computes the gradient of the kernel as a convolution whose window is a whole feature map, and for some
+shapes that is the slowest thing in the step. As one small matrix product for each tap of the window it takes about as
+long as the forward pass (benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations

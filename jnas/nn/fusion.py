@@ -1,8 +1,8 @@
 """A place where XLA must not fuse.
 
 XLA likes to compute cheap values again wherever they are used. A pooling uses each value `kernel ** 2` times, so what
-comes before it, and in the backward pass what comes after it, would be computed as often: up to four times the time of
-the whole training step on a CPU. `materialise` keeps the value in memory instead.
+comes before it, and in the backward pass what comes after it, would be computed as often. `materialise` keeps the
+value in memory instead (benchmarks/RESULTS.md).
 
 XLA:CPU expands optimisation barriers before it fuses, which undoes them. Programs compiled with `COMPILER_OPTIONS`
 keep them; without the options the result is the same, only slower.

@@ -1,8 +1,7 @@
 """Initial weights, drawn on the host.
 
-Each random operation in a compiled program costs XLA about 0.15 s to compile, and every template has another set of
-shapes: 1 to 2 s a template for the initial weights alone, more than the training step takes. NumPy needs no compiler,
-and draws the same weights on every device.
+XLA compiles each random operation anew, and every template has another set of shapes: the initial weights alone would
+take as long to compile as the training step. NumPy needs no compiler, and draws the same weights on every device.
 """
 
 from __future__ import annotations

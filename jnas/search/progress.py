@@ -25,10 +25,6 @@ TITLES = {
 }
 
 
-_FINAL = 3
-"""What the winner's longer training counts in the time that is left, in templates."""
-
-
 class Progress:
     """The events of a search. This one is silent; a subclass shows them."""
 
@@ -36,7 +32,7 @@ class Progress:
         """Everything is set up."""
 
     def planned(self, templates: int) -> None:
-        """How many templates there are to train now, those of all rounds together."""
+        """How many templates there are to train, those of all rounds together, as it is known by now."""
 
     def note(self, text: str) -> None:
         """What happens now, in a few words."""
@@ -76,7 +72,7 @@ class ConsoleProgress(Progress):
 
     def begin(self, search: Search) -> None:
         self.search = search
-        self.total = sum(search.counts)
+        self.total = sum(search.counts) + 1  # the winner is trained twice
         self.done = 0
         data, split, recipe = search.data, search.split, search.recipe
         self._say(
@@ -97,12 +93,12 @@ class ConsoleProgress(Progress):
             transient=True,
             disable=not self.live,
         )
-        self.task = self.bar.add_task(TITLES["random"], total=self.total + _FINAL, best="-", note="")
+        self.task = self.bar.add_task(TITLES["random"], total=self.total, best="-", note="")
         self.bar.start()
 
     def planned(self, templates: int) -> None:
-        self.total = templates
-        self.bar.update(self.task, total=templates + _FINAL)
+        self.total = templates + 1
+        self.bar.update(self.task, total=self.total)
 
     def note(self, text: str) -> None:
         self.bar.update(self.task, note=text)
@@ -117,7 +113,7 @@ class ConsoleProgress(Progress):
         if not self.live:
             outcome = f"val acc {row.val_acc_final:.4f}" if row.status == "ok" else f"{row.status}: {row.message}"
             elapsed = time.perf_counter() - self.start
-            eta = elapsed / self.done * (self.total + _FINAL - self.done)
+            eta = elapsed / self.done * (self.total - self.done)
             self._say(
                 f"{self.done}/{self.total} {step}: {outcome}, best {self.best:.4f}, {count(row.params)} params, "
                 f"{count(row.macs)} MACs, {row.compile_seconds + row.train_seconds:.1f} s, ETA {eta:.0f} s",
@@ -159,11 +155,12 @@ class ConsoleProgress(Progress):
         self._say(f"hash {best.template.hash}\n")
         final = best.final
         if final.status == "ok":
+            epochs = f"{len(final.epochs)} epoch{'s' * (len(final.epochs) > 1)}"
             tested = "no test images"
             if final.test_acc_final is not None:
                 tested = f"test accuracy {final.test_acc_final:.4f} ({len(self.search.data.x_test):,} images)"
             self._say(
-                f"Trained for {len(final.epochs)} epochs: validation accuracy {final.val_acc_final:.4f}, "
+                f"Trained for {epochs}: validation accuracy {final.val_acc_final:.4f}, "
                 f"{tested}, both after the last epoch, one seed.",
             )
         else:
