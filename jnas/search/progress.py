@@ -77,8 +77,8 @@ class ConsoleProgress(Progress):
         data, split, recipe = search.data, search.split, search.recipe
         self._say(
             f"jnas searches on {data.name}: {len(split.x_train):,} training, {len(split.x_val):,} "
-            f"validation, {len(data.x_test):,} test images, {data.classes} classes; {recipe.epochs} epochs a template, "
-            f"on {device_name()}.",
+            f"validation, {len(data.x_test):,} test images, {data.classes} classes; "
+            f"epochs a template: {recipe.epochs}; on {device_name()}.",
         )
         self.bar = RichProgress(
             TextColumn("{task.description}"),
