@@ -29,6 +29,12 @@ _RESULTS = (
     "status, message, val_acc_final, val_acc_max, train_acc_final, test_acc_final, compile_seconds, train_seconds, "
     "device"
 )
+_ADD_EVALUATION = (
+    f"INSERT INTO evaluations VALUES ({', '.join('?' * (len(Key._fields) + len(_RESULTS.split(',')) + 1))}) "
+    f"ON CONFLICT ({', '.join(Key._fields)}) DO UPDATE SET "
+    + ", ".join(f"{name.strip()} = excluded.{name.strip()}" for name in [*_RESULTS.split(","), "finished"])
+    + " WHERE evaluations.status IN ('error', 'out_of_memory')"
+)
 
 
 class Store:
@@ -128,11 +134,9 @@ class Store:
                 key = list(e.key)
                 results = [getattr(e, name.strip()) for name in _RESULTS.split(",")]
                 cost = [e.params, e.macs, e.flops]
-                passing = "status IN ('error', 'out_of_memory')"
-                connection.execute(f"DELETE FROM evaluations WHERE {_WHERE_KEY} AND {passing}", key)
                 connection.execute("INSERT OR IGNORE INTO recipes VALUES (?, ?)", [e.key.recipe, recipe_json])
                 connection.execute("INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?)", key[:3] + cost)
-                connection.execute(f"INSERT OR IGNORE INTO evaluations VALUES ({_marks(17)})", [*key, *results, now])
+                connection.execute(_ADD_EVALUATION, [*key, *results, now])
                 for number, epoch in enumerate(e.epochs, start=1):
                     connection.execute(
                         f"INSERT OR IGNORE INTO epochs VALUES ({_marks(11)})",
