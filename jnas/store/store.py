@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 _WHERE_KEY = " AND ".join(f"{name} = ?" for name in Key._fields)
 _RESULTS = (
-    "status, message, val_acc_final, val_acc_max, train_acc_final, test_acc_final, compile_seconds, train_seconds, "
-    "device"
+    *("status", "message", "val_acc_final", "val_acc_max", "train_acc_final", "test_acc_final"),
+    *("compile_seconds", "train_seconds", "device"),
 )
+_COST = ("params", "macs", "flops")
 _ADD_EVALUATION = (
-    f"INSERT INTO evaluations VALUES ({', '.join('?' * (len(Key._fields) + len(_RESULTS.split(',')) + 1))}) "
+    f"INSERT INTO evaluations VALUES ({', '.join('?' * (len(Key._fields) + len(_RESULTS) + 1))}) "
     f"ON CONFLICT ({', '.join(Key._fields)}) DO UPDATE SET "
-    + ", ".join(f"{name.strip()} = excluded.{name.strip()}" for name in [*_RESULTS.split(","), "finished"])
+    + ", ".join(f"{name} = excluded.{name}" for name in (*_RESULTS, "finished"))
     + " WHERE evaluations.status IN ('error', 'out_of_memory')"
 )
 
@@ -132,8 +133,8 @@ class Store:
         with self._open() as connection:
             for e in evaluations:
                 key = list(e.key)
-                results = [getattr(e, name.strip()) for name in _RESULTS.split(",")]
-                cost = [e.params, e.macs, e.flops]
+                results = [getattr(e, name) for name in _RESULTS]
+                cost = [getattr(e, name) for name in _COST]
                 connection.execute("INSERT OR IGNORE INTO recipes VALUES (?, ?)", [e.key.recipe, recipe_json])
                 connection.execute("INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?)", key[:3] + cost)
                 connection.execute(_ADD_EVALUATION, [*key, *results, now])
@@ -146,10 +147,11 @@ class Store:
     def find(self, keys: Sequence[Key]) -> dict[Key, Evaluation]:
         """The evaluations that are there, by key."""
         found: dict[Key, Evaluation] = {}
+        names = (*_RESULTS, *_COST)
         with self._open() as connection:
             for key in keys:
                 row = connection.execute(
-                    f"SELECT {_RESULTS}, params, macs, flops FROM evaluations "
+                    f"SELECT {', '.join(names)} FROM evaluations "
                     f"JOIN architectures USING (hash, in_shape, classes) WHERE {_WHERE_KEY}",
                     list(key),
                 ).fetchone()
@@ -158,7 +160,6 @@ class Store:
                         f"SELECT train_loss, train_acc, val_acc FROM epochs WHERE {_WHERE_KEY} ORDER BY epoch",
                         list(key),
                     ).fetchall()
-                    names = [name.strip() for name in f"{_RESULTS}, params, macs, flops".split(",")]
                     values = dict(zip(names, row, strict=True))
                     found[key] = Evaluation(key, **values, epochs=tuple(Epoch(*epoch) for epoch in epochs))
         return found

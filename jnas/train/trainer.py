@@ -1,8 +1,8 @@
 """Training of one structure: compiled ahead of time, alone or over a batch of lanes.
 
-How the steps are driven depends on the device. On a CPU a convolution inside `lax.scan` is 4 to 10 times slower than
-the same one stepped from the host, and dispatching costs little; on a GPU dispatching is what costs, so an epoch is
-one program.
+How the steps are driven depends on the device. On a CPU a convolution inside `lax.scan` can be many times slower than
+the same one stepped from the host, and dispatching costs little; on a GPU dispatching is what costs, so an epoch is one
+program.
 """
 
 from __future__ import annotations
