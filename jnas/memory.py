@@ -1,8 +1,8 @@
-"""Freed memory stays with the process, where that is what training on a CPU waits for.
+"""Memory of the CPU: freed blocks stay with the process, in large pages.
 
 Each training step allocates its feature maps anew. The C library hands blocks that large back to the system and takes
-them again, and every page is cleared on the way: on a CPU that is up to half of a training step
-(benchmarks/RESULTS.md).
+them again, and every page is cleared on the way; and in pages of 4 KiB, every step walks through tens of thousands of
+them. On a CPU that is up to half of a training step (benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
@@ -11,13 +11,19 @@ import ctypes
 import os
 import sys
 
-# Names and numbers from glibc's malloc.h.
+import jax
+
+# Names and numbers from glibc's malloc.h and Linux' mman.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_MADV_HUGEPAGE = 14
 _LARGEST = 2**31 - 1
+_NEVER = -1
+_LARGE_PAGE = 2 << 20
+_BLOCK = 1 << 30
 
 
 def keep_freed_memory() -> bool:
-    """Tells glibc to keep freed memory; returns whether it did.
+    """Tells glibc to keep freed memory, and the system to use large pages for it; returns whether glibc agreed.
 
     `import jnas` does it, and it must come before JAX first computes. It does nothing on other C libraries, or with
     JNAS_KEEP_MEMORY=0 in the environment.
@@ -25,14 +31,28 @@ def keep_freed_memory() -> bool:
     if sys.platform != "linux" or os.environ.get("JNAS_KEEP_MEMORY") == "0":
         return False
     try:
-        mallopt = ctypes.CDLL(None).mallopt
-        kept = sum(mallopt(parameter, _LARGEST) for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD))
-    except (OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        kept = libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST) and libc.mallopt(_M_TRIM_THRESHOLD, _NEVER)
+        if kept:
+            _use_large_pages(libc, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+    except (OSError, AttributeError, ValueError):
         return False
     # Only the main thread's heap can grow to any size. JAX computes there when its CPU dispatch waits for the result,
     # which costs nothing here: a training step has to wait for the one before it anyway.
-    if "jax" in sys.modules:
-        sys.modules["jax"].config.update("jax_cpu_enable_async_dispatch", False)
-    else:
-        os.environ.setdefault("JAX_CPU_ENABLE_ASYNC_DISPATCH", "false")
-    return kept == 2
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    return bool(kept)
+
+
+def _use_large_pages(libc: ctypes.CDLL, size: int) -> None:
+    """Asks for large pages for the next `size` bytes of the heap; they are reserved, and none is touched."""
+    libc.malloc.restype = ctypes.c_void_p
+    libc.malloc.argtypes = [ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    # In blocks below the mmap threshold, so that they come from the heap, where they lie one after another.
+    blocks = [block for block in (libc.malloc(_BLOCK) for _ in range(size // _BLOCK)) if block]
+    for block in blocks:
+        first = -(-block // _LARGE_PAGE) * _LARGE_PAGE
+        libc.madvise(first, (block + _BLOCK - first) // _LARGE_PAGE * _LARGE_PAGE, _MADV_HUGEPAGE)
+    for block in blocks:
+        libc.free(block)

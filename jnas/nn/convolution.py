@@ -1,58 +1,55 @@
-"""Convolution on `[N, H, W, C]` with a gradient of its own.
+"""Convolution on `[N, H, W, C]`: three ways to compute it, chosen for each shape and device.
 
-On a CPU, XLA computes the gradient of the kernel as a convolution whose window is a whole feature map, and for some
-shapes that is the slowest thing in the step. As one small matrix product for each tap of the window it takes about as
-long as the forward pass (benchmarks/RESULTS.md).
+*window*: XLA's own convolution. *patches*: the windows laid out as rows of a matrix (im2col), then one matrix
+product. *dense*: where the window covers the whole map, a convolution is nearly a fully connected layer, and one
+matrix product of flattened maps does less work than its windows would.
+
+The rule for a CPU (`_on_cpu`) is what benchmarks/convolutions.py found. On a
+GPU a lone convolution is left to cuDNN. Lanes with kernels of their own never become a grouped convolution, which is
+slow forward and worse backward on both (jax#26568, jax#13800): `custom_vmap` makes them patches or dense, so batched
+matrix products.
 """
 
 from __future__ import annotations
 
 import functools
+import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.custom_batching import custom_vmap
+
+from jnas.nn.fusion import materialise
+from jnas.nn.windows import out_size, overlap_add, pad_maps, strided_slice
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+_LARGEST_MATRIX = 4_000_000
+"""Elements of a matrix that stands for a whole convolution, at most: 16 MB."""
 
 
-def _convolve(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
-    return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), [(pad, pad), (pad, pad)], dimension_numbers=_DIMENSIONS
-    )
+class Geometry(NamedTuple):
+    """What is static of a convolution: the input map's sides and channels, the window's side, stride and padding."""
 
+    height: int
+    width: int
+    channels: int
+    out_channels: int
+    size: int
+    stride: int
+    pad: int
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _convolve_by_taps(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
-    return _convolve(x, kernel, stride, pad)
+    @property
+    def out(self) -> tuple[int, int]:
+        """Height and width of the output."""
+        return tuple(out_size(n, self.size, self.stride, self.pad) for n in (self.height, self.width))
 
-
-def _forward(x, kernel, stride, pad):
-    return _convolve(x, kernel, stride, pad), (x, kernel)
-
-
-def _backward(stride, pad, residuals, gradient):
-    x, kernel = residuals
-    _, transpose = jax.vjp(lambda x: _convolve(x, kernel, stride, pad), x)
-    return transpose(gradient)[0], _kernel_gradient(x, gradient, kernel.shape[0], stride, pad)
-
-
-_convolve_by_taps.defvjp(_forward, _backward)
-
-
-def _kernel_gradient(x: jax.Array, gradient: jax.Array, size: int, stride: int, pad: int) -> jax.Array:
-    """The gradient of the kernel, `[size, size, C_in, C_out]`, tap by tap."""
-    count, height, width, out_channels = gradient.shape
-    channels = x.shape[3]
-    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    rows = gradient.reshape(-1, out_channels)
-
-    def tap(i: int, j: int) -> jax.Array:
-        last = (count, i + (height - 1) * stride + 1, j + (width - 1) * stride + 1, channels)
-        seen = jax.lax.slice(padded, (0, i, j, 0), last, (1, stride, stride, 1))
-        return seen.reshape(-1, channels).T @ rows
-
-    taps = [tap(i, j) for i in range(size) for j in range(size)]
-    return jnp.stack(taps).reshape(size, size, channels, out_channels)
+    def suits_dense(self, most: float) -> bool:
+        """Whether one matrix for the whole map is small, and takes at most `most` times the windows' arithmetic."""
+        pixels, outputs = self.height * self.width, math.prod(self.out)
+        small = pixels * self.channels * outputs * self.out_channels <= _LARGEST_MATRIX
+        return small and pixels <= most * self.size**2
 
 
 def conv2d(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
@@ -66,5 +63,191 @@ def conv2d(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
     Returns:
       `[N, (H + 2 pad - k) // stride + 1, (W + 2 pad - k) // stride + 1, C_out]`.
     """
-    by_taps = jax.default_backend() == "cpu"
-    return (_convolve_by_taps if by_taps else _convolve)(x, kernel, stride, pad)
+    return _conv2d(x, kernel, Geometry(*x.shape[1:], kernel.shape[3], kernel.shape[0], stride, pad))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _conv2d(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
+    return _operation("forward", geometry)(x, kernel)
+
+
+def _forward(x, kernel, geometry):
+    return _conv2d(x, kernel, geometry), (x, kernel)
+
+
+def _backward(geometry, residuals, gradient):
+    x, kernel = residuals
+    return (
+        _operation("input", geometry)(gradient, kernel),
+        _operation("kernel", geometry)(x, gradient),
+    )
+
+
+_conv2d.defvjp(_forward, _backward)
+
+
+@functools.lru_cache(maxsize=None)
+def _operation(name: str, geometry: Geometry):
+    """The forward pass or one of the two gradients, with a rule for lanes."""
+    matrix = (_DENSE if geometry.suits_dense(most=1) else _PATCHES)[name]
+    alone = _on_cpu(name, geometry) if jax.default_backend() == "cpu" else _WINDOW[name]
+
+    @custom_vmap
+    def operation(*arrays):
+        return alone(*arrays, geometry)
+
+    @operation.def_vmap
+    def over_lanes(axis_size, in_batched, *arrays):
+        axes = [0 if batched else None for batched in in_batched]
+        return jax.vmap(lambda *lane: matrix(*lane, geometry), axes)(*arrays), True
+
+    return operation
+
+
+# By XLA's convolution.
+
+
+def _convolve(x: jax.Array, kernel: jax.Array, stride: int, pad) -> jax.Array:
+    return jax.lax.conv_general_dilated(x, kernel, (stride, stride), pad, dimension_numbers=_DIMENSIONS)
+
+
+def _window_forward(x, kernel, geometry):
+    return _convolve(x, kernel, geometry.stride, [(geometry.pad, geometry.pad)] * 2)
+
+
+def _window_input(gradient, kernel, geometry):
+    shape = (len(gradient), geometry.height, geometry.width, kernel.shape[2])
+    transpose = jax.linear_transpose(
+        lambda x: _window_forward(x, kernel, geometry), jax.ShapeDtypeStruct(shape, gradient.dtype)
+    )
+    return transpose(gradient)[0]
+
+
+def _window_kernel(x, gradient, geometry):
+    shape = (geometry.size, geometry.size, x.shape[3], gradient.shape[3])
+    if max(geometry.out) > geometry.height:
+        # Here the output map is the window, and XLA would swap operands: see `_on_cpu`.
+        x, geometry = _padded(x, geometry)
+    transpose = jax.linear_transpose(
+        lambda kernel: _window_forward(x, kernel, geometry), jax.ShapeDtypeStruct(shape, x.dtype)
+    )
+    return transpose(gradient)[0]
+
+
+def _padded(x, geometry):
+    """The maps with their padding written out."""
+    x = materialise(pad_maps(x, geometry.pad))
+    return x, geometry._replace(height=x.shape[1], width=x.shape[2], pad=0)
+
+
+def _phases_input(gradient, kernel, geometry):
+    """The gradient of the input of a strided convolution, without stride.
+
+    Input pixel `stride * q + r` of the padded map meets only the taps `stride * a + r` of the window: so each phase
+    `r` is a convolution of stride 1, and all phases are the channels of a single one.
+    """
+    size, stride = geometry.size, geometry.stride
+    taps = -(-size // stride)
+    channels, out_channels = kernel.shape[2:]
+    fill = taps * stride - size
+    kernel = jnp.pad(kernel, ((0, fill), (0, fill), (0, 0), (0, 0)))
+    kernel = kernel.reshape(taps, stride, taps, stride, channels, out_channels)[::-1, :, ::-1]
+    kernel = kernel.transpose(0, 2, 5, 1, 3, 4).reshape(taps, taps, out_channels, stride**2 * channels)
+    maps = _convolve(materialise(pad_maps(gradient, taps - 1)), materialise(kernel), 1, [(0, 0)] * 2)
+    count, height, width, _ = maps.shape
+    maps = materialise(maps).reshape(count, height, width, stride, stride, channels)
+    maps = maps.transpose(0, 1, 3, 2, 4, 5).reshape(count, height * stride, width * stride, channels)
+    rows, columns = (
+        (-geometry.pad, n + geometry.pad - m, 0)
+        for n, m in zip((geometry.height, geometry.width), maps.shape[1:3], strict=True)
+    )
+    return jax.lax.pad(maps, jnp.zeros((), maps.dtype), ((0, 0, 0), rows, columns, (0, 0, 0)))
+
+
+# By patches.
+
+
+def _patches(x: jax.Array, geometry: Geometry) -> jax.Array:
+    """What each window sees, as a row: `[N H_out W_out, k k C]`."""
+    padded = pad_maps(x, geometry.pad)
+    taps = [strided_slice(padded, tap, geometry.stride, geometry.out) for tap in _taps(geometry)]
+    return materialise(jnp.concatenate(taps, -1)).reshape(-1, geometry.size**2 * x.shape[3])
+
+
+def _taps(geometry: Geometry) -> list[tuple[int, int]]:
+    return [(i, j) for i in range(geometry.size) for j in range(geometry.size)]
+
+
+def _patches_forward(x, kernel, geometry):
+    y = _patches(x, geometry) @ kernel.reshape(-1, kernel.shape[3])
+    return y.reshape(len(x), *geometry.out, -1)
+
+
+def _patches_input(gradient, kernel, geometry):
+    count, *out, out_channels = gradient.shape
+    channels = kernel.shape[2]
+    rows = gradient.reshape(-1, out_channels) @ kernel.reshape(-1, out_channels).T
+    rows = materialise(rows).reshape(count, *out, geometry.size**2, channels)
+    shares = ((tap, rows[:, :, :, number]) for number, tap in enumerate(_taps(geometry)))
+    return overlap_add(shares, geometry.stride, geometry.pad, (geometry.height, geometry.width))
+
+
+def _patches_kernel(x, gradient, geometry):
+    product = _patches(x, geometry).T @ gradient.reshape(-1, gradient.shape[3])
+    return product.reshape(geometry.size, geometry.size, x.shape[3], -1)
+
+
+# As a fully connected layer.
+
+
+def _meets(side: int, geometry: Geometry) -> np.ndarray:
+    """`[side, out, k]` float32: one where an input pixel, an output pixel and a tap meet."""
+    pixel = np.arange(side)[:, None, None] + geometry.pad
+    out = np.arange(out_size(side, geometry.size, geometry.stride, geometry.pad))[:, None]
+    return (pixel - out * geometry.stride == np.arange(geometry.size)).astype(np.float32)
+
+
+def _matrix(kernel: jax.Array, geometry: Geometry) -> jax.Array:
+    """The convolution as one matrix, `[H W C, H_out W_out C_out]`."""
+    rows, columns = (
+        jnp.asarray(_meets(side, geometry), kernel.dtype) for side in (geometry.height, geometry.width)
+    )
+    matrix = jnp.einsum("hok,wpl,klcd->hwcopd", rows, columns, kernel)
+    return matrix.reshape(geometry.height * geometry.width * kernel.shape[2], -1)
+
+
+def _dense_forward(x, kernel, geometry):
+    return (x.reshape(len(x), -1) @ materialise(_matrix(kernel, geometry))).reshape(len(x), *geometry.out, -1)
+
+
+def _dense_input(gradient, kernel, geometry):
+    product = gradient.reshape(len(gradient), -1) @ materialise(_matrix(kernel, geometry)).T
+    return product.reshape(len(gradient), geometry.height, geometry.width, -1)
+
+
+def _dense_kernel(x, gradient, geometry):
+    shape = (geometry.size, geometry.size, x.shape[3], gradient.shape[3])
+    product = x.reshape(len(x), -1).T @ gradient.reshape(len(x), -1)
+    transpose = jax.linear_transpose(lambda k: _matrix(k, geometry), jax.ShapeDtypeStruct(shape, x.dtype))
+    return transpose(product)[0]
+
+
+_WINDOW = {"forward": _window_forward, "input": _window_input, "kernel": _window_kernel}
+_PATCHES = {"forward": _patches_forward, "input": _patches_input, "kernel": _patches_kernel}
+_DENSE = {"forward": _dense_forward, "input": _dense_input, "kernel": _dense_kernel}
+
+
+def _on_cpu(name: str, geometry: Geometry):
+    """The fastest way on a CPU; each branch is a row of the table in benchmarks/RESULTS.md."""
+    if geometry.suits_dense(most=1):
+        return _DENSE[name]
+    if geometry.size <= 2:
+        return _PATCHES[name]
+    if name != "input":
+        return _WINDOW[name]
+    if geometry.suits_dense(most=2):
+        return _dense_input
+    if geometry.stride > 1:
+        return _patches_input if geometry.size == 3 else _phases_input
+    # XLA would swap the operands of a convolution whose window is larger than its map, at a ruinous price.
+    return _patches_input if min(geometry.out) <= geometry.size + 1 else _window_input

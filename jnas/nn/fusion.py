@@ -4,8 +4,8 @@ XLA likes to compute cheap values again wherever they are used. A pooling uses e
 comes before it, and in the backward pass what comes after it, would be computed as often. `materialise` keeps the
 value in memory instead (benchmarks/RESULTS.md).
 
-XLA:CPU expands optimisation barriers before it fuses, which undoes them. Programs compiled with `COMPILER_OPTIONS`
-keep them; without the options the result is the same, only slower.
+XLA:CPU keeps the barriers only in programs compiled with `compiler.compiler_options()`; without these the result is the
+same, only slower.
 """
 
 from __future__ import annotations
@@ -13,10 +13,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-
-COMPILER_OPTIONS = {"cpu": {"xla_disable_hlo_passes": "cse_barrier_expander"}}
-"""Options for `.compile(compiler_options=...)`, by backend."""
-
 
 @jax.custom_vjp
 def materialise(x: Any) -> Any:

@@ -20,7 +20,7 @@ from flax import nnx
 
 from jnas.data import Split
 from jnas.errors import JnasError
-from jnas.nn.fusion import COMPILER_OPTIONS
+from jnas.nn.compiler import compiler_options
 from jnas.space import Template
 from jnas.store import Epoch
 from jnas.train import batches
@@ -122,8 +122,7 @@ class Trainer:
             jax.jit(function, donate_argnums=(0, 1)).lower(state, metrics, lane, *arguments),
             jax.jit(self._count).lower(state.params, state.rest, *(chunk[0] for chunk in self._validation)),
         ]
-        options = COMPILER_OPTIONS.get(jax.default_backend())
-        self._train, self._correct = (program.compile(options) for program in lowered)
+        self._train, self._correct = (program.compile(compiler_options()) for program in lowered)
         return time.perf_counter() - start
 
     def train(self, lane: Lane, on_epoch: Callable[[int, list[Epoch]], None] | None = None) -> Trained:

@@ -1,0 +1,34 @@
+"""How programs are compiled: options of XLA that training needs, where this XLA knows them."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+
+_WANTED = {
+    "cpu": {
+        # XLA:CPU expands optimisation barriers before it fuses, which undoes them: see `fusion`.
+        "xla_disable_hlo_passes": "cse_barrier_expander",
+        # Matrix products, convolutions and reductions by YNNPACK instead of Eigen: up to twice as fast
+        # (benchmarks/RESULTS.md). Element-wise operations stay with XLA, which fuses them better.
+        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE",
+    },
+}
+
+
+@functools.cache
+def compiler_options() -> dict[str, str]:
+    """Options for `.compile(compiler_options=...)` on the default device.
+
+    They change how fast a program is, never what it computes. One that this XLA does not know is left out.
+    """
+    known = {}
+    probe = jax.jit(lambda x: x + 1).lower(jax.ShapeDtypeStruct((), "float32"))
+    for name, value in _WANTED.get(jax.default_backend(), {}).items():
+        try:
+            probe.compile({name: value})
+        except Exception:  # the type of error differs between versions
+            continue
+        known[name] = value
+    return known
