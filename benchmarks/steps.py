@@ -2,66 +2,117 @@
 
     python benchmarks/steps.py --hashes FILE.csv --limit N --json OUT.json [--rounds R] [--seconds S]
 
-Milliseconds of a whole step at batch 256 under the recipe `sophius`: gathering and normalising the batch, forward,
-backward, AdamW. FILE has a column `hash` (3x32x32 images, 10 classes). The two libraries take turns, R rounds of about
-S seconds each, and the median round counts. PyTorch runs with channels-last and with contiguous memory, and the faster
-of the two counts for each template. `geomean_ratio` is PyTorch's time over jnas'.
+Milliseconds of a whole step at batch 256 under the recipe `sophius`: gathering the batch, forward, backward, AdamW;
+jnas also normalises it, which PyTorch has done once for all images. FILE has a column `hash` (3x32x32 images, 10
+classes). The two take turns, R rounds of about S seconds each, and the median round counts. PyTorch runs with
+channels-last and with contiguous memory, and the faster of the two counts for each template. `geomean_ratio` is
+PyTorch's time over jnas'. Needs PyTorch.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-import os
-import pathlib
-import platform
 import statistics
 import time
+from collections.abc import Callable
 
-import jnas  # before JAX and PyTorch allocate
-import jax
 import numpy as np
 import torch
+from common import HASHES, about, geometric_mean, read_templates, report
 from torch_peer import TorchTrainer
 
-from jnas.train import Recipe, Trainer, lanes
+import jnas
+from jnas.train import Recipe, Run, Trainer, Trial, batches
+from jnas.train.program import Metrics
 
-FOLDER = pathlib.Path(__file__).parent
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+
+
+def jnas_steps(trainer: Trainer, trial: Trial) -> Callable[[int], None]:
+    """A function that trains that many steps."""
+    trainer.compile()
+    run = Run.start(trainer, trial)
+    split, recipe = trainer.split, trainer.program.recipe
+    order = batches.order(
+        run.hyper.seed, np.int32(0), images=len(split.x_train), steps=trainer.steps, batch_size=recipe.batch_size
+    )
+    rates = recipe.rates(trainer.steps)[0]
+
+    def steps(count: int) -> None:
+        while count > 0:
+            # Whole epochs on a GPU, where an epoch is one program.
+            taken = trainer.steps if trainer.scan else min(count, trainer.steps)
+            metrics = Metrics(np.zeros(1, np.float32), np.zeros(1, np.int32))
+            run.state, metrics = trainer._run_epoch(run.state, metrics, run.hyper, order, rates[:taken], 0)
+            np.asarray(metrics.loss)
+            count -= taken
+
+    return steps
+
+
+def torch_steps(trainer: TorchTrainer) -> Callable[[int], None]:
+    """The same of PyTorch."""
+    order, rates = trainer.order(0), trainer.rates[0]
+
+    def steps(count: int) -> None:
+        while count > 0:
+            taken = min(count, len(order))
+            trainer.run_steps(order[:taken], rates[:taken])
+            count -= taken
+
+    return steps
+
+
+def timed(runs: dict[str, Callable], rounds: int, seconds: float, at_least: int) -> dict[str, float]:
+    """Milliseconds a step of each: the median of rounds, in which they take turns."""
+    counts = {}
+    for name, steps in runs.items():
+        steps(at_least)  # warm-up
+        start = time.perf_counter()
+        steps(at_least)
+        counts[name] = at_least * max(1, round(seconds / (time.perf_counter() - start)))
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, steps in runs.items():
+            start = time.perf_counter()
+            steps(counts[name])
+            times[name].append((time.perf_counter() - start) / counts[name] * 1e3)
+    return {name: statistics.median(found) for name, found in times.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hashes", default=FOLDER.parent / "tests" / "sophius_runs.csv")
+    parser.add_argument("--hashes", default=HASHES)
     parser.add_argument("--limit", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=0.7)
+    parser.add_argument("--seconds", type=float, default=0.4)
     parser.add_argument("--json")
     options = parser.parse_args()
-    templates = read_hashes(options.hashes, options.limit)
     split = jnas.load_data().split(0.2)
     recipe = Recipe.sophius(epochs=1)
     rows = []
-    for template in templates:
-        ours = Ours(template, recipe, split)
-        runs = {"jnas": ours.steps}
-        for name, layout in (("channels_last", torch.channels_last), ("contiguous", torch.contiguous_format)):
-            peer = TorchTrainer(template, recipe, split, memory_format=layout)
-            runs[f"torch {name}"] = peer.steps
-        times = {name: milliseconds(run, options) for name, run in interleave(runs, options).items()}
-        row = {"hash": template.hash, "macs": template.cost.macs, "compile s": ours.compile_seconds} | times
-        row["torch"] = min(times["torch channels_last"], times["torch contiguous"])
-        row["ratio"] = row["torch"] / row["jnas"]
-        rows.append(row)
-        print(*(f"{k} {v:.2f}" for k, v in row.items() if k != "hash"), repr(template), flush=True)
-    ratios = np.array([row["ratio"] for row in rows])
+    for template in read_templates(options.hashes, options.limit):
+        trainer = Trainer(template, recipe, split)
+        seconds = trainer.compile()
+        runs = {"jnas": jnas_steps(trainer, Trial(template))}
+        for name, layout in LAYOUTS.items():
+            runs[f"torch {name}"] = torch_steps(TorchTrainer(template, recipe, split, memory_format=layout))
+        at_least = trainer.steps if trainer.scan else 2
+        times = timed(runs, options.rounds, options.seconds, at_least)
+        peer = min(times[f"torch {name}"] for name in LAYOUTS)
+        row = {"ratio": peer / times["jnas"], **times, "compile_seconds": seconds, "macs": template.cost.macs}
+        rows.append({"hash": template.hash, **row})
+        print(*(f"{key} {value:.2f}" for key, value in row.items()), repr(template), flush=True)
+    ratios = [row["ratio"] for row in rows]
     result = {
-        "geomean_ratio": float(np.exp(np.log(ratios).mean())),
-        "worst_ratio": float(ratios.min()),
-        "total_ratio": sum(row["torch"] for row in rows) / sum(row["jnas"] for row in rows),
-        "about": about() | {"batch": recipe.batch_size, "rounds": options.rounds},
+        "geomean_ratio": geometric_mean(ratios),
+        "lowest_ratio": min(ratios),
+        "highest_ratio": max(ratios),
+        "about": about() | {"batch": recipe.batch_size, "rounds": options.rounds, "templates": len(rows)},
         "rows": rows,
     }
-    print(json.dumps({key: value for key, value in result.items() if key != "rows"}, indent=1))
-    if options.json:
-        pathlib.Path(options.json).write_text(json.dumps(result, indent=1))
+    report(result, options.json, ("geomean_ratio", "lowest_ratio", "highest_ratio", "about"))
+
+
+if __name__ == "__main__":
+    main()

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from jnas.space import Template as Template
     from jnas.store import Store as Store
     from jnas.train import Recipe as Recipe
+    from jnas.train import Trial as Trial
     from jnas.train import evaluate as evaluate
+    from jnas.train import sample_trials as sample_trials
+    from jnas.train import successive_halving as successive_halving
 
 try:
     __version__ = version("jnas")
@@ -43,9 +46,12 @@ _HOME = {
     "Space": "jnas.space",
     "Store": "jnas.store",
     "Template": "jnas.space",
+    "Trial": "jnas.train",
     "evaluate": "jnas.train",
     "load_data": "jnas.data",
     "plot_search": "jnas.report",
+    "sample_trials": "jnas.train",
+    "successive_halving": "jnas.train",
 }
 _MODULES = ("data", "evolve", "nn", "predict", "report", "search", "space", "store", "train")
 

@@ -81,7 +81,7 @@ def test_an_interrupted_search_ends_as_an_uninterrupted_one(finished, tmp_path, 
     result, arrays = finished
     from jnas.train.trainer import Trainer
 
-    train, count = Trainer.train, iter(range(100))
+    train, count = Trainer.advance, iter(range(100))
 
     def interrupted(self, *args):
         if next(count) == 12:  # in the second step
@@ -90,7 +90,7 @@ def test_an_interrupted_search_ends_as_an_uninterrupted_one(finished, tmp_path, 
 
     store = str(tmp_path / "results.duckdb")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Trainer, "train", interrupted)
+        patch.setattr(Trainer, "advance", interrupted)
         jnas.search(arrays, store=store, verbose=False, **TINY)
     resumed = jnas.search(arrays, store=store, verbose=False, **TINY).to_df()
     same = ["step", "hash", "seed", "val_acc_final", "train_acc_final", "predicted_mean"]

@@ -8,14 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import small_arrays
+from flax import nnx
 
 from jnas.data import load_data
 from jnas.errors import JnasError
+from jnas.nn.lowering import lower
 from jnas.space import Space, Template
 from jnas.space import layers as lt
 from jnas.store import Store
-from jnas.train import Recipe, Trainer, evaluate, lanes, weights
-from jnas.train.program import Metrics, Program
+from jnas.train import Recipe, Trainer, Trial, evaluate, weights
+from jnas.train.program import Hyper, Metrics, Program
 
 RECIPE = Recipe(epochs=2, batch_size=24, validation=0.25, learning_rate=1e-2, shift=1)
 CONV = [lt.Conv2d(8, 3, 2), lt.PReLU(True), lt.MaxPool2d(2, 1, True), lt.BatchNorm2d(), lt.AvgPool2d(2, 2)]
@@ -29,7 +31,7 @@ def split(arrays):
 
 def train(template, recipe, split, seeds=(0,), **how):
     trainer = Trainer(template, recipe, split, lanes=len(seeds), **how)
-    return trainer, trainer.train(lanes(list(seeds), recipe.learning_rate, recipe.weight_decay))
+    return trainer, trainer.train([Trial(template, seed) for seed in seeds])
 
 
 def numbers(trained):
@@ -54,9 +56,10 @@ def test_scanned_and_stepped_epochs_agree(split):
 @pytest.mark.parametrize("scan", [False, True])
 def test_lanes_agree_with_training_alone(split, scan):
     trainer = Trainer(TEMPLATE, RECIPE, split, lanes=3, scan=scan)
-    together = trainer.train(lanes([0, 1, 2], [1e-2, 1e-2, 1e-3], 1e-2))
-    for lane, (seed, rate) in enumerate([(0, 1e-2), (1, 1e-2), (2, 1e-3)]):
-        alone = Trainer(TEMPLATE, RECIPE, split, scan=False).train(lanes(seed, rate, 1e-2))
+    trials = [Trial(TEMPLATE, 0), Trial(TEMPLATE, 1), Trial(TEMPLATE, 2, learning_rate=1e-3)]
+    together = trainer.train(trials)
+    for lane, trial in enumerate(trials):
+        alone = Trainer(TEMPLATE, RECIPE, split, scan=False).train([trial])
         np.testing.assert_allclose(numbers(together)[lane], numbers(alone)[0], atol=1e-4)
     x = np.asarray(split.x_val)
     accuracy = trainer.accuracy(together.state, x, np.asarray(split.y_val))
@@ -65,8 +68,8 @@ def test_lanes_agree_with_training_alone(split, scan):
 
 def test_a_lane_that_turns_to_nan_leaves_its_neighbours_alone(split):
     trainer = Trainer(TEMPLATE, RECIPE, split, lanes=2)
-    sick = trainer.train(lanes([0, 1], [1e-2, 1e30], 1e-2))
-    well = trainer.train(lanes([0, 1], [1e-2, 1e-2], 1e-2))
+    sick = trainer.train([Trial(TEMPLATE, 0), Trial(TEMPLATE, 1, learning_rate=1e30)])
+    well = trainer.train([Trial(TEMPLATE, 0), Trial(TEMPLATE, 1)])
     assert not np.isfinite(sick.epochs[1][-1].train_loss)
     assert sick.epochs[0] == well.epochs[0]
 
@@ -78,7 +81,7 @@ def test_it_learns_and_the_module_is_the_one_that_was_measured(tmp_path):
     trainer, trained = train(TEMPLATE, recipe, split)
     epochs = trained.epochs[0]
     assert len(epochs) == 6 and epochs[-1].val_acc > 0.9 and epochs[-1].train_loss < epochs[0].train_loss
-    module = trainer.module(trained.state)
+    module = trainer.module(trained)
     inputs = np.asarray(data.x_test, np.float32) * (2 / 255) - 1
     logits = module(jnp.asarray(inputs))
     (accuracy,) = trainer.accuracy(trained.state, data.x_test, data.y_test)
@@ -98,20 +101,21 @@ def test_steps_follow_pytorchs(split, optimizer):
 
     recipe = dataclasses.replace(RECIPE, optimizer=optimizer, label_smoothing=0.1, weight_decay=0.1)
     template = Template([layer for layer in TEMPLATE.layers if not isinstance(layer, lt.Dropout)], (3, 8, 8))
-    program = Program(template, recipe)
-    lane = jax.tree.map(lambda leaf: leaf[0], lanes(0, 1e-2, 0.1))
+    structure, lane = lower(template)
+    program = Program(structure, recipe)
+    hyper = Hyper(np.uint32(0), np.float32(1e-2), np.float32(0.1))
     network = torch_network(template)
-    copy_weights(template, program.module(0), network)
+    copy_weights(template, lane.build(nnx.Rngs(jax.random.key(0))), network)
     theirs = {
         "adamw": lambda p: torch.optim.AdamW(p, 1e-2, weight_decay=0.1),
         "sgd": lambda p: torch.optim.SGD(p, 1e-2, momentum=0.9, nesterov=True, weight_decay=0.1),
     }[optimizer](network.parameters())
     loss_of = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
-    state, step = program.init(lane), jax.jit(program.step)
+    state, step = program.init(lane, 0), jax.jit(program.step)
     for i in range(8):
         images, labels = (np.asarray(array)[8 * i : 8 * i + 8] for array in (split.x_train, split.y_train))
         inputs = images.astype(np.float32) * (2 / 255) - 1
-        state, metrics = step(state, Metrics(jnp.float32(0), jnp.int32(0)), lane, inputs, labels, jnp.float32(1))
+        state, metrics = step(state, Metrics(jnp.float32(0), jnp.int32(0)), hyper, inputs, labels, jnp.float32(1))
         loss = loss_of(network(torch.tensor(inputs.transpose(0, 3, 1, 2).copy())), torch.tensor(labels).long())
         theirs.zero_grad()
         loss.backward()
@@ -124,7 +128,7 @@ def test_one_trace_a_structure(split, monkeypatch):
     step = Program.step
     monkeypatch.setattr(Program, "step", lambda self, *args: traced.append(1) or step(self, *args))
     trainer, _ = train(TEMPLATE, RECIPE, split)
-    trainer.train(lanes(7, 1e-3, 0.0))
+    trainer.train([Trial(TEMPLATE, 7, 1e-3, 0.0)])
     assert len(traced) == 1, "the training step was traced again: an argument changed its shape or type"
 
 
@@ -172,7 +176,7 @@ def test_evaluate_returns_rows_in_order_and_looks_up_what_is_there(arrays, tmp_p
     assert rows[0] == rows[2] and [row.status for row in rows] == ["ok"] * 3 and len(rows[0].epochs) == 2
     assert rows[0].val_acc_final == rows[0].epochs[-1].val_acc <= rows[0].val_acc_max
     assert rows[0].params == TEMPLATE.cost.params and rows[0].compile_seconds > 0 and rows[0].train_seconds > 0
-    monkeypatch.setattr(Trainer, "train", lambda *_: pytest.fail("trained what the store has"))
+    monkeypatch.setattr(Trainer, "advance", lambda *_: pytest.fail("trained what the store has"))
     assert evaluate([other, TEMPLATE], data, RECIPE, store=str(store.path)) == [rows[1], rows[0]]
     assert len(store.to_df()) == 2
 
@@ -187,7 +191,7 @@ def test_failures_are_rows(arrays, monkeypatch, tmp_path):
     original = Trainer.compile
 
     def full(self):
-        if self.program.template == TEMPLATE:
+        if self.structure.hull == TEMPLATE:
             raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 TiB")
         return original(self)
 
@@ -210,9 +214,9 @@ def test_the_next_template_compiles_while_the_present_one_trains(arrays, monkeyp
 
     def note(name, original):
         def noted(self, *args, **kwargs):
-            moments.append((name, "begins", self.program.template.hash))
+            moments.append((name, "begins", self.structure.hull.hash))
             result = original(self, *args, **kwargs)
-            moments.append((name, "ends", self.program.template.hash))
+            moments.append((name, "ends", self.structure.hull.hash))
             return result
 
         return noted
@@ -221,10 +225,10 @@ def test_the_next_template_compiles_while_the_present_one_trains(arrays, monkeyp
 
     def train_slowly(self, *args):
         time.sleep(0.5)
-        moments.append(("train", "ends", self.program.template.hash))
+        moments.append(("train", "ends", self.structure.hull.hash))
         raise RuntimeError("far enough")
 
-    monkeypatch.setattr(Trainer, "train", train_slowly)
+    monkeypatch.setattr(Trainer, "advance", train_slowly)
     templates = [Template([lt.Flatten(), lt.Linear(w), lt.Linear(3)], (3, 8, 8)) for w in (32, 64)]
     rows = evaluate(templates, arrays, RECIPE)
     assert [row.status for row in rows] == ["error", "error"]

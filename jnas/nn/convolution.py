@@ -86,7 +86,7 @@ def _backward(geometry, residuals, gradient):
 _conv2d.defvjp(_forward, _backward)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _operation(name: str, geometry: Geometry):
     """The forward pass or one of the two gradients, with a rule for lanes."""
     matrix = (_DENSE if geometry.suits_dense(most=1) else _PATCHES)[name]
@@ -146,22 +146,26 @@ def _phases_input(gradient, kernel, geometry):
     Input pixel `stride * q + r` of the padded map meets only the taps `stride * a + r` of the window: so each phase
     `r` is a convolution of stride 1, and all phases are the channels of a single one.
     """
-    size, stride = geometry.size, geometry.stride
+    size, stride, pad = geometry.size, geometry.stride, geometry.pad
     taps = -(-size // stride)
     channels, out_channels = kernel.shape[2:]
     fill = taps * stride - size
     kernel = jnp.pad(kernel, ((0, fill), (0, fill), (0, 0), (0, 0)))
     kernel = kernel.reshape(taps, stride, taps, stride, channels, out_channels)[::-1, :, ::-1]
     kernel = kernel.transpose(0, 2, 5, 1, 3, 4).reshape(taps, taps, out_channels, stride**2 * channels)
-    maps = _convolve(materialise(pad_maps(gradient, taps - 1)), materialise(kernel), 1, [(0, 0)] * 2)
-    count, height, width, _ = maps.shape
-    maps = materialise(maps).reshape(count, height, width, stride, stride, channels)
-    maps = maps.transpose(0, 1, 3, 2, 4, 5).reshape(count, height * stride, width * stride, channels)
-    rows, columns = (
-        (-geometry.pad, n + geometry.pad - m, 0)
-        for n, m in zip((geometry.height, geometry.width), maps.shape[1:3], strict=True)
-    )
-    return jax.lax.pad(maps, jnp.zeros((), maps.dtype), ((0, 0, 0), rows, columns, (0, 0, 0)))
+    # Only what lies on the map: from the `q` of its first pixel to that of its last.
+    first = pad // stride
+    counts = [(n + pad - 1) // stride + 1 - first for n in (geometry.height, geometry.width)]
+    borders = [
+        (taps - 1 - first, count + first - out, 0) for count, out in zip(counts, gradient.shape[1:3], strict=True)
+    ]
+    zero = jnp.zeros((), gradient.dtype)
+    gradient = jax.lax.pad(gradient, zero, ((0, 0, 0), *borders, (0, 0, 0)))
+    maps = materialise(_convolve(materialise(gradient), materialise(kernel), 1, [(0, 0)] * 2))
+    maps = maps.reshape(-1, *counts, stride, stride, channels).transpose(0, 1, 3, 2, 4, 5)
+    maps = maps.reshape(-1, counts[0] * stride, counts[1] * stride, channels)
+    offset = pad - first * stride
+    return maps[:, offset : offset + geometry.height, offset : offset + geometry.width]
 
 
 # By patches.
@@ -209,9 +213,7 @@ def _meets(side: int, geometry: Geometry) -> np.ndarray:
 
 def _matrix(kernel: jax.Array, geometry: Geometry) -> jax.Array:
     """The convolution as one matrix, `[H W C, H_out W_out C_out]`."""
-    rows, columns = (
-        jnp.asarray(_meets(side, geometry), kernel.dtype) for side in (geometry.height, geometry.width)
-    )
+    rows, columns = (jnp.asarray(_meets(side, geometry), kernel.dtype) for side in (geometry.height, geometry.width))
     matrix = jnp.einsum("hok,wpl,klcd->hwcopd", rows, columns, kernel)
     return matrix.reshape(geometry.height * geometry.width * kernel.shape[2], -1)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 
+
 @jax.custom_vjp
 def materialise(x: Any) -> Any:
     """The array or arrays of `x`, held in memory; and so are their gradients."""

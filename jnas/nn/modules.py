@@ -91,6 +91,32 @@ class PReLU(nnx.Module):
         return jnp.where(x > 0, x, self.slope[...] * x)
 
 
+class Dropout(nnx.Module):
+    """Zeroes elements, or whole channels, with probability `rate`, and scales up the others (Srivastava et al. 2014).
+
+    Differs from Flax' in the order of its random numbers: channel by channel, so that the first channels draw the same
+    however many follow.
+    """
+
+    def __init__(self, rate: float, whole_channels: bool, rngs: nnx.Rngs | nnx.RngStream):
+        self.rate, self.whole_channels = rate, whole_channels
+        self.rngs = rngs.dropout.fork() if isinstance(rngs, nnx.Rngs) else rngs
+        self.deterministic = False
+
+    def _rate(self) -> float | jax.Array:
+        return self.rate
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if self.deterministic:
+            return x
+        keep = 1 - self._rate()
+        others = x.shape[:1] if self.whole_channels else x.shape[:-1]
+        uniform = jnp.moveaxis(jax.random.uniform(self.rngs(), (x.shape[-1], *others)), 0, -1)
+        if self.whole_channels:
+            uniform = uniform[:, None, None]
+        return jnp.where(uniform < keep, x / jnp.asarray(keep, x.dtype), 0)
+
+
 class MaxPool2d(nnx.Module):
     """See `pooling.max_pool`."""
 

@@ -19,10 +19,12 @@ def build(template: Template, rngs: nnx.Rngs) -> nnx.Sequential:
       rngs: random streams for the initial weights (`params`) and for dropout.
     """
     inputs = (template.in_shape, *template.shapes)
-    return nnx.Sequential(*(_module(layer, shape, rngs) for layer, shape in zip(template.layers, inputs, strict=False)))
+    return nnx.Sequential(
+        *(module_of(layer, shape, rngs) for layer, shape in zip(template.layers, inputs, strict=False))
+    )
 
 
-def _module(layer: lt.LayerTemplate, shape: lt.Shape, rngs: nnx.Rngs) -> nnx.Module:
+def module_of(layer: lt.LayerTemplate, shape: lt.Shape, rngs: nnx.Rngs) -> nnx.Module:
     """The module of one layer for an input of `shape`."""
     channels = shape[0]
     match layer:
@@ -43,9 +45,9 @@ def _module(layer: lt.LayerTemplate, shape: lt.Shape, rngs: nnx.Rngs) -> nnx.Mod
         case lt.PReLU():
             return modules.PReLU(channels if layer.all_channels else 1)
         case lt.Dropout2d():
-            return nnx.Dropout(layer.p, broadcast_dims=(1, 2), rngs=rngs)
+            return modules.Dropout(layer.p, whole_channels=True, rngs=rngs)
         case lt.Dropout():
-            return nnx.Dropout(layer.p, rngs=rngs)
+            return modules.Dropout(layer.p, whole_channels=False, rngs=rngs)
         case lt.Flatten():
             return modules.Flatten()
         case lt.Linear():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import jax
+import jax.numpy as jnp
 
 Statistics = tuple[jax.Array, jax.Array]
 
@@ -25,20 +26,22 @@ def batch_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) 
 
 
 def _forward(x, scale, bias, epsilon):
-    mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    wide = x.astype(jnp.float32)  # the statistics, whatever the precision of the maps
+    mean, var = wide.mean((0, 1, 2)), wide.var((0, 1, 2))
     inverse = jax.lax.rsqrt(var + epsilon)
-    return ((x - mean) * (inverse * scale) + bias, (mean, var)), (x, mean, inverse, scale)
+    y = (wide - mean) * (inverse * scale) + bias
+    return (y.astype(x.dtype), (mean, var)), (x, mean, inverse, scale)
 
 
 def _backward(epsilon, residuals, gradients):
     x, mean, inverse, scale = residuals
-    gradient, _ = gradients
+    gradient = gradients[0].astype(jnp.float32)
     count = x.size // x.shape[-1]
     normal = (x - mean) * inverse
     bias_gradient = gradient.sum((0, 1, 2))
     scale_gradient = (gradient * normal).sum((0, 1, 2))
     x_gradient = (scale * inverse) * (gradient - bias_gradient / count - normal * (scale_gradient / count))
-    return x_gradient, scale_gradient, bias_gradient
+    return x_gradient.astype(x.dtype), scale_gradient.astype(scale.dtype), bias_gradient.astype(scale.dtype)
 
 
 batch_norm.defvjp(_forward, _backward)

@@ -12,7 +12,7 @@ from rich.progress import Progress as RichProgress
 from jnas.predict import Predictor
 from jnas.report import architecture, count, ranking
 from jnas.store import Evaluation
-from jnas.train.evaluate import device_name
+from jnas.train.population import device_name
 
 if TYPE_CHECKING:
     from jnas.search.result import SearchResult

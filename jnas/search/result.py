@@ -11,7 +11,7 @@ from flax import nnx
 from jnas.data import Dataset
 from jnas.space import Template
 from jnas.store import Evaluation, Store
-from jnas.train import Recipe, Trainer, lanes, weights
+from jnas.train import Recipe, Trainer, Trial, weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +47,7 @@ class Candidate:
         if self._weights is not None and self._weights.exists():
             return weights.load(self._weights, self.template)
         trainer = Trainer(self.template, self._recipe, self._data.split(self._recipe.validation, key.split_seed))
-        trained = trainer.train(lanes(key.seed, self._recipe.learning_rate, self._recipe.weight_decay))
-        return trainer.module(trained.state)
+        return trainer.module(trainer.train([Trial(self.template, key.seed)]))
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from jnas.search.progress import Progress
 from jnas.search.result import Candidate, SearchResult
 from jnas.space import LimitedSpace, Template
 from jnas.store import Evaluation, Store
-from jnas.train import Recipe, weights
+from jnas.train import Recipe, Trial, weights
 from jnas.train.evaluate import evaluate_each, evaluate_one, key_of
 from jnas.train.trainer import check_batch
 
@@ -152,9 +152,9 @@ class Search:
         return predictor
 
     def _train(self, hashes: list[str]) -> Iterator[Evaluation]:
-        templates = [self._template(hash) for hash in hashes]
-        keys = [key_of(t, self.recipe, self.data, SPLIT_SEED, self.config.seed) for t in templates]
-        return evaluate_each(templates, keys, self.recipe, self.split, self.store, self.progress.epoch)
+        trials = [Trial(self._template(hash), self.config.seed) for hash in hashes]
+        keys = [key_of(trial, self.recipe, self.data, SPLIT_SEED) for trial in trials]
+        return evaluate_each(trials, keys, self.recipe, self.split, self.store, on_epoch=self.progress.epoch)
 
     def _template(self, hash: str) -> Template:
         return Template.from_hash(hash, self.data.in_shape, self.data.classes)
@@ -186,17 +186,18 @@ class Search:
 
     def _final(self, template: Template, recipe: Recipe, folder: Path) -> Evaluation:
         """The winner's row under the longer recipe, its test accuracy in it, its weights in `folder`."""
-        key = key_of(template, recipe, self.data, SPLIT_SEED, self.config.seed)
+        trial = Trial(template, self.config.seed)
+        key = key_of(trial, recipe, self.data, SPLIT_SEED)
         row = self.store.find([key]).get(key)
         tested = row is not None and (row.test_acc_final is not None or not len(self.data.x_test))
         if row is not None and row.lasting and (row.status != "ok" or (tested and folder.exists())):
             return row
         self.progress.note("training the winner")
-        row, left = evaluate_one(template, key, recipe, self.split, self.progress.epoch)
+        row, left = evaluate_one(trial, key, recipe, self.split, self.progress.epoch)
         self.store.add([row], recipe.to_json())
         if left is not None:
             trainer, trained = left
-            weights.save(folder, template, trainer.module(trained.state))
+            weights.save(folder, template, trainer.module(trained))
             if len(self.data.x_test):
                 (accuracy,) = trainer.accuracy(trained.state, self.data.x_test, self.data.y_test)
                 self.store.set_test_accuracy(key, float(accuracy))

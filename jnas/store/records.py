@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Status = Literal["ok", "nan", "out_of_memory", "invalid", "error"]
+Status = Literal["ok", "nan", "too_large", "out_of_memory", "stopped", "invalid", "error"]
+
+RETRIED = ("too_large", "out_of_memory", "stopped", "error")
+"""What may end otherwise another time: on another device, or with more time."""
 
 
 class Key(NamedTuple):
@@ -47,14 +50,16 @@ class Evaluation:
 
     Attributes:
       key: what was trained, and how.
-      status: "ok"; "nan", the loss stopped being a number; "out_of_memory"; "invalid", the template does not fit the
-        data; "error", anything else. `message` says what happened.
+      status: "ok"; "nan", the loss stopped being a number; "too_large", it would not fit into memory, so it was not
+        tried; "out_of_memory", it was tried and did not fit; "stopped", it did not get to its last epoch; "invalid",
+        the template does not fit the data; "error", anything else. `message` says what happened.
       val_acc_final: validation accuracy after the last epoch: what searches compare.
       val_acc_max: the highest over the epochs. Flatters, being chosen on the images it is measured on.
       train_acc_final: training accuracy over the last epoch; see `Epoch`.
       test_acc_final: test accuracy after the last epoch, where it was asked for: of a search's winner only.
       params, macs, flops: the template's cost for one image.
-      compile_seconds, train_seconds: wall clock; training includes the accuracy after each epoch.
+      compile_seconds, train_seconds: wall clock, shared out among those that were compiled or trained together;
+        training includes the accuracy after each epoch.
       device: what it ran on.
       epochs: one entry each.
     """
@@ -76,5 +81,5 @@ class Evaluation:
 
     @property
     def lasting(self) -> bool:
-        """Whether trying again would only repeat the result; errors and a lack of memory may pass."""
-        return self.status in ("ok", "nan", "invalid")
+        """Whether trying again would only repeat the result."""
+        return self.status not in RETRIED

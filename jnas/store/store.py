@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from jnas.errors import JnasError
-from jnas.store.records import Epoch, Evaluation, Key
+from jnas.store.records import RETRIED, Epoch, Evaluation, Key
 from jnas.store.schema import TABLES, VERSION
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _ADD_EVALUATION = (
     f"INSERT INTO evaluations VALUES ({', '.join('?' * (len(Key._fields) + len(_RESULTS) + 1))}) "
     f"ON CONFLICT ({', '.join(Key._fields)}) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in (*_RESULTS, "finished"))
-    + " WHERE evaluations.status IN ('error', 'out_of_memory')"
+    + f" WHERE evaluations.status IN {RETRIED}"
 )
 
 
@@ -127,7 +127,8 @@ class Store:
     def add(self, evaluations: Iterable[Evaluation], recipe_json: str = "{}") -> None:
         """Writes evaluations that share a recipe, in one transaction.
 
-        Those that are there already stay as they are, unless an error or a lack of memory had ended them.
+        Those that are there already stay as they are, unless they may end otherwise another time (see
+        `Evaluation.lasting`).
         """
         now = _now()
         with self._open() as connection:

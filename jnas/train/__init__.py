@@ -1,10 +1,13 @@
-"""Recipes, and the training of templates on images that live on the device."""
+"""Recipes, trials, and the training of populations on images that live on the device."""
 
 from jnas.train import weights as weights
 from jnas.train.evaluate import evaluate as evaluate
-from jnas.train.program import Lane as Lane
+from jnas.train.halving import rungs as rungs
+from jnas.train.halving import successive_halving as successive_halving
+from jnas.train.population import Watch as Watch
 from jnas.train.recipe import PRESETS as PRESETS
 from jnas.train.recipe import Recipe as Recipe
-from jnas.train.trainer import Trained as Trained
+from jnas.train.trainer import Run as Run
 from jnas.train.trainer import Trainer as Trainer
-from jnas.train.trainer import lanes as lanes
+from jnas.train.trial import Trial as Trial
+from jnas.train.trial import sample_trials as sample_trials

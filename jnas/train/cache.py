@@ -17,5 +17,5 @@ def use_compilation_cache() -> None:
         return
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     jax.config.update("jax_compilation_cache_dir", str(root / "jnas" / "xla"))
-    # Nearly all that a search compiles takes less than JAX's default threshold of one second.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    # Nearly all that a search compiles takes less than the default threshold of one second.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -14,7 +14,6 @@ import optax
 
 from jnas.train.recipe import Recipe
 
-
 _LARGE = 1 << 16
 """Elements from which a parameter is updated where it lies: it is not worth a copy."""
 

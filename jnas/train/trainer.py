@@ -1,4 +1,4 @@
-"""Training of one structure: compiled ahead of time, alone or over a batch of lanes.
+"""Training of one structure: compiled ahead of time, one lane or several side by side.
 
 How the steps are driven depends on the device. On a CPU a convolution inside `lax.scan` can be many times slower than
 the same one stepped from the host, and dispatching costs little; on a GPU dispatching is what costs, so an epoch is one
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,33 +21,62 @@ from flax import nnx
 from jnas.data import Split
 from jnas.errors import JnasError
 from jnas.nn.compiler import compiler_options
+from jnas.nn.lowering import Lane, Structure, lower
 from jnas.space import Template
 from jnas.store import Epoch
 from jnas.train import batches
-from jnas.train.program import Lane, Metrics, Program, State
+from jnas.train.program import Hyper, Metrics, Program, State
 from jnas.train.recipe import Recipe
+from jnas.train.trial import Trial
 
 
 @dataclass
-class Trained:
-    """What training left.
+class Run:
+    """Trials in training, or trained: what `Trainer.advance` carries on.
 
     Attributes:
-      state: the final state, each array with a leading axis of lanes.
+      lanes: the trials' architectures, in the structure's program.
+      hyper: their training hyper-parameters, `[lanes]` each.
+      state: the present state, each array with a leading axis of lanes.
       epochs: `epochs[lane]` lists that lane's epochs. A lane that turned to NaN has a NaN loss from there on.
+      number: epochs done.
       seconds: wall clock of all lanes together, the accuracy after each epoch included, compiling not.
     """
 
+    lanes: list[Lane]
+    hyper: Hyper
     state: State
     epochs: list[list[Epoch]]
-    seconds: float
+    number: int = 0
+    seconds: float = 0.0
 
+    @classmethod
+    def start(cls, trainer: Trainer, trial: Trial) -> Run:
+        """One trial of the trainer's structure with its initial weights.
 
-def lanes(seeds: Any, learning_rate: Any, weight_decay: Any) -> Lane:
-    """Lanes for the given seeds `[L]`; learning rates and weight decays are `[L]`, or one for all."""
-    seeds = np.atleast_1d(np.asarray(seeds, np.uint32))
-    rates, decays = (np.broadcast_to(np.asarray(x, np.float32), seeds.shape) for x in (learning_rate, weight_decay))
-    return Lane(seeds, rates, decays)
+        Raises:
+          JnasError: the trial is of another structure.
+        """
+        structure, lane = lower(trial.template, trainer.structure.policy)
+        if structure != trainer.structure:
+            raise JnasError(f"The template {trial.template.hash} is of another structure: make a trainer for it.")
+        recipe, seed = trial.recipe(trainer.program.recipe), trial.seed or 0
+        numbers = ((seed, np.uint32), (recipe.learning_rate, np.float32), (recipe.weight_decay, np.float32))
+        hyper = Hyper(*(np.array([value], dtype) for value, dtype in numbers))
+        return cls([lane], hyper, _stack([trainer.program.init(lane, seed)]), [[]])
+
+    @classmethod
+    def stack(cls, runs: Sequence[Run]) -> Run:
+        """Runs that are equally far, side by side."""
+        lanes = [lane for run in runs for lane in run.lanes]
+        epochs = [list(epochs) for run in runs for epochs in run.epochs]
+        hyper, state = (_joined([getattr(run, name) for run in runs]) for name in ("hyper", "state"))
+        return cls(lanes, hyper, state, epochs, runs[0].number)
+
+    def lane(self, index: int) -> Run:
+        """One lane as a run of its own, on the host."""
+        hyper, state = jax.tree.map(lambda leaf: _to_host(leaf[index : index + 1]), (self.hyper, self.state))
+        return Run([self.lanes[index]], hyper, state, [self.epochs[index]], self.number)
 
 
 def check_batch(recipe: Recipe, split: Split) -> None:
@@ -59,32 +88,41 @@ def check_batch(recipe: Recipe, split: Split) -> None:
         )
 
 
+def check_template(template: Template, split: Split) -> None:
+    """Raises a JnasError where the template is for other images or classes."""
+    height, width, channels = split.x_train.shape[1:]
+    if template.in_shape != (channels, height, width):
+        raise JnasError(
+            f"The template is for images of {template.in_shape}, and the data has {(channels, height, width)} "
+            "(channels, height, width): build it with the data's in_shape."
+        )
+    if template.classes != split.classes:
+        raise JnasError(
+            f"The template tells {template.classes} classes apart, and the data has {split.classes}: build it with "
+            "the data's class count."
+        )
+
+
 class Trainer:
-    """Trains a template under a recipe on the images of a split.
+    """Trains the lanes of a structure under a recipe on the images of a split.
 
     Args:
-      template, recipe, split: what, how, and on which images.
-      lanes: how many candidates (seeds, learning rates, weight decays) train side by side, vmapped.
+      structure: what `lower` gives, or a template, which is lowered exactly.
+      recipe, split: how, and on which images.
+      lanes: how many candidates train side by side, vmapped.
       scan: one program an epoch (True) or one a step (False); None chooses by the device.
 
     Raises:
-      JnasError: the template is for other images or classes, or the batch is larger than the training set.
+      JnasError: the structure is for other images or classes, or the batch is larger than the training set.
     """
 
-    def __init__(self, template: Template, recipe: Recipe, split: Split, lanes: int = 1, scan: bool | None = None):
-        height, width, channels = split.x_train.shape[1:]
-        if template.in_shape != (channels, height, width):
-            raise JnasError(
-                f"The template is for images of {template.in_shape}, and the data has {(channels, height, width)} "
-                "(channels, height, width): build it with the data's in_shape."
-            )
-        if template.classes != split.classes:
-            raise JnasError(
-                f"The template tells {template.classes} classes apart, and the data has {split.classes}: build it with "
-                "the data's class count."
-            )
+    def __init__(
+        self, structure: Structure | Template, recipe: Recipe, split: Split, lanes: int = 1, scan: bool | None = None
+    ):
+        self.structure = lower(structure)[0] if isinstance(structure, Template) else structure
+        check_template(self.structure.hull, split)
         check_batch(recipe, split)
-        self.program = Program(template, recipe)
+        self.program = Program(self.structure, recipe)
         self.split = split
         self.lanes = lanes
         self.scan = jax.default_backend() != "cpu" if scan is None else scan
@@ -101,8 +139,9 @@ class Trainer:
             return 0.0
         start = time.perf_counter()
         recipe, split = self.program.recipe, self.split
-        lane = Lane(*(self._array(dtype) for dtype in (np.uint32, np.float32, np.float32)))
-        state = jax.eval_shape(jax.vmap(self.program.init), lane)
+        hyper = Hyper(*(self._array(dtype) for dtype in (np.uint32, np.float32, np.float32)))
+        shapes = self.program.shapes()
+        state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.lanes, *leaf.shape), leaf.dtype), shapes)
         metrics = Metrics(self._array(np.float32), self._array(np.int32))
         batch = (self.lanes, recipe.batch_size)
         if self.scan:
@@ -119,62 +158,91 @@ class Trainer:
             arguments = (inputs, labels, jax.ShapeDtypeStruct((), jnp.float32))
             function = self._step
         lowered = [
-            jax.jit(function, donate_argnums=(0, 1)).lower(state, metrics, lane, *arguments),
+            jax.jit(function, donate_argnums=(0, 1)).lower(state, metrics, hyper, *arguments),
             jax.jit(self._count).lower(state.params, state.rest, *(chunk[0] for chunk in self._validation)),
         ]
         self._train, self._correct = (program.compile(compiler_options()) for program in lowered)
         return time.perf_counter() - start
 
-    def train(self, lane: Lane, on_epoch: Callable[[int, list[Epoch]], None] | None = None) -> Trained:
-        """Trains `lanes` candidates from their initial weights.
+    @property
+    def memory(self) -> int:
+        """Bytes that a step of the compiled program takes, as the compiler knows; 0 where it does not tell."""
+        analysis = self._train.memory_analysis() if self._train else None
+        if analysis is None:
+            return 0
+        sizes = ("argument_size_in_bytes", "output_size_in_bytes", "temp_size_in_bytes")
+        return sum(getattr(analysis, size) for size in sizes) - analysis.alias_size_in_bytes
+
+    def train(self, trials: Sequence[Trial], on_epoch: Callable[[int, list[Epoch]], None] | None = None) -> Run:
+        """Trains `lanes` trials from their initial weights for the recipe's epochs; see `advance`.
+
+        Raises:
+          JnasError: there are not as many trials as lanes, or one is of another structure.
+        """
+        if len(trials) != self.lanes:
+            raise JnasError(f"This trainer takes {self.lanes} trials at a time, and {len(trials)} were given.")
+        return self.advance(Run.stack([Run.start(self, trial) for trial in trials]), on_epoch=on_epoch)
+
+    def advance(
+        self,
+        run: Run,
+        until: int | None = None,
+        on_epoch: Callable[[int, list[Epoch]], None] | None = None,
+    ) -> Run:
+        """Carries a run on, the state of the optimiser and the place in the schedule too.
 
         Args:
-          lane: the candidates, `[lanes]` each (see `lanes`).
+          run: what `Run.stack` made, with `lanes` lanes, or an earlier `advance` gave; it is updated.
+          until: epochs done at the end; the recipe's where not given.
           on_epoch: called after each epoch with its number, from 1, and the lanes' latest results.
         """
         self.compile()
         start = time.perf_counter()
-        recipe = self.program.recipe
-        state = _stack([self.program.init(Lane(*one)) for one in zip(*lane, strict=True)])
+        recipe, hyper = self.program.recipe, run.hyper
         seen = self.steps * recipe.batch_size
-        history: list[list[Epoch]] = [[] for _ in range(self.lanes)]
-        for number, rates in enumerate(recipe.rates(self.steps)):
+        rates = recipe.rates(self.steps)
+        for number in range(run.number, recipe.epochs if until is None else until):
             order = batches.order(
-                lane.seed,
+                hyper.seed,
                 np.int32(number),
                 images=len(self.split.x_train),
                 steps=self.steps,
                 batch_size=recipe.batch_size,
             )
             metrics = Metrics(np.zeros(self.lanes, np.float32), np.zeros(self.lanes, np.int32))
-            state, metrics = self._run_epoch(state, metrics, lane, order, rates, number * self.steps)
+            run.state, metrics = self._run_epoch(run.state, metrics, hyper, order, rates[number], number * self.steps)
+            run.number = number + 1
             loss, correct = np.asarray(metrics.loss), np.asarray(metrics.correct)
-            accuracy = self._accuracy(state, *self._validation, len(self.split.x_val))
-            for i, epochs in enumerate(history):
+            accuracy = self._accuracy(run.state, *self._validation, len(self.split.x_val))
+            for i, epochs in enumerate(run.epochs):
                 epochs.append(Epoch(float(loss[i]) / seen, int(correct[i]) / seen, float(accuracy[i])))
             if on_epoch:
-                on_epoch(number + 1, [epochs[-1] for epochs in history])
+                on_epoch(number + 1, [epochs[-1] for epochs in run.epochs])
             if not np.isfinite(loss).any():
                 break  # no lane can recover
-        return Trained(state, history, time.perf_counter() - start)
+        run.seconds += time.perf_counter() - start
+        return run
 
     def accuracy(self, state: State, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """The share of `images` `[N, H, W, C]` uint8 that each lane of `state` labels right: `[lanes]`."""
         return self._accuracy(state, *batches.chunks(images, labels, self._chunk), len(images))
 
-    def module(self, state: State, lane: int = 0) -> nnx.Module:
-        """The trained module of one lane, in evaluation mode."""
-        return self.program.merge(jax.tree.map(lambda leaf: leaf[lane], state))
+    def module(self, run: Run, lane: int = 0) -> nnx.Module:
+        """The trained module of one lane's template, in evaluation mode."""
+        module = self.program.merge(jax.tree.map(lambda leaf: leaf[lane], run.state))
+        module = run.lanes[lane].unfold(module)
+        module.eval()
+        return module
 
-    def _run_epoch(self, state, metrics, lane, order, rates, first):
+    def _run_epoch(self, state, metrics, hyper, order, rates, first):
         """Drives one epoch: `order` is `[lanes, steps, B]`, `rates` `[steps]`, `first` its first step's number."""
         images, labels = self.split.x_train, self.split.y_train
         if self.scan:
-            return self._train(state, metrics, lane, images, labels, order, rates, np.int32(first))
+            return self._train(state, metrics, hyper, images, labels, order, rates, np.int32(first))
         order = np.asarray(order)
         for i, rate in enumerate(rates):
-            batch = self._prepare(lane.seed, np.int32(first + i), images, labels, order[:, i])
-            state, metrics = self._train(state, metrics, lane, *batch, rate)
+            batch = self._prepare(hyper.seed, np.int32(first + i), images, labels, order[:, i])
+            state, metrics = self._train(state, metrics, hyper, *batch, rate)
         return state, metrics
 
     def _accuracy(self, state, images, labels, count) -> np.ndarray:
@@ -183,14 +251,14 @@ class Trainer:
 
     # What is compiled. Every argument and result has a leading axis of lanes, unless it is shared.
 
-    def _step(self, state, metrics, lane, inputs, labels, rate):
-        return self._over_lanes(self.program.step, 5, (rate,))(state, metrics, lane, inputs, labels)
+    def _step(self, state, metrics, hyper, inputs, labels, rate):
+        return self._over_lanes(self.program.step, 5, (rate,))(state, metrics, hyper, inputs, labels)
 
-    def _epoch(self, state, metrics, lane, images, labels, order, rates, first):
+    def _epoch(self, state, metrics, hyper, images, labels, order, rates, first):
         def body(carry, step):
             batch, rate, number = step
-            inputs, targets = self._prepare(lane.seed, number, images, labels, batch)
-            return self._step(*carry, lane, inputs, targets, rate), None
+            inputs, targets = self._prepare(hyper.seed, number, images, labels, batch)
+            return self._step(*carry, hyper, inputs, targets, rate), None
 
         steps = (jnp.swapaxes(order, 0, 1), rates, first + jnp.arange(self.steps))
         return jax.lax.scan(body, (state, metrics), steps)[0]
@@ -201,8 +269,7 @@ class Trainer:
     def _over_lanes(self, function: Callable, mapped: int, shared: tuple) -> Callable:
         """`function` over the lanes of its first `mapped` arguments, the `shared` ones following.
 
-        One lane is not vmapped: a convolution with a batch axis of one on its kernel is a grouped convolution, which
-        XLA runs more slowly.
+        One lane is not vmapped: XLA's own convolution serves it, which lanes with kernels of their own cannot use.
         """
         if self.lanes > 1:
             return lambda *args: jax.vmap(function, (0,) * mapped + (None,) * len(shared))(*args, *shared)
@@ -213,16 +280,26 @@ class Trainer:
 
         return alone
 
-    def _array(self, dtype) -> jax.ShapeDtypeStruct:
+    def _array(self, dtype: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((self.lanes,), dtype)
 
 
 def _stack(states: list[State]) -> State:
     """The states of single lanes as one with a leading axis; on the host, so that nothing is compiled for it."""
+    return _joined([jax.tree.map(lambda leaf: _to_host(leaf)[None], state) for state in states])
 
-    def stack(*leaves):
+
+def _joined(trees: list[Any]) -> Any:
+    """Trees of arrays with a leading axis of lanes, one behind the other; nothing is compiled for it."""
+
+    def join(*leaves):
         if jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
-            return jnp.stack(leaves)
-        return jnp.asarray(np.stack([np.asarray(leaf) for leaf in leaves]))
+            return jnp.concatenate(leaves)
+        return np.concatenate([np.asarray(leaf) for leaf in leaves])
 
-    return jax.tree.map(stack, *states)
+    return trees[0] if len(trees) == 1 else jax.tree.map(join, *trees)
+
+
+def _to_host(leaf: jax.Array) -> Any:
+    """NumPy's array, which frees the device; random keys stay what they are."""
+    return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np.asarray(leaf)

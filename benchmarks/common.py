@@ -1,0 +1,51 @@
+"""What the benchmarks share: templates from a table, and what they ran on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pathlib
+import platform
+
+import jax
+import numpy as np
+
+import jnas
+
+HASHES = pathlib.Path(__file__).parent.parent / "tests" / "sophius_runs.csv"
+
+
+def read_templates(path: str | pathlib.Path, limit: int) -> list[jnas.Template]:
+    """The first `limit` templates of a table with a column `hash` (3x32x32 images, 10 classes)."""
+    with open(path) as file:
+        return [jnas.Template.from_hash(row["hash"]) for row in csv.DictReader(file)][:limit]
+
+
+def about() -> dict:
+    """The device and the versions."""
+    found = {
+        "device": jax.devices()[0].device_kind,
+        "processors": os.cpu_count(),
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "jnas": jnas.__version__,
+        "keep_memory": os.environ.get("JNAS_KEEP_MEMORY") != "0",
+    }
+    try:
+        import torch
+    except ImportError:
+        return found
+    return found | {"torch": torch.__version__}
+
+
+def geometric_mean(values: list[float]) -> float:
+    """The geometric mean."""
+    return float(np.exp(np.log(values).mean()))
+
+
+def report(result: dict, path: str | None, brief: tuple[str, ...]) -> None:
+    """Prints the `brief` keys, and writes everything where a path is given."""
+    print(json.dumps({key: result[key] for key in brief}, indent=1))
+    if path:
+        pathlib.Path(path).write_text(json.dumps(result, indent=1))

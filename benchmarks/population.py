@@ -1,0 +1,144 @@
+"""A population trained by jnas and, in the same run, by a plain PyTorch loop: seconds and accuracies.
+
+    python benchmarks/population.py --hashes FILE.csv --limit N --epochs E --images M --data PATH.npz --peer torch
+        --json OUT.json [--policy exact|folded] [--precision float32|bfloat16] [--peer-seeds K]
+
+FILE has a column `hash` (3x32x32 images, 10 classes). Both train the same templates under the recipe `sophius` on the
+same M images in the same batches, and measure validation accuracy after each epoch, on up to 5,000 other training
+images.
+
+jnas runs twice: cold, with an empty compilation cache, and warm, with the programs of the cold run. `seconds` is the
+cold run's wall clock, compiling included; `compile_seconds` are those of all compiling threads together, most of them
+hidden behind training; `train_seconds` is the warm run's training, when nothing else needs the processors. PyTorch runs
+between the two, with channels-last memory. `ratio_total` and `ratio_train` are PyTorch's seconds over jnas'.
+With `--peer-seeds 2` PyTorch trains all once more under another seed, and Spearman correlations say how far jnas
+agrees with PyTorch, and PyTorch with itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+
+import jax
+import numpy as np
+from common import HASHES, about, read_templates, report
+from scipy.stats import spearmanr
+
+import jnas
+from jnas.data import Dataset
+from jnas.train import Recipe, Watch
+
+VALIDATION = 5_000
+
+
+def take(data: Dataset, images: int) -> tuple[Dataset, float]:
+    """A data set of `images` training images and up to `VALIDATION` more, and the share of the latter."""
+    held = min(VALIDATION, len(data.x_train) - images)
+    if held < 1:
+        raise SystemExit(f"--images {images} leaves none of the {len(data.x_train)} for validation: give fewer.")
+    chosen = np.random.default_rng(0).permutation(len(data.x_train))[: images + held]
+    part = Dataset(data.name, data.x_train[chosen], data.y_train[chosen], data.x_test, data.y_test, data.classes)
+    return part, held / (images + held)
+
+
+def train_jnas(templates, data, recipe, options) -> dict:
+    """One run of the whole population."""
+    watch = Watch()
+    rows = jnas.evaluate(templates, data, recipe, policy=options.policy, progress=False, watch=watch)
+    seconds = watch.seconds
+    return {
+        "seconds": seconds,
+        "compile_seconds": watch.compiling,
+        "waiting_seconds": watch.waiting,
+        "train_seconds": sum(row.train_seconds for row in rows),
+        "programs": watch.programs,
+        "val_acc": [row.val_acc_final for row in rows],
+        "status": [row.status for row in rows],
+    }
+
+
+def train_torch(templates, data, recipe, seed) -> dict:
+    """The same population by the peer."""
+    from torch_peer import TorchTrainer
+
+    split = data.split(recipe.validation)
+    start = time.perf_counter()
+    training, accuracies = 0.0, []
+    for template in templates:
+        trainer = TorchTrainer(template, recipe, split, seed)
+        begun = time.perf_counter()
+        accuracies.append(trainer.train()[-1])
+        training += time.perf_counter() - begun
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "compile_seconds": 0.0, "train_seconds": training, "val_acc": accuracies}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hashes", default=HASHES)
+    parser.add_argument("--limit", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--data", default="excerpt")
+    parser.add_argument("--peer", choices=["torch", "none"], default="torch")
+    parser.add_argument("--peer-seeds", type=int, default=1)
+    parser.add_argument("--policy", choices=["exact", "folded"], default="exact")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    templates = read_templates(options.hashes, options.limit)
+    data, share = take(jnas.load_data(options.data), options.images)
+    recipe = Recipe.sophius(epochs=options.epochs, validation=share, precision=options.precision)
+    with tempfile.TemporaryDirectory() as cache:
+        jax.config.update("jax_compilation_cache_dir", cache)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        cold = train_jnas(templates, data, recipe, options)
+        print(f"jnas, cold: {cold['seconds']:.1f} s", flush=True)
+        peers = []
+        for seed in range(options.peer_seeds if options.peer == "torch" else 0):
+            peers.append(train_torch(templates, data, recipe, seed))
+            print(f"PyTorch, seed {seed}: {peers[-1]['seconds']:.1f} s", flush=True)
+        warm = train_jnas(templates, data, recipe, options)
+        print(f"jnas, warm: {warm['seconds']:.1f} s", flush=True)
+    seen = len(templates) * options.epochs * (options.images // recipe.batch_size) * recipe.batch_size
+    ours = cold | {"train_seconds": warm["train_seconds"], "warm_seconds": warm["seconds"]}
+    ours |= {"train_seconds_cold": cold["train_seconds"], "images_per_second": seen / warm["train_seconds"]}
+    settings = {
+        "templates": len(templates),
+        "batch": recipe.batch_size,
+        "validation_images": round(share * len(data.x_train)),
+    }
+    settings |= {name: getattr(options, name) for name in ("epochs", "images", "policy", "precision")}
+    result = {"about": about() | settings, "jnas": ours}
+    brief = ["about", "times"]
+    if peers:
+        peer = peers[0] | {"images_per_second": seen / peers[0]["train_seconds"]}
+        result |= {
+            "torch": peer,
+            "ratio_total": peer["seconds"] / ours["seconds"],
+            "ratio_total_warm": peer["seconds"] / ours["warm_seconds"],
+            "ratio_train": peer["train_seconds"] / ours["train_seconds"],
+        }
+        brief += ["ratio_total", "ratio_total_warm", "ratio_train", "agreement"]
+        fine = [i for i, accuracy in enumerate(ours["val_acc"]) if accuracy is not None]
+        columns = [ours["val_acc"], *(peer["val_acc"] for peer in peers)]
+        ranks = [[column[i] for i in fine] for column in columns]
+        result["agreement"] = {"jnas_torch": float(spearmanr(ranks[0], ranks[1]).statistic)}
+        if len(peers) > 1:
+            result["agreement"] |= {
+                "torch_torch": float(spearmanr(ranks[1], ranks[2]).statistic),
+                "jnas_torch_other_seed": float(spearmanr(ranks[0], ranks[2]).statistic),
+                "val_acc_torch_other_seed": peers[1]["val_acc"],
+            }
+    result["times"] = {
+        who: {key: value for key, value in result[who].items() if isinstance(value, float)}
+        for who in ("jnas", "torch")
+        if who in result
+    }
+    report(result, options.json, tuple(brief))
+
+
+if __name__ == "__main__":
+    main()

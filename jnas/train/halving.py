@@ -1,0 +1,149 @@
+"""Successive halving: a few epochs for all, more for the better ones.
+
+Jamieson and Talwalkar 2016, arXiv:1502.07943, with the rungs of Li et al. 2018 (Hyperband), arXiv:1603.06560. A trial
+that goes on keeps its weights, its optimiser's state and its place in the recipe's schedule: one that reaches the last
+rung is trained exactly as `evaluate` would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jnas.data import Dataset, load_data
+from jnas.errors import JnasError
+from jnas.nn.lowering import Policy
+from jnas.space import Template
+from jnas.store import Epoch, Evaluation, Store
+from jnas.train.cache import use_compilation_cache
+from jnas.train.device import Device
+from jnas.train.evaluate import checked, key_of
+from jnas.train.population import Job, Watch, groups, train
+from jnas.train.progress import Bar
+from jnas.train.recipe import Recipe
+from jnas.train.trainer import check_batch
+from jnas.train.trial import Trial
+
+
+def rungs(epochs: int, first: int = 1, eta: int = 3) -> list[int]:
+    """After how many epochs trials are compared: `first`, `first * eta`, ..., and `epochs` at the end.
+
+    >>> rungs(20)
+    [1, 3, 9, 20]
+    """
+    for name, value, least in (("first", first, 1), ("eta", eta, 2), ("epochs", epochs, 1)):
+        if value < least:
+            raise JnasError(f"{name}={value} makes no rungs: give at least {least}.")
+    found = []
+    while first < epochs:
+        found.append(first)
+        first *= eta
+    return [*found, epochs]
+
+
+def successive_halving(
+    templates: Iterable[Template | Trial],
+    data: Dataset | Mapping | str | Path = "excerpt",
+    recipe: Recipe | None = None,
+    *,
+    first: int = 1,
+    eta: int = 3,
+    max_epochs: int | None = None,
+    max_seconds: float | None = None,
+    seed: int = 0,
+    split_seed: int = 0,
+    store: Store | str | Path | None = None,
+    policy: Policy = "exact",
+    memory: int | None = None,
+    progress: bool = True,
+) -> list[Evaluation]:
+    """Trains all for `first` epochs, the best one in `eta` of them for `eta` times as many in all, and so on.
+
+    Args:
+      templates, data, recipe, seed, split_seed, store, policy, memory, progress: as in `evaluate`. Trials that the
+        store has are ranked by what it knows of them, and not trained.
+      first: epochs of the first rung.
+      eta: how much fewer trials and more epochs the next rung has.
+      max_epochs: epochs to train, of all trials together, at most.
+      max_seconds: wall clock after which no further structure begins.
+
+    Returns:
+      One row a template, in order: "ok" for those that were trained to the end, "stopped" for those that were not;
+      their `epochs` say how they did until then.
+
+    Raises:
+      JnasError: the recipe does not suit the data, or the rungs or budgets are none.
+    """
+    data = load_data(data)
+    recipe = recipe or Recipe.standard()
+    for name, value in (("max_epochs", max_epochs), ("max_seconds", max_seconds)):
+        if value is not None and not value > 0:
+            raise JnasError(f"{name}={value} is no budget: give a number above 0.")
+    trials = checked(templates, seed, policy)
+    split = data.split(recipe.validation, split_seed)
+    check_batch(recipe, split)
+    use_compilation_cache()
+    keys = [key_of(trial, recipe, data, split_seed) for trial in trials]
+    store = store if store is None or isinstance(store, Store) else Store(store)
+    known = {key: row for key, row in (store.find(keys) if store else {}).items() if row.lasting}
+    jobs = {key: Job(trial, key) for key, trial in zip(keys, trials, strict=True) if key not in known}
+    device, watch = Device.here(memory), Watch()
+    alive, spent, done, out_of_budget = list(dict.fromkeys(keys)), 0, 0, False
+
+    def curve(key) -> Sequence[Epoch]:
+        return known[key].epochs if key in known else jobs[key].epochs
+
+    def goes_on(key, epochs: int) -> bool:
+        """Whether the trial is well after that many epochs."""
+        fine = key in known or jobs[key].failure is None
+        return fine and len(curve(key)) >= epochs and np.isfinite(curve(key)[epochs - 1].train_loss)
+
+    levels = rungs(recipe.epochs, first, eta)
+    with Bar(len(jobs), watch, "halving") if progress else contextlib.nullcontext() as bar:
+        for number, until in enumerate(levels):
+            working = [jobs[key] for key in alive if key in jobs]
+            more = until - done
+            if max_epochs is not None:
+                working = working[: max(0, (max_epochs - spent) // more)]
+                out_of_budget |= len(working) < sum(key in jobs for key in alive)
+            chunks = train(groups(working, policy, recipe, split, device), until, keep=True, watch=watch)
+            try:
+                for chunk in chunks:
+                    spent += more * len(chunk)
+                    if max_seconds is not None and watch.seconds > max_seconds:
+                        out_of_budget = True
+                        break
+                    if bar:
+                        bar.note(f"rung {number + 1} of {len(levels)} ({until} epochs), {len(working)} trials")
+            finally:
+                chunks.close()
+            ranked = sorted((key for key in alive if goes_on(key, until)), key=lambda k: -curve(k)[until - 1].val_acc)
+            if out_of_budget or not ranked or until == recipe.epochs:
+                break
+            alive, done = ranked[: max(1, -(-len(alive) // eta))], until
+            for key, job in jobs.items():
+                if key not in alive:
+                    job.run = None  # its weights go
+    rows = known | {key: _row(job, recipe) for key, job in jobs.items()}
+    if store:
+        for key, job in jobs.items():
+            store.add([rows[key]], job.trial.recipe(recipe).to_json())
+    return [rows[key] for key in keys]
+
+
+def _row(job: Job, recipe: Recipe) -> Evaluation:
+    """The job's row; "stopped" where it did not get to the end."""
+    if job.failure is None and not job.epochs:
+        job.failure = "stopped", "stopped before its first epoch: the budget was spent"
+    row = job.row()
+    if row.status != "ok" or len(job.epochs) == recipe.epochs:
+        return row
+    message = f"stopped after {len(job.epochs)} of {recipe.epochs} epochs"
+    # What the last epoch of the recipe would have shown is not known.
+    return dataclasses.replace(
+        row, status="stopped", message=message, val_acc_final=None, val_acc_max=None, train_acc_final=None
+    )

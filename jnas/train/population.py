@@ -1,0 +1,231 @@
+"""The engine: a population of trials, grouped by structure, each group compiled while the one before it trains.
+
+XLA releases Python's lock while it compiles, so a pool of threads works ahead of the device. A compiled program goes
+when its group is done.
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import jax
+
+from jnas.data import Split
+from jnas.errors import JnasError
+from jnas.nn.lowering import Policy, Structure, lower
+from jnas.store import Evaluation, Key
+from jnas.train.device import Device, plan, required_memory
+from jnas.train.recipe import Recipe
+from jnas.train.trainer import Run, Trainer, check_template
+from jnas.train.trial import Trial
+
+
+@dataclass
+class Job:
+    """A trial on its way to a row. Whatever goes wrong on the way is the row: a trial never ends a search.
+
+    Attributes:
+      trial, key: what is trained, and the row's key.
+      run: the trial in training, alone, where it was asked to be kept.
+      failure: status and message, where it failed.
+    """
+
+    trial: Trial
+    key: Key
+    run: Run | None = None
+    failure: tuple[str, str] | None = None
+    epochs: list = field(default_factory=list)
+    compile_seconds: float = 0.0
+    train_seconds: float = 0.0
+
+    def row(self) -> Evaluation:
+        """The trial as it stands now."""
+        cost = self.trial.template.cost
+        row = {"key": self.key, "params": cost.params, "macs": cost.macs, "flops": cost.flops}
+        row |= {"device": device_name(), "compile_seconds": self.compile_seconds}
+        row |= {"train_seconds": self.train_seconds, "epochs": tuple(self.epochs)}
+        failure = self.failure
+        if failure is None and not math.isfinite(self.epochs[-1].train_loss):
+            failure = "nan", f"the loss stopped being a number in epoch {self._first_nan()}"
+        if failure is not None:
+            status, message = failure
+            return Evaluation(**row, status=status, message=message)
+        return Evaluation(
+            **row,
+            val_acc_final=self.epochs[-1].val_acc,
+            val_acc_max=max(epoch.val_acc for epoch in self.epochs),
+            train_acc_final=self.epochs[-1].train_acc,
+        )
+
+    def _first_nan(self) -> int:
+        return 1 + [math.isfinite(epoch.train_loss) for epoch in self.epochs].index(False)
+
+
+@dataclass
+class Watch:
+    """Where the wall clock of a population goes.
+
+    Attributes:
+      models: trials that were trained, or failed.
+      started: when, by `time.perf_counter`.
+      waiting: seconds in which the device waited for the compiler.
+      compiling: seconds of compiling in all threads together.
+      programs: programs that were compiled, or taken from the cache.
+    """
+
+    models: int = 0
+    started: float = field(default_factory=time.perf_counter)
+    waiting: float = 0.0
+    compiling: float = 0.0
+    programs: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.perf_counter() - self.started
+
+
+class Group:
+    """The jobs of one structure: one program, as many lanes of it as pay, one chunk of jobs after another."""
+
+    def __init__(self, structure: Structure, jobs: list[Job], recipe: Recipe, split: Split, device: Device):
+        self.structure, self.jobs = structure, jobs
+        self.recipe, self.split, self.device = recipe, split, device
+        self.trainer: Trainer | None = None
+        self.compile_seconds = 0.0
+
+    def compile(self) -> None:
+        """Plans the memory and compiles; what may run in another thread. Failures end up in the jobs."""
+        try:
+            check_template(self.structure.hull, self.split)
+        except JnasError as error:
+            return self._fail("invalid", str(error))
+        try:
+            chosen = plan(self.structure, self.recipe.batch_size, len(self.jobs), self.device)
+            if chosen is None:
+                return self._fail(*self._too_large(required_memory(self.structure, self.recipe.batch_size)))
+            trainer = Trainer(self.structure, self.recipe, self.split, chosen.width)
+            self.compile_seconds = trainer.compile()
+            if trainer.memory > self.device.memory:
+                return self._fail(*self._too_large(trainer.memory))
+            self.trainer = trainer
+        except Exception as error:
+            self._fail(*failure_of(error))
+
+    def _fail(self, status: str, message: str) -> None:
+        for job in self.jobs:
+            job.failure = status, message
+
+    def _too_large(self, need: int) -> tuple[str, str]:
+        return "too_large", (
+            f"training it takes about {need / 2**30:.2f} GiB, and there are {self.device.memory / 2**30:.2f}: choose a "
+            "smaller batch size, or limit the size of templates"
+        )
+
+    def run(self, until: int, keep: bool, on_epoch: Callable[[int], None] | None = None) -> Iterator[list[Job]]:
+        """Trains all jobs until that many epochs are done; yields each chunk of them.
+
+        Args:
+          until: epochs.
+          keep: whether each job keeps its state, to go on from later.
+          on_epoch: told the number of each epoch.
+        """
+        for job in self.jobs:
+            job.compile_seconds += self.compile_seconds / len(self.jobs)
+        if self.trainer is None:
+            yield self.jobs
+            return
+        width = self.trainer.lanes
+        report = (lambda number, _: on_epoch(number)) if on_epoch else None
+        for start in range(0, len(self.jobs), width):
+            chunk = self.jobs[start : start + width]
+            try:
+                runs = [job.run or Run.start(self.trainer, job.trial) for job in chunk]
+                filled = [*runs, *[runs[-1]] * (width - len(runs))]  # a lane too many is trained, and forgotten
+                together = Run.stack(filled)
+                before = together.seconds
+                self.trainer.advance(together, until, report)
+                for lane, job in enumerate(chunk):
+                    job.epochs = together.epochs[lane]
+                    job.train_seconds += (together.seconds - before) / len(chunk)
+                    job.run = together.lane(lane) if keep else None
+            except Exception as error:
+                for job in chunk:
+                    job.failure, job.run = failure_of(error), None
+            yield chunk
+
+
+def groups(jobs: Iterable[Job], policy: Policy, recipe: Recipe, split: Split, device: Device) -> list[Group]:
+    """The jobs by structure, in the order in which the structures come."""
+    found: dict[Structure, list[Job]] = {}
+    for job in jobs:
+        found.setdefault(lower(job.trial.template, policy)[0], []).append(job)
+    return [Group(structure, members, recipe, split, device) for structure, members in found.items()]
+
+
+def train(
+    work: Sequence[Group],
+    until: int,
+    *,
+    keep: bool = False,
+    on_epoch: Callable[[int], None] | None = None,
+    watch: Watch | None = None,
+) -> Iterator[list[Job]]:
+    """Trains groups one after another, the coming ones compiling meanwhile; yields jobs as they are done.
+
+    Args:
+      work: the groups; each is let go when it is done.
+      until, keep, on_epoch: as in `Group.run`.
+      watch: told where the time goes.
+    """
+    watch = watch or Watch()
+    coming = collections.deque(work)
+    del work  # so that each group goes, with its program, when it is done
+    ahead: collections.deque[tuple[Group, Future]] = collections.deque()
+    workers = compile_workers()
+    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="jnas-compile")
+
+    def fill() -> None:
+        while coming and len(ahead) < workers:
+            group = coming.popleft()
+            ahead.append((group, pool.submit(group.compile)))
+
+    try:
+        fill()
+        while ahead:
+            group, compiling = ahead.popleft()
+            start = time.perf_counter()
+            compiling.result()
+            watch.waiting += time.perf_counter() - start
+            watch.compiling += group.compile_seconds
+            watch.programs += group.trainer is not None
+            fill()
+            for done in group.run(until, keep, on_epoch):
+                watch.models += len(done)
+                yield done
+            del group, compiling
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def compile_workers() -> int:
+    """Threads that compile: half of the processors, as XLA uses more than one for a program; few enough to help."""
+    return max(1, min(8, (os.cpu_count() or 1) // 2))
+
+
+def failure_of(error: Exception) -> tuple[str, str]:
+    """The status and the first line of what was raised."""
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    memory = "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError)
+    return "out_of_memory" if memory else "error", text
+
+
+def device_name() -> str:
+    """What JAX computes on, such as "cpu" or "NVIDIA H200"."""
+    return jax.devices()[0].device_kind

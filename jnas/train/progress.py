@@ -1,0 +1,78 @@
+"""What an evaluation of many templates shows while it runs."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
+
+from jnas.store import Evaluation
+from jnas.train.population import Watch
+
+_EVERY = 10.0
+"""Seconds between two lines where there is no live bar."""
+
+
+class Bar:
+    """Models done, models a second, time left, and the share of time in which the device waited for the compiler.
+
+    A live bar in a terminal or a notebook; elsewhere a line every ten seconds.
+    """
+
+    def __init__(self, total: int, watch: Watch, title: str = "evaluating", console: Console | None = None):
+        self.total, self.watch = total, watch
+        self.count, self.best, self.failed = 0, 0.0, 0
+        self.console = console or Console(highlight=False)
+        self.live = self.console.is_terminal or self.console.is_jupyter
+        self.bar = RichProgress(
+            TextColumn(title),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.live,
+        )
+        self.task = self.bar.add_task("", total=total, text="")
+        self.last = time.perf_counter()
+
+    def __enter__(self) -> Bar:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.bar.stop()
+
+    def done(self, row: Evaluation) -> None:
+        """One more row is there."""
+        self.count += 1
+        self.failed += row.status != "ok"
+        self.best = max(self.best, row.val_acc_final or 0.0)
+        self.bar.update(self.task, completed=self.count, text=self.text())
+        now = time.perf_counter()
+        if not self.live and (now - self.last > _EVERY or (self.count == self.total and self.watch.models)):
+            self.last = now
+            self.console.print(f"{self.count}/{self.total} {self.text()}", soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """What happens now, in a few words."""
+        self.bar.update(self.task, completed=min(self.watch.models, self.total), text=text)
+        now = time.perf_counter()
+        if not self.live and now - self.last > _EVERY:
+            self.last = now
+            self.console.print(text, soft_wrap=True)
+
+    def text(self) -> str:
+        """How it stands."""
+        seconds, models = max(self.watch.seconds, 1e-9), self.watch.models
+        parts = [f"best val acc {self.best:.4f}"]
+        if models:
+            left = (self.total - self.count) * seconds / models
+            parts += [f"{models / seconds:.2f} models/s", f"ETA {left:.0f} s"]
+            parts.append(f"{self.watch.waiting / seconds:.0%} of the time waiting for the compiler")
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        return ", ".join(parts)

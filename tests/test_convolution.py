@@ -1,0 +1,130 @@
+"""Convolution: every way to compute it equals PyTorch's, output and both gradients, and lanes never become groups."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jnas.nn import convolution
+from jnas.nn.compiler import compiler_options
+from jnas.nn.convolution import Geometry, conv2d
+from jnas.space import Template
+from jnas.space import layers as lt
+from jnas.train import Recipe, Trainer
+
+torch = pytest.importorskip("torch", reason="compared with PyTorch where it is installed")
+
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+def arrays(side, channels, out_channels, size, seed=0, count=2):
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=(count, side, side + 1, channels)).astype(np.float32)
+    kernel = generator.normal(size=(size, size, channels, out_channels)).astype(np.float32) / size
+    return x, kernel
+
+
+def by_torch(x, kernel, stride, pad):
+    """Output, and the gradients of half its squared sum."""
+    tx = torch.tensor(x.transpose(0, 3, 1, 2).copy(), requires_grad=True)
+    tk = torch.tensor(kernel.transpose(3, 2, 0, 1).copy(), requires_grad=True)
+    y = torch.nn.functional.conv2d(tx, tk, stride=stride, padding=pad)
+    y.backward(y.detach())
+    y, gx = (t.detach().numpy().transpose(0, 2, 3, 1) for t in (y, tx.grad))
+    return y, gx, tk.grad.numpy().transpose(2, 3, 1, 0)
+
+
+def ours(x, kernel, stride, pad):
+    def run(x, kernel):
+        y, back = jax.vjp(lambda x, kernel: conv2d(x, kernel, stride, pad), x, kernel)
+        return y, *back(y)
+
+    # As a trainer compiles it: its options choose another library for convolutions and products.
+    return jax.jit(run).lower(x, kernel).compile(compiler_options())(x, kernel)
+
+
+def assert_close(mine, theirs):
+    for one, other in zip(mine, theirs, strict=True):
+        scale = max(1.0, float(np.abs(other).max()))
+        np.testing.assert_allclose(np.asarray(one) / scale, other / scale, **TOLERANCE)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", range(1, 8))
+def test_every_window_stride_and_padding(size, stride):
+    # A small map, which the larger windows cover, and one that is larger than all.
+    for side in (3, 12):
+        for pad in {0, size // 2}:
+            if side + 2 * pad >= size:
+                x, kernel = arrays(side, 4, 3, size)
+                assert_close(ours(x, kernel, stride, pad), by_torch(x, kernel, stride, pad))
+
+
+@settings(max_examples=25)
+@given(
+    *(st.integers(low, high) for low, high in ((1, 17), (1, 6), (1, 6), (1, 7), (1, 4))),
+    st.booleans(),
+)
+def test_any_shape(side, channels, out_channels, size, stride, padding):
+    pad = size // 2 if padding else 0
+    if side + 2 * pad < size:
+        return
+    x, kernel = arrays(side, channels, out_channels, size)
+    assert_close(ours(x, kernel, stride, pad), by_torch(x, kernel, stride, pad))
+
+
+@pytest.mark.parametrize("way", ["_WINDOW", "_PATCHES", "_DENSE", "phases"])
+@pytest.mark.parametrize(("side", "size", "stride", "pad"), [(6, 3, 2, 1), (5, 4, 1, 2), (9, 5, 3, 0), (4, 7, 2, 3)])
+def test_each_way_on_shapes_that_the_rule_gives_to_others(way, side, size, stride, pad):
+    x, kernel = arrays(side, 3, 5, size)
+    y, gx, gk = by_torch(x, kernel, stride, pad)
+    geometry = Geometry(*x.shape[1:], 5, size, stride, pad)
+    if way == "phases":
+        assert_close([convolution._phases_input(jnp.asarray(y), kernel, geometry)], [gx])
+        return
+    operations = getattr(convolution, way)
+    results = [
+        operations["forward"](x, kernel, geometry),
+        operations["input"](y, kernel, geometry),
+        operations["kernel"](x, y, geometry),
+    ]
+    assert_close(results, (y, gx, gk))
+
+
+@pytest.mark.parametrize(("side", "size"), [(8, 3), (3, 5)])
+def test_lanes_are_what_each_is_alone(side, size):
+    pairs = [arrays(side, 3, 4, size, seed) for seed in range(3)]
+    x, kernel = (jnp.stack(found) for found in zip(*pairs, strict=True))
+
+    def gradients(x, kernel):
+        return jax.grad(lambda x, kernel: (conv2d(x, kernel, 1, size // 2) ** 2).sum(), (0, 1))(x, kernel)
+
+    together = jax.vmap(gradients)(x, kernel)
+    shared = jax.vmap(gradients, (None, 0))(x[0], kernel)
+    for lane in range(3):
+        assert_close([array[lane] for array in together], [np.asarray(g) for g in gradients(x[lane], kernel[lane])])
+        assert_close([array[lane] for array in shared], [np.asarray(g) for g in gradients(x[0], kernel[lane])])
+
+
+def test_a_training_step_has_no_scatter_and_lanes_no_grouped_convolution(arrays_of_images):
+    first = [lt.Conv2d(8, 3), lt.ReLU(), lt.MaxPool2d(3, 2, True), lt.BatchNorm2d()]
+    second = [lt.Conv2d(16, 5, 2), lt.MaxPool2d(4, 1, True), lt.AvgPool2d(4, 2, True), lt.Conv2d(8, 2)]
+    template = Template([*first, *second, lt.Flatten(), lt.Linear(3)], (3, 12, 12))
+    recipe = Recipe(batch_size=8, validation=0.25)
+    for lanes in (1, 2):
+        trainer = Trainer(template, recipe, arrays_of_images, lanes=lanes)
+        trainer.compile()
+        text = trainer._train.as_text()
+        assert "select-and-scatter" not in text
+        assert "feature_group_count" not in text and "batch_group_count" not in text
+
+
+@pytest.fixture
+def arrays_of_images():
+    import jnas
+
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 255, (32, 12, 12, 3)).astype(np.uint8)
+    return jnas.load_data({"x_train": images, "y_train": np.arange(32) % 3}).split(0.25)
