@@ -17,9 +17,10 @@ HASHES = pathlib.Path(__file__).parent.parent / "tests" / "sophius_runs.csv"
 
 
 def read_templates(path: str | pathlib.Path, limit: int) -> list[jnas.Template]:
-    """The first `limit` templates of a table with a column `hash` (3x32x32 images, 10 classes)."""
+    """The first `limit` different templates of a table with a column `hash` (3x32x32 images, 10 classes)."""
     with open(path) as file:
-        return [jnas.Template.from_hash(row["hash"]) for row in csv.DictReader(file)][:limit]
+        hashes = dict.fromkeys(row["hash"] for row in csv.DictReader(file))
+    return [jnas.Template.from_hash(hash) for hash in hashes][:limit]
 
 
 def about() -> dict:

@@ -1,100 +1,170 @@
-"""What the operations of `jnas.nn` and the allocator's setting bring, on the device at hand.
+"""Which way to compute a convolution is fastest for which shape, and what jnas' own ways bring to a whole step.
 
-    python benchmarks/operations.py [--json OUT.json] [--hashes FILE.csv] [--limit N] [--rounds R]
+    python benchmarks/operations.py [--hashes FILE.csv] [--limit N] [--steps K] [--json OUT.json]
 
-Milliseconds of a whole training step at batch 128 for each template: as it is, with XLA's own gradient of the
-convolution kernel, with fusion across poolings, and both. The variants of a template are timed in turn, R rounds, and
-compared as ratios of medians. FILE has a column `hash` (3x32x32 images, 10 classes). Run it once more with
-JNAS_KEEP_MEMORY=0 to see what keeping freed memory brings.
+First part: each distinct convolution of the first N templates of FILE (column `hash`; 3x32x32 images, 10 classes), at
+batch 256: milliseconds of the forward pass and of both gradients in each way that `jnas.nn.convolution` knows, and
+which one its rule takes. `lost` is the time of the rule's choices over that of the fastest ways, `gained` the time of
+XLA's own convolution everywhere over that of the rule's choices; both over all shapes together, and as a geometric
+mean.
+
+Second part: a whole training step of the first K templates with one of jnas' ways left out: `xla` takes XLA's
+convolution for everything, `plain` compiles without jnas' compiler options. Run it once more with JNAS_KEEP_MEMORY=0 to
+see what keeping freed memory in large pages brings.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import csv
-import json
-import os
-import pathlib
-import platform
 import statistics
 import time
+from collections.abc import Callable
 from unittest import mock
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from common import HASHES, about, geometric_mean, read_templates, report
+from steps import jnas_steps, timed
 
 import jnas
 from jnas.nn import convolution
-from jnas.train import Recipe, Trainer, lanes, trainer
+from jnas.nn.compiler import compiler_options
+from jnas.nn.convolution import Geometry
+from jnas.space import layers as lt
+from jnas.train import Recipe, Trainer, Trial, trainer
 
-FOLDER = pathlib.Path(__file__).parent
-VARIANTS = {
-    "jnas": (),
-    "xla kernel gradient": ("gradient",),
-    "fused poolings": ("fusion",),
-    "both": ("gradient", "fusion"),
+BATCH = 256
+WAYS = {
+    "window": convolution._WINDOW,
+    "patches": convolution._PATCHES,
+    "dense": convolution._DENSE,
+    "phases": {"input": convolution._phases_input},
+    "padded": {"forward": convolution._padded_forward},
 }
+LARGEST = 2 << 30
+"""Bytes of patches from which a way is not tried."""
 
 
-def compiled(template, recipe, split, changes):
-    """A trainer whose program is compiled with some of jnas' own ways left out."""
-    patches = {
-        "gradient": mock.patch.object(convolution, "_convolve_by_taps", convolution._convolve),
-        "fusion": mock.patch.object(trainer, "COMPILER_OPTIONS", {}),
+def geometries(templates: list[jnas.Template]) -> list[Geometry]:
+    """The distinct convolutions of templates."""
+    found = {}
+    for template in templates:
+        for layer, (channels, *sides) in zip(
+            template.layers, (template.in_shape, *map(tuple, template.shapes)), strict=False
+        ):
+            if isinstance(layer, lt.Conv2d):
+                sizes = layer.out_channels, layer.kernel_size, layer.stride, layer.pad
+                found[Geometry(*sides, channels, *sizes)] = None
+    return list(found)
+
+
+def milliseconds(function: Callable, *arrays: jax.Array) -> float:
+    """The median of a few calls."""
+    compiled = jax.jit(function).lower(*arrays).compile(compiler_options())
+    jax.block_until_ready(compiled(*arrays))
+    times = []
+    begun = time.perf_counter()
+    while len(times) < 3 or (len(times) < 9 and time.perf_counter() - begun < 0.2):
+        start = time.perf_counter()
+        jax.block_until_ready(compiled(*arrays))
+        times.append(time.perf_counter() - start)
+    return statistics.median(times) * 1e3
+
+
+def measure(geometry: Geometry) -> dict:
+    """Milliseconds of each way, and the rule's."""
+    generator = np.random.default_rng(0)
+    shapes = {
+        "x": (BATCH, geometry.height, geometry.width, geometry.channels),
+        "kernel": (geometry.size, geometry.size, geometry.channels, geometry.out_channels),
+        "y": (BATCH, *geometry.out, geometry.out_channels),
     }
-    made = Trainer(template, recipe, split)
-    with contextlib.ExitStack() as stack:
-        for change in changes:
-            stack.enter_context(patches[change])
-        return made, made.compile()
+    arrays = {name: jnp.asarray(generator.normal(size=shape), jnp.float32) for name, shape in shapes.items()}
+    operands = {"forward": ("x", "kernel"), "input": ("y", "kernel"), "kernel": ("x", "y")}
+    patches = 4 * BATCH * np.prod(geometry.out) * geometry.size**2 * geometry.channels
+    row = {"geometry": geometry._asdict(), "ways": {}, "rule": {}}
+    for name, (one, other) in operands.items():
+        if name == "input" and geometry.channels == 3:
+            continue  # images have no gradient
+        rule = convolution._rule(name, geometry)
+        row["ways"][name] = {}
+        for way, operations in WAYS.items():
+            operation = operations.get(name)
+            too_large = (way == "patches" and patches > LARGEST) or (way == "dense" and not geometry.suits_dense(6))
+            if operation is None or (too_large and operation is not rule):
+                continue
+            taken = milliseconds(lambda a, b, f=operation: f(a, b, geometry), arrays[one], arrays[other])
+            row["ways"][name][way] = taken
+            if operation is rule:
+                row["rule"][name] = way
+    return row
+
+
+def steps(templates: list[jnas.Template]) -> list[dict]:
+    """Milliseconds of whole steps, as they are and with something left out."""
+    split = jnas.load_data().split(0.2)
+    recipe = Recipe.sophius(epochs=1)
+    without = {
+        "jnas": {},
+        "xla": {"target": convolution, "attribute": "_rule", "new": lambda name, _: convolution._WINDOW[name]},
+        "plain": {"target": trainer, "attribute": "compiler_options", "new": dict},
+    }
+    rows = []
+    for template in templates:
+        runs, compiling = {}, {}
+        for name, change in without.items():
+            convolution._operation.cache_clear()
+            jax.clear_caches()
+            made = Trainer(template, recipe, split)
+            with mock.patch.object(**change) if change else mock.MagicMock():
+                compiling[name] = made.compile()
+            runs[name] = jnas_steps(made, Trial(template))
+        rows.append({"hash": template.hash, "ms": timed(runs, 3, 0.4, 2), "compile_seconds": compiling})
+        print(rows[-1], flush=True)
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hashes", default=FOLDER.parent / "tests" / "sophius_runs.csv")
-    parser.add_argument("--limit", type=int, default=12)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--hashes", default=HASHES)
+    parser.add_argument("--limit", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--json")
     options = parser.parse_args()
-    jax.config.update("jax_enable_compilation_cache", False)  # compile seconds are reported
-    with open(options.hashes) as file:
-        templates = [jnas.Template.from_hash(row["hash"]) for row in csv.DictReader(file)]
-    templates = [template for template in templates if template.cost.macs < 2e7][: options.limit]
-    split = jnas.load_data().split(0.2)
-    recipe = Recipe.standard(epochs=1)
+    templates = read_templates(options.hashes, options.limit)
     rows = []
-    for template in templates:
-        made = {name: compiled(template, recipe, split, changes) for name, changes in VARIANTS.items()}
-        times = {name: [] for name in VARIANTS}
-        for round in range(options.rounds + 1):
-            for name, (one, _) in made.items():
-                start = time.perf_counter()
-                one.train([Trial(template)])
-                if round:  # the first is a warm-up
-                    times[name].append((time.perf_counter() - start) / one.steps * 1e3)
-        row = {"hash": template.hash, "macs": template.cost.macs}
-        row |= {f"{name} ms": statistics.median(found) for name, found in times.items()}
-        row |= {f"{name} compile s": seconds for name, (_, seconds) in made.items()}
-        rows.append(row)
-        print(*(f"{key} {value:.2f}" for key, value in row.items() if key != "hash"), flush=True)
-    ratios = {}
-    for name in list(VARIANTS)[1:]:
-        logs = [np.log(row[f"{name} ms"] / row["jnas ms"]) for row in rows]
-        ratios[name] = {"geomean_ratio": float(np.exp(np.mean(logs))), "worst": float(np.exp(max(logs)))}
-    total = {name: sum(row[f"{name} ms"] for row in rows) for name in VARIANTS}
-    about = {
-        "device": jax.devices()[0].device_kind,
-        "processors": os.cpu_count(),
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "keep_memory": os.environ.get("JNAS_KEEP_MEMORY") != "0",
-        "rounds": options.rounds,
+    for geometry in geometries(templates):
+        rows.append(measure(geometry))
+        shape = "{height}x{width}x{channels} -> {out_channels}, {size}x{size} / {stride}, pad {pad}".format(
+            **geometry._asdict()
+        )
+        ways = "; ".join(
+            f"{name} " + " ".join(f"{'*' * (way == rows[-1]['rule'][name])}{way} {ms:.2f}" for way, ms in found.items())
+            for name, found in rows[-1]["ways"].items()
+        )
+        print(f"{shape}: {ways}", flush=True)
+    triples = [
+        (found[row["rule"][name]], min(found.values()), found["window"])
+        for row in rows
+        for name, found in row["ways"].items()
+    ]
+    chosen, fastest, window = np.array(triples).T
+    result = {
+        "about": about() | {"batch": BATCH, "convolutions": len(rows)},
+        "lost": {"together": float(chosen.sum() / fastest.sum()), "geomean": geometric_mean(chosen / fastest)},
+        "gained": {"together": float(window.sum() / chosen.sum()), "geomean": geometric_mean(window / chosen)},
+        "rows": rows,
     }
-    result = {"about": about, "ratios": ratios, "total_ms": total, "rows": rows}
-    print(json.dumps({key: result[key] for key in ("about", "ratios", "total_ms")}, indent=1))
-    if options.json:
-        pathlib.Path(options.json).write_text(json.dumps(result, indent=1))
+    brief = ["about", "lost", "gained"]
+    if options.steps:
+        result["steps"] = steps(templates[: options.steps])
+        result["steps_ratio"] = {
+            name: geometric_mean([row["ms"][name] / row["ms"]["jnas"] for row in result["steps"]])
+            for name in ("xla", "plain")
+        }
+        brief.append("steps_ratio")
+    report(result, options.json, tuple(brief))
 
 
 if __name__ == "__main__":

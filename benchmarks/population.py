@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument("--data", default="excerpt")
     parser.add_argument("--peer", choices=["torch", "none"], default="torch")
     parser.add_argument("--peer-seeds", type=int, default=1)
+    parser.add_argument("--cold-only", action="store_true", help="leave the warm run out: for accuracies only")
     parser.add_argument("--policy", choices=["exact", "folded"], default="exact")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--json")
@@ -100,11 +101,14 @@ def main() -> None:
         for seed in range(options.peer_seeds if options.peer == "torch" else 0):
             peers.append(train_torch(templates, data, recipe, seed))
             print(f"PyTorch, seed {seed}: {peers[-1]['seconds']:.1f} s", flush=True)
-        warm = train_jnas(templates, data, recipe, options)
+        warm = cold if options.cold_only else train_jnas(templates, data, recipe, options)
         print(f"jnas, warm: {warm['seconds']:.1f} s", flush=True)
     seen = len(templates) * options.epochs * (options.images // recipe.batch_size) * recipe.batch_size
     ours = cold | {"train_seconds": warm["train_seconds"], "warm_seconds": warm["seconds"]}
     ours |= {"train_seconds_cold": cold["train_seconds"], "images_per_second": seen / warm["train_seconds"]}
+    failed = sorted(set(cold["status"]) - {"ok", "nan"})
+    if failed:
+        raise SystemExit(f"Some templates were not trained ({', '.join(failed)}): the times could not be compared.")
     settings = {
         "templates": len(templates),
         "batch": recipe.batch_size,

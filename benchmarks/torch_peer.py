@@ -109,6 +109,7 @@ class TorchTrainer:
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
+        self.autocast = torch.autocast(self.device, torch.bfloat16, enabled=recipe.precision == "bfloat16")
         self.loss_of = torch.nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         self.steps_an_epoch = len(self.images) // recipe.batch_size
         self.rates = recipe.rates(self.steps_an_epoch)
@@ -129,7 +130,8 @@ class TorchTrainer:
         self.network.train()
         for batch, rate in zip(order, rates, strict=True):
             self.optimizer.param_groups[0]["lr"] = self.recipe.learning_rate * float(rate)
-            loss = self.loss_of(self.network(self.images[batch]), self.labels[batch])
+            with self.autocast:
+                loss = self.loss_of(self.network(self.images[batch]), self.labels[batch])
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()

@@ -87,7 +87,7 @@ def test_a_lane_starts_with_its_templates_own_weights_and_gives_them_back(seed):
             assert (mine == theirs).all()
         x = jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
         np.testing.assert_allclose(folded(x), own(x), rtol=1e-4, atol=1e-5)  # in training mode: dropout too
-        assert nnx.graphdef(lane.build(nnx.Rngs(0))) == nnx.graphdef(structure.abstract())
+        assert nnx.graphdef(lane.build(nnx.Rngs(0))) == structure.skeleton.training
 
 
 @pytest.fixture(scope="module")
@@ -136,11 +136,18 @@ def test_variants_differ_and_share_their_program():
         ({"structures": 0, "lanes": 1}, "structures=0"),
         ({"structures": 1, "lanes": 0}, "lanes=0"),
         ({"structures": 1, "lanes": 1, "learning_rate": (0.1, 0.01)}, "learning_rate="),
+        ({"structures": 1, "lanes": 2, "policy": "exact"}, "would all be the same"),
     ],
 )
 def test_bad_numbers_of_trials_are_named(arguments, message):
     with pytest.raises(JnasError, match=message):
         sample_trials(SPACE, 0, **arguments)
+
+
+def test_a_space_with_too_few_structures_says_so():
+    tiny = Space((3, 1, 1), 2, conv_num=1, lin_num=1)
+    with pytest.raises(JnasError, match="structures of 1000 were found"):
+        sample_trials(tiny, 0, 1000, 1)
 
 
 def test_a_trial_has_a_recipe_of_its_own():

@@ -276,7 +276,14 @@ def test_halving_goes_on_without_what_failed(data):
 
 
 def test_bfloat16_computes_narrow_and_keeps_its_state_wide(data):
-    layers = [lt.Conv2d(8), lt.ReLU(), lt.BatchNorm2d(), lt.MaxPool2d(), lt.AvgPool2d(4, 2, True, False)]
+    layers = [
+        lt.Conv2d(8),
+        lt.ReLU(),
+        lt.BatchNorm2d(),
+        lt.Conv2d(8, 3),
+        lt.MaxPool2d(),
+        lt.AvgPool2d(4, 2, True, False),
+    ]
     template = Template(
         [*layers, lt.Flatten(), lt.Linear(32), lt.PReLU(True), lt.Dropout(0.1), lt.Linear(3)], (3, 8, 8)
     )
@@ -290,6 +297,54 @@ def test_bfloat16_computes_narrow_and_keeps_its_state_wide(data):
         losses = [epoch.train_loss for epoch in run.epochs[0]]
         assert losses[-1] < losses[0] and np.isfinite(losses).all()
     assert dataclasses.replace(recipe, precision="float32").id != recipe.id
+
+
+def test_a_plan_that_was_too_bold_is_narrowed(data, monkeypatch):
+    monkeypatch.setattr(population, "plan", wide(4))
+    trials = [Trial(SMALL[0], seed) for seed in range(4)]
+    narrow, whole = Trainer(SMALL[0], RECIPE, data.split(0.25), 2), Trainer(SMALL[0], RECIPE, data.split(0.25), 4)
+    narrow.compile(), whole.compile()
+    watch = Watch()
+    assert narrow.memory < whole.memory
+    rows = evaluate(trials, data, RECIPE, memory=whole.memory - 1, progress=False, watch=watch)
+    assert [row.status for row in rows] == ["ok"] * 4
+
+
+def test_what_a_caller_raises_is_no_failure_of_a_trial(data):
+    def tell(number):
+        raise ZeroDivisionError("the caller's")
+
+    split = data.split(0.25)
+    (group,) = groups([Job(Trial(SMALL[0], 0), object())], "exact", RECIPE, split, GPU)
+    with pytest.raises(ZeroDivisionError, match="the caller's"):
+        list(population.train([group], 2, on_epoch=tell))
+
+
+@pytest.mark.parametrize("given", [{"seed": -1}, {"seed": 2**32}, {"learning_rate": -1.0}, {"weight_decay": -0.1}])
+def test_a_bad_trial_is_named(given):
+    with pytest.raises(JnasError, match=f"The trial's {next(iter(given))}="):
+        Trial(SMALL[0], **given)
+
+
+def test_no_templates_are_no_rows(data):
+    assert evaluate([], data, RECIPE) == [] and successive_halving([], data, RECIPE) == []
+
+
+def test_an_interrupted_halving_keeps_what_it_knows(data, tmp_path, monkeypatch):
+    store = Store(tmp_path / "results.duckdb")
+    advance, count = Trainer.advance, iter(range(10))
+
+    def interrupted(self, *args):
+        if next(count) == 2:
+            raise KeyboardInterrupt
+        return advance(self, *args)
+
+    monkeypatch.setattr(Trainer, "advance", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        successive_halving(SMALL, data, RECIPE, store=store, progress=False)
+    rows = store.to_df()
+    assert rows.status.tolist() == ["stopped"] * 3
+    assert len(store.sql("SELECT * FROM epochs")) == 2
 
 
 def test_jobs_are_grouped_in_the_order_of_their_structures(data):

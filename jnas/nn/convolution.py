@@ -4,7 +4,7 @@
 product. *dense*: where the window covers the whole map, a convolution is nearly a fully connected layer, and one
 matrix product of flattened maps does less work than its windows would.
 
-The rule for a CPU (`_on_cpu`) is what benchmarks/convolutions.py found. On a
+The rule for a CPU (`_rule`) is what benchmarks/operations.py found. On a
 GPU a lone convolution is left to cuDNN. Lanes with kernels of their own never become a grouped convolution, which is
 slow forward and worse backward on both (jax#26568, jax#13800): `custom_vmap` makes them patches or dense, so batched
 matrix products.
@@ -25,6 +25,8 @@ from jnas.nn.fusion import materialise
 from jnas.nn.windows import out_size, overlap_add, pad_maps, strided_slice
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+_FEW = 16
+"""Channels up to which writing the padding out pays in the forward pass."""
 _LARGEST_MATRIX = 4_000_000
 """Elements of a matrix that stands for a whole convolution, at most: 16 MB."""
 
@@ -90,7 +92,7 @@ _conv2d.defvjp(_forward, _backward)
 def _operation(name: str, geometry: Geometry):
     """The forward pass or one of the two gradients, with a rule for lanes."""
     matrix = (_DENSE if geometry.suits_dense(most=1) else _PATCHES)[name]
-    alone = _on_cpu(name, geometry) if jax.default_backend() == "cpu" else _WINDOW[name]
+    alone = _rule(name, geometry)
 
     @custom_vmap
     def operation(*arrays):
@@ -115,6 +117,11 @@ def _window_forward(x, kernel, geometry):
     return _convolve(x, kernel, geometry.stride, [(geometry.pad, geometry.pad)] * 2)
 
 
+def _padded_forward(x, kernel, geometry):
+    x, geometry = _padded(x, geometry)
+    return _window_forward(x, kernel, geometry)
+
+
 def _window_input(gradient, kernel, geometry):
     shape = (len(gradient), geometry.height, geometry.width, kernel.shape[2])
     transpose = jax.linear_transpose(
@@ -126,7 +133,7 @@ def _window_input(gradient, kernel, geometry):
 def _window_kernel(x, gradient, geometry):
     shape = (geometry.size, geometry.size, x.shape[3], gradient.shape[3])
     if max(geometry.out) > geometry.height:
-        # Here the output map is the window, and XLA would swap operands: see `_on_cpu`.
+        # Here the output map is the window, and XLA would swap operands: see `_rule`.
         x, geometry = _padded(x, geometry)
     transpose = jax.linear_transpose(
         lambda kernel: _window_forward(x, kernel, geometry), jax.ShapeDtypeStruct(shape, x.dtype)
@@ -239,12 +246,16 @@ _PATCHES = {"forward": _patches_forward, "input": _patches_input, "kernel": _pat
 _DENSE = {"forward": _dense_forward, "input": _dense_input, "kernel": _dense_kernel}
 
 
-def _on_cpu(name: str, geometry: Geometry):
-    """The fastest way on a CPU; each branch is a row of the table in benchmarks/RESULTS.md."""
+def _rule(name: str, geometry: Geometry):
+    """The way to compute a convolution that is not one of several lanes, on the default device."""
+    if jax.default_backend() != "cpu":
+        return _WINDOW[name]
     if geometry.suits_dense(most=1):
         return _DENSE[name]
     if geometry.size <= 2:
         return _PATCHES[name]
+    if name == "forward" and geometry.channels <= _FEW and geometry.pad:
+        return _padded_forward
     if name != "input":
         return _WINDOW[name]
     if geometry.suits_dense(most=2):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 from flax import nnx
@@ -45,12 +45,34 @@ class Structure:
     hull: Template
     policy: Policy
 
-    def abstract(self) -> nnx.Module:
-        """The module of the structure, in training mode; its arrays are placeholders."""
-        if self.policy == "exact":
-            return nnx.eval_shape(lambda: build(self.hull, nnx.Rngs(0)))
+    @property
+    def skeleton(self) -> Skeleton:
+        """The structure's module without its arrays."""
+        return _skeleton(self)
+
+
+class Skeleton(NamedTuple):
+    """A module without its arrays: the graphs in training and in evaluation mode, and the shapes of its state."""
+
+    training: nnx.GraphDef
+    evaluation: nnx.GraphDef
+    params: nnx.State
+    rest: nnx.State
+
+
+@functools.lru_cache(maxsize=256)
+def _skeleton(structure: Structure) -> Skeleton:
+    if structure.policy == "exact":
+        module = nnx.eval_shape(lambda: build(structure.hull, nnx.Rngs(0)))
+    else:
         with jax.ensure_compile_time_eval():  # folding looks at weights, also while a program is traced
-            return Lane(self, self.hull).build(nnx.Rngs(0))  # a hull folds into itself
+            module = Lane(structure, structure.hull).build(nnx.Rngs(0))  # a hull folds into itself
+    training, params, rest = nnx.split(module, nnx.Param, ...)
+    module.eval()
+    shapes = (
+        jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state) for state in (params, rest)
+    )
+    return Skeleton(training, nnx.graphdef(module), *shapes)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from flax import nnx
 
 from jnas.nn import initial
 from jnas.nn.convolution import conv2d
+from jnas.nn.fusion import materialise
 from jnas.nn.normalization import batch_norm
 from jnas.nn.pooling import avg_pool, global_avg_pool, max_pool
 
@@ -62,7 +63,8 @@ class BatchNorm2d(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         if self.use_running_average:
             mean, var = self.mean[...], self.var[...]
-            return (x - mean) * (jax.lax.rsqrt(var + self.epsilon) * self.scale[...]) + self.bias[...]
+            y = (x - mean) * (jax.lax.rsqrt(var + self.epsilon) * self.scale[...]) + self.bias[...]
+            return y.astype(x.dtype)
         y, (mean, var) = batch_norm(x, self.scale[...], self.bias[...], self.epsilon)
         count = x.size // x.shape[-1]
         unbiased = var * (count / max(count - 1, 1))
@@ -111,10 +113,11 @@ class Dropout(nnx.Module):
             return x
         keep = 1 - self._rate()
         others = x.shape[:1] if self.whole_channels else x.shape[:-1]
-        uniform = jnp.moveaxis(jax.random.uniform(self.rngs(), (x.shape[-1], *others)), 0, -1)
+        # Compared before it is turned: a byte an element moves instead of four.
+        kept = jnp.moveaxis(materialise(jax.random.uniform(self.rngs(), (x.shape[-1], *others)) < keep), 0, -1)
         if self.whole_channels:
-            uniform = uniform[:, None, None]
-        return jnp.where(uniform < keep, x / jnp.asarray(keep, x.dtype), 0)
+            kept = kept[:, None, None]
+        return jnp.where(kept, x / jnp.asarray(keep, x.dtype), 0)
 
 
 class MaxPool2d(nnx.Module):

@@ -27,20 +27,26 @@ def batch_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) 
 
 def _forward(x, scale, bias, epsilon):
     wide = x.astype(jnp.float32)  # the statistics, whatever the precision of the maps
-    mean, var = wide.mean((0, 1, 2)), wide.var((0, 1, 2))
+    mean = wide.mean((0, 1, 2))
+    # Sums of products are read off the maps as they lie; centred squares would be written to memory first. Like Flax'
+    # default, this loses digits where a mean is a hundred times its deviation.
+    var = jnp.maximum((wide * wide).mean((0, 1, 2)) - mean * mean, 0)
     inverse = jax.lax.rsqrt(var + epsilon)
-    y = (wide - mean) * (inverse * scale) + bias
+    factor = inverse * scale
+    y = wide * factor + (bias - mean * factor)
     return (y.astype(x.dtype), (mean, var)), (x, mean, inverse, scale)
 
 
 def _backward(epsilon, residuals, gradients):
     x, mean, inverse, scale = residuals
-    gradient = gradients[0].astype(jnp.float32)
+    wide, gradient = x.astype(jnp.float32), gradients[0].astype(jnp.float32)
     count = x.size // x.shape[-1]
-    normal = (x - mean) * inverse
     bias_gradient = gradient.sum((0, 1, 2))
-    scale_gradient = (gradient * normal).sum((0, 1, 2))
-    x_gradient = (scale * inverse) * (gradient - bias_gradient / count - normal * (scale_gradient / count))
+    scale_gradient = ((gradient * wide).sum((0, 1, 2)) - mean * bias_gradient) * inverse
+    # scale * inverse * (gradient - bias_gradient / count - normalised * scale_gradient / count), multiplied out
+    factor = scale * inverse
+    slope = factor * inverse * scale_gradient / count
+    x_gradient = gradient * factor - wide * slope + (mean * slope - factor * bias_gradient / count)
     return x_gradient.astype(x.dtype), scale_gradient.astype(scale.dtype), bias_gradient.astype(scale.dtype)
 
 

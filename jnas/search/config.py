@@ -54,6 +54,8 @@ class SearchConfig:
     """Peak learning rate; the recipe's own where not given."""
     validation: float | None = None
     """Share of the training images kept for validation, 0 to 1; the recipe's own where not given."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What networks compute in while training; bfloat16 is for GPUs. Weights and optimiser stay float32."""
     conv_num: int = 6
     """Convolution layers a random template has, at most."""
     lin_num: int = 3
@@ -94,7 +96,7 @@ class SearchConfig:
 
     def training(self) -> Recipe:
         """How candidates are trained."""
-        given = {name: getattr(self, name) for name in ("batch_size", "learning_rate", "validation")}
+        given = {name: getattr(self, name) for name in ("batch_size", "learning_rate", "validation", "precision")}
         return PRESETS[self.recipe](
             epochs=self.epochs, **{name: value for name, value in given.items() if value is not None}
         )

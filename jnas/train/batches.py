@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -70,10 +71,16 @@ def prepare(
     return jax.vmap(one)(seeds, batch)
 
 
-@functools.lru_cache(maxsize=2)
-def validation_chunks(split: Split) -> tuple[jax.Array, jax.Array]:
-    """The validation images in equal chunks, once for all templates."""
-    return chunks(split.x_val, split.y_val, chunk_size(len(split.x_val)))
+_CHUNKS: weakref.WeakKeyDictionary[Split, dict[int, tuple]] = weakref.WeakKeyDictionary()
+
+
+def validation_chunks(split: Split, lanes: int = 1) -> tuple[jax.Array, jax.Array]:
+    """The validation images in equal chunks, once for all templates; smaller ones for more lanes side by side."""
+    known = _CHUNKS.setdefault(split, {})
+    size = chunk_size(len(split.x_val), max(EVALUATION_BATCH // lanes, 32))
+    if size not in known:
+        known[size] = chunks(split.x_val, split.y_val, size)
+    return known[size]
 
 
 def chunks(images: jax.Array, labels: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
@@ -85,6 +92,6 @@ def chunks(images: jax.Array, labels: jax.Array, size: int) -> tuple[jax.Array, 
     return jnp.asarray(images.reshape(count, size, *images.shape[1:])), jnp.asarray(labels.reshape(count, size))
 
 
-def chunk_size(images: int) -> int:
-    """The size of chunk that fills the last one best, at most `EVALUATION_BATCH`."""
-    return -(-images // -(-images // EVALUATION_BATCH))
+def chunk_size(images: int, most: int = EVALUATION_BATCH) -> int:
+    """The size of chunk that fills the last one best, at most `most`."""
+    return -(-images // -(-images // most))

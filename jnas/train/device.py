@@ -60,7 +60,7 @@ class Device:
 
 
 def free_memory(device: jax.Device) -> int:
-    """Bytes that are free on a device; on a CPU, within the limits of a container too."""
+    """Bytes that are free on a GPU; on a CPU, those of the machine, or of the container where it has a limit."""
     stats = device.memory_stats() if device.platform != "cpu" else None
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)

@@ -69,7 +69,7 @@ def successive_halving(
       first: epochs of the first rung.
       eta: how much fewer trials and more epochs the next rung has.
       max_epochs: epochs to train, of all trials together, at most.
-      max_seconds: wall clock after which no further structure begins.
+      max_seconds: wall clock after which nothing more begins; what is in training is finished.
 
     Returns:
       One row a template, in order: "ok" for those that were trained to the end, "stopped" for those that were not;
@@ -103,36 +103,46 @@ def successive_halving(
         return fine and len(curve(key)) >= epochs and np.isfinite(curve(key)[epochs - 1].train_loss)
 
     levels = rungs(recipe.epochs, first, eta)
-    with Bar(len(jobs), watch, "halving") if progress else contextlib.nullcontext() as bar:
-        for number, until in enumerate(levels):
-            working = [jobs[key] for key in alive if key in jobs]
-            more = until - done
-            if max_epochs is not None:
-                working = working[: max(0, (max_epochs - spent) // more)]
-                out_of_budget |= len(working) < sum(key in jobs for key in alive)
-            chunks = train(groups(working, policy, recipe, split, device), until, keep=True, watch=watch)
-            try:
-                for chunk in chunks:
-                    spent += more * len(chunk)
-                    if max_seconds is not None and watch.seconds > max_seconds:
-                        out_of_budget = True
-                        break
-                    if bar:
-                        bar.note(f"rung {number + 1} of {len(levels)} ({until} epochs), {len(working)} trials")
-            finally:
-                chunks.close()
-            ranked = sorted((key for key in alive if goes_on(key, until)), key=lambda k: -curve(k)[until - 1].val_acc)
-            if out_of_budget or not ranked or until == recipe.epochs:
-                break
-            alive, done = ranked[: max(1, -(-len(alive) // eta))], until
+    try:
+        with Bar(_work(len(jobs), len(levels), eta), watch, "halving") if progress else contextlib.nullcontext() as bar:
+            for number, until in enumerate(levels):
+                working = [jobs[key] for key in alive if key in jobs]
+                if max_epochs is not None:
+                    affordable = max(0, (max_epochs - spent) // (until - done))
+                    out_of_budget = len(working) > affordable
+                    working = working[:affordable]
+                before = {id(job): len(job.epochs) for job in working}
+                chunks = train(groups(working, policy, recipe, split, device), until, keep=True, watch=watch)
+                with contextlib.closing(chunks):
+                    for chunk in chunks:
+                        spent += sum(len(job.epochs) - before[id(job)] for job in chunk)
+                        if bar:
+                            bar.note(f"rung {number + 1} of {len(levels)} ({until} epochs), {len(working)} trials")
+                        if max_seconds is not None and watch.seconds > max_seconds:
+                            out_of_budget = True
+                            break
+                ranked = sorted(
+                    (key for key in alive if goes_on(key, until)), key=lambda key: -curve(key)[until - 1].val_acc
+                )
+                if out_of_budget or not ranked:
+                    break
+                alive, done = ranked[: -(-len(alive) // eta)], until
+                for key in jobs.keys() - set(alive):
+                    jobs[key].run = None  # its weights go
+    finally:  # what is known is written, however it ended
+        rows = known | {key: _row(job, recipe) for key, job in jobs.items()}
+        if store:
             for key, job in jobs.items():
-                if key not in alive:
-                    job.run = None  # its weights go
-    rows = known | {key: _row(job, recipe) for key, job in jobs.items()}
-    if store:
-        for key, job in jobs.items():
-            store.add([rows[key]], job.trial.recipe(recipe).to_json())
+                store.add([rows[key]], job.trial.recipe(recipe).to_json())
     return [rows[key] for key in keys]
+
+
+def _work(trials: int, rungs: int, eta: int) -> int:
+    """How many trainings there are in all rungs together."""
+    total = 0
+    for _ in range(rungs):
+        total, trials = total + trials, -(-trials // eta)
+    return total
 
 
 def _row(job: Job, recipe: Recipe) -> Evaluation:

@@ -45,10 +45,14 @@ def _unpacked(arrays: list[jax.Array], tree: Any) -> Any:
     return jax.tree.unflatten(structure, taken)
 
 
+def shapes(recipe: Recipe, params: Any) -> Any:
+    """The shapes and types of the optimiser's state for `params`."""
+    return jax.eval_shape(lambda tree: _transformation(recipe).init(_packed(tree)), params)
+
+
 def init(recipe: Recipe, params: Any) -> Any:
     """The optimiser's state for `params`: zeros all through, for both optimisers."""
-    shapes = jax.eval_shape(lambda tree: _transformation(recipe).init(_packed(tree)), params)
-    return jax.tree.map(lambda leaf: jnp.asarray(np.zeros(leaf.shape, leaf.dtype)), shapes)  # no compiled program
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes(recipe, params))  # no compiled program
 
 
 def update(

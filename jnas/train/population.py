@@ -110,11 +110,15 @@ class Group:
             chosen = plan(self.structure, self.recipe.batch_size, len(self.jobs), self.device)
             if chosen is None:
                 return self._fail(*self._too_large(required_memory(self.structure, self.recipe.batch_size)))
-            trainer = Trainer(self.structure, self.recipe, self.split, chosen.width)
-            self.compile_seconds = trainer.compile()
-            if trainer.memory > self.device.memory:
-                return self._fail(*self._too_large(trainer.memory))
-            self.trainer = trainer
+            width = chosen.width
+            while self.trainer is None:
+                trainer = Trainer(self.structure, self.recipe, self.split, width)
+                self.compile_seconds += trainer.compile()
+                if trainer.memory <= self.device.memory:
+                    self.trainer = trainer
+                elif width == 1:
+                    return self._fail(*self._too_large(trainer.memory))
+                width //= 2  # the plan was too bold; the compiler knows better
         except Exception as error:
             self._fail(*failure_of(error))
 
@@ -142,7 +146,14 @@ class Group:
             yield self.jobs
             return
         width = self.trainer.lanes
-        report = (lambda number, _: on_epoch(number)) if on_epoch else None
+
+        def report(number: int, _: list) -> None:
+            try:
+                if on_epoch:
+                    on_epoch(number)
+            except Exception as error:
+                raise _CallersError from error
+
         for start in range(0, len(self.jobs), width):
             chunk = self.jobs[start : start + width]
             try:
@@ -151,14 +162,20 @@ class Group:
                 together = Run.stack(filled)
                 before = together.seconds
                 self.trainer.advance(together, until, report)
+                alone = together.split() if keep else [None] * width
                 for lane, job in enumerate(chunk):
-                    job.epochs = together.epochs[lane]
+                    job.epochs, job.run = together.epochs[lane], alone[lane]
                     job.train_seconds += (together.seconds - before) / len(chunk)
-                    job.run = together.lane(lane) if keep else None
+            except _CallersError as error:
+                raise error.__cause__ from None
             except Exception as error:
                 for job in chunk:
                     job.failure, job.run = failure_of(error), None
             yield chunk
+
+
+class _CallersError(Exception):
+    """What a caller's own function raised: no failure of a trial."""
 
 
 def groups(jobs: Iterable[Job], policy: Policy, recipe: Recipe, split: Split, device: Device) -> list[Group]:

@@ -56,31 +56,22 @@ class Program:
     structure: Structure
     recipe: Recipe
 
-    def state(self, module: nnx.Module) -> State:
-        """The state before the first step, of a module with its initial weights."""
-        _, params, rest = nnx.split(module, nnx.Param, ...)
-        return State(params, rest, optimizer.init(self.recipe, params))
-
     def init(self, lane: Lane, seed: int) -> State:
         """The state of a lane before the first step; made on the host, so that nothing is compiled for it."""
-        return self.state(lane.build(nnx.Rngs(jax.random.key(seed))))
+        _, params, rest = nnx.split(lane.build(nnx.Rngs(jax.random.key(seed))), nnx.Param, ...)
+        return State(params, rest, optimizer.init(self.recipe, params))
 
     def shapes(self) -> State:
         """The state's shapes and types."""
-        state = self.state(self.structure.abstract())
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
-
-    def graph(self, train: bool) -> nnx.GraphDef:
-        """The module without its state."""
-        module = self.structure.abstract()
-        module.train() if train else module.eval()
-        return nnx.graphdef(module)
+        skeleton = self.structure.skeleton
+        return State(skeleton.params, skeleton.rest, optimizer.shapes(self.recipe, skeleton.params))
 
     def merge(self, state: State, train: bool = False) -> nnx.Module:
         """The structure's module with the weights of `state`."""
         # Copied, so that the module's changes stay its own: `nnx.merge` may hand on the variables it is given.
         params, rest = jax.tree.map(lambda leaf: leaf, (state.params, state.rest))
-        return nnx.merge(self.graph(train), params, rest)
+        skeleton = self.structure.skeleton
+        return nnx.merge(skeleton.training if train else skeleton.evaluation, params, rest)
 
     def _compute(self, tree: Any) -> Any:
         """Floats in the recipe's precision; gradients come back in their own."""

@@ -59,6 +59,7 @@ class Bar:
 
     def note(self, text: str) -> None:
         """What happens now, in a few words."""
+        text = f"{text}, {self.text()}"
         self.bar.update(self.task, completed=min(self.watch.models, self.total), text=text)
         now = time.perf_counter()
         if not self.live and now - self.last > _EVERY:
@@ -68,9 +69,9 @@ class Bar:
     def text(self) -> str:
         """How it stands."""
         seconds, models = max(self.watch.seconds, 1e-9), self.watch.models
-        parts = [f"best val acc {self.best:.4f}"]
+        parts = [f"best val acc {self.best:.4f}"] if self.count else []
         if models:
-            left = (self.total - self.count) * seconds / models
+            left = max(0, self.total - max(self.count, models)) * seconds / models
             parts += [f"{models / seconds:.2f} models/s", f"ETA {left:.0f} s"]
             parts.append(f"{self.watch.waiting / seconds:.0%} of the time waiting for the compiler")
         if self.failed:

@@ -73,10 +73,14 @@ class Run:
         hyper, state = (_joined([getattr(run, name) for run in runs]) for name in ("hyper", "state"))
         return cls(lanes, hyper, state, epochs, runs[0].number)
 
-    def lane(self, index: int) -> Run:
-        """One lane as a run of its own, on the host."""
-        hyper, state = jax.tree.map(lambda leaf: _to_host(leaf[index : index + 1]), (self.hyper, self.state))
-        return Run([self.lanes[index]], hyper, state, [self.epochs[index]], self.number)
+    def split(self) -> list[Run]:
+        """Each lane as a run of its own, on the host."""
+        hyper, state = jax.tree.map(_to_host, (self.hyper, self.state))
+        runs = []
+        for i, lane in enumerate(self.lanes):
+            own = jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], (hyper, state))
+            runs.append(Run([lane], *own, [self.epochs[i]], self.number))
+        return runs
 
 
 def check_batch(recipe: Recipe, split: Split) -> None:
@@ -128,7 +132,7 @@ class Trainer:
         self.scan = jax.default_backend() != "cpu" if scan is None else scan
         self.steps = len(split.x_train) // recipe.batch_size
         self._prepare = functools.partial(batches.prepare, flip=recipe.flip, shift=recipe.shift)
-        self._validation = batches.validation_chunks(split)
+        self._validation = batches.validation_chunks(split, lanes)
         self._chunk = self._validation[0].shape[1]
         self._train: jax.stages.Compiled | None = None
         self._correct: jax.stages.Compiled | None = None
@@ -166,12 +170,12 @@ class Trainer:
 
     @property
     def memory(self) -> int:
-        """Bytes that a step of the compiled program takes, as the compiler knows; 0 where it does not tell."""
-        analysis = self._train.memory_analysis() if self._train else None
-        if analysis is None:
-            return 0
+        """Bytes that the compiled programs take, as the compiler knows; 0 where it does not tell."""
         sizes = ("argument_size_in_bytes", "output_size_in_bytes", "temp_size_in_bytes")
-        return sum(getattr(analysis, size) for size in sizes) - analysis.alias_size_in_bytes
+        found = [program.memory_analysis() for program in (self._train, self._correct) if program]
+        return max(
+            (sum(getattr(one, size) for size in sizes) - one.alias_size_in_bytes for one in found if one), default=0
+        )
 
     def train(self, trials: Sequence[Trial], on_epoch: Callable[[int, list[Epoch]], None] | None = None) -> Run:
         """Trains `lanes` trials from their initial weights for the recipe's epochs; see `advance`.
@@ -229,7 +233,7 @@ class Trainer:
 
     def module(self, run: Run, lane: int = 0) -> nnx.Module:
         """The trained module of one lane's template, in evaluation mode."""
-        module = self.program.merge(jax.tree.map(lambda leaf: leaf[lane], run.state))
+        module = self.program.merge(jax.tree.map(lambda leaf: _to_host(leaf)[lane], run.state))
         module = run.lanes[lane].unfold(module)
         module.eval()
         return module

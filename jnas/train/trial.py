@@ -26,12 +26,24 @@ class Trial:
       template: the architecture.
       seed: of initial weights, image order, augmentation and dropout; None takes the call's.
       learning_rate, weight_decay: None takes the recipe's.
+
+    Raises:
+      JnasError: a value that cannot be trained with, named.
     """
 
     template: Template
     seed: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, ok, wanted in (
+            ("seed", self.seed is None or 0 <= self.seed < 2**32, "a whole number from 0, below 2^32"),
+            ("learning_rate", self.learning_rate is None or 0 < self.learning_rate < math.inf, "a number above 0"),
+            ("weight_decay", self.weight_decay is None or 0 <= self.weight_decay < math.inf, "0 or more"),
+        ):
+            if not ok:
+                raise JnasError(f"The trial's {name}={getattr(self, name)!r} cannot be trained with: give {wanted}.")
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """The recipe with the trial's own learning rate and weight decay."""
@@ -75,7 +87,7 @@ def sample_trials(
       `structures * lanes` trials, those of one structure side by side.
 
     Raises:
-      JnasError: a number is below 1, or a range is none.
+      JnasError: a number is below 1, a range is none, nothing would differ, or the space has too few structures.
     """
     for name, count in (("structures", structures), ("lanes", lanes)):
         if count < 1:
@@ -83,10 +95,12 @@ def sample_trials(
     for name, ends in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
         if ends is not None and not 0 < ends[0] <= ends[1] < math.inf:
             raise JnasError(f"{name}={ends} is no range: give its lowest and highest value, above 0.")
+    if policy == "exact" and lanes > 1 and not (seeds or learning_rate or weight_decay):
+        raise JnasError(f"{lanes} exact lanes would all be the same: give seeds=True or a range, or policy='folded'.")
     generator = np.random.default_rng(seed)
     trials: list[Trial] = []
     known = set()
-    for genome in space.sample(jax.random.key(seed), 4 * structures + 16):
+    for genome in space.sample(jax.random.key(seed), 8 * structures + 64):
         base = space.template(np.asarray(genome))
         structure, _ = lower(base, policy)
         if structure in known:
@@ -97,8 +111,8 @@ def sample_trials(
             drawn = [ends and _log_uniform(generator, *ends) for ends in (learning_rate, weight_decay)]
             trials.append(Trial(template, lane if seeds else None, *drawn))
         if len(known) == structures:
-            break
-    return trials
+            return trials
+    raise JnasError(f"Only {len(known)} structures of {structures} were found in the space: ask for fewer.")
 
 
 def _log_uniform(generator: np.random.Generator, low: float, high: float) -> float:

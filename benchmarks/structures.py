@@ -1,0 +1,98 @@
+"""Seconds to compile a structure, and milliseconds a training step of 1, 8 and 32 lanes side by side.
+
+    python benchmarks/structures.py [--hashes FILE.csv] [--limit N] [--threads T] [--autotune LEVEL]
+        [--lanes 1 8 32] [--policies exact folded] [--json OUT.json]
+
+First part: the training programs of the first N templates of FILE (column `hash`; 3x32x32 images, 10 classes; batch
+256) are compiled by T threads, without any cache; wall clock of all together over their number. On a GPU, LEVEL is
+XLA's autotune level (4 is its default, 0 is none). XLA remembers what it has tuned, so each setting needs a process of
+its own: run `--threads 1` and `--threads 16`, each with `--autotune 4` and `--autotune 0`.
+
+Second part: milliseconds a step of that many lanes of one structure, in one vmapped program, over the number of lanes;
+and the share of the device's arithmetic that `jnas.train.device` assumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
+
+import jax
+import numpy as np
+from common import HASHES, about, read_templates, report
+
+import jnas
+from jnas.nn.compiler import compiler_options
+from jnas.nn.lowering import lower
+from jnas.train import Recipe, Run, Trainer, Trial, batches, trainer
+from jnas.train.device import Device
+from jnas.train.program import Metrics
+
+
+def compile_all(templates, recipe, split, threads: int, autotune: int | None) -> float:
+    """Seconds a structure."""
+    options = compiler_options() | ({} if autotune is None else {"xla_gpu_autotune_level": autotune})
+    jax.clear_caches()
+    made = [Trainer(template, recipe, split) for template in templates]
+    start = time.perf_counter()
+    with mock.patch.object(trainer, "compiler_options", lambda: options), ThreadPoolExecutor(threads) as pool:
+        list(pool.map(Trainer.compile, made))
+    return (time.perf_counter() - start) / len(templates)
+
+
+def step_of_lanes(template, recipe, split, lanes: int, policy: str) -> dict:
+    """Milliseconds a step and lane, and the share of the assumed arithmetic."""
+    structure, _ = lower(template, policy)
+    made = Trainer(structure, recipe, split, lanes=lanes)
+    seconds = made.compile()
+    run = Run.stack([Run.start(made, Trial(template, seed)) for seed in range(lanes)])
+    size = recipe.batch_size
+    order = batches.order(run.hyper.seed, np.int32(0), images=len(split.x_train), steps=made.steps, batch_size=size)
+    times = []
+    for _ in range(4):
+        metrics = Metrics(np.zeros(lanes, np.float32), np.zeros(lanes, np.int32))
+        start = time.perf_counter()
+        run.state, metrics = made._run_epoch(run.state, metrics, run.hyper, order, recipe.rates(made.steps)[0], 0)
+        np.asarray(metrics.loss)
+        times.append((time.perf_counter() - start) / made.steps / lanes)
+    taken = float(np.median(times[1:]))
+    share = 3 * template.cost.macs * size / taken / Device.here().macs
+    return {"ms": taken * 1e3, "share": share, "compile_seconds": seconds, "memory": made.memory}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hashes", default=HASHES)
+    parser.add_argument("--limit", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--autotune", type=int)
+    parser.add_argument("--lanes", type=int, nargs="*", default=[1, 8, 32])
+    parser.add_argument("--policies", nargs="*", default=["exact", "folded"])
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    jax.config.update("jax_enable_compilation_cache", False)
+    templates = read_templates(options.hashes, options.limit)
+    split = jnas.load_data().split(0.2)
+    recipe = Recipe.sophius(epochs=1)
+    settings = {"templates": len(templates), "threads": options.threads, "autotune": options.autotune}
+    seconds = compile_all(templates, recipe, split, options.threads, options.autotune)
+    print(f"{seconds:.2f} s a structure, {options.threads} threads", flush=True)
+    result = {"about": about() | settings, "compile_seconds": seconds, "steps": []}
+    for template in templates:
+        for policy in options.policies:
+            for lanes in options.lanes:
+                row = step_of_lanes(template, recipe, split, lanes, policy)
+                row |= {"hash": template.hash, "macs": template.cost.macs, "policy": policy, "lanes": lanes}
+                result["steps"].append(row)
+                print(
+                    policy,
+                    f"{lanes} lanes: {row['ms']:.2f} ms a step and lane, {row['macs'] / 1e6:.2f} M MACs",
+                    flush=True,
+                )
+    report(result, options.json, ("about", "compile_seconds"))
+
+
+if __name__ == "__main__":
+    main()
