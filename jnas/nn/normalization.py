@@ -7,6 +7,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from jnas.nn.fusion import materialise
+
 Statistics = tuple[jax.Array, jax.Array]
 
 
@@ -28,26 +30,23 @@ def batch_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) 
 def _forward(x, scale, bias, epsilon):
     wide = x.astype(jnp.float32)  # the statistics, whatever the precision of the maps
     mean = wide.mean((0, 1, 2))
-    # Sums of products are read off the maps as they lie; centred squares would be written to memory first. Like Flax'
-    # default, this loses digits where a mean is a hundred times its deviation.
-    var = jnp.maximum((wide * wide).mean((0, 1, 2)) - mean * mean, 0)
+    centred = materialise(wide - mean)  # read four times from here on, forward and backward
+    var = (centred * centred).mean((0, 1, 2))
     inverse = jax.lax.rsqrt(var + epsilon)
-    factor = inverse * scale
-    y = wide * factor + (bias - mean * factor)
-    return (y.astype(x.dtype), (mean, var)), (x, mean, inverse, scale)
+    y = centred * (inverse * scale) + bias
+    return (y.astype(x.dtype), (mean, var)), (centred, inverse, scale)
 
 
 def _backward(epsilon, residuals, gradients):
-    x, mean, inverse, scale = residuals
-    wide, gradient = x.astype(jnp.float32), gradients[0].astype(jnp.float32)
-    count = x.size // x.shape[-1]
-    bias_gradient = gradient.sum((0, 1, 2))
-    scale_gradient = ((gradient * wide).sum((0, 1, 2)) - mean * bias_gradient) * inverse
-    # scale * inverse * (gradient - bias_gradient / count - normalised * scale_gradient / count), multiplied out
+    centred, inverse, scale = residuals
+    gradient = gradients[0]
+    count = centred.size // centred.shape[-1]
+    wide = gradient.astype(jnp.float32)
+    bias_gradient = wide.sum((0, 1, 2))
+    scale_gradient = (wide * centred).sum((0, 1, 2)) * inverse
     factor = scale * inverse
-    slope = factor * inverse * scale_gradient / count
-    x_gradient = gradient * factor - wide * slope + (mean * slope - factor * bias_gradient / count)
-    return x_gradient.astype(x.dtype), scale_gradient.astype(scale.dtype), bias_gradient.astype(scale.dtype)
+    x_gradient = wide * factor - centred * (factor * inverse * scale_gradient / count) - factor * bias_gradient / count
+    return x_gradient.astype(gradient.dtype), scale_gradient.astype(scale.dtype), bias_gradient.astype(scale.dtype)
 
 
 batch_norm.defvjp(_forward, _backward)
