@@ -1,11 +1,12 @@
-"""Convolution on `[N, H, W, C]`: three ways to compute it, chosen for each shape and device.
+"""Convolution on `[N, H, W, C]`: four ways to compute it, chosen for each shape and device.
 
 *window*: XLA's own convolution. *patches*: the windows laid out as rows of a matrix (im2col), then one matrix
 product. *dense*: where the window covers the whole map, a convolution is nearly a fully connected layer, and one
-matrix product of flattened maps does less work than its windows would.
+matrix product of flattened maps does less work than its windows would. *phases*: the gradient of a strided
+convolution's input, as one convolution without stride.
 
-The rule for a CPU (`_rule`) is what benchmarks/operations.py found. On a
-GPU a lone convolution is left to cuDNN. Lanes with kernels of their own never become a grouped convolution, which is
+The rule for a CPU (`_rule`) follows what was measured (benchmarks/RESULTS.md). On a GPU a lone convolution is left to
+cuDNN. Lanes with kernels of their own never become a grouped convolution, which is
 slow forward and worse backward on both (jax#26568, jax#13800): `custom_vmap` makes them patches or dense, so batched
 matrix products.
 """

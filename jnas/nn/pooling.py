@@ -18,7 +18,7 @@ from jnas.nn.fusion import materialise
 from jnas.nn.windows import Pair, out_size, overlap_add, pad_maps, strided_slice
 
 _SEPARABLE_FROM = 4
-"""The window from which two passes are faster than one (benchmarks/operations.py)."""
+"""The window from which two passes are faster than one (benchmarks/RESULTS.md)."""
 
 
 def _passes(kernel: int, stride: int, pad: int) -> list[tuple[Pair, Pair, Pair]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from jnas.data import Dataset, Split, load_data
 from jnas.errors import JnasError
@@ -59,17 +60,11 @@ def evaluate(
     Raises:
       JnasError: the recipe does not suit the data at all, such as a batch larger than the training set.
     """
-    data = load_data(data)
-    recipe = recipe or Recipe.standard()
-    trials = checked(templates, seed, policy)
-    split = data.split(recipe.validation, split_seed)
-    keys = [key_of(trial, recipe, data, split_seed) for trial in trials]
-    store = store if store is None or isinstance(store, Store) else Store(store)
+    asked = Request.of(templates, data, recipe, seed, split_seed, store, policy)
     watch = watch or Watch()
     results = []
-    with Bar(len(trials), watch) if progress else contextlib.nullcontext() as bar:
-        rows = evaluate_each(trials, keys, recipe, split, store, policy=policy, memory=memory, watch=watch)
-        for row in rows:
+    with Bar(len(asked.trials), watch) if progress else contextlib.nullcontext() as bar:
+        for row in evaluate_each(*asked, policy=policy, memory=memory, watch=watch):
             results.append(row)
             if bar:
                 bar.done(row)
@@ -95,14 +90,10 @@ def evaluate_each(
     Raises:
       JnasError: the recipe does not suit the images.
     """
-    check_batch(recipe, split)
-    use_compilation_cache()
-    found = store.find(keys) if store else {}
-    rows = {key: row for key, row in found.items() if row.lasting}
-    missing = {key: trial for key, trial in zip(keys, trials, strict=True) if key not in rows}
-    work = groups((Job(trial, key) for key, trial in missing.items()), policy, recipe, split, Device.here(memory))
+    rows, jobs = known_and_missing(Request(trials, keys, recipe, split, store))
+    work = groups(jobs.values(), policy, recipe, split, Device.here(memory))
     trained = train(work, recipe.epochs, on_epoch=on_epoch, watch=watch)
-    work = None  # each group goes when it is done
+    del jobs, work  # each goes when it is done
     try:
         for key in keys:
             while key not in rows:
@@ -133,19 +124,49 @@ def evaluate_one(
     return row, (group.trainer, job.run) if row.status == "ok" else None
 
 
-def checked(templates: Iterable[Template | Trial], seed: int, policy: Policy) -> list[Trial]:
-    """Trials of what was given.
+class Request(NamedTuple):
+    """What is to be trained, how, on which images, and where the rows are kept."""
+
+    trials: Sequence[Trial]
+    keys: Sequence[Key]
+    recipe: Recipe
+    split: Split
+    store: Store | None
+
+    @classmethod
+    def of(cls, templates, data, recipe, seed, split_seed, store, policy) -> Request:
+        """From the arguments of `evaluate`.
+
+        Raises:
+          JnasError: something is neither a template nor a trial, or there is no such policy.
+        """
+        data = load_data(data)
+        recipe = recipe or Recipe.standard()
+        items = list(templates)
+        for item in items:
+            if not isinstance(item, Template | Trial):
+                raise JnasError(
+                    f"{item!r} cannot be evaluated: give templates (Template.from_hash makes one) or trials."
+                )
+        trials = as_trials(items, seed)
+        if trials:
+            lower(trials[0].template, policy)
+        split = data.split(recipe.validation, split_seed)
+        keys = [key_of(trial, recipe, data, split_seed) for trial in trials]
+        return cls(trials, keys, recipe, split, store if store is None or isinstance(store, Store) else Store(store))
+
+
+def known_and_missing(asked: Request) -> tuple[dict[Key, Evaluation], dict[Key, Job]]:
+    """The rows that the store has for good, and a job for each other key; the compilation cache is switched on.
 
     Raises:
-      JnasError: something is neither a template nor a trial, or there is no such policy.
+      JnasError: the recipe does not suit the images.
     """
-    items = list(templates)
-    for item in items:
-        if not isinstance(item, Template | Trial):
-            raise JnasError(f"{item!r} cannot be evaluated: give templates (Template.from_hash makes one) or trials.")
-    if items:
-        lower(as_trials(items)[0].template, policy)
-    return as_trials(items, seed)
+    check_batch(asked.recipe, asked.split)
+    use_compilation_cache()
+    found = asked.store.find(asked.keys) if asked.store else {}
+    known = {key: row for key, row in found.items() if row.lasting}
+    return known, {k: Job(trial, k) for k, trial in zip(asked.keys, asked.trials, strict=True) if k not in known}
 
 
 def key_of(trial: Trial, recipe: Recipe, data: Dataset, split_seed: int) -> Key:

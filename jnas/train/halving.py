@@ -14,18 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from jnas.data import Dataset, load_data
+from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.nn.lowering import Policy
 from jnas.space import Template
 from jnas.store import Epoch, Evaluation, Store
-from jnas.train.cache import use_compilation_cache
 from jnas.train.device import Device
-from jnas.train.evaluate import checked, key_of
+from jnas.train.evaluate import Request, known_and_missing
 from jnas.train.population import Job, Watch, groups, train
 from jnas.train.progress import Bar
 from jnas.train.recipe import Recipe
-from jnas.train.trainer import check_batch
 from jnas.train.trial import Trial
 
 
@@ -78,19 +76,12 @@ def successive_halving(
     Raises:
       JnasError: the recipe does not suit the data, or the rungs or budgets are none.
     """
-    data = load_data(data)
-    recipe = recipe or Recipe.standard()
     for name, value in (("max_epochs", max_epochs), ("max_seconds", max_seconds)):
         if value is not None and not value > 0:
             raise JnasError(f"{name}={value} is no budget: give a number above 0.")
-    trials = checked(templates, seed, policy)
-    split = data.split(recipe.validation, split_seed)
-    check_batch(recipe, split)
-    use_compilation_cache()
-    keys = [key_of(trial, recipe, data, split_seed) for trial in trials]
-    store = store if store is None or isinstance(store, Store) else Store(store)
-    known = {key: row for key, row in (store.find(keys) if store else {}).items() if row.lasting}
-    jobs = {key: Job(trial, key) for key, trial in zip(keys, trials, strict=True) if key not in known}
+    asked = Request.of(templates, data, recipe, seed, split_seed, store, policy)
+    _, keys, recipe, split, store = asked
+    known, jobs = known_and_missing(asked)
     device, watch = Device.here(memory), Watch()
     alive, spent, done, out_of_budget = list(dict.fromkeys(keys)), 0, 0, False
 

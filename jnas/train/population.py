@@ -160,12 +160,11 @@ class Group:
                 runs = [job.run or Run.start(self.trainer, job.trial) for job in chunk]
                 filled = [*runs, *[runs[-1]] * (width - len(runs))]  # a lane too many is trained, and forgotten
                 together = Run.stack(filled)
-                before = together.seconds
                 self.trainer.advance(together, until, report)
                 alone = together.split() if keep else [None] * width
                 for lane, job in enumerate(chunk):
                     job.epochs, job.run = together.epochs[lane], alone[lane]
-                    job.train_seconds += (together.seconds - before) / len(chunk)
+                    job.train_seconds += together.seconds / len(chunk)
             except _CallersError as error:
                 raise error.__cause__ from None
             except Exception as error:

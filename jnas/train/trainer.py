@@ -63,7 +63,8 @@ class Run:
         recipe, seed = trial.recipe(trainer.program.recipe), trial.seed or 0
         numbers = ((seed, np.uint32), (recipe.learning_rate, np.float32), (recipe.weight_decay, np.float32))
         hyper = Hyper(*(np.array([value], dtype) for value, dtype in numbers))
-        return cls([lane], hyper, _stack([trainer.program.init(lane, seed)]), [[]])
+        state = jax.tree.map(lambda leaf: _to_host(leaf)[None], trainer.program.init(lane, seed))
+        return cls([lane], hyper, state, [[]])
 
     @classmethod
     def stack(cls, runs: Sequence[Run]) -> Run:
@@ -286,11 +287,6 @@ class Trainer:
 
     def _array(self, dtype: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((self.lanes,), dtype)
-
-
-def _stack(states: list[State]) -> State:
-    """The states of single lanes as one with a leading axis; on the host, so that nothing is compiled for it."""
-    return _joined([jax.tree.map(lambda leaf: _to_host(leaf)[None], state) for state in states])
 
 
 def _joined(trees: list[Any]) -> Any:
