@@ -24,21 +24,26 @@ class Gene(nnx.Variable):
     """Run-time data of a lane's architecture; it is not trained."""
 
 
-def _gene(value: object) -> Gene:
-    return Gene(jnp.asarray(np.asarray(value, np.float32)))
+def gene(value: object, dtype: type = np.float32) -> Gene:
+    """Run-time data, made without a compiled program."""
+    return Gene(jnp.asarray(np.asarray(value, dtype)))
 
 
-def _padded(array: jax.Array, shape: tuple[int, ...]) -> np.ndarray:
-    """The array with zeros behind it, up to `shape`."""
+def padded(array: jax.Array | None, shape: tuple[int, ...]) -> np.ndarray:
+    """The array with zeros behind it, up to `shape`; nothing but zeros without one."""
+    if array is None:
+        return np.zeros(shape, np.float32)
     array = np.asarray(array)
     return np.pad(array, [(0, want - have) for have, want in zip(array.shape, shape, strict=True)])
 
 
-def _param(array: np.ndarray) -> nnx.Param:
+def param(array: np.ndarray) -> nnx.Param:
+    """Float32 weights, made without a compiled program."""
     return nnx.Param(jnp.asarray(np.asarray(array, np.float32)))
 
 
-def _cropped(array: jax.Array, like: nnx.Variable) -> jax.Array:
+def cropped(array: jax.Array, like: nnx.Variable) -> jax.Array:
+    """The first corner of an array, in the shape of `like`."""
     return jnp.asarray(np.asarray(array)[tuple(slice(n) for n in like.shape)])
 
 
@@ -49,10 +54,10 @@ class Conv2d(nnx.Module):
         kernel = np.asarray(own.kernel[...])
         ring = (size - kernel.shape[0]) // 2
         kernel = np.pad(kernel, ((ring, ring), (ring, ring), (0, 0), (0, 0)))
-        self.kernel = _param(_padded(kernel, (size, size, channels, out_channels)))
-        self.bias = _param(_padded(own.bias[...], (out_channels,)))
+        self.kernel = param(padded(kernel, (size, size, channels, out_channels)))
+        self.bias = param(padded(own.bias[...], (out_channels,)))
         inside = np.abs(np.arange(size) * 2 - (size - 1)) <= size - 1 - 2 * ring
-        self.taps = _gene(inside[:, None] & inside)
+        self.taps = gene(inside[:, None] & inside)
         self.stride, self.pad = stride, pad
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -64,36 +69,37 @@ class Conv2d(nnx.Module):
         """Writes the trained weights into the template's own module."""
         ring = (self.kernel.shape[0] - own.kernel.shape[0]) // 2
         inside = slice(ring, self.kernel.shape[0] - ring)
-        own.kernel[...] = _cropped(np.asarray(self.kernel[...])[inside, inside], own.kernel)
-        own.bias[...] = _cropped(self.bias[...], own.bias)
+        own.kernel[...] = cropped(np.asarray(self.kernel[...])[inside, inside], own.kernel)
+        own.bias[...] = cropped(self.bias[...], own.bias)
+
+
+Maps = tuple[tuple[int, int], tuple[int, int]]
+"""Positions and channels of a flattened map: the lane's, and those of the hull."""
 
 
 class Linear(nnx.Module):
-    """A fully connected layer of up to `out_features`, on up to `features`.
+    """A fully connected layer of up to `out_features`, on up to `features`; `maps` where those are a flattened map."""
 
-    Where its input is a flattened map, `channels` counts the map's channels in the hull, the fastest axis.
-    """
-
-    def __init__(self, features: int, out_features: int, channels: tuple[int, int] | None, own: modules.Linear):
-        kernel = np.asarray(own.kernel[...])
-        if channels:
-            mine, hulls = channels
-            kernel = kernel.reshape(-1, mine, kernel.shape[1])
-            kernel = _padded(kernel, (kernel.shape[0], hulls, kernel.shape[2])).reshape(-1, kernel.shape[2])
-        self.kernel = _param(_padded(kernel, (features, out_features)))
-        self.bias = _param(_padded(own.bias[...], (out_features,)))
+    def __init__(self, features: int, out_features: int, maps: Maps | None, own: modules.Linear | None):
+        kernel, bias = (None, None) if own is None else (np.asarray(own.kernel[...]), own.bias[...])
+        if maps and own is not None:
+            mine, hulls = maps
+            kernel = padded(kernel.reshape(*mine, -1), (*hulls, kernel.shape[1])).reshape(-1, kernel.shape[1])
+        self.kernel = param(padded(kernel, (features, out_features)))
+        self.bias = param(padded(bias, (out_features,)))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return x @ self.kernel[...] + self.bias[...]
 
-    def unfold(self, own: modules.Linear, channels: tuple[int, int] | None = None) -> None:
+    def unfold(self, own: modules.Linear, maps: Maps | None = None) -> None:
         """Writes the trained weights into the template's own module."""
         kernel = np.asarray(self.kernel[...])
-        if channels:
-            mine, hulls = channels
-            kernel = kernel.reshape(-1, hulls, kernel.shape[1])[:, :mine].reshape(-1, kernel.shape[1])
-        own.kernel[...] = _cropped(kernel, own.kernel)
-        own.bias[...] = _cropped(self.bias[...], own.bias)
+        if maps:
+            (positions, channels), hull = maps
+            kernel = kernel[: hull[0] * hull[1]].reshape(*hull, -1)[:positions, :channels]
+            kernel = kernel.reshape(-1, kernel.shape[-1])
+        own.kernel[...] = cropped(kernel, own.kernel)
+        own.bias[...] = cropped(self.bias[...], own.bias)
 
 
 @jax.custom_vjp
@@ -111,15 +117,15 @@ _tied.defvjp(lambda slopes, shared: (slopes, shared), _tied_backward)
 
 
 class Activation(nnx.Module):
-    """Any of ReLU, LeakyReLU and PReLU: `x` where positive, a slope times `x` elsewhere."""
+    """Any of ReLU, LeakyReLU and PReLU: `x` where positive, a slope times `x` elsewhere. Or none, which is slope 1."""
 
-    def __init__(self, channels: int, own: modules.LeakyReLU | modules.PReLU):
+    def __init__(self, channels: int, own: modules.LeakyReLU | modules.PReLU | None):
         learned = isinstance(own, modules.PReLU)
         slopes = np.asarray(own.slope[...]) if learned else np.zeros(1, np.float32)
         shared = slopes.size == 1
-        self.slope = _param(np.full(channels, slopes[0]) if shared else _padded(slopes, (channels,)))
-        self.learned, self.shared = _gene(learned), _gene(shared)
-        self.constant = _gene(0.0 if learned else own.slope)
+        self.slope = param(np.full(channels, slopes[0]) if shared else padded(slopes, (channels,)))
+        self.learned, self.shared = gene(learned), gene(shared)
+        self.constant = gene(0.0 if learned else 1.0 if own is None else own.slope)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         slope = jnp.where(self.learned[...] > 0, _tied(self.slope[...], self.shared[...].astype(x.dtype)), 0)
@@ -129,7 +135,7 @@ class Activation(nnx.Module):
     def unfold(self, own: modules.LeakyReLU | modules.PReLU) -> None:
         """Writes the trained slopes into the template's own module."""
         if isinstance(own, modules.PReLU):
-            own.slope[...] = _cropped(self.slope[...], own.slope)
+            own.slope[...] = cropped(self.slope[...], own.slope)
 
 
 class BatchNorm2d(modules.BatchNorm2d):
@@ -137,10 +143,10 @@ class BatchNorm2d(modules.BatchNorm2d):
 
     def __init__(self, channels: int, own: modules.BatchNorm2d | None):
         super().__init__(channels)
-        self.active = _gene(own is not None)
+        self.active = gene(own is not None)
         if own is not None:
             for name in ("scale", "bias", "mean", "var"):
-                getattr(self, name)[...] = jnp.asarray(_padded(getattr(own, name)[...], (channels,)))
+                getattr(self, name)[...] = jnp.asarray(padded(getattr(own, name)[...], (channels,)))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return jnp.where(self.active[...] > 0, super().__call__(x), x)
@@ -149,7 +155,7 @@ class BatchNorm2d(modules.BatchNorm2d):
         """Writes the trained weights and statistics into the template's own module."""
         for name in ("scale", "bias", "mean", "var"):
             variable = getattr(own, name)
-            variable[...] = _cropped(getattr(self, name)[...], variable)
+            variable[...] = cropped(getattr(self, name)[...], variable)
 
 
 class Dropout(modules.Dropout):
@@ -157,7 +163,7 @@ class Dropout(modules.Dropout):
 
     def __init__(self, whole_channels: bool, own: modules.Dropout | None):
         super().__init__(0.0, whole_channels, nnx.Rngs(0) if own is None else own.rngs)
-        self.probability = _gene(0.0 if own is None else own.rate)
+        self.probability = gene(0.0 if own is None else own.rate)
 
     def _rate(self) -> jax.Array:
         return self.probability[...]

@@ -7,12 +7,20 @@ Policies:
 *folded*: activations and their slopes, dropout rates, whether batch norm acts, smaller odd kernels inside larger
 padded ones, and fewer channels inside more are data of the lane. The structure is the hull: the template rounded up
 to a short ladder of sizes, with every such layer in place.
+
+*envelope*: everything is data of the lane, the sizes of its maps and the windows of its layers too. The structure is an
+envelope, static maxima that different architectures fit under (see `envelope`); `lower` gives the smallest one of a
+template, and the engine merges those of a population.
+
+*auto* is the engine's choice among them for a whole population (see `jnas.train.grouping`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import math
+import typing
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -21,11 +29,15 @@ from flax import nnx
 
 from jnas.errors import JnasError
 from jnas.nn import folded
+from jnas.nn.envelope import Envelope, envelope_of, place
+from jnas.nn.enveloped import Network
+from jnas.nn.footprint import Footprint, footprint
 from jnas.nn.network import build, module_of
 from jnas.space import Template
 from jnas.space import layers as lt
 
-Policy = Literal["exact", "folded"]
+Policy = Literal["exact", "folded", "envelope", "auto"]
+POLICIES = typing.get_args(Policy)
 
 # What folding rounds up to. Coarser steps share programs more often, and waste more arithmetic.
 CHANNELS = (16, 32, 64, 128, 192)
@@ -38,12 +50,31 @@ class Structure:
     """What XLA must know of a template: two templates with equal structures train in one compiled program.
 
     Attributes:
-      hull: the template whose shapes the program has.
-      policy: how it was made.
+      hull: whose shapes the program has: a template, or an envelope.
+      policy: "exact", "folded" or "envelope": how it was made.
     """
 
-    hull: Template
+    hull: Template | Envelope
     policy: Policy
+
+    def lane(self, template: Template) -> Lane:
+        """A template as a lane of this structure.
+
+        Raises:
+          JnasError: it does not fit.
+        """
+        if self.policy == "envelope":
+            fits = place(template, self.hull) is not None
+        else:
+            fits = lower(template, self.policy)[0] == self
+        if not fits:
+            raise JnasError(f"The template {template.hash} is of another structure: make a trainer for it.")
+        return Lane(self, template)
+
+    @property
+    def footprint(self) -> Footprint:
+        """What a lane costs, padding included."""
+        return footprint(self.hull)
 
     @property
     def skeleton(self) -> Skeleton:
@@ -64,6 +95,8 @@ class Skeleton(NamedTuple):
 def _skeleton(structure: Structure) -> Skeleton:
     if structure.policy == "exact":
         module = nnx.eval_shape(lambda: build(structure.hull, nnx.Rngs(0)))
+    elif structure.policy == "envelope":
+        module = nnx.eval_shape(lambda: Network(structure.hull))
     else:
         with jax.ensure_compile_time_eval():  # folding looks at weights, also while a program is traced
             module = Lane(structure, structure.hull).build(nnx.Rngs(0))  # a hull folds into itself
@@ -90,6 +123,8 @@ class Lane:
         own = build(self.template, rngs)
         if self.structure.policy == "exact":
             return own
+        if self.structure.policy == "envelope":
+            return Network(self.structure.hull, (self.template, own))
         return nnx.Sequential(*(slot.fold(own) for slot in self._slots()))
 
     def unfold(self, module: nnx.Module) -> nnx.Module:
@@ -97,6 +132,9 @@ class Lane:
         if self.structure.policy == "exact":
             return module
         own = build(self.template, nnx.Rngs(0))
+        if self.structure.policy == "envelope":
+            module.unfold(self.template, own)
+            return own
         for slot, layer in zip(self._slots(), module.layers, strict=True):
             slot.unfold(layer, own)
         return own
@@ -106,10 +144,10 @@ class Lane:
         inputs, hulls = (template.in_shape, *template.shapes), (hull.in_shape, *hull.shapes)
         slots = []
         for number, (layer, index) in enumerate(_fold(template)):
-            channels = None
+            maps = None
             if isinstance(layer, lt.Linear) and isinstance(hull.layers[number - 1], lt.Flatten):
-                channels = inputs[index - 1][0], hulls[number - 1][0]
-            slots.append(_Slot(layer, hulls[number], index, channels))
+                maps = tuple((math.prod(shape[1:]), shape[0]) for shape in (inputs[index - 1], hulls[number - 1]))
+            slots.append(_Slot(layer, hulls[number], index, maps))
         return slots
 
 
@@ -120,13 +158,13 @@ class _Slot:
     Attributes:
       layer, shape: the hull's layer and its input shape.
       index: which layer of the template; None where it has none.
-      channels: of a Linear behind a Flatten: the map's channels in the template and in the hull.
+      maps: of a Linear behind a Flatten: see `folded.Linear`.
     """
 
     layer: lt.LayerTemplate
     shape: lt.Shape
     index: int | None
-    channels: tuple[int, int] | None
+    maps: folded.Maps | None
 
     def fold(self, network: nnx.Sequential) -> nnx.Module:
         own = None if self.index is None else network.layers[self.index]
@@ -135,7 +173,7 @@ class _Slot:
             case lt.Conv2d():
                 return folded.Conv2d(channels, layer.out_channels, layer.kernel_size, layer.stride, layer.pad, own)
             case lt.Linear():
-                return folded.Linear(channels, layer.out_features, self.channels, own)
+                return folded.Linear(channels, layer.out_features, self.maps, own)
             case lt.Activation():
                 return folded.Activation(channels, own)
             case lt.BatchNorm2d():
@@ -147,7 +185,7 @@ class _Slot:
     def unfold(self, module: nnx.Module, network: nnx.Sequential) -> None:
         if self.index is None or not hasattr(module, "unfold"):
             return
-        more = () if self.channels is None else (self.channels,)
+        more = () if self.maps is None else (self.maps,)
         module.unfold(network.layers[self.index], *more)
 
 
@@ -156,18 +194,25 @@ def lower(template: Template, policy: Policy = "exact") -> tuple[Structure, Lane
 
     Args:
       template: the architecture.
-      policy: "exact" or "folded", see the module's docstring.
+      policy: see the module's docstring. A template that no envelope takes is exact, and so is every one under "auto"
+        as long as it is alone.
 
     Raises:
       JnasError: there is no such policy.
     """
-    if policy == "exact":
-        structure = Structure(template, policy)
-    elif policy == "folded":
+    check_policy(policy)
+    structure = Structure(template, "exact")
+    if policy == "folded":
         structure = _folded(template)
-    else:
-        raise JnasError(f"There is no policy {policy!r}: choose exact or folded.")
+    elif policy == "envelope" and (envelope := envelope_of(template)):
+        structure = Structure(envelope, policy)
     return structure, Lane(structure, template)
+
+
+def check_policy(policy: str) -> None:
+    """Raises a JnasError where there is no such policy."""
+    if policy not in POLICIES:
+        raise JnasError(f"There is no policy {policy!r}: choose one of {', '.join(POLICIES)}.")
 
 
 @functools.lru_cache(maxsize=4096)

@@ -14,7 +14,7 @@ from flax import nnx
 from jnas.nn import initial
 from jnas.nn.convolution import conv2d
 from jnas.nn.fusion import materialise
-from jnas.nn.normalization import batch_norm
+from jnas.nn.normalization import batch_norm, count
 from jnas.nn.pooling import avg_pool, global_avg_pool, max_pool
 
 
@@ -60,14 +60,19 @@ class BatchNorm2d(nnx.Module):
         self.epsilon, self.momentum = epsilon, momentum
         self.use_running_average = False
 
+    def _present(self, x: jax.Array) -> jax.Array | None:
+        """Which pixels of the maps count; None for all."""
+        return None
+
     def __call__(self, x: jax.Array) -> jax.Array:
         if self.use_running_average:
             mean, var = self.mean[...], self.var[...]
             y = (x - mean) * (jax.lax.rsqrt(var + self.epsilon) * self.scale[...]) + self.bias[...]
             return y.astype(x.dtype)
-        y, (mean, var) = batch_norm(x, self.scale[...], self.bias[...], self.epsilon)
-        count = x.size // x.shape[-1]
-        unbiased = var * (count / max(count - 1, 1))
+        present = self._present(x)
+        y, (mean, var) = batch_norm(x, self.scale[...], self.bias[...], self.epsilon, present)
+        number = count(x, present)
+        unbiased = var * (number / jnp.maximum(number - 1, 1))
         self.mean[...] += self.momentum * (mean - self.mean[...])
         self.var[...] += self.momentum * (unbiased - self.var[...])
         return y

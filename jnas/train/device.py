@@ -7,7 +7,6 @@ models leave idle trains them side by side, and a CPU, which one model fills, tr
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ from pathlib import Path
 import jax
 
 from jnas.nn.lowering import Structure
-from jnas.space import layers as lt
 
 WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 """Lanes a program may have: a short ladder, so that programs recur."""
@@ -111,33 +109,16 @@ def required_memory(structure: Structure, batch_size: int) -> int:
     return _memory(structure, batch_size, 1)
 
 
-def _maps(structure: Structure, batch_size: int) -> int:
-    """Bytes of all feature maps of one batch."""
-    shapes = (structure.hull.in_shape, *structure.hull.shapes)
-    return 4 * batch_size * sum(math.prod(shape) for shape in shapes)
-
-
-def _patches(structure: Structure, batch_size: int) -> list[int]:
-    """Bytes of the patches of each convolution."""
-    hull = structure.hull
-    inputs = (hull.in_shape, *hull.shapes)
-    return [
-        4 * batch_size * math.prod(out[1:]) * shape[0] * layer.kernel_size**2
-        for layer, shape, out in zip(hull.layers, inputs, hull.shapes, strict=False)
-        if isinstance(layer, lt.Conv2d)
-    ]
-
-
 def _memory(structure: Structure, batch_size: int, width: int) -> int:
-    patches = max(_patches(structure, batch_size), default=0) if width > 1 else 0
-    parameters = 4 * structure.hull.cost.params
-    return width * (_KEPT * _maps(structure, batch_size) + _PARAMETERS * parameters + 2 * patches)
+    cost = structure.footprint
+    patches = max(cost.patches, default=0) if width > 1 or cost.gathers else 0
+    return 4 * width * (batch_size * (_KEPT * cost.maps + 2 * patches) + _PARAMETERS * cost.params)
 
 
 def _seconds(structure: Structure, batch_size: int, width: int, device: Device) -> float:
-    patches = sum(_patches(structure, batch_size)) if width > 1 else 0
-    parameters = 4 * structure.hull.cost.params
-    traffic = _TOUCHED * _maps(structure, batch_size) + 2 * _PARAMETERS * parameters + 4 * patches
-    arithmetic = _BACKWARD * structure.hull.cost.macs * batch_size
-    launches = 12 * len(structure.hull.layers)
-    return max(width * arithmetic / device.macs, width * traffic / device.bandwidth) + launches * device.launch
+    cost = structure.footprint
+    patches = sum(cost.patches) if width > 1 or cost.gathers else 0
+    traffic = 4 * (batch_size * (_TOUCHED * cost.maps + 4 * patches) + 2 * _PARAMETERS * cost.params)
+    arithmetic = _BACKWARD * cost.macs * batch_size
+    launches = 12 * cost.layers * device.launch
+    return max(width * arithmetic / device.macs, width * traffic / device.bandwidth) + launches

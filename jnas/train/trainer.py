@@ -21,6 +21,7 @@ from flax import nnx
 from jnas.data import Split
 from jnas.errors import JnasError
 from jnas.nn.compiler import compiler_options
+from jnas.nn.envelope import Envelope
 from jnas.nn.lowering import Lane, Structure, lower
 from jnas.space import Template
 from jnas.store import Epoch
@@ -57,9 +58,7 @@ class Run:
         Raises:
           JnasError: the trial is of another structure.
         """
-        structure, lane = lower(trial.template, trainer.structure.policy)
-        if structure != trainer.structure:
-            raise JnasError(f"The template {trial.template.hash} is of another structure: make a trainer for it.")
+        lane = trainer.structure.lane(trial.template)
         recipe, seed = trial.recipe(trainer.program.recipe), trial.seed or 0
         numbers = ((seed, np.uint32), (recipe.learning_rate, np.float32), (recipe.weight_decay, np.float32))
         hyper = Hyper(*(np.array([value], dtype) for value, dtype in numbers))
@@ -93,8 +92,8 @@ def check_batch(recipe: Recipe, split: Split) -> None:
         )
 
 
-def check_template(template: Template, split: Split) -> None:
-    """Raises a JnasError where the template is for other images or classes."""
+def check_template(template: Template | Envelope, split: Split) -> None:
+    """Raises a JnasError where the template, or the envelope of many, is for other images or classes."""
     height, width, channels = split.x_train.shape[1:]
     if template.in_shape != (channels, height, width):
         raise JnasError(
