@@ -168,7 +168,9 @@ def envelope_of(template: Template) -> Envelope | None:
         for i in others:
             size = _up(getattr(template.layers[i], "kernel_size", 1), KERNELS)
             slots.append(Slot(kind_of(template.layers[i]), size, _positions(template.shapes[i])))
-        stages.append(Stage(_up(layer.kernel_size, KERNELS), _positions((1, *sides)), _up(channels, CHANNELS), (*slots,)))
+        stages.append(
+            Stage(_up(layer.kernel_size, KERNELS), _positions((1, *sides)), _up(channels, CHANNELS), (*slots,))
+        )
     channels, *sides = template.shapes[parts.stages[-1][-1]]
     return Envelope(
         in_shape=template.in_shape,
@@ -279,22 +281,22 @@ def place(template: Template, envelope: Envelope) -> Place | None:
             return None
         stages.append((convolution, *(None if i is None else others[i] for i in slots)))
     nothing = empty(envelope)
-    return Place(
-        (*stages, *nothing.stages[len(stages) :]), (*parts.hidden, *nothing.hidden[len(parts.hidden) :])
-    )
+    return Place((*stages, *nothing.stages[len(stages) :]), (*parts.hidden, *nothing.hidden[len(parts.hidden) :]))
 
 
 def _placed(own: tuple[Slot, ...], room: tuple[Slot, ...], before: int) -> tuple[int | None, ...] | None:
     """For each slot of `room`, which of `own` it takes, `before` being the positions that come in."""
 
+    def fits(slot: Slot, there: Slot) -> bool:
+        return slot.kind == there.kind and slot.size <= there.size and slot.positions <= there.positions
+
     def search(i: int, j: int, positions: int) -> tuple[int | None, ...] | None:
         if j == len(room):
             return () if i == len(own) else None
-        if i < len(own) and own[i].kind == room[j].kind:
-            if own[i].size <= room[j].size and own[i].positions <= room[j].positions:
-                rest = search(i + 1, j + 1, own[i].positions)
-                if rest is not None:
-                    return (i, *rest)
+        if i < len(own) and fits(own[i], room[j]):
+            rest = search(i + 1, j + 1, own[i].positions)
+            if rest is not None:
+                return (i, *rest)
         rest = search(i, j + 1, positions) if positions <= room[j].positions else None
         return None if rest is None else (None, *rest)
 

@@ -21,7 +21,7 @@ from jnas.space import layers as lt
 
 
 def _windows(layer: lt.Window | None, shape: lt.Shape | None) -> Gene:
-    """`ragged.Windows` of a layer that sees `shape`. Without a layer each pixel sees itself; without a shape, nothing."""
+    """`ragged.Windows` of a layer on `shape`. Without a layer each pixel sees itself; without a shape, nothing."""
     _, height, width = shape or (0, 0, 0)
     if layer is None:
         return gene((height, width, height, width, 1, 1, 0), np.int32)
@@ -191,9 +191,7 @@ class _Fill:
             shape, positions = shape if index is None else self.template.shapes[index], slot.positions
         return modules
 
-    def _slot(
-        self, slot: Slot, channels: int, positions: int, shape: lt.Shape | None, index: int | None
-    ) -> nnx.Module:
+    def _slot(self, slot: Slot, channels: int, positions: int, shape: lt.Shape | None, index: int | None) -> nnx.Module:
         """The module of a slot, for the lane's map of `shape` in the envelope's of `positions`."""
         match slot.kind:
             case "activation":

@@ -25,7 +25,8 @@ def batch_norm(
       present: bool `[..., 1]`, the pixels that count; all of them where not given.
 
     Returns:
-      As `x` (the bias at pixels that do not count), and the batch's mean and biased variance, `[C]` each, through which no gradient flows.
+      As `x` (the bias at pixels that do not count), and the batch's mean and biased variance, `[C]` each, through
+      which no gradient flows.
     """
     return _forward(x, scale, bias, epsilon, present)[0]
 

@@ -72,6 +72,21 @@ CREATE TABLE IF NOT EXISTS epochs (
     PRIMARY KEY (hash, in_shape, classes, recipe, data, split_seed, seed, epoch)
 );
 
+-- A program that trained one or more lanes: how they were grouped, what that was expected to take, and what it took.
+CREATE TABLE IF NOT EXISTS programs (
+    finished TIMESTAMP,
+    recipe VARCHAR,
+    device VARCHAR,
+    policy VARCHAR,
+    lanes INTEGER,
+    width INTEGER,
+    padding DOUBLE,
+    expected_compile_seconds DOUBLE,
+    compile_seconds DOUBLE,
+    expected_train_seconds DOUBLE,
+    train_seconds DOUBLE
+);
+
 -- What a search chose to train, in order, with what the predictor said of it beforehand.
 CREATE TABLE IF NOT EXISTS candidates (
     experiment VARCHAR,

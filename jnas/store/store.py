@@ -192,6 +192,10 @@ class Store:
                 [experiment, generation],
             ).fetchall()
 
+    def add_program(self, **columns: Any) -> None:
+        """Writes how a program was chosen and what it took."""
+        self._insert("programs", {"finished": _now(), **columns})
+
     def add_generation(self, **columns: Any) -> None:
         """Writes the summary of a round."""
         self._insert("generations", columns)

@@ -7,13 +7,17 @@ models leave idle trains them side by side, and a CPU, which one model fills, tr
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from jnas.nn.lowering import Structure
+from jnas.train.cache import read_json, write_json
 
 WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 """Lanes a program may have: a short ladder, so that programs recur."""
@@ -24,6 +28,8 @@ _TOUCHED = 8
 """How often a step reads or writes each feature map: a mean over the space's layers."""
 _KEPT = 3
 """Feature maps that are in memory at once, each as often as this: value, gradient, temporary."""
+_ENVELOPE = 1.5
+"""How much longer a layer takes to compile where its sizes are run-time data."""
 _PARAMETERS = 6
 """Copies of the parameters: value, gradient, two moments, and room for the update."""
 
@@ -37,24 +43,63 @@ class Device:
       macs: multiply-accumulates a second that training steps reach.
       bandwidth: bytes a second.
       launch: seconds for each operation of a step, however small.
+      compile_base, compile_layer: seconds to compile a program, and for each of its layers.
+      compile_threads: programs that compile at the same time.
+      name: what JAX calls it.
     """
 
     memory: int
     macs: float
     bandwidth: float
     launch: float
+    compile_base: float
+    compile_layer: float
+    compile_threads: int = 1
+    name: str = ""
 
     @classmethod
     def here(cls, memory: int | None = None) -> Device:
-        """JAX's default device; `memory` bytes, or what is free."""
+        """JAX's default device; `memory` bytes, or what is free.
+
+        Speeds are those that `jnas.calibrate` measured here and kept, or else rough defaults.
+        """
         device = jax.local_devices()[0]
         memory = int(free_memory(device) * 0.9) if memory is None else memory
-        if device.platform == "cpu":
-            cores = os.cpu_count() or 1
-            # Measured with benchmarks/steps.py on 2 cores of an AMD EPYC.
-            return cls(memory, macs=40e9 * cores, bandwidth=10e9 * cores, launch=5e-6)
-        # An H200's order of magnitude, from its data sheet: not measured.
-        return cls(memory, macs=15e12, bandwidth=3e12, launch=5e-6)
+        found = cpu(memory) if device.platform == "cpu" else gpu(memory)
+        return dataclasses.replace(found, **kept(device.device_kind), name=device.device_kind)
+
+
+def cpu(memory: int = 16 << 30, cores: int | None = None) -> Device:
+    """A CPU's defaults, measured with benchmarks/steps.py on 2 cores of an AMD EPYC.
+
+    Compiling and training share the cores, so compiling ahead hides nothing.
+    """
+    cores = cores or os.cpu_count() or 1
+    return Device(memory, 40e9 * cores, 10e9 * cores, launch=5e-6, compile_base=0.3, compile_layer=0.06)
+
+
+def gpu(memory: int = 120 << 30) -> Device:
+    """A large GPU's defaults: the order of magnitude of an H200's data sheet, not measured."""
+    return Device(memory, 15e12, 3e12, launch=5e-6, compile_base=2.0, compile_layer=0.3, compile_threads=4)
+
+
+MEASURED = ("macs", "bandwidth", "launch", "compile_base", "compile_layer")
+
+
+def kept(name: str) -> dict[str, float]:
+    """What was measured on a device of that name, if anything."""
+    found = read_json(_profile(name), {})
+    fine = isinstance(found, dict) and set(found) == set(MEASURED)
+    return found if fine and all(isinstance(value, float) and value > 0 for value in found.values()) else {}
+
+
+def keep(device: Device) -> None:
+    """Keeps a device's speeds for later runs."""
+    write_json(_profile(device.name), {name: getattr(device, name) for name in MEASURED})
+
+
+def _profile(name: str) -> str:
+    return "device-" + re.sub(r"\W+", "-", name).strip("-") + ".json"
 
 
 def free_memory(device: jax.Device) -> int:
@@ -118,7 +163,21 @@ def _memory(structure: Structure, batch_size: int, width: int) -> int:
 def _seconds(structure: Structure, batch_size: int, width: int, device: Device) -> float:
     cost = structure.footprint
     patches = sum(cost.patches) if width > 1 or cost.gathers else 0
-    traffic = 4 * (batch_size * (_TOUCHED * cost.maps + 4 * patches) + 2 * _PARAMETERS * cost.params)
-    arithmetic = _BACKWARD * cost.macs * batch_size
-    launches = 12 * cost.layers * device.launch
-    return max(width * arithmetic / device.macs, width * traffic / device.bandwidth) + launches
+    return step_seconds(cost.macs, cost.params, cost.maps, patches, cost.layers, batch_size, width, device)
+
+
+def step_seconds(macs, params, maps, patches, layers, batch_size, width, device: Device):
+    """Seconds of a training step of `width` lanes; numbers, or arrays of them (see `Footprint`)."""
+    traffic = 4 * (batch_size * (_TOUCHED * maps + 4 * patches) + 2 * _PARAMETERS * params)
+    arithmetic = _BACKWARD * macs * batch_size
+    launches = 12 * layers * device.launch
+    return np.maximum(width * arithmetic / device.macs, width * traffic / device.bandwidth) + launches
+
+
+def compile_seconds(layers, device: Device, envelope: bool = False):
+    """Wall clock to compile a program of so many layers; a number or an array.
+
+    An envelope's layers take longer, each being a gather with an index map of its own.
+    """
+    seconds = device.compile_base + device.compile_layer * layers * (_ENVELOPE if envelope else 1)
+    return seconds / device.compile_threads

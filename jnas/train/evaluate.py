@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from jnas.data import Dataset, Split, load_data
 from jnas.errors import JnasError
-from jnas.nn.lowering import Policy, lower
+from jnas.nn.lowering import Policy, check_policy
 from jnas.space import Template
 from jnas.store import Evaluation, Key, Store
 from jnas.train.cache import use_compilation_cache
 from jnas.train.device import Device
-from jnas.train.population import Group, Job, Watch, groups, train
-from jnas.train.progress import Bar
+from jnas.train.population import Job, Watch, device_name, groups, train
+from jnas.train.progress import Bar, print_reports
 from jnas.train.recipe import Recipe
 from jnas.train.trainer import Run, Trainer, check_batch
 from jnas.train.trial import Trial, as_trials
@@ -33,6 +34,7 @@ def evaluate(
     memory: int | None = None,
     progress: bool = True,
     on_result: Callable[[Evaluation], None] | None = None,
+    explain: bool = False,
     watch: Watch | None = None,
 ) -> list[Evaluation]:
     """Trains each template and measures its validation accuracy.
@@ -48,10 +50,13 @@ def evaluate(
       split_seed: which training images are kept for validation.
       store: a `Store` or its path. Rows that it has are not trained again, unless an error or a lack of memory ended
         them, or they were stopped early; each new one is written as it is done.
-      policy: what makes a structure: "exact", every template its own, or "folded" (see `jnas.nn.lowering`).
+      policy: which templates share a program: "exact", those that are equal; "folded", those that differ in what can be
+        run-time data; "envelope", different architectures too; "auto", whichever is expected to be fastest. All train
+        each template as "exact" does, to the rounding of float32 (see `jnas.nn.lowering`).
       memory: bytes that training may take; by default nine tenths of what the device has free.
       progress: whether to show how it goes.
       on_result: called with each row, in order.
+      explain: whether to print, at the end, which programs were chosen, what they were expected to take and took.
       watch: told where the time goes, for whoever wants to know.
 
     Returns:
@@ -70,6 +75,8 @@ def evaluate(
                 bar.done(row)
             if on_result:
                 on_result(row)
+    if explain:
+        print_reports(watch)
     return results
 
 
@@ -91,6 +98,8 @@ def evaluate_each(
       JnasError: the recipe does not suit the images.
     """
     rows, jobs = known_and_missing(Request(trials, keys, recipe, split, store))
+    watch = watch or Watch()
+    written = len(watch.reports)
     work = groups(jobs.values(), policy, recipe, split, Device.here(memory))
     trained = train(work, recipe.epochs, on_epoch=on_epoch, watch=watch)
     del jobs, work  # each goes when it is done
@@ -101,6 +110,9 @@ def evaluate_each(
                     rows[job.key] = job.row()
                     if store:
                         store.add([rows[job.key]], job.trial.recipe(recipe).to_json())
+                for report in watch.reports[written:] if store else ():
+                    store.add_program(recipe=recipe.id, device=device_name(), **dataclasses.asdict(report))
+                written = len(watch.reports)
             yield rows[key]
     finally:
         trained.close()
@@ -117,7 +129,7 @@ def evaluate_one(
     check_batch(recipe, split)
     use_compilation_cache()
     job = Job(trial, key)
-    group = Group(lower(trial.template)[0], [job], recipe, split, Device.here())
+    (group,) = groups([job], "exact", recipe, split, Device.here())
     group.compile()
     list(group.run(recipe.epochs, keep=True, on_epoch=on_epoch))
     row = job.row()
@@ -148,9 +160,8 @@ class Request(NamedTuple):
                 raise JnasError(
                     f"{item!r} cannot be evaluated: give templates (Template.from_hash makes one) or trials."
                 )
+        check_policy(policy)
         trials = as_trials(items, seed)
-        if trials:
-            lower(trials[0].template, policy)
         split = data.split(recipe.validation, split_seed)
         keys = [key_of(trial, recipe, data, split_seed) for trial in trials]
         return cls(trials, keys, recipe, split, store if store is None or isinstance(store, Store) else Store(store))

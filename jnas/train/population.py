@@ -18,9 +18,12 @@ import jax
 
 from jnas.data import Split
 from jnas.errors import JnasError
-from jnas.nn.lowering import Policy, Structure, lower
+from jnas.nn.envelope import Envelope
+from jnas.nn.lowering import Policy, Structure
 from jnas.store import Evaluation, Key
+from jnas.train import codebook
 from jnas.train.device import Device, plan, required_memory
+from jnas.train.grouping import Assignment, Workload, assign, expect
 from jnas.train.recipe import Recipe
 from jnas.train.trainer import Run, Trainer, check_template
 from jnas.train.trial import Trial
@@ -32,12 +35,14 @@ class Job:
 
     Attributes:
       trial, key: what is trained, and the row's key.
+      structure: of the program that trains it, once that is chosen; a kept run goes on in the same one.
       run: the trial in training, alone, where it was asked to be kept.
       failure: status and message, where it failed.
     """
 
     trial: Trial
     key: Key
+    structure: Structure | None = None
     run: Run | None = None
     failure: tuple[str, str] | None = None
     epochs: list = field(default_factory=list)
@@ -67,6 +72,27 @@ class Job:
         return 1 + [math.isfinite(epoch.train_loss) for epoch in self.epochs].index(False)
 
 
+@dataclass(frozen=True)
+class Report:
+    """A program that is done: how its lanes were grouped, what that was expected to take, and what it took.
+
+    Attributes:
+      policy: see `jnas.nn.lowering`.
+      lanes, width: how many were trained, and how many side by side; 0 side by side where it came to no program.
+      padding: the arithmetic of the program over that of the templates alone.
+      compile_seconds, train_seconds: what it took, all lanes together; and `expected_`, what the cost model said.
+    """
+
+    policy: str
+    lanes: int
+    width: int
+    padding: float
+    expected_compile_seconds: float
+    compile_seconds: float
+    expected_train_seconds: float
+    train_seconds: float
+
+
 @dataclass
 class Watch:
     """Where the wall clock of a population goes.
@@ -77,6 +103,7 @@ class Watch:
       waiting: seconds in which the device waited for the compiler.
       compiling: seconds of compiling in all threads together.
       programs: programs that were compiled, or taken from the cache.
+      reports: one for each program that is done.
     """
 
     models: int = 0
@@ -84,6 +111,7 @@ class Watch:
     waiting: float = 0.0
     compiling: float = 0.0
     programs: int = 0
+    reports: list[Report] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
@@ -94,8 +122,8 @@ class Watch:
 class Group:
     """The jobs of one structure: one program, as many lanes of it as pay, one chunk of jobs after another."""
 
-    def __init__(self, structure: Structure, jobs: list[Job], recipe: Recipe, split: Split, device: Device):
-        self.structure, self.jobs = structure, jobs
+    def __init__(self, expected: Assignment, jobs: list[Job], recipe: Recipe, split: Split, device: Device):
+        self.expected, self.structure, self.jobs = expected, expected.structure, jobs
         self.recipe, self.split, self.device = recipe, split, device
         self.trainer: Trainer | None = None
         self.compile_seconds = 0.0
@@ -116,6 +144,8 @@ class Group:
                 self.compile_seconds += trainer.compile()
                 if trainer.memory <= self.device.memory:
                     self.trainer = trainer
+                    if isinstance(self.structure.hull, Envelope):
+                        codebook.add(self.structure.hull)
                 elif width == 1:
                     return self._fail(*self._too_large(trainer.memory))
                 width //= 2  # the plan was too bold; the compiler knows better
@@ -172,17 +202,41 @@ class Group:
                     job.failure, job.run = failure_of(error), None
             yield chunk
 
+    def report(self) -> Report:
+        """How it went, for all jobs together."""
+        true = sum(job.trial.template.cost.macs for job in self.jobs)
+        return Report(
+            policy=self.structure.policy,
+            lanes=len(self.jobs),
+            width=self.trainer.lanes if self.trainer else 0,
+            padding=len(self.jobs) * self.structure.footprint.macs / max(true, 1),
+            expected_compile_seconds=self.expected.compile_seconds,
+            compile_seconds=self.compile_seconds,
+            expected_train_seconds=self.expected.train_seconds,
+            train_seconds=sum(job.train_seconds for job in self.jobs),
+        )
+
 
 class _CallersError(Exception):
     """What a caller's own function raised: no failure of a trial."""
 
 
 def groups(jobs: Iterable[Job], policy: Policy, recipe: Recipe, split: Split, device: Device) -> list[Group]:
-    """The jobs by structure, in the order in which the structures come."""
-    found: dict[Structure, list[Job]] = {}
+    """The jobs by program, in the order in which the programs come; a job that was in one before stays there."""
+    fresh: list[Job] = []
+    begun: dict[Structure, list[Job]] = {}
     for job in jobs:
-        found.setdefault(lower(job.trial.template, policy)[0], []).append(job)
-    return [Group(structure, members, recipe, split, device) for structure, members in found.items()]
+        (fresh if job.structure is None else begun.setdefault(job.structure, [])).append(job)
+    load = Workload(recipe.batch_size, recipe.epochs * (len(split.x_train) // recipe.batch_size), device)
+    found = []
+    known = codebook.load() if policy in ("envelope", "auto") else ()
+    for expected in assign([job.trial.template for job in fresh], policy, load, known=known):
+        members = [fresh[index] for index in expected.members]
+        for job in members:
+            job.structure = expected.structure
+        found.append((expected, members))
+    found += [(expect(structure, range(len(members)), load), members) for structure, members in begun.items()]
+    return [Group(expected, members, recipe, split, device) for expected, members in found]
 
 
 def train(
@@ -224,6 +278,8 @@ def train(
             fill()
             for done in group.run(until, keep, on_epoch):
                 watch.models += len(done)
+                if done[-1] is group.jobs[-1]:
+                    watch.reports.append(group.report())
                 yield done
             del group, compiling
     finally:

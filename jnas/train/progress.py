@@ -7,12 +7,15 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Table
 
 from jnas.store import Evaluation
 from jnas.train.population import Watch
 
 _EVERY = 10.0
 """Seconds between two lines where there is no live bar."""
+_ROWS = 30
+"""Programs that a table lists one by one."""
 
 
 class Bar:
@@ -77,3 +80,24 @@ class Bar:
         if self.failed:
             parts.append(f"{self.failed} failed")
         return ", ".join(parts)
+
+
+def print_reports(watch: Watch, console: Console | None = None) -> None:
+    """A table of the programs of a population: what each was expected to take, and took."""
+    table = Table(title="programs, the most time first", title_justify="left")
+    for name in ("policy", "lanes", "side by side", "padded / true MACs"):
+        table.add_column(name, justify="left" if name == "policy" else "right")
+    for name in ("compiling", "training"):
+        table.add_column(f"{name} expected, s", justify="right")
+        table.add_column(f"{name}, s", justify="right")
+    reports = sorted(watch.reports, key=lambda report: -report.train_seconds)
+    for r in reports[:_ROWS]:
+        seconds = r.expected_compile_seconds, r.compile_seconds, r.expected_train_seconds, r.train_seconds
+        table.add_row(r.policy, str(r.lanes), str(r.width), f"{r.padding:.2f}", *(f"{s:.2f}" for s in seconds))
+    if len(reports) > _ROWS:
+        table.add_row(f"and {len(reports) - _ROWS} more")
+    sums = ("expected_compile_seconds", "compile_seconds", "expected_train_seconds", "train_seconds")
+    total = [f"{sum(getattr(r, name) for r in reports):.2f}" for name in sums]
+    table.add_section()
+    table.add_row(f"{len(reports)} in all", str(sum(r.lanes for r in reports)), "", "", *total)
+    (console or Console(highlight=False)).print(table)

@@ -1,0 +1,47 @@
+"""Envelopes that were compiled before on this device: taken again, their programs come from the compilation cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+import jax
+
+from jnas.nn.envelope import Envelope, Slot, Stage
+from jnas.train.cache import read_json, write_json
+
+_MOST = 256
+"""Envelopes that are remembered, the latest ones."""
+
+
+def load() -> list[Envelope]:
+    """The envelopes that are remembered; none where the compilation cache is switched off."""
+    if not jax.config.jax_enable_compilation_cache:
+        return []
+    found = read_json(_name(), [])
+    try:
+        return [_envelope(one) for one in found]
+    except (TypeError, KeyError, ValueError, AttributeError):
+        return []  # not ours, or of another version: it is only a cache
+
+
+def add(envelope: Envelope) -> None:
+    """Remembers an envelope."""
+    known = [one for one in load() if one != envelope]
+    if jax.config.jax_enable_compilation_cache:
+        write_json(_name(), [dataclasses.asdict(one) for one in [*known, envelope][-_MOST:]])
+
+
+def _name() -> str:
+    """A file for each device and version of JAX, whose caches are not shared."""
+    return re.sub(r"[^\w.]+", "-", f"envelopes-{jax.devices()[0].device_kind}-{jax.__version__}") + ".json"
+
+
+def _envelope(found: dict[str, Any]) -> Envelope:
+    stages = tuple(
+        Stage(**stage | {"slots": tuple(Slot(**slot) for slot in stage["slots"])}) for stage in found["stages"]
+    )
+    return Envelope(
+        **found | {"stages": stages, "in_shape": tuple(found["in_shape"]), "hidden": tuple(found["hidden"])}
+    )
