@@ -1,7 +1,7 @@
 """A population trained by jnas and, in the same run, by a plain PyTorch loop: seconds and accuracies.
 
     python benchmarks/population.py --hashes FILE.csv --limit N --epochs E --images M --data PATH.npz --peer torch
-        --json OUT.json [--policy exact|folded] [--precision float32|bfloat16] [--peer-seeds K]
+        --json OUT.json [--policy exact|folded|envelope|auto] [--precision float32|bfloat16] [--peer-seeds K]
 
 FILE has a column `hash` (3x32x32 images, 10 classes). Both train the same templates under the recipe `sophius` on the
 same M images in the same batches, and measure validation accuracy after each epoch, on up to 5,000 other training
@@ -18,16 +18,18 @@ agrees with PyTorch, and PyTorch with itself.
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import os
 import tempfile
 import time
 
-import jax
 import numpy as np
 from common import HASHES, about, read_templates, report
 from scipy.stats import spearmanr
 
 import jnas
 from jnas.data import Dataset
+from jnas.nn.lowering import POLICIES
 from jnas.train import Recipe, Watch
 
 VALIDATION = 5_000
@@ -54,6 +56,7 @@ def train_jnas(templates, data, recipe, options) -> dict:
         "waiting_seconds": watch.waiting,
         "train_seconds": sum(row.train_seconds for row in rows),
         "programs": watch.programs,
+        "reports": [dataclasses.asdict(one) for one in watch.reports],
         "val_acc": [row.val_acc_final for row in rows],
         "status": [row.status for row in rows],
     }
@@ -85,7 +88,7 @@ def main() -> None:
     parser.add_argument("--peer", choices=["torch", "none"], default="torch")
     parser.add_argument("--peer-seeds", type=int, default=1)
     parser.add_argument("--cold-only", action="store_true", help="leave the warm run out: for accuracies only")
-    parser.add_argument("--policy", choices=["exact", "folded"], default="exact")
+    parser.add_argument("--policy", choices=POLICIES, default="exact")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--json")
     options = parser.parse_args()
@@ -93,8 +96,7 @@ def main() -> None:
     data, share = take(jnas.load_data(options.data), options.images)
     recipe = Recipe.sophius(epochs=options.epochs, validation=share, precision=options.precision)
     with tempfile.TemporaryDirectory() as cache:
-        jax.config.update("jax_compilation_cache_dir", cache)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        os.environ["XDG_CACHE_HOME"] = cache  # the compilation cache and what is remembered beside it
         cold = train_jnas(templates, data, recipe, options)
         print(f"jnas, cold: {cold['seconds']:.1f} s", flush=True)
         peers = []

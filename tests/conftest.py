@@ -9,6 +9,7 @@ from hypothesis import settings
 
 # Workers of one run share what is compiled; nothing is kept between runs, so a test never sees another tree's cache.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jnas-test-cache-"))
+os.environ["XDG_CACHE_HOME"] = os.environ["JAX_COMPILATION_CACHE_DIR"]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 # A first example compiles, later ones do not: a time limit an example says nothing here.

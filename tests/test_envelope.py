@@ -1,6 +1,7 @@
 """Envelopes: which templates fit, and that each trains in one as it does alone."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jnas.nn import ragged
-from jnas.nn.convolution import conv2d
 from jnas.nn.envelope import envelope_of, kind_of, merged, place
 from jnas.nn.lowering import Structure, lower
-from jnas.nn.pooling import avg_pool, max_pool
 from jnas.space import Space, Template
 from jnas.space import layers as lt
 from jnas.train.device import Device
@@ -22,7 +21,7 @@ from jnas.train.grouping import Workload, assign
 from jnas.train.program import Hyper, Metrics, Program
 from jnas.train.recipe import Recipe
 
-SPACE = Space((3, 8, 8), 4, conv_num=4, lin_num=3)
+SPACE = Space((3, 8, 8), 4, conv_num=3, lin_num=3)
 # Not AdamW: it divides by the size of the gradient, so where that is small, rounding would grow to full steps.
 BATCH = 6
 RECIPE = Recipe(epochs=1, batch_size=BATCH, optimizer="sgd", learning_rate=1e-2)
@@ -37,70 +36,94 @@ def envelope_of_all(templates):
     return functools.reduce(merged, map(envelope_of, templates))
 
 
-# Operations on run-time shapes, against those on static ones.
+# Operations on run-time shapes. One program serves all examples; what is right is counted pixel by pixel.
+
+MOST = {size: ragged.Maxima(90, 90, size) for size in (4, 7)}
+SIDE = 9
 
 
 @st.composite
-def windows(draw, sizes):
+def geometries(draw, sizes):
+    """Height, width, their outputs, window, stride, padding."""
     size, stride = draw(st.sampled_from(sizes)), draw(st.integers(1, 4))
     pad = draw(st.sampled_from([0, size // 2]))
-    least = max(1, size - 2 * pad)
-    height, width = (draw(st.integers(least, 9)) for _ in range(2))
-    out = [(n + 2 * pad - size) // stride + 1 for n in (height, width)]
-    return ragged.Windows(*map(jnp.int32, (height, width, *out, size, stride, pad)))
+    height, width = (draw(st.integers(max(1, size - 2 * pad), SIDE)) for _ in range(2))
+    out = [min((n + 2 * pad - size) // stride + 1, SIDE) for n in (height, width)]
+    return height, width, *out, size, stride, pad
 
 
-def flattened(x, positions, fill=0.0):
-    x = x.reshape(len(x), -1, x.shape[-1])
-    return np.pad(x, ((0, 0), (0, positions - x.shape[1]), (0, 0)), constant_values=fill)
+def taps(geometry):
+    """For each output pixel, the pixels that it sees, each with its tap: positions in flattened maps."""
+    height, width, out_height, out_width, size, stride, pad = geometry
+    for row, column in itertools.product(range(out_height), range(out_width)):
+        seen = []
+        for i, j in itertools.product(range(size), range(size)):
+            y, x = row * stride + i - pad, column * stride + j - pad
+            if 0 <= y < height and 0 <= x < width:
+                seen.append((y * width + x, (i, j)))
+        yield row * out_width + column, seen
 
 
-def compare(alone, ragged_operation, x, others, found, seed, extra=3):
-    """An operation on a map and the ragged one on the same map with more positions: outputs and all gradients."""
-    y, pull = jax.vjp(alone, x, *others)
-    gradient = np.random.default_rng(seed).normal(size=y.shape).astype(np.float32)
-    positions, out_positions = (shape[1] * shape[2] for shape in (x.shape, y.shape))
-    # What is not there is anything finite, and must not be seen.
-    wide = flattened(x, positions + extra, fill=7.0)
-    ragged_y, ragged_pull = jax.vjp(ragged_operation, wide, *found)
-    np.testing.assert_allclose(ragged_y[:, :out_positions].reshape(y.shape), y, atol=1e-5, rtol=1e-5)
-    assert np.isfinite(ragged_y).all()
-    wanted, got = pull(gradient), ragged_pull(flattened(gradient, ragged_y.shape[1]))
-    np.testing.assert_allclose(got[0][:, :positions].reshape(x.shape), wanted[0], atol=1e-5, rtol=1e-5)
-    assert not np.any(got[0][:, positions:])
-    return wanted[1:], got[1:]
+@jax.jit
+def convolve(x, kernel, where, gradient):
+    y, pull = jax.vjp(lambda x, kernel: ragged.conv(x, kernel, where, MOST[7]), x, kernel)
+    return y, *pull(gradient)
 
 
-@given(windows(range(1, 8)), st.integers(0, 99))
-@settings(max_examples=40)
-def test_a_convolution_on_run_time_shapes_is_the_static_one(where, seed):
-    height, width, *out, size, stride, pad = map(int, where)
-    generator = np.random.default_rng(seed)
-    x = generator.normal(size=(2, height, width, 3)).astype(np.float32)
-    kernel = generator.normal(size=(size, size, 3, 4)).astype(np.float32) / size
-    most = ragged.Maxima(height * width + 3, out[0] * out[1] + 2, 7)
-    wanted, got = compare(
-        lambda x, kernel: conv2d(x, kernel, stride, pad),
-        lambda x, kernel: ragged.conv(x, kernel, where, most),
-        *(x, (kernel,), (np.pad(kernel, ((0, 7 - size), (0, 7 - size), (0, 0), (0, 0))),), seed),
-    )
-    np.testing.assert_allclose(got[0][:size, :size], wanted[0], atol=1e-4, rtol=1e-5)
-    assert not np.any(got[0][size:]) and not np.any(got[0][:, size:])
+@jax.jit
+def pool(x, where, pooling, gradient):
+    y, pull = jax.vjp(lambda x: ragged.pool(x, where, pooling, MOST[4]), x)
+    return y, *pull(gradient)
 
 
-@given(windows((2, 3, 4)), st.sampled_from(["maximum", "mean", "mean without padding"]), st.integers(0, 99))
+def as_windows(geometry):
+    return ragged.Windows(*map(np.int32, geometry))
+
+
+@given(geometries(range(1, 8)), st.integers(0, 99))
 @settings(max_examples=60)
-def test_a_pooling_on_run_time_shapes_is_the_static_one(where, mode, seed):
-    height, width, *out, size, stride, pad = map(int, where)
-    x = np.random.default_rng(seed).integers(-2, 3, (2, height, width, 3)).astype(np.float32)  # with ties
-    most = ragged.Maxima(height * width + 3, out[0] * out[1] + 2, 4)
-    pooling = ragged.Pooling(*map(jnp.bool_, (mode == "maximum", mode == "mean")))
-    static = {
-        "maximum": lambda x: max_pool(x, size, stride, pad),
-        "mean": lambda x: avg_pool(x, size, stride, pad, True),
-        "mean without padding": lambda x: avg_pool(x, size, stride, pad, False),
-    }[mode]
-    compare(static, lambda x: ragged.pool(x, where, pooling, most), x, (), (), seed)
+def test_a_convolution_on_run_time_shapes(geometry, seed):
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=(2, 90, 3)).astype(np.float32)  # what lies behind the map must not be seen
+    kernel = generator.normal(size=(7, 7, 3, 4)).astype(np.float32) / 7
+    gradient = np.zeros((2, 90, 4), np.float32)
+    pixels = geometry[2] * geometry[3]
+    gradient[:, :pixels] = generator.normal(size=(2, pixels, 4))
+    wanted = np.zeros((2, 90, 4)), np.zeros(x.shape), np.zeros(kernel.shape)
+    for out, seen in taps(geometry):
+        for pixel, tap in seen:
+            wanted[0][:, out] += x[:, pixel] @ kernel[tap]
+            wanted[1][:, pixel] += gradient[:, out] @ kernel[tap].T
+            wanted[2][tap] += x[:, pixel].T @ gradient[:, out]
+    for one, other in zip(convolve(x, kernel, as_windows(geometry), gradient), wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * max(1, np.abs(other).max()))
+
+
+@given(geometries((1, 2, 3, 4)), st.sampled_from(["maximum", "mean", "mean without padding"]), st.integers(0, 99))
+@settings(max_examples=90)
+def test_a_pooling_on_run_time_shapes(geometry, mode, seed):
+    generator = np.random.default_rng(seed)
+    x = generator.integers(-2, 3, (2, 90, 3)).astype(np.float32)  # with ties, of which the first counts
+    gradient = np.zeros((2, 90, 3), np.float32)
+    pixels = geometry[2] * geometry[3]
+    gradient[:, :pixels] = generator.normal(size=(2, pixels, 3))
+    wanted = np.zeros(x.shape), np.zeros(x.shape)
+    for out, seen in taps(geometry):
+        if not seen:
+            continue
+        places = np.array([pixel for pixel, _ in seen])
+        if mode == "maximum":
+            winner = places[x[:, places].argmax(1)]
+            for n, channel in itertools.product(range(2), range(3)):
+                wanted[0][n, out, channel] = x[n, winner[n, channel], channel]
+                wanted[1][n, winner[n, channel], channel] += gradient[n, out, channel]
+        else:
+            divisor = geometry[4] ** 2 if mode == "mean" else len(places)
+            wanted[0][:, out] = x[:, places].sum(1) / divisor
+            np.add.at(wanted[1], (slice(None), places), gradient[:, out][:, None] / divisor)
+    pooling = ragged.Pooling(np.bool_(mode == "maximum"), np.bool_(mode == "mean"))
+    for one, other in zip(pool(x, as_windows(geometry), pooling, gradient), wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
 def test_a_training_step_in_an_envelope_scatters_nothing():
@@ -154,8 +177,10 @@ def test_what_fits_no_envelope_is_lowered_exactly():
 
 # That a lane trains as its template does alone.
 
-TEMPLATES = [SPACE.random(seed) for seed in range(200)]
-GROUPS = assign(TEMPLATES, "envelope", Workload(BATCH, 0, Device.here()))
+# Of all sizes, small ones as often as large ones: each is compiled alone too, and two minutes are for all of it.
+SPACES = [Space((3, 8, 8), 4, conv_num=most, lin_num=1 + most // 2) for most in (1, 1, 2, 3)]
+TEMPLATES = [SPACES[seed % 4].random(seed) for seed in range(200)]
+GROUPS = assign(TEMPLATES, "envelope", Workload(BATCH, 0, Device.here()), most_padding=3)
 
 
 def images():
@@ -183,26 +208,27 @@ def course(program, states, hypers):
 
     lanes = len(hypers.seed)
     if lanes == 1:  # not vmapped, so that the exact module's own operations count
-        arrays, state, hyper = images(), *jax.tree.map(lambda leaf: leaf[0], (states, hypers))
+        state, hyper = jax.tree.map(lambda leaf: leaf[0], (states, hypers))
     else:
-        step, arrays, state, hyper = jax.vmap(step, (0, 0, None, None)), images(), states, hypers
-    compiled = jax.jit(step).lower(state, hyper, *arrays).compile({"xla_backend_optimization_level": "0"})
-    found = []
-    for number in range(STEPS):
-        state, loss, logits = compiled(state, hyper, *arrays)
+        step, state, hyper = jax.vmap(step, (0, 0, None, None)), states, hypers
+    compiled = jax.jit(step).lower(state, hyper, *images()).compile({"xla_backend_optimization_level": "0"})
+    found, first = [], None
+    for _ in range(STEPS):
+        state, loss, logits = compiled(state, hyper, *images())
         found.append((np.asarray(loss), np.asarray(logits)))
-        if number == 0:
-            first = state
+        first = first or state
     losses, logits = (np.stack(parts, -1).reshape(lanes, -1) for parts in zip(*found, strict=True))
-    return (
-        losses,
-        logits,
-        *(jax.tree.map(lambda leaf: leaf[None] if lanes == 1 else leaf, one) for one in (first, state)),
-    )
+    return losses, logits, first, state
 
 
 def stacked(trees):
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    """On the host, so that nothing is compiled for it."""
+
+    def stack(*leaves):
+        keys = jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key)
+        return jnp.stack(leaves) if keys else np.stack(list(map(np.asarray, leaves)))
+
+    return jax.tree.map(stack, *trees)
 
 
 def train(structure, numbers):
@@ -212,9 +238,15 @@ def train(structure, numbers):
     return course(program, states, stacked([hyper_of(number) for number in numbers]))
 
 
-def weights(structure, lane, states, i):
+def weights(structure, lane, states, i=None):
     """A lane's trained weights and statistics in its template's own shapes."""
-    module = lane.unfold(Program(structure, RECIPE).merge(jax.tree.map(lambda leaf: leaf[i], states)))
+
+    def own(leaf):
+        if i is None or jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return leaf
+        return np.asarray(leaf)[i]
+
+    module = lane.unfold(Program(structure, RECIPE).merge(jax.tree.map(own, states)))
     return jax.tree.leaves(nnx.state(module, nnx.Any(nnx.Param, nnx.BatchStat)))
 
 
@@ -235,9 +267,11 @@ def test_a_lane_of_an_envelope_trains_as_its_template_does_alone(part):
             np.testing.assert_allclose(*losses, rtol=2e-3, atol=1e-4)
             np.testing.assert_allclose(*logits, rtol=1e-2, atol=1e-2)
             # Weights after one step, which are gradients, and after all of them.
+            own = group.structure.lane(TEMPLATES[number])
+            index = i if len(group.members) > 1 else None
             for when, tolerance in ((2, 1e-5), (3, 5e-3)):
-                mine = weights(group.structure, group.structure.lane(TEMPLATES[number]), together[when], i)
-                theirs = weights(exact, lane, alone[when], 0)
+                mine = weights(group.structure, own, together[when], index)
+                theirs = weights(exact, lane, alone[when])
                 for a, b in zip(mine, theirs, strict=True):
                     np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 

@@ -157,7 +157,12 @@ def required_memory(structure: Structure, batch_size: int) -> int:
 def _memory(structure: Structure, batch_size: int, width: int) -> int:
     cost = structure.footprint
     patches = max(cost.patches, default=0) if width > 1 or cost.gathers else 0
-    return 4 * width * (batch_size * (_KEPT * cost.maps + 2 * patches) + _PARAMETERS * cost.params)
+    return memory_of(cost.params, cost.maps, patches, batch_size, width)
+
+
+def memory_of(params, maps, patches, batch_size, width):
+    """Bytes that training takes, `patches` being those of one convolution; numbers, or arrays of them."""
+    return 4 * width * (batch_size * (_KEPT * maps + 2 * patches) + _PARAMETERS * params)
 
 
 def _seconds(structure: Structure, batch_size: int, width: int, device: Device) -> float:

@@ -8,6 +8,7 @@ objective in place of a distance).
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,10 @@ import numpy as np
 from jnas.nn.envelope import Envelope, merged, place
 from jnas.nn.lowering import Policy, Structure, check_policy, lower
 from jnas.space import Template
-from jnas.train.device import Device, compile_seconds, plan, step_seconds
+from jnas.train.device import Device, compile_seconds, memory_of, plan, step_seconds
 
+_SHARING = 4
+"""Templates that share a new envelope, of a random population."""
 MOST_PADDING = 3.0
 """How many times the true arithmetic envelopes take at most: the model of a device may be off."""
 
@@ -92,11 +95,16 @@ def assign(
         alone = functools.partial(_own_programs, templates, load) if policy == "auto" else None
         loose = [group for group in groups if isinstance(group.structure.hull, Envelope)]
         groups = [group for group in groups if group not in loose]
-        images = {(group.structure.hull.in_shape, group.structure.hull.classes) for group in loose}
+        taken, loose = _recognised(loose, templates, load, list(known), most_padding)
+        images = dict.fromkeys((group.structure.hull.in_shape, group.structure.hull.classes) for group in loose)
         for image in images:
             same = [g for g in loose if (g.structure.hull.in_shape, g.structure.hull.classes) == image]
-            for group in _merge(same, templates, load, alone, most_padding):
-                groups += _best(group, templates, load, list(known), alone)
+            taken += _merge(same, templates, load, alone, most_padding)
+        for group in taken:
+            choices = [[group]]
+            if alone or not np.isfinite(group.seconds):  # too large for an envelope may fit without patches
+                choices.append((alone or functools.partial(_own_programs, templates, load))(group.members))
+            groups += min(choices, key=_seconds)
     return sorted(groups, key=lambda group: group.members[0])
 
 
@@ -125,23 +133,34 @@ def _seconds(groups: list[Assignment]) -> float:
     return sum(group.seconds for group in groups)
 
 
-def _best(
-    group: Assignment,
+def _recognised(
+    groups: list[Assignment],
     templates: Sequence[Template],
     load: Workload,
     known: list[Envelope],
-    alone: Callable[[Sequence[int]], list[Assignment]] | None,
-) -> list[Assignment]:
-    """The group in its own envelope, in a known one, or, where that is a choice, in programs of its members' own."""
-    choices = [[group]]
-    for envelope in known:
-        if all(place(templates[index], envelope) for index in group.members):
-            there = expect(Structure(envelope, "envelope"), group.members, load)
-            # It is in the compilation cache: nothing to compile.
-            choices.append([Assignment(there.structure, there.members, 0.0, there.train_seconds)])
-    if alone:
-        choices.append(alone(group.members))
-    return min(choices, key=_seconds)
+    most_padding: float,
+) -> tuple[list[Assignment], list[Assignment]]:
+    """The groups that a known envelope takes at little cost, by that envelope, and the groups that are left."""
+    taken: dict[Structure, list[int]] = {}
+    left = []
+    for group in groups:
+        cost = group.structure.footprint
+        # What it would pay for a program of its own, or for its share of a new one.
+        limit = group.train_seconds + group.compile_seconds / _SHARING
+        choices = []
+        for structure in (Structure(envelope, "envelope") for envelope in known):
+            fits = structure.footprint.macs <= most_padding * cost.macs and place(
+                templates[group.members[0]], structure.hull
+            )
+            if fits:
+                choices.append(expect(structure, group.members, load))
+        best = min(choices, key=lambda choice: choice.train_seconds, default=None)
+        if best and best.train_seconds <= limit:
+            taken.setdefault(best.structure, []).extend(group.members)
+        else:
+            left.append(group)
+    found = [expect(structure, sorted(members), load) for structure, members in taken.items()]
+    return [dataclasses.replace(group, compile_seconds=0.0) for group in found], left
 
 
 # The greedy merging. Thousands of pairs are compared at each step, so envelopes become rows of numbers here.
@@ -218,8 +237,9 @@ def _merge(
 
     def seconds(rows: np.ndarray, counts: np.ndarray) -> np.ndarray:
         own, params, maps, patches, layers = table.costs(rows)
+        fits = memory_of(params, maps, patches, load.batch_size, 1) <= load.device.memory / 2
         step = step_seconds(own, params, maps, patches, layers, load.batch_size, counts, load.device)
-        return compile_seconds(layers, load.device, envelope=True) + load.steps * step
+        return np.where(fits, compile_seconds(layers, load.device, envelope=True) + load.steps * step, np.inf)
 
     cost = seconds(rows, counts)
     if alone:
@@ -230,7 +250,8 @@ def _merge(
         """What merging group `i` with each other saves, in seconds, and the MACs that it adds."""
         together = np.maximum(rows[i], rows)
         both = counts[i] + counts
-        saved = np.where(alive, cost[i] + cost - seconds(together, both), -np.inf)
+        joined = seconds(together, both)
+        saved = np.where(alive & np.isfinite(joined), cost[i] + cost - joined, -np.inf)
         saved[i] = -np.inf
         return saved, both * table.costs(together)[0] - macs[i] - macs
 
