@@ -16,6 +16,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jnas.nn.fusion import materialise
+
 _NOWHERE = jnp.iinfo(jnp.int32).max
 """An index past every end: a tap that sees nothing."""
 
@@ -123,10 +125,10 @@ def _conv_backward(maxima, residuals, gradient):
     gradient = gradient.reshape(-1, gradient.shape[-1])
     patches = _patches(x, windows, maxima).reshape(-1, taps * channels)
     kernel_gradient = (patches.T @ gradient).reshape(kernel.shape)
-    shares = (gradient @ kernel.reshape(-1, kernel.shape[-1]).T).reshape(count, -1, channels)
+    shares = materialise(gradient @ kernel.reshape(-1, kernel.shape[-1]).T).reshape(count, -1, channels)
     at = windows_at(windows, maxima)
-    own = jnp.where(at < maxima.out_positions, at * taps + jnp.arange(taps), _NOWHERE)
-    return _gather(shares, _held(own)).sum(-2), kernel_gradient, None
+    own = _held(jnp.where(at < maxima.out_positions, at * taps + jnp.arange(taps), _NOWHERE))
+    return sum(_gather(shares, own[:, tap]) for tap in range(taps)), kernel_gradient, None
 
 
 conv.defvjp(_conv_forward, _conv_backward)
@@ -159,26 +161,23 @@ def pool(x: jax.Array, windows: Windows, pooling: Pooling, maxima: Maxima) -> ja
 
 
 def _pool_forward(x, windows, pooling, maxima):
+    x = materialise(x)
     index = _held(seen(windows, maxima))
-    sees = (index < maxima.positions)[:, :, None]
-    values = _gather(x, index)
-    taps = jax.lax.broadcasted_iota(jnp.int32, values.shape, 2)
-    lowest = jnp.asarray(-jnp.inf, x.dtype)
-    zero = jnp.zeros((), x.dtype)
-
-    def merge(one, other):
-        (best, winner, total), (value, tap, term) = one, other
-        ahead = (value > best) | ((value == best) & (tap < winner)) | (jnp.isnan(value) & ~jnp.isnan(best))
-        return jnp.where(ahead, value, best), jnp.where(ahead, tap, winner), total + term
-
-    # One pass over the windows for all three: maximum, where it is, and sum.
-    best, winner, total = jax.lax.reduce(
-        (jnp.where(sees, values, lowest), taps, values), (lowest, jnp.int32(maxima.size**2), zero), merge, (2,)
-    )
-    best = jnp.where(sees.any(1), best, 0)
+    best = winner = total = None
+    # Tap by tap: XLA fuses all of them into one pass, which a reduction over gathered windows takes several times as
+    # long for on a CPU.
+    for tap in range(maxima.size**2):
+        value = _gather(x, index[:, tap])
+        candidate = jnp.where(index[:, tap, None] < maxima.positions, value, -jnp.inf)
+        if best is None:
+            best, winner, total = candidate, jnp.zeros(value.shape, jnp.int8), value
+        else:
+            winner = jnp.where(candidate > best, jnp.int8(tap), winner)
+            best, total = jnp.maximum(best, candidate), total + value
+    best = jnp.where((index < maxima.positions).any(1)[:, None], best, 0)
     share = _share(index, windows, pooling, maxima).astype(x.dtype)
-    y = jnp.where(pooling.maximum, best, total * share[:, None])
-    return y, (winner.astype(jnp.int8), windows, pooling)
+    y, winner = materialise((jnp.where(pooling.maximum, best, total * share[:, None]), winner))
+    return y, (winner, windows, pooling)
 
 
 def _share(index: jax.Array, windows: Windows, pooling: Pooling, maxima: Maxima) -> jax.Array:
@@ -192,9 +191,12 @@ def _pool_backward(maxima, residuals, gradient):
     share = _share(seen(windows, maxima), windows, pooling, maxima).astype(gradient.dtype)
     at = _held(windows_at(windows, maxima))
     # The mean's gradient is shared out before the gather, the maximum's goes to the winning tap only.
-    gradients = _gather(jnp.where(pooling.maximum, gradient, gradient * share[:, None]), at)
-    won = _gather(winner, at, -1) == jnp.arange(maxima.size**2, dtype=winner.dtype)[:, None]
-    return jnp.where(won | ~pooling.maximum, gradients, 0).sum(-2), None, None
+    gradient = materialise(jnp.where(pooling.maximum, gradient, gradient * share[:, None]))
+    total = 0
+    for tap in range(maxima.size**2):
+        won = _gather(winner, at[:, tap], -1) == tap
+        total += jnp.where(won | ~pooling.maximum, _gather(gradient, at[:, tap]), 0)
+    return materialise(total), None, None
 
 
 pool.defvjp(_pool_forward, _pool_backward)

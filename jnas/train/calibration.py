@@ -21,28 +21,37 @@ from jnas.train.trainer import Trainer
 
 _ROWS, _DEPTH, _COLUMNS = 65_536, 576, 64
 """A matrix product as convolutions of such networks have it: 3x3 windows on 64 channels."""
+_REACHED = 0.5
+"""What training steps reach of it: gradients of convolutions are slower (benchmarks/RESULTS.md)."""
 _CHAIN = 64
 
 
 def calibrate() -> Device:
     """Measures JAX's default device in half a minute, keeps the result for later runs, and returns it.
 
-    Measured are a typical matrix product, a pass over memory, the time that an operation takes however small it is,
-    and compiling a short and a long template, cache switched off. Without this, `Device.here` has rough defaults.
+    Measured are a typical matrix product, a pass over memory, windows by a gather and by slices, the time that an
+    operation takes however small it is, and compiling a short and a long template, with the cache switched off.
+    Without this, `Device.here` has rough defaults.
     """
     left = jnp.ones((_ROWS, _DEPTH))
     right = jnp.ones((_DEPTH, _COLUMNS))
     large = jnp.ones(1 << (25 if jax.default_backend() == "cpu" else 28))
     product = _seconds(lambda a, b: a @ b, left, right)
     traffic = _seconds(lambda a: a * 2 + 1, large)
+    # Windows of four taps: as a gather, and as slices.
+    maps = jnp.ones((64, 1024, 32))
+    index = (jnp.arange(1024)[:, None] + jnp.arange(4)) % 1024
+    gathered = _seconds(lambda x, index: x[:, index].sum(2), maps, index)
+    sliced = _seconds(lambda x: sum(jnp.roll(x, -tap, 1) for tap in range(4)), maps)
     chain = _seconds(_chain, jnp.ones((8, 8)))
     short, long = (_compiling(depth) for depth in (1, 4))
     layer = max((long[1] - short[1]) / (long[0] - short[0]), 1e-3)
     found = dataclasses.replace(
         Device.here(),
-        macs=_ROWS * _DEPTH * _COLUMNS / product,
+        macs=_REACHED * _ROWS * _DEPTH * _COLUMNS / product,
         bandwidth=2 * large.nbytes / traffic,
         launch=chain / _CHAIN,
+        gather=max(gathered / sliced, 1.0),
         compile_base=max(short[1] - short[0] * layer, 1e-3),
         compile_layer=layer,
     )

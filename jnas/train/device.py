@@ -28,7 +28,7 @@ _TOUCHED = 8
 """How often a step reads or writes each feature map: a mean over the space's layers."""
 _KEPT = 3
 """Feature maps that are in memory at once, each as often as this: value, gradient, temporary."""
-_ENVELOPE = 1.5
+_ENVELOPE = 3
 """How much longer a layer takes to compile where its sizes are run-time data."""
 _PARAMETERS = 6
 """Copies of the parameters: value, gradient, two moments, and room for the update."""
@@ -43,6 +43,7 @@ class Device:
       macs: multiply-accumulates a second that training steps reach.
       bandwidth: bytes a second.
       launch: seconds for each operation of a step, however small.
+      gather: how many times as long memory traffic takes where positions are run-time data.
       compile_base, compile_layer: seconds to compile a program, and for each of its layers.
       compile_threads: programs that compile at the same time.
       name: what JAX calls it.
@@ -52,8 +53,9 @@ class Device:
     macs: float
     bandwidth: float
     launch: float
-    compile_base: float
-    compile_layer: float
+    gather: float = 1.0
+    compile_base: float = 0.0
+    compile_layer: float = 0.0
     compile_threads: int = 1
     name: str = ""
 
@@ -75,15 +77,15 @@ def cpu(memory: int = 16 << 30, cores: int | None = None) -> Device:
     Compiling and training share the cores, so compiling ahead hides nothing.
     """
     cores = cores or os.cpu_count() or 1
-    return Device(memory, 40e9 * cores, 10e9 * cores, launch=5e-6, compile_base=0.3, compile_layer=0.06)
+    return Device(memory, 40e9 * cores, 10e9 * cores, launch=5e-6, gather=4, compile_base=0.3, compile_layer=0.06)
 
 
 def gpu(memory: int = 120 << 30) -> Device:
     """A large GPU's defaults: the order of magnitude of an H200's data sheet, not measured."""
-    return Device(memory, 15e12, 3e12, launch=5e-6, compile_base=2.0, compile_layer=0.3, compile_threads=4)
+    return Device(memory, 15e12, 3e12, launch=5e-6, gather=1.5, compile_base=2.0, compile_layer=0.3, compile_threads=4)
 
 
-MEASURED = ("macs", "bandwidth", "launch", "compile_base", "compile_layer")
+MEASURED = ("macs", "bandwidth", "launch", "gather", "compile_base", "compile_layer")
 
 
 def kept(name: str) -> dict[str, float]:
@@ -168,12 +170,13 @@ def memory_of(params, maps, patches, batch_size, width):
 def _seconds(structure: Structure, batch_size: int, width: int, device: Device) -> float:
     cost = structure.footprint
     patches = sum(cost.patches) if width > 1 or cost.gathers else 0
+    device = device if cost.gathers else dataclasses.replace(device, gather=1.0)
     return step_seconds(cost.macs, cost.params, cost.maps, patches, cost.layers, batch_size, width, device)
 
 
 def step_seconds(macs, params, maps, patches, layers, batch_size, width, device: Device):
-    """Seconds of a training step of `width` lanes; numbers, or arrays of them (see `Footprint`)."""
-    traffic = 4 * (batch_size * (_TOUCHED * maps + 4 * patches) + 2 * _PARAMETERS * params)
+    """Seconds of a training step of `width` lanes of envelopes; numbers, or arrays of them (see `Footprint`)."""
+    traffic = 4 * (device.gather * batch_size * (_TOUCHED * maps + 4 * patches) + 2 * _PARAMETERS * params)
     arithmetic = _BACKWARD * macs * batch_size
     launches = 12 * layers * device.launch
     return np.maximum(width * arithmetic / device.macs, width * traffic / device.bandwidth) + launches
