@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jnas.store import Store as Store
     from jnas.train import Recipe as Recipe
     from jnas.train import Trial as Trial
+    from jnas.train import calibrate as calibrate
     from jnas.train import evaluate as evaluate
     from jnas.train import sample_trials as sample_trials
     from jnas.train import successive_halving as successive_halving
@@ -47,6 +48,7 @@ _HOME = {
     "Store": "jnas.store",
     "Template": "jnas.space",
     "Trial": "jnas.train",
+    "calibrate": "jnas.train",
     "evaluate": "jnas.train",
     "load_data": "jnas.data",
     "plot_search": "jnas.report",

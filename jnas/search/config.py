@@ -10,6 +10,7 @@ from typing import Literal
 
 from jnas.data import Dataset
 from jnas.errors import JnasError
+from jnas.nn.lowering import check_policy
 from jnas.space import Space
 from jnas.train import PRESETS, Recipe
 
@@ -56,6 +57,8 @@ class SearchConfig:
     """Share of the training images kept for validation, 0 to 1; the recipe's own where not given."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """What networks compute in while training; bfloat16 is for GPUs. Weights and optimiser stay float32."""
+    policy: Literal["exact", "folded", "envelope", "auto"] = "exact"
+    """Which templates share a compiled program; auto takes what is expected to be fastest. Rows differ by rounding."""
     conv_num: int = 6
     """Convolution layers a random template has, at most."""
     lin_num: int = 3
@@ -85,6 +88,7 @@ class SearchConfig:
             value = getattr(self, name)
             if value is not None and not 1 <= value < 2**64:
                 raise JnasError(f"--{name.replace('_', '-')} {value} is no limit: give 1 or more, below 2^64.")
+        check_policy(self.policy)
         if self.recipe not in PRESETS:
             raise JnasError(f"There is no recipe {self.recipe!r}: choose one of {', '.join(PRESETS)}.")
         self.space(None), self.training(), self.final_training()  # they check the rest
@@ -108,10 +112,11 @@ class SearchConfig:
     def experiment(self, data: Dataset) -> str:
         """12 hex digits that tell this search from others: all that decides which templates are trained, and how.
 
-        How many generations there are and how long the winner is trained do not: more of them continue a search.
+        How many generations there are, how long the winner is trained and which programs are shared do not: another
+        choice of these continues a search.
         """
         settings = dataclasses.asdict(self)
-        for name in ("data", "classes", "store", "generations", "final_epochs"):
+        for name in ("data", "classes", "store", "generations", "final_epochs", "policy"):
             del settings[name]
         identity = json.dumps([settings, self.training().id, data.fingerprint], sort_keys=True)
         return hashlib.sha256(identity.encode()).hexdigest()[:12]

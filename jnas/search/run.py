@@ -154,7 +154,11 @@ class Search:
     def _train(self, hashes: list[str]) -> Iterator[Evaluation]:
         trials = [Trial(self._template(hash), self.config.seed) for hash in hashes]
         keys = [key_of(trial, self.recipe, self.data, SPLIT_SEED) for trial in trials]
-        return evaluate_each(trials, keys, self.recipe, self.split, self.store, on_epoch=self.progress.epoch)
+        return evaluate_each(
+            *(trials, keys, self.recipe, self.split, self.store),
+            policy=self.config.policy,
+            on_epoch=self.progress.epoch,
+        )
 
     def _template(self, hash: str) -> Template:
         return Template.from_hash(hash, self.data.in_shape, self.data.classes)

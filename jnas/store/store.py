@@ -194,7 +194,11 @@ class Store:
 
     def add_program(self, **columns: Any) -> None:
         """Writes how a program was chosen and what it took."""
-        self._insert("programs", {"finished": _now(), **columns})
+        with self._open() as connection:
+            values = [_now(), *columns.values()]
+            connection.execute(
+                f"INSERT INTO programs (finished, {', '.join(columns)}) VALUES ({_marks(len(values))})", values
+            )
 
     def add_generation(self, **columns: Any) -> None:
         """Writes the summary of a round."""

@@ -1,6 +1,7 @@
 """Recipes, trials, and the training of populations on images that live on the device."""
 
 from jnas.train import weights as weights
+from jnas.train.calibration import calibrate as calibrate
 from jnas.train.evaluate import evaluate as evaluate
 from jnas.train.halving import rungs as rungs
 from jnas.train.halving import successive_halving as successive_halving

@@ -77,7 +77,7 @@ def cpu(memory: int = 16 << 30, cores: int | None = None) -> Device:
     Compiling and training share the cores, so compiling ahead hides nothing.
     """
     cores = cores or os.cpu_count() or 1
-    return Device(memory, 40e9 * cores, 10e9 * cores, launch=5e-6, gather=4, compile_base=0.3, compile_layer=0.06)
+    return Device(memory, 40e9 * cores, 10e9 * cores, launch=5e-7, gather=4, compile_base=0.3, compile_layer=0.06)
 
 
 def gpu(memory: int = 120 << 30) -> Device:

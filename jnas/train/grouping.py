@@ -103,7 +103,7 @@ def assign(
         for group in taken:
             choices = [[group]]
             if alone or not np.isfinite(group.seconds):  # too large for an envelope may fit without patches
-                choices.append((alone or functools.partial(_own_programs, templates, load))(group.members))
+                choices.insert(0, (alone or functools.partial(_own_programs, templates, load))(group.members))
             groups += min(choices, key=_seconds)
     return sorted(groups, key=lambda group: group.members[0])
 
@@ -141,24 +141,24 @@ def _recognised(
     most_padding: float,
 ) -> tuple[list[Assignment], list[Assignment]]:
     """The groups that a known envelope takes at little cost, by that envelope, and the groups that are left."""
-    taken: dict[Structure, list[int]] = {}
-    left = []
+    offers = []
     for group in groups:
-        cost = group.structure.footprint
         # What it would pay for a program of its own, or for its share of a new one.
         limit = group.train_seconds + group.compile_seconds / _SHARING
-        choices = []
-        for structure in (Structure(envelope, "envelope") for envelope in known):
-            fits = structure.footprint.macs <= most_padding * cost.macs and place(
-                templates[group.members[0]], structure.hull
-            )
-            if fits:
-                choices.append(expect(structure, group.members, load))
+        fitting = [envelope for envelope in known if place(templates[group.members[0]], envelope)]
+        choices = [expect(Structure(envelope, "envelope"), group.members, load) for envelope in fitting]
         best = min(choices, key=lambda choice: choice.train_seconds, default=None)
         if best and best.train_seconds <= limit:
-            taken.setdefault(best.structure, []).extend(group.members)
-        else:
-            left.append(group)
+            offers.append((best.structure.footprint.macs * len(group.members), group, best.structure))
+    budget = most_padding * sum(templates[index].cost.macs for group in groups for index in group.members)
+    taken: dict[Structure, list[int]] = {}
+    left = list(groups)
+    for macs, group, structure in sorted(offers, key=lambda offer: offer[0]):
+        budget -= macs
+        if budget < 0:
+            break
+        left.remove(group)
+        taken.setdefault(structure, []).extend(group.members)
     found = [expect(structure, sorted(members), load) for structure, members in taken.items()]
     return [dataclasses.replace(group, compile_seconds=0.0) for group in found], left
 
@@ -251,7 +251,8 @@ def _merge(
         together = np.maximum(rows[i], rows)
         both = counts[i] + counts
         joined = seconds(together, both)
-        saved = np.where(alive & np.isfinite(joined), cost[i] + cost - joined, -np.inf)
+        with np.errstate(invalid="ignore"):  # infinity, of what does not fit, less infinity
+            saved = np.where(alive & np.isfinite(joined), cost[i] + cost - joined, -np.inf)
         saved[i] = -np.inf
         return saved, both * table.costs(together)[0] - macs[i] - macs
 

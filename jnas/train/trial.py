@@ -157,5 +157,6 @@ def _alternatives(layer: lt.LayerTemplate, last: bool) -> list[list[lt.LayerTemp
                 for size in ranges["kernel_size"]
             ]
         case lt.Linear() if not last:
-            return [[dataclasses.replace(layer, out_features=width)] for width in (32, 64, 128, 256, 512, 1024, 2048)]
+            widths = dict(layer.ranges())["out_features"]
+            return [[dataclasses.replace(layer, out_features=width)] for width in widths]
     return []
