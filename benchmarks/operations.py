@@ -1,12 +1,13 @@
 """Which way to compute a convolution is fastest for which shape, and what jnas' own ways bring to a whole step.
 
-    python benchmarks/operations.py [--hashes FILE.csv] [--limit N] [--steps K] [--json OUT.json]
+    python benchmarks/operations.py [--hashes FILE.csv] [--limit N] [--steps K] [--peer torch] [--json OUT.json]
 
 First part: each distinct convolution of the first N templates of FILE (column `hash`; 3x32x32 images, 10 classes), at
 batch 256: milliseconds of the forward pass and of both gradients in each way that `jnas.nn.convolution` knows, and
 which one its rule takes. `lost` is the time of the rule's choices over that of the fastest ways, `gained` the time of
 XLA's own convolution everywhere over that of the rule's choices; both over all shapes together, and as a geometric
-mean.
+mean. With `--peer torch` PyTorch's time stands beside them, and `torch_over_fastest` is PyTorch's over that of the
+fastest ways, all shapes together: what is left to gain from choosing better.
 
 Second part: a whole training step of the first K templates with one of jnas' ways left out: `xla` takes XLA's
 convolution for everything, `plain` compiles without jnas' compiler options. Run it once more with JNAS_KEEP_MEMORY=0 to
@@ -72,8 +73,8 @@ def milliseconds(function: Callable, *arrays: jax.Array) -> float:
     return statistics.median(times) * 1e3
 
 
-def measure(geometry: Geometry) -> dict:
-    """Milliseconds of each way, and the rule's."""
+def measure(geometry: Geometry, torch: bool = False) -> dict:
+    """Milliseconds of each way, the rule's, and PyTorch's."""
     generator = np.random.default_rng(0)
     shapes = {
         "x": (BATCH, geometry.height, geometry.width, geometry.channels),
@@ -84,6 +85,8 @@ def measure(geometry: Geometry) -> dict:
     operands = {"forward": ("x", "kernel"), "input": ("y", "kernel"), "kernel": ("x", "y")}
     patches = 4 * BATCH * np.prod(geometry.out) * geometry.size**2 * geometry.channels
     row = {"geometry": geometry._asdict(), "ways": {}, "rule": {}}
+    if torch:
+        row["torch"] = torch_milliseconds(geometry)
     for name, (one, other) in operands.items():
         if name == "input" and geometry.channels == 3:
             continue  # images have no gradient
@@ -99,6 +102,34 @@ def measure(geometry: Geometry) -> dict:
             if operation is rule:
                 row["rule"][name] = way
     return row
+
+
+def torch_milliseconds(geometry: Geometry) -> dict[str, float]:
+    """The same by PyTorch, with channels last."""
+    import torch
+
+    shape = (BATCH, geometry.channels, geometry.height, geometry.width)
+    last = {"memory_format": torch.channels_last}
+    x = torch.randn(shape).contiguous(**last)
+    kernel = torch.randn(geometry.out_channels, geometry.channels, geometry.size, geometry.size).contiguous(**last)
+    stride, pad = [geometry.stride] * 2, [geometry.pad] * 2
+    gradient = torch.randn_like(torch.nn.functional.conv2d(x, kernel, None, stride, pad))
+
+    def backward(*wanted: bool) -> None:
+        torch.ops.aten.convolution_backward(
+            *(gradient, x, kernel, None, stride, pad, [1, 1], False, [0, 0], 1, [*wanted, False])
+        )
+
+    runs = {
+        "forward": lambda: torch.nn.functional.conv2d(x, kernel, None, stride, pad),
+        "input": lambda: backward(True, False),
+        "kernel": lambda: backward(False, True),
+    }
+
+    def repeated(run: Callable) -> Callable:
+        return lambda count: [run() for _ in range(count)]
+
+    return timed({name: repeated(run) for name, run in runs.items()}, 5, 0.04, 1)
 
 
 def steps(templates: list[jnas.Template]) -> list[dict]:
@@ -130,12 +161,13 @@ def main() -> None:
     parser.add_argument("--hashes", default=HASHES)
     parser.add_argument("--limit", type=int, default=20)
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--peer", choices=["torch", "none"], default="none")
     parser.add_argument("--json")
     options = parser.parse_args()
     templates = read_templates(options.hashes, options.limit)
     rows = []
     for geometry in geometries(templates):
-        rows.append(measure(geometry))
+        rows.append(measure(geometry, options.peer == "torch"))
         shape = "{height}x{width}x{channels} -> {out_channels}, {size}x{size} / {stride}, pad {pad}".format(
             **geometry._asdict()
         )
@@ -157,6 +189,10 @@ def main() -> None:
         "rows": rows,
     }
     brief = ["about", "lost", "gained"]
+    if options.peer == "torch":
+        peers = [row["torch"][name] for row in rows for name in row["ways"]]
+        result["torch_over_fastest"] = float(sum(peers) / fastest.sum())
+        brief.append("torch_over_fastest")
     if options.steps:
         result["steps"] = steps(templates[: options.steps])
         result["steps_ratio"] = {

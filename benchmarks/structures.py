@@ -1,7 +1,7 @@
 """Seconds to compile a structure, and milliseconds a training step of 1, 8 and 32 lanes side by side.
 
     python benchmarks/structures.py [--hashes FILE.csv] [--limit N] [--threads T] [--autotune LEVEL]
-        [--lanes 1 8 32] [--policies exact folded] [--json OUT.json]
+        [--lanes 1 8 32] [--policies exact folded envelope] [--profile FOLDER] [--json OUT.json]
 
 First part: the training programs of the first N templates of FILE (column `hash`; 3x32x32 images, 10 classes; batch
 256) are compiled by T threads, without any cache; wall clock of all together over their number. On a GPU, LEVEL is
@@ -9,7 +9,9 @@ XLA's autotune level (4 is its default, 0 is none). XLA remembers what it has tu
 its own: run `--threads 1` and `--threads 16`, each with `--autotune 4` and `--autotune 0`.
 
 Second part: milliseconds a step of that many lanes of one structure, in one vmapped program, over the number of lanes;
-and the share of the device's arithmetic that `jnas.train.device` assumes.
+`share` is the true arithmetic over what matrix products reach here (`jnas.calibrate` measures it first), `padded_share`
+that with the padding of the program's hull, `bandwidth_share` the feature maps and patches that the cost model counts,
+over the speed of a pass over memory. With FOLDER, one epoch of each is profiled there, for TensorBoard or Perfetto.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ from common import HASHES, about, read_templates, report
 import jnas
 from jnas.nn.compiler import compiler_options
 from jnas.nn.lowering import lower
-from jnas.train import Recipe, Run, Trainer, Trial, batches, trainer
-from jnas.train.device import Device
+from jnas.train import Recipe, Run, Trainer, Trial, batches, calibrate, trainer
+from jnas.train.device import Device, traffic
 from jnas.train.program import Metrics
 
 
@@ -42,8 +44,8 @@ def compile_all(templates, recipe, split, threads: int, autotune: int | None) ->
     return (time.perf_counter() - start) / len(templates)
 
 
-def step_of_lanes(template, recipe, split, lanes: int, policy: str) -> dict:
-    """Milliseconds a step and lane, and the share of the assumed arithmetic."""
+def step_of_lanes(template, recipe, split, lanes: int, policy: str, profile: str | None) -> dict:
+    """Milliseconds a step and lane, and shares of the device's speeds."""
     structure, _ = lower(template, policy)
     made = Trainer(structure, recipe, split, lanes=lanes)
     seconds = made.compile()
@@ -57,9 +59,20 @@ def step_of_lanes(template, recipe, split, lanes: int, policy: str) -> dict:
         run.state, metrics = made._run_epoch(run.state, metrics, run.hyper, order, recipe.rates(made.steps)[0], 0)
         np.asarray(metrics.loss)
         times.append((time.perf_counter() - start) / made.steps / lanes)
-    taken = float(np.median(times[1:]))
-    share = 3 * template.cost.macs * size / taken / Device.here().macs
-    return {"ms": taken * 1e3, "share": share, "compile_seconds": seconds, "memory": made.memory}
+        if profile and len(times) == 3:
+            jax.profiler.start_trace(profile)
+    if profile:
+        jax.profiler.stop_trace()
+    taken = float(np.median(times[1:3]))
+    device, cost = Device.here(), structure.footprint
+    return {
+        "ms": taken * 1e3,
+        "share": 3 * template.cost.macs * size / taken / device.macs,
+        "padded_share": 3 * cost.macs * size / taken / device.macs,
+        "bandwidth_share": traffic(cost, size, lanes) / taken / device.bandwidth,
+        "compile_seconds": seconds,
+        "memory": made.memory,
+    }
 
 
 def main() -> None:
@@ -69,10 +82,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--autotune", type=int)
     parser.add_argument("--lanes", type=int, nargs="*", default=[1, 8, 32])
-    parser.add_argument("--policies", nargs="*", default=["exact", "folded"])
+    parser.add_argument("--policies", nargs="*", default=["exact", "folded", "envelope"])
+    parser.add_argument("--profile")
     parser.add_argument("--json")
     options = parser.parse_args()
     jax.config.update("jax_enable_compilation_cache", False)
+    calibrate()
     templates = read_templates(options.hashes, options.limit)
     split = jnas.load_data().split(0.2)
     recipe = Recipe.sophius(epochs=1)
@@ -83,7 +98,7 @@ def main() -> None:
     for template in templates:
         for policy in options.policies:
             for lanes in options.lanes:
-                row = step_of_lanes(template, recipe, split, lanes, policy)
+                row = step_of_lanes(template, recipe, split, lanes, policy, options.profile)
                 row |= {"hash": template.hash, "macs": template.cost.macs, "policy": policy, "lanes": lanes}
                 result["steps"].append(row)
                 print(

@@ -16,6 +16,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from jnas.nn.footprint import Footprint
 from jnas.nn.lowering import Structure
 from jnas.train.cache import read_json, write_json
 
@@ -176,10 +177,16 @@ def _seconds(structure: Structure, batch_size: int, width: int, device: Device) 
 
 def step_seconds(macs, params, maps, patches, layers, batch_size, width, device: Device):
     """Seconds of a training step of `width` lanes of envelopes; numbers, or arrays of them (see `Footprint`)."""
-    traffic = 4 * (device.gather * batch_size * (_TOUCHED * maps + 4 * patches) + 2 * _PARAMETERS * params)
+    memory = 4 * (device.gather * batch_size * (_TOUCHED * maps + 4 * patches) + 2 * _PARAMETERS * params)
     arithmetic = _BACKWARD * macs * batch_size
     launches = 12 * layers * device.launch
-    return np.maximum(width * arithmetic / device.macs, width * traffic / device.bandwidth) + launches
+    return np.maximum(width * arithmetic / device.macs, width * memory / device.bandwidth) + launches
+
+
+def traffic(cost: Footprint, batch_size: int, width: int) -> int:
+    """Bytes that one lane of a step reads and writes, as the model counts."""
+    patches = sum(cost.patches) if width > 1 or cost.gathers else 0
+    return 4 * (batch_size * (_TOUCHED * cost.maps + 4 * patches) + 2 * _PARAMETERS * cost.params)
 
 
 def compile_seconds(layers, device: Device, envelope: bool = False):
