@@ -94,7 +94,7 @@ def assign(
     if policy in ("envelope", "auto"):
         alone = functools.partial(_own_programs, templates, load) if policy == "auto" else None
         loose = [group for group in groups if isinstance(group.structure.hull, Envelope)]
-        groups = [group for group in groups if group not in loose]
+        groups = [group for group in groups if not isinstance(group.structure.hull, Envelope)]
         taken, loose = _recognised(loose, templates, load, list(known), most_padding)
         images = dict.fromkeys((group.structure.hull.in_shape, group.structure.hull.classes) for group in loose)
         for image in images:
