@@ -128,11 +128,12 @@ def main() -> None:
             policy: describe(assign(templates, policy, load), templates) for policy in ("exact", "envelope", "auto")
         }
     load = Workload(BATCH, steps, gpu())
-    known = [group.structure.hull for group in assign(templates, "envelope", load)]
+    known = [(group.structure.hull, group.width) for group in assign(templates, "envelope", load)]
+    there = dict(known)
     result["again"] = {
         name: {
             "templates": len(population),
-            "compiled": sum(g.structure.hull not in known for g in assign(population, "envelope", load, known=known)),
+            "compiled": sum(g.structure.hull not in there for g in assign(population, "envelope", load, known=known)),
             "compiled_without": len(assign(population, "envelope", load)),
         }
         for name, population in (("others", others), ("children", children(templates)))

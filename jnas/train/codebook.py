@@ -15,22 +15,26 @@ _MOST = 256
 """Envelopes that are remembered, the latest ones."""
 
 
-def load() -> list[Envelope]:
-    """The envelopes that are remembered; none where the compilation cache is switched off."""
+def load() -> list[tuple[Envelope, int]]:
+    """The envelopes that are remembered, each with its lanes side by side.
+
+    None where the compilation cache is switched off.
+    """
     if not jax.config.jax_enable_compilation_cache:
         return []
     found = read_json(_name(), [])
     try:
-        return [_envelope(one) for one in found]
+        return [(_envelope(one), int(width)) for one, width in found]
     except (TypeError, KeyError, ValueError, AttributeError):
         return []  # not ours, or of another version: it is only a cache
 
 
-def add(envelope: Envelope) -> None:
-    """Remembers an envelope."""
-    known = [one for one in load() if one != envelope]
+def add(envelope: Envelope, width: int) -> None:
+    """Remembers an envelope that was compiled for so many lanes side by side."""
+    entry = envelope, width
+    known = [*(one for one in load() if one != entry), entry]
     if jax.config.jax_enable_compilation_cache:
-        write_json(_name(), [dataclasses.asdict(one) for one in [*known, envelope][-_MOST:]])
+        write_json(_name(), [[dataclasses.asdict(one), lanes] for one, lanes in known[-_MOST:]])
 
 
 def _name() -> str:

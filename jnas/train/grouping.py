@@ -49,11 +49,13 @@ class Assignment:
     Attributes:
       structure: of the program.
       members: which trials, as indices.
+      width: lanes side by side; 0 where not even one fits into memory.
       compile_seconds, train_seconds: what the cost model expects, all lanes together.
     """
 
     structure: Structure
     members: tuple[int, ...]
+    width: int
     compile_seconds: float
     train_seconds: float
 
@@ -67,7 +69,7 @@ def assign(
     policy: Policy,
     load: Workload,
     *,
-    known: Iterable[Envelope] = (),
+    known: Iterable[tuple[Envelope, int]] = (),
     most_padding: float = MOST_PADDING,
 ) -> list[Assignment]:
     """A program for each template of a population.
@@ -76,7 +78,8 @@ def assign(
       templates: the population; one that is there twice is two lanes.
       policy: see `jnas.nn.lowering`. "auto" takes for each group whichever of the others is expected to be fastest.
       load: what they are put through.
-      known: envelopes that were compiled before; one is taken in place of a new one where that saves time.
+      known: envelopes that were compiled before, each with its lanes side by side; one is taken in place of a new one
+        where that saves time.
       most_padding: how many times the true arithmetic the envelopes take at most, all together.
 
     Returns:
@@ -115,7 +118,7 @@ def expect(structure: Structure, members: Sequence[int], load: Workload) -> Assi
     seconds = load.steps * chosen.seconds if chosen else float("inf")
     cost = structure.footprint
     compiling = compile_seconds(cost.layers, load.device, envelope=cost.gathers)
-    return Assignment(structure, tuple(members), float(compiling), float(seconds))
+    return Assignment(structure, tuple(members), chosen.width if chosen else 0, float(compiling), float(seconds))
 
 
 def _own_programs(templates: Sequence[Template], load: Workload, members: Sequence[int]) -> list[Assignment]:
@@ -137,7 +140,7 @@ def _recognised(
     groups: list[Assignment],
     templates: Sequence[Template],
     load: Workload,
-    known: list[Envelope],
+    known: list[tuple[Envelope, int]],
     most_padding: float,
 ) -> tuple[list[Assignment], list[Assignment]]:
     """The groups that a known envelope takes at little cost, by that envelope, and the groups that are left."""
@@ -145,7 +148,7 @@ def _recognised(
     for group in groups:
         # What it would pay for a program of its own, or for its share of a new one.
         limit = group.train_seconds + group.compile_seconds / _SHARING
-        fitting = [envelope for envelope in known if place(templates[group.members[0]], envelope)]
+        fitting = [one for one in dict(known) if place(templates[group.members[0]], one)]
         choices = [expect(Structure(envelope, "envelope"), group.members, load) for envelope in fitting]
         best = min(choices, key=lambda choice: choice.train_seconds, default=None)
         if best and best.train_seconds <= limit:
@@ -160,7 +163,9 @@ def _recognised(
         left.remove(group)
         taken.setdefault(structure, []).extend(group.members)
     found = [expect(structure, sorted(members), load) for structure, members in taken.items()]
-    return [dataclasses.replace(group, compile_seconds=0.0) for group in found], left
+    compiled = [dataclasses.replace(group, compile_seconds=0.0) for group in found]
+    cached = [(group.structure.hull, group.width) in known for group in found]
+    return [new if there else group for group, new, there in zip(found, compiled, cached, strict=True)], left
 
 
 # The greedy merging. Thousands of pairs are compared at each step, so envelopes become rows of numbers here.

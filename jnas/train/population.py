@@ -145,7 +145,7 @@ class Group:
                 if trainer.memory <= self.device.memory:
                     self.trainer = trainer
                     if isinstance(self.structure.hull, Envelope):
-                        codebook.add(self.structure.hull)
+                        codebook.add(self.structure.hull, trainer.lanes)
                 elif width == 1:
                     return self._fail(*self._too_large(trainer.memory))
                 width //= 2  # the plan was too bold; the compiler knows better

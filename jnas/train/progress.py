@@ -10,7 +10,7 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from jnas.store import Evaluation
-from jnas.train.population import Watch
+from jnas.train.population import Report, Watch
 
 _EVERY = 10.0
 """Seconds between two lines where there is no live bar."""
@@ -82,22 +82,28 @@ class Bar:
         return ", ".join(parts)
 
 
+def _seconds(reports: list[Report]) -> list[str]:
+    """Seconds of compiling and of training, with what was expected."""
+    names = ("compile_seconds", "train_seconds")
+    sums = [[sum(getattr(r, prefix + name) for r in reports) for prefix in ("", "expected_")] for name in names]
+    return [f"{took:.2f} ({expected:.2f})" for took, expected in sums]
+
+
 def print_reports(watch: Watch, console: Console | None = None) -> None:
-    """A table of the programs of a population: what each was expected to take, and took."""
+    """A table of the programs of a population: what each took and was expected to take.
+
+    `padding` is the arithmetic of the program over that of its templates alone.
+    """
     table = Table(title="programs, the most time first", title_justify="left")
-    for name in ("policy", "lanes", "side by side", "padded / true MACs"):
+    for name in ("policy", "lanes", "side by side", "padding"):
         table.add_column(name, justify="left" if name == "policy" else "right")
     for name in ("compiling", "training"):
-        table.add_column(f"{name} expected, s", justify="right")
-        table.add_column(f"{name}, s", justify="right")
+        table.add_column(f"{name}, s (expected)", justify="right")
     reports = sorted(watch.reports, key=lambda report: -report.train_seconds)
     for r in reports[:_ROWS]:
-        seconds = r.expected_compile_seconds, r.compile_seconds, r.expected_train_seconds, r.train_seconds
-        table.add_row(r.policy, str(r.lanes), str(r.width), f"{r.padding:.2f}", *(f"{s:.2f}" for s in seconds))
+        table.add_row(r.policy, str(r.lanes), str(r.width), f"{r.padding:.2f}", *_seconds([r]))
     if len(reports) > _ROWS:
         table.add_row(f"and {len(reports) - _ROWS} more")
-    sums = ("expected_compile_seconds", "compile_seconds", "expected_train_seconds", "train_seconds")
-    total = [f"{sum(getattr(r, name) for r in reports):.2f}" for name in sums]
     table.add_section()
-    table.add_row(f"{len(reports)} in all", str(sum(r.lanes for r in reports)), "", "", *total)
+    table.add_row(f"all {len(reports)}", str(sum(r.lanes for r in reports)), "", "", *_seconds(reports))
     (console or Console(highlight=False)).print(table)
