@@ -92,6 +92,11 @@ def _gather(x: jax.Array, index: jax.Array, fill: float = 0.0) -> jax.Array:
     return jnp.asarray(x).at[:, index].get(mode="fill", fill_value=fill)
 
 
+def _product(a: jax.Array, b: jax.Array) -> jax.Array:
+    """A matrix product that is summed in float32, also of bfloat16."""
+    return jnp.matmul(a, b, preferred_element_type=jnp.float32).astype(a.dtype)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def conv(x: jax.Array, kernel: jax.Array, windows: Windows, maxima: Maxima) -> jax.Array:
     """Cross-correlation with a square window.
@@ -106,7 +111,7 @@ def conv(x: jax.Array, kernel: jax.Array, windows: Windows, maxima: Maxima) -> j
       `[N, P_out, C_out]`; zero at positions that the lane does not have.
     """
     patches = _patches(x, windows, maxima)
-    y = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, kernel.shape[-1])
+    y = _product(patches.reshape(-1, patches.shape[-1]), kernel.reshape(-1, kernel.shape[-1]))
     return y.reshape(*patches.shape[:2], -1)
 
 
@@ -124,8 +129,8 @@ def _conv_backward(maxima, residuals, gradient):
     count, channels, taps = len(x), x.shape[-1], maxima.size**2
     gradient = gradient.reshape(-1, gradient.shape[-1])
     patches = _patches(x, windows, maxima).reshape(-1, taps * channels)
-    kernel_gradient = (patches.T @ gradient).reshape(kernel.shape)
-    shares = materialise(gradient @ kernel.reshape(-1, kernel.shape[-1]).T).reshape(count, -1, channels)
+    kernel_gradient = _product(patches.T, gradient).reshape(kernel.shape)
+    shares = materialise(_product(gradient, kernel.reshape(-1, kernel.shape[-1]).T)).reshape(count, -1, channels)
     at = windows_at(windows, maxima)
     own = _held(jnp.where(at < maxima.out_positions, at * taps + jnp.arange(taps), _NOWHERE))
     return sum(_gather(shares, own[:, tap]) for tap in range(taps)), kernel_gradient, None

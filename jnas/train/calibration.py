@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 
 from jnas.data import Dataset
 from jnas.nn.compiler import compiler_options
@@ -44,6 +45,7 @@ def calibrate() -> Device:
     gathered = _seconds(lambda x, index: x[:, index].sum(2), maps, index)
     sliced = _seconds(lambda x: sum(jnp.roll(x, -tap, 1) for tap in range(4)), maps)
     chain = _seconds(_chain, jnp.ones((8, 8)))
+    _compiling(1)  # what happens only once, such as imports
     short, long = (_compiling(depth) for depth in (1, 4))
     layer = max((long[1] - short[1]) / (long[0] - short[0]), 1e-3)
     found = dataclasses.replace(
@@ -86,7 +88,9 @@ def _compiling(depth: int) -> tuple[int, float]:
     split = Dataset("zeros", images, labels, images, labels, 10).split(0.5)
     cached = jax.config.jax_enable_compilation_cache
     jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # JAX looks at the switch only once
     try:
         return len(template.layers), Trainer(template, Recipe.sophius(epochs=1, batch_size=32), split).compile()
     finally:
         jax.config.update("jax_enable_compilation_cache", cached)
+        compilation_cache.reset_cache()

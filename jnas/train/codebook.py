@@ -1,9 +1,13 @@
-"""Envelopes that were compiled before on this device: taken again, their programs come from the compilation cache."""
+"""Envelopes that were compiled before on this device.
+
+Taken again, under the same recipe and on as many images, their programs come from the compilation cache.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import re
+import threading
 from typing import Any
 
 import jax
@@ -11,6 +15,7 @@ import jax
 from jnas.nn.envelope import Envelope, Slot, Stage
 from jnas.train.cache import read_json, write_json
 
+_LOCK = threading.Lock()
 _MOST = 256
 """Envelopes that are remembered, the latest ones."""
 
@@ -32,8 +37,10 @@ def load() -> list[tuple[Envelope, int]]:
 def add(envelope: Envelope, width: int) -> None:
     """Remembers an envelope that was compiled for so many lanes side by side."""
     entry = envelope, width
-    known = [*(one for one in load() if one != entry), entry]
-    if jax.config.jax_enable_compilation_cache:
+    if not jax.config.jax_enable_compilation_cache:
+        return
+    with _LOCK:  # several threads compile
+        known = [*(one for one in load() if one != entry), entry]
         write_json(_name(), [[dataclasses.asdict(one), lanes] for one, lanes in known[-_MOST:]])
 
 

@@ -1,7 +1,7 @@
 """How many lanes to train side by side: a cost model of a structure's training step, and the device's memory.
 
-A step takes as long as its arithmetic, its memory traffic, or its launches, whichever is longest. Lanes in one vmapped
-program share the launches; convolutions then lay out their patches, which costs traffic and memory. So a GPU that small
+A step takes as long as its arithmetic or its memory traffic, whichever is longer, and its launches. Lanes in one
+vmapped program share the launches; convolutions then lay out their patches, which costs traffic and memory. So a GPU that small
 models leave idle trains them side by side, and a CPU, which one model fills, trains them in turn.
 """
 
@@ -176,7 +176,7 @@ def _seconds(structure: Structure, batch_size: int, width: int, device: Device) 
 
 
 def step_seconds(macs, params, maps, patches, layers, batch_size, width, device: Device):
-    """Seconds of a training step of `width` lanes of envelopes; numbers, or arrays of them (see `Footprint`)."""
+    """Seconds of a training step of `width` lanes; numbers, or arrays of them (see `Footprint`)."""
     memory = 4 * (device.gather * batch_size * (_TOUCHED * maps + 4 * patches) + 2 * _PARAMETERS * params)
     arithmetic = _BACKWARD * macs * batch_size
     launches = 12 * layers * device.launch

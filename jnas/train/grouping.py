@@ -143,8 +143,9 @@ def _recognised(
     known: list[tuple[Envelope, int]],
     most_padding: float,
 ) -> tuple[list[Assignment], list[Assignment]]:
-    """The groups that a known envelope takes at little cost, by that envelope, and the groups that are left."""
-    offers = []
+    """The groups whose programs are in the cache, at little cost in padding, and the groups that are left."""
+    offers: dict[Structure, list[Assignment]] = {}
+    left = []
     for group in groups:
         # What it would pay for a program of its own, or for its share of a new one.
         limit = group.train_seconds + group.compile_seconds / _SHARING
@@ -152,20 +153,19 @@ def _recognised(
         choices = [expect(Structure(envelope, "envelope"), group.members, load) for envelope in fitting]
         best = min(choices, key=lambda choice: choice.train_seconds, default=None)
         if best and best.train_seconds <= limit:
-            offers.append((best.structure.footprint.macs * len(group.members), group, best.structure))
-    budget = most_padding * sum(templates[index].cost.macs for group in groups for index in group.members)
-    taken: dict[Structure, list[int]] = {}
-    left = list(groups)
-    for macs, group, structure in sorted(offers, key=lambda offer: offer[0]):
-        budget -= macs
-        if budget < 0:
-            break
-        left.remove(group)
-        taken.setdefault(structure, []).extend(group.members)
-    found = [expect(structure, sorted(members), load) for structure, members in taken.items()]
-    compiled = [dataclasses.replace(group, compile_seconds=0.0) for group in found]
-    cached = [(group.structure.hull, group.width) in known for group in found]
-    return [new if there else group for group, new, there in zip(found, compiled, cached, strict=True)], left
+            offers.setdefault(best.structure, []).append(group)
+        else:
+            left.append(group)
+    taken = []
+    for structure, own in offers.items():
+        together = expect(structure, sorted(index for group in own for index in group.members), load)
+        true = sum(templates[index].cost.macs for index in together.members)
+        padded = structure.footprint.macs * len(together.members)
+        if (structure.hull, together.width) in known and padded <= most_padding * true:
+            taken.append(dataclasses.replace(together, compile_seconds=0.0))
+        else:
+            left += own
+    return taken, left
 
 
 # The greedy merging. Thousands of pairs are compared at each step, so envelopes become rows of numbers here.
@@ -176,8 +176,9 @@ class _Table:
     """Envelopes as rows, merged by maximum: the same sizes as `envelope.merged`, but slots only by their sums.
 
     Attributes:
-      rows: `[n, columns]`: for each stage taps, positions, channels, positions going out and the sum over its slots;
-        then positions and channels of the flattened map, whether it may be the classifier's, and the hidden layers.
+      rows: `[n, columns]`: for each stage taps, positions, channels, the sum of positions over its slots, and their
+        number; then positions and channels of the flattened map, whether it may be the classifier's, and the hidden
+        layers.
       image: positions and channels of an image.
       classes: of the classifier.
     """
@@ -187,7 +188,7 @@ class _Table:
     image: tuple[int, int]
     classes: int
 
-    _STAGE: ClassVar[int] = 6
+    _STAGE: ClassVar[int] = 5
 
     @classmethod
     def of(cls, envelopes: Sequence[Envelope]) -> _Table:
@@ -197,7 +198,7 @@ class _Table:
         for row, envelope in zip(rows, envelopes, strict=True):
             for number, stage in enumerate(envelope.stages):
                 start, inside = cls._STAGE * number, sum(slot.positions for slot in stage.slots)
-                sizes = stage.size**2, stage.positions, stage.channels, stage.out_positions, inside, len(stage.slots)
+                sizes = stage.size**2, stage.positions, stage.channels, inside, len(stage.slots)
                 row[start : start + cls._STAGE] = sizes
             row[cls._STAGE * stages :][:3] = envelope.positions, envelope.channels, envelope.bare
             row[cls._STAGE * stages + 3 :][: len(envelope.hidden)] = envelope.hidden
@@ -208,7 +209,7 @@ class _Table:
         """MACs, parameters, elements of maps, of patches, and layers of each row: `[...]` each."""
         split = self._STAGE * self.stages
         stages = rows[..., :split].reshape(*rows.shape[:-1], self.stages, self._STAGE)
-        taps, positions, channels, _, inside, slots = np.moveaxis(stages, -1, 0)
+        taps, positions, channels, inside, slots = np.moveaxis(stages, -1, 0)
         first = np.full((*channels.shape[:-1], 1), self.image[1])
         inputs = np.concatenate([first, channels[..., :-1]], -1)
         patches = positions * taps * inputs
@@ -219,7 +220,8 @@ class _Table:
         macs = (patches * channels).sum(-1) + linear
         params = (taps * inputs * channels).sum(-1) + linear
         maps = (channels * (positions + inside)).sum(-1) + flat + self.image[0] * self.image[1]
-        layers = (slots + (positions > 0)).sum(-1) + 3 * (hidden > 0).sum(-1)
+        maps += 3 * hidden.sum(-1) + self.classes
+        layers = 2 + (slots + (positions > 0)).sum(-1) + 3 * (hidden > 0).sum(-1)
         return macs, params, maps, patches.sum(-1), layers
 
 

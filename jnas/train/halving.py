@@ -103,7 +103,9 @@ def successive_halving(
                     out_of_budget = len(working) > affordable
                     working = working[:affordable]
                 before = {id(job): len(job.epochs) for job in working}
-                chunks = train(groups(working, policy, recipe, split, device), until, keep=True, watch=watch)
+                chunks = train(
+                    groups(working, policy, recipe, split, device, until - done), until, keep=True, watch=watch
+                )
                 with contextlib.closing(chunks):
                     for chunk in chunks:
                         spent += sum(len(job.epochs) - before[id(job)] for job in chunk)

@@ -221,13 +221,18 @@ class _CallersError(Exception):
     """What a caller's own function raised: no failure of a trial."""
 
 
-def groups(jobs: Iterable[Job], policy: Policy, recipe: Recipe, split: Split, device: Device) -> list[Group]:
-    """The jobs by program, in the order in which the programs come; a job that was in one before stays there."""
+def groups(
+    jobs: Iterable[Job], policy: Policy, recipe: Recipe, split: Split, device: Device, epochs: int | None = None
+) -> list[Group]:
+    """The jobs by program, in the order in which the programs come; a job that was in one before stays there.
+
+    `epochs` is how many are about to be trained; the recipe's where not given.
+    """
     fresh: list[Job] = []
     begun: dict[Structure, list[Job]] = {}
     for job in jobs:
         (fresh if job.structure is None else begun.setdefault(job.structure, [])).append(job)
-    load = Workload(recipe.batch_size, recipe.epochs * (len(split.x_train) // recipe.batch_size), device)
+    load = Workload(recipe.batch_size, (epochs or recipe.epochs) * (len(split.x_train) // recipe.batch_size), device)
     found = []
     known = codebook.load() if policy in ("envelope", "auto") else ()
     for expected in assign([job.trial.template for job in fresh], policy, load, known=known):
