@@ -1,8 +1,8 @@
 """How many lanes to train side by side: a cost model of a structure's training step, and the device's memory.
 
 A step takes as long as its arithmetic or its memory traffic, whichever is longer, and its launches. Lanes in one
-vmapped program share the launches; convolutions then lay out their patches, which costs traffic and memory. So a GPU that small
-models leave idle trains them side by side, and a CPU, which one model fills, trains them in turn.
+vmapped program share the launches; convolutions then lay out their patches, which costs traffic and memory. So a GPU
+that small models leave idle trains them side by side, and a CPU, which one model fills, trains them in turn.
 """
 
 from __future__ import annotations
