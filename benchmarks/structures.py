@@ -11,7 +11,8 @@ its own: run `--threads 1` and `--threads 16`, each with `--autotune 4` and `--a
 Second part: milliseconds a step of that many lanes of one structure, in one vmapped program, over the number of lanes;
 `share` is the true arithmetic over half of what matrix products reach here (`jnas.calibrate` measures it first),
 `padded_share` that with the padding of the program's hull, `bandwidth_share` the feature maps and patches that the
-cost model counts, over the speed of a pass over memory. With FOLDER, one epoch of each is profiled there, for TensorBoard or Perfetto.
+cost model counts, over the speed of a pass over memory. With FOLDER, one epoch of each is profiled there, for
+TensorBoard or Perfetto.
 """
 
 from __future__ import annotations
