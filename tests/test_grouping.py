@@ -161,6 +161,17 @@ def test_lanes_of_an_envelope_side_by_side(data, monkeypatch):
         )
 
 
+def test_what_no_shared_program_takes_is_trained_alone(data, monkeypatch):
+    from jnas.train import population
+
+    plan = population.plan
+    monkeypatch.setattr(population, "plan", lambda s, *args: None if s.policy == "envelope" else plan(s, *args))
+    rows = evaluate(TEMPLATES[:3], data, RECIPE, policy="envelope", progress=False)
+    exact = evaluate(TEMPLATES[:3], data, RECIPE, progress=False)
+    assert [row.status for row in rows] == ["ok"] * 3
+    assert [row.epochs for row in rows] == [row.epochs for row in exact]
+
+
 def test_bfloat16_in_an_envelope_is_bfloat16_alone_up_to_rounding(data):
     recipe = dataclasses.replace(RECIPE, precision="bfloat16")
     rows = [evaluate(TEMPLATES[:4], data, recipe, policy=policy, progress=False) for policy in ("exact", "envelope")]

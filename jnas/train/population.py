@@ -126,6 +126,7 @@ class Group:
         self.expected, self.structure, self.jobs = expected, expected.structure, jobs
         self.recipe, self.split, self.device = recipe, split, device
         self.trainer: Trainer | None = None
+        self.refused = False
         self.compile_seconds = 0.0
 
     def compile(self) -> None:
@@ -153,6 +154,9 @@ class Group:
             self._fail(*failure_of(error))
 
     def _fail(self, status: str, message: str) -> None:
+        if self.structure.policy != "exact":
+            self.refused = True  # what they share may be at fault: see `alone`
+            return
         for job in self.jobs:
             job.failure = status, message
 
@@ -201,6 +205,12 @@ class Group:
                 for job in chunk:
                     job.failure, job.run = failure_of(error), None
             yield chunk
+
+    def alone(self) -> list[Group]:
+        """The jobs in programs of their own, where the one that they would share did not come to be."""
+        for job in self.jobs:
+            job.structure = None
+        return groups(self.jobs, "exact", self.recipe, self.split, self.device)
 
     def report(self) -> Report:
         """How it went, for all jobs together."""
@@ -278,6 +288,10 @@ def train(
             start = time.perf_counter()
             compiling.result()
             watch.waiting += time.perf_counter() - start
+            if group.refused:
+                coming.extendleft(reversed(group.alone()))
+                fill()
+                continue
             watch.compiling += group.compile_seconds
             watch.programs += group.trainer is not None
             fill()
