@@ -31,7 +31,7 @@ from steps import jnas_steps, timed
 import jnas
 from jnas.nn import convolution
 from jnas.nn.compiler import compiler_options
-from jnas.nn.convolution import Geometry
+from jnas.nn.geometry import Geometry
 from jnas.space import layers as lt
 from jnas.train import Recipe, Trainer, Trial, trainer
 
@@ -42,6 +42,7 @@ WAYS = {
     "dense": convolution._DENSE,
     "phases": {"input": convolution._phases_input},
     "padded": {"forward": convolution._padded_forward},
+    "spectral": convolution._SPECTRAL,
 }
 LARGEST = 2 << 30
 """Bytes of patches from which a way is not tried."""

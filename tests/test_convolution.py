@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jnas.nn import convolution
+from jnas.nn import convolution, spectral
 from jnas.nn.compiler import compiler_options
-from jnas.nn.convolution import Geometry, conv2d
+from jnas.nn.convolution import conv2d
+from jnas.nn.geometry import Geometry
 from jnas.space import Template
 from jnas.space import layers as lt
 from jnas.train import Recipe, Trainer
@@ -75,7 +76,7 @@ def test_any_shape(side, channels, out_channels, size, stride, padding):
     assert_close(ours(x, kernel, stride, pad), by_torch(x, kernel, stride, pad))
 
 
-@pytest.mark.parametrize("way", ["_WINDOW", "_PATCHES", "_DENSE", "phases"])
+@pytest.mark.parametrize("way", ["_WINDOW", "_PATCHES", "_DENSE", "_SPECTRAL", "phases"])
 @pytest.mark.parametrize(("side", "size", "stride", "pad"), [(6, 3, 2, 1), (5, 4, 1, 2), (9, 5, 3, 0), (4, 7, 2, 3)])
 def test_each_way_on_shapes_that_the_rule_gives_to_others(way, side, size, stride, pad):
     x, kernel = arrays(side, 3, 5, size)
@@ -128,3 +129,27 @@ def arrays_of_images():
     generator = np.random.default_rng(0)
     images = generator.integers(0, 255, (32, 12, 12, 3)).astype(np.uint8)
     return jnas.load_data({"x_train": images, "y_train": np.arange(32) % 3}).split(0.25)
+
+
+@settings(max_examples=25)
+@given(*(st.integers(low, high) for low, high in ((1, 12), (1, 7), (1, 4), (0, 3))))
+def test_spectra_of_any_shape(side, size, stride, pad):
+    if side + 2 * pad < size or pad > size // 2:
+        return
+    x, kernel = arrays(side, 3, 2, size)
+    y, gx, gk = by_torch(x, kernel, stride, pad)
+    geometry = Geometry(*x.shape[1:], 2, size, stride, pad)
+    results = [
+        spectral.forward(x, kernel, geometry),
+        spectral.input_gradient(y, kernel, geometry),
+        spectral.kernel_gradient(x, y, geometry),
+    ]
+    assert_close(results, (y, gx, gk))
+
+
+def test_spectra_are_taken_where_windows_are_large_and_channels_many():
+    def taken(*sizes):
+        return convolution._rule("forward", Geometry(*sizes)) is spectral.forward
+
+    assert taken(33, 33, 32, 32, 6, 1, 3) and taken(15, 15, 128, 192, 6, 2, 3)
+    assert not taken(32, 32, 3, 128, 7, 1, 3) and not taken(16, 16, 96, 128, 5, 4, 0)

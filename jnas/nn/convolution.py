@@ -1,9 +1,10 @@
-"""Convolution on `[N, H, W, C]`: four ways to compute it, chosen for each shape and device.
+"""Convolution on `[N, H, W, C]`: five ways to compute it, chosen for each shape and device.
 
 *window*: XLA's own convolution. *patches*: the windows laid out as rows of a matrix (im2col), then one matrix
 product. *dense*: where the window covers the whole map, a convolution is nearly a fully connected layer, and one
 matrix product of flattened maps does less work than its windows would. *phases*: the gradient of a strided
-convolution's input, as one convolution without stride.
+convolution's input, as one convolution without stride. *spectral*: products of Fourier spectra, whose arithmetic hardly
+depends on the window.
 
 The rule for a CPU (`_rule`) follows what was measured (benchmarks/RESULTS.md). On a GPU a lone convolution is left to
 cuDNN. Lanes with kernels of their own never become a grouped convolution, which is
@@ -14,45 +15,20 @@ matrix products.
 from __future__ import annotations
 
 import functools
-import math
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
 
+from jnas.nn import spectral
 from jnas.nn.fusion import materialise
+from jnas.nn.geometry import Geometry
 from jnas.nn.windows import out_size, overlap_add, pad_maps, strided_slice
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 _FEW = 16
 """Channels up to which writing the padding out pays in the forward pass."""
-_LARGEST_MATRIX = 4_000_000
-"""Elements of a matrix that stands for a whole convolution, at most: 16 MB."""
-
-
-class Geometry(NamedTuple):
-    """What is static of a convolution: the input map's sides and channels, the window's side, stride and padding."""
-
-    height: int
-    width: int
-    channels: int
-    out_channels: int
-    size: int
-    stride: int
-    pad: int
-
-    @property
-    def out(self) -> tuple[int, int]:
-        """Height and width of the output."""
-        return tuple(out_size(n, self.size, self.stride, self.pad) for n in (self.height, self.width))
-
-    def suits_dense(self, most: float) -> bool:
-        """Whether one matrix for the whole map is small, and takes at most `most` times the windows' arithmetic."""
-        pixels, outputs = self.height * self.width, math.prod(self.out)
-        small = pixels * self.channels * outputs * self.out_channels <= _LARGEST_MATRIX
-        return small and pixels <= most * self.size**2
 
 
 def conv2d(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
@@ -245,6 +221,7 @@ def _dense_kernel(x, gradient, geometry):
 _WINDOW = {"forward": _window_forward, "input": _window_input, "kernel": _window_kernel}
 _PATCHES = {"forward": _patches_forward, "input": _patches_input, "kernel": _patches_kernel}
 _DENSE = {"forward": _dense_forward, "input": _dense_input, "kernel": _dense_kernel}
+_SPECTRAL = {"forward": spectral.forward, "input": spectral.input_gradient, "kernel": spectral.kernel_gradient}
 
 
 def _rule(name: str, geometry: Geometry):
@@ -253,6 +230,8 @@ def _rule(name: str, geometry: Geometry):
         return _WINDOW[name]
     if geometry.suits_dense(most=1):
         return _DENSE[name]
+    if spectral.suits(geometry):
+        return _SPECTRAL[name]
     if geometry.size <= 2:
         return _PATCHES[name]
     if name == "forward" and geometry.channels <= _FEW and geometry.pad:
