@@ -14,6 +14,11 @@ from typing import Any
 
 import jax
 
+try:
+    from jax.experimental.layout import Layout, with_layout_constraint
+except ImportError:  # before jax 0.7
+    Layout = with_layout_constraint = None
+
 
 @jax.custom_vjp
 def materialise(x: Any) -> Any:
@@ -30,3 +35,14 @@ def _backward(_, gradient):
 
 
 materialise.defvjp(_forward, _backward)
+
+
+def in_order(x: jax.Array) -> jax.Array:
+    """The array held in memory in the order of its axes; it has no gradient.
+
+    XLA likes to leave a transposed array where it is and to give what follows another memory layout. A sum over its
+    pixels then is no longer one that YNNPACK knows, and takes twenty times as long (benchmarks/RESULTS.md).
+    """
+    if with_layout_constraint is None:
+        return materialise(x)
+    return with_layout_constraint(x, Layout(tuple(range(x.ndim))))

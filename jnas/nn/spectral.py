@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnas.nn.fusion import materialise
+from jnas.nn.fusion import in_order, materialise
 from jnas.nn.geometry import Geometry
 from jnas.nn.windows import Pair
 
@@ -84,7 +84,7 @@ def input_gradient(gradient: jax.Array, kernel: jax.Array, geometry: Geometry) -
     maps = materialise(_inverse(spectrum, how.size, how.size)).reshape(rows, columns, stride, stride, channels, -1)
     maps = maps.transpose(5, 0, 2, 1, 3, 4).reshape(-1, rows * stride, columns * stride, channels)
     first = how.border
-    return maps[:, first : first + height, first : first + width].astype(gradient.dtype)
+    return in_order(maps[:, first : first + height, first : first + width]).astype(gradient.dtype)
 
 
 def kernel_gradient(x: jax.Array, gradient: jax.Array, geometry: Geometry) -> jax.Array:
@@ -138,8 +138,8 @@ def _kernel_spectrum(kernel: jax.Array, how: Phases, conjugate: bool) -> jax.Arr
 
 
 def _to_images(maps: jax.Array) -> jax.Array:
-    """`[H, W, C, N]` to `[N, H, W, C]`."""
-    return materialise(maps).transpose(3, 0, 1, 2)
+    """`[H, W, C, N]` to `[N, H, W, C]`, and so in memory: XLA is slow at sums over maps in another order."""
+    return in_order(materialise(maps).transpose(3, 0, 1, 2))
 
 
 # The transforms. A constant of one matrix for each frequency would be spread over all of them by XLA's simplifier, and
