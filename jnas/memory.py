@@ -14,7 +14,7 @@ import sys
 import jax
 
 # Names and numbers from glibc's malloc.h and Linux' mman.h.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _MADV_HUGEPAGE = 14
 _LARGEST = 2**31 - 1
 _NEVER = -1
@@ -32,13 +32,15 @@ def keep_freed_memory() -> bool:
         return False
     try:
         libc = ctypes.CDLL(None)
-        kept = libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST) and libc.mallopt(_M_TRIM_THRESHOLD, _NEVER)
+        # One heap for all threads: only the main thread's can grow to any size, and programs train in other threads.
+        settings = ((_M_MMAP_THRESHOLD, _LARGEST), (_M_TRIM_THRESHOLD, _NEVER), (_M_ARENA_MAX, 1))
+        kept = all(libc.mallopt(*setting) for setting in settings)
         if kept:
             _use_large_pages(libc, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
     except (OSError, AttributeError, ValueError):
         return False
-    # Only the main thread's heap can grow to any size. JAX computes there when its CPU dispatch waits for the result,
-    # which costs nothing here: a training step has to wait for the one before it anyway.
+    # Steps that compute in the thread that calls them, which costs nothing (each waits for the one before it anyway),
+    # come and go in order, so that each finds the blocks of the one before.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     return bool(kept)
 

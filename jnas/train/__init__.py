@@ -5,9 +5,9 @@ from jnas.train.calibration import calibrate as calibrate
 from jnas.train.evaluate import evaluate as evaluate
 from jnas.train.halving import rungs as rungs
 from jnas.train.halving import successive_halving as successive_halving
-from jnas.train.population import Watch as Watch
 from jnas.train.recipe import PRESETS as PRESETS
 from jnas.train.recipe import Recipe as Recipe
+from jnas.train.schedule import Watch as Watch
 from jnas.train.trainer import Run as Run
 from jnas.train.trainer import Trainer as Trainer
 from jnas.train.trial import Trial as Trial

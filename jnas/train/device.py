@@ -47,6 +47,7 @@ class Device:
       gather: how many times as long memory traffic takes where positions are run-time data.
       compile_base, compile_layer: seconds to compile a program, and for each of its layers.
       compile_threads: programs that compile at the same time.
+      programs: programs that train at the same time.
       name: what JAX calls it.
     """
 
@@ -58,6 +59,7 @@ class Device:
     compile_base: float = 0.0
     compile_layer: float = 0.0
     compile_threads: int = 1
+    programs: int = 1
     name: str = ""
 
     @classmethod
@@ -78,7 +80,8 @@ def cpu(memory: int = 16 << 30, cores: int | None = None) -> Device:
     Compiling and training share the cores, so compiling ahead hides nothing.
     """
     cores = cores or os.cpu_count() or 1
-    return Device(memory, 40e9 * cores, 10e9 * cores, launch=5e-7, gather=4, compile_base=0.3, compile_layer=0.06)
+    speeds = {"macs": 40e9 * cores, "bandwidth": 10e9 * cores, "launch": 5e-7, "gather": 4}
+    return Device(memory, **speeds, compile_base=0.3, compile_layer=0.06, programs=min(cores, 2))
 
 
 def gpu(memory: int = 120 << 30) -> Device:

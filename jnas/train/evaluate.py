@@ -15,9 +15,10 @@ from jnas.space import Template
 from jnas.store import Evaluation, Key, Store
 from jnas.train.cache import use_compilation_cache
 from jnas.train.device import Device
-from jnas.train.population import Job, Watch, device_name, groups, train
+from jnas.train.population import Job, device_name, groups
 from jnas.train.progress import Bar, print_reports
 from jnas.train.recipe import Recipe
+from jnas.train.schedule import Watch, train
 from jnas.train.trainer import Run, Trainer, check_batch
 from jnas.train.trial import Trial, as_trials
 

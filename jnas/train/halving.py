@@ -21,9 +21,10 @@ from jnas.space import Template
 from jnas.store import Epoch, Evaluation, Store
 from jnas.train.device import Device
 from jnas.train.evaluate import Request, known_and_missing
-from jnas.train.population import Job, Watch, groups, train
+from jnas.train.population import Job, groups
 from jnas.train.progress import Bar
 from jnas.train.recipe import Recipe
+from jnas.train.schedule import Watch, train
 from jnas.train.trial import Trial
 
 

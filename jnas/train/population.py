@@ -1,17 +1,10 @@
-"""The engine: a population of trials, grouped by structure, each group compiled while the one before it trains.
-
-XLA releases Python's lock while it compiles, so a pool of threads works ahead of the device. A compiled program goes
-when its group is done.
-"""
+"""A population of trials, grouped by the programs that train them."""
 
 from __future__ import annotations
 
-import collections
 import math
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import jax
@@ -93,32 +86,6 @@ class Report:
     train_seconds: float
 
 
-@dataclass
-class Watch:
-    """Where the wall clock of a population goes.
-
-    Attributes:
-      models: trials that were trained, or failed.
-      started: when, by `time.perf_counter`.
-      waiting: seconds in which the device waited for the compiler.
-      compiling: seconds of compiling in all threads together.
-      programs: programs that were compiled, or taken from the cache.
-      reports: one for each program that is done.
-    """
-
-    models: int = 0
-    started: float = field(default_factory=time.perf_counter)
-    waiting: float = 0.0
-    compiling: float = 0.0
-    programs: int = 0
-    reports: list[Report] = field(default_factory=list)
-
-    @property
-    def seconds(self) -> float:
-        """Since the start."""
-        return time.perf_counter() - self.started
-
-
 class Group:
     """The jobs of one structure: one program, as many lanes of it as pay, one chunk of jobs after another."""
 
@@ -166,13 +133,20 @@ class Group:
             "smaller batch size, or limit the size of templates"
         )
 
-    def run(self, until: int, keep: bool, on_epoch: Callable[[int], None] | None = None) -> Iterator[list[Job]]:
+    def run(
+        self,
+        until: int,
+        keep: bool,
+        on_epoch: Callable[[int], None] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> Iterator[list[Job]]:
         """Trains all jobs until that many epochs are done; yields each chunk of them.
 
         Args:
           until: epochs.
           keep: whether each job keeps its state, to go on from later.
           on_epoch: told the number of each epoch.
+          clock: by which training is timed.
         """
         for job in self.jobs:
             job.compile_seconds += self.compile_seconds / len(self.jobs)
@@ -194,17 +168,24 @@ class Group:
                 runs = [job.run or Run.start(self.trainer, job.trial) for job in chunk]
                 filled = [*runs, *[runs[-1]] * (width - len(runs))]  # a lane too many is trained, and forgotten
                 together = Run.stack(filled)
+                begun = clock()
                 self.trainer.advance(together, until, report)
+                seconds = clock() - begun
                 alone = together.split() if keep else [None] * width
                 for lane, job in enumerate(chunk):
                     job.epochs, job.run = together.epochs[lane], alone[lane]
-                    job.train_seconds += together.seconds / len(chunk)
+                    job.train_seconds += seconds / len(chunk)
             except _CallersError as error:
                 raise error.__cause__ from None
             except Exception as error:
                 for job in chunk:
                     job.failure, job.run = failure_of(error), None
             yield chunk
+
+    @property
+    def memory(self) -> int:
+        """Bytes that its program takes; 0 before it is compiled, or where the compiler does not tell."""
+        return self.trainer.memory if self.trainer else 0
 
     def alone(self) -> list[Group]:
         """The jobs in programs of their own, where the one that they would share did not come to be."""
@@ -252,62 +233,6 @@ def groups(
         found.append((expected, members))
     found += [(expect(structure, range(len(members)), load), members) for structure, members in begun.items()]
     return [Group(expected, members, recipe, split, device) for expected, members in found]
-
-
-def train(
-    work: Sequence[Group],
-    until: int,
-    *,
-    keep: bool = False,
-    on_epoch: Callable[[int], None] | None = None,
-    watch: Watch | None = None,
-) -> Iterator[list[Job]]:
-    """Trains groups one after another, the coming ones compiling meanwhile; yields jobs as they are done.
-
-    Args:
-      work: the groups; each is let go when it is done.
-      until, keep, on_epoch: as in `Group.run`.
-      watch: told where the time goes.
-    """
-    watch = watch or Watch()
-    coming = collections.deque(work)
-    del work  # so that each group goes, with its program, when it is done
-    ahead: collections.deque[tuple[Group, Future]] = collections.deque()
-    workers = compile_workers()
-    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="jnas-compile")
-
-    def fill() -> None:
-        while coming and len(ahead) < workers:
-            group = coming.popleft()
-            ahead.append((group, pool.submit(group.compile)))
-
-    try:
-        fill()
-        while ahead:
-            group, compiling = ahead.popleft()
-            start = time.perf_counter()
-            compiling.result()
-            watch.waiting += time.perf_counter() - start
-            if group.refused:
-                coming.extendleft(reversed(group.alone()))
-                fill()
-                continue
-            watch.compiling += group.compile_seconds
-            watch.programs += group.trainer is not None
-            fill()
-            for done in group.run(until, keep, on_epoch):
-                watch.models += len(done)
-                if done[-1] is group.jobs[-1]:
-                    watch.reports.append(group.report())
-                yield done
-            del group, compiling
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def compile_workers() -> int:
-    """Threads that compile: half of the processors, as XLA uses more than one for a program; few enough to help."""
-    return max(1, min(8, (os.cpu_count() or 1) // 2))
 
 
 def failure_of(error: Exception) -> tuple[str, str]:

@@ -10,7 +10,8 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from jnas.store import Evaluation
-from jnas.train.population import Report, Watch
+from jnas.train.population import Report
+from jnas.train.schedule import Watch
 
 _EVERY = 10.0
 """Seconds between two lines where there is no live bar."""

@@ -1,0 +1,216 @@
+"""The engine: programs compile ahead of those that train; on a CPU, two train at the same time.
+
+XLA releases Python's lock while it compiles and while it computes, so threads are enough. A small network leaves a part
+of a CPU idle, however many of its cores XLA uses for it, which a second one takes. A GPU trains lanes side by side
+instead. A compiled program goes when its group is done.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from jnas.train.population import Group, Job, Report
+
+
+@dataclass
+class Watch:
+    """Where the wall clock of a population goes.
+
+    Attributes:
+      models: trials that were trained, or failed.
+      started: when, by `time.perf_counter`.
+      waiting: seconds in which the device waited for the compiler.
+      compiling: seconds of compiling in all threads together.
+      programs: programs that were compiled, or taken from the cache.
+      reports: one for each program that is done.
+    """
+
+    models: int = 0
+    started: float = field(default_factory=time.perf_counter)
+    waiting: float = 0.0
+    compiling: float = 0.0
+    programs: int = 0
+    reports: list[Report] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.perf_counter() - self.started
+
+
+def train(
+    work: Sequence[Group],
+    until: int,
+    *,
+    keep: bool = False,
+    on_epoch: Callable[[int], None] | None = None,
+    watch: Watch | None = None,
+) -> Iterator[list[Job]]:
+    """Trains groups, the coming ones compiling meanwhile; yields jobs as they are done.
+
+    Args:
+      work: the groups; each is let go when it is done.
+      until, keep, on_epoch: as in `Group.run`; `on_epoch` is called in other threads.
+      watch: told where the time goes.
+    """
+    watch = watch or Watch()
+    schedule = _Schedule(collections.deque(work), until, keep, on_epoch, watch)
+    del work  # so that each group goes, with its program, when it is done
+    try:
+        yield from schedule.run()
+    finally:
+        schedule.close()
+
+
+class _Stopped(BaseException):
+    """Ends a training thread after its epoch. Not an Exception: it is no failure of a trial."""
+
+
+class _Schedule:
+    """Groups on their way: coming, compiling, ready, in training. Threads tell the caller's one by `events`."""
+
+    def __init__(self, coming, until, keep, on_epoch, watch):
+        self.coming, self.until, self.keep, self.on_epoch, self.watch = coming, until, keep, on_epoch, watch
+        self.programs = max((group.device.programs for group in coming), default=1)
+        self.compiling = 0
+        self.ready: collections.deque[Group] = collections.deque()
+        self.training: list[Group] = []
+        self.events: queue.SimpleQueue = queue.SimpleQueue()
+        self.clock = _SharedClock()
+        self.stopped = threading.Event()
+        self.compilers = ThreadPoolExecutor(compile_workers(), "jnas-compile")
+        self.trainers = ThreadPoolExecutor(self.programs, "jnas-train")
+
+    def run(self) -> Iterator[list[Job]]:
+        """Yields the jobs of each chunk that is done."""
+        while True:
+            self._fill()
+            if not self.compiling and not self.training:
+                return
+            start = time.perf_counter()
+            handle, group, found = self.events.get()
+            if not self.training:
+                self.watch.waiting += time.perf_counter() - start
+            chunk = handle(group, found)
+            if chunk:
+                self.watch.models += len(chunk)
+                yield chunk
+            del group, found, chunk
+
+    def close(self) -> None:
+        """Ends what is in training after its epoch."""
+        self.stopped.set()
+        for pool in (self.compilers, self.trainers):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _fill(self) -> None:
+        """Starts what can start."""
+        while self.ready and self._fits(self.ready[0]):
+            group = self.ready.popleft()
+            self.training.append(group)
+            self.clock.enter()
+            self.trainers.submit(self._train, group)
+        while self.coming and self.compiling + len(self.ready) < max(compile_workers(), self.programs):
+            self.compiling += 1
+            self.compilers.submit(self._compile, self.coming.popleft())
+
+    def _fits(self, group: Group) -> bool:
+        """Whether a group may train beside those that do."""
+        memory = sum(other.memory for other in (group, *self.training))
+        return not self.training or (len(self.training) < self.programs and memory <= group.device.memory)
+
+    # In other threads. What they raise is told, too.
+
+    def _compile(self, group: Group) -> None:
+        error = _error_of(group.compile)
+        self.events.put((self._compiled, group, error))
+
+    def _train(self, group: Group) -> None:
+        def work() -> None:
+            for chunk in group.run(self.until, self.keep, self._epoch, self.clock.now):
+                self.events.put((self._chunk, group, chunk))
+                if self.stopped.is_set():
+                    return
+
+        error = _error_of(work)
+        self.clock.leave()
+        self.events.put((self._trained, group, error))
+
+    def _epoch(self, number: int) -> None:
+        if self.stopped.is_set():
+            raise _Stopped
+        if self.on_epoch:
+            self.on_epoch(number)
+
+    # In the caller's thread.
+
+    def _compiled(self, group: Group, error: BaseException | None) -> None:
+        self.compiling -= 1
+        if error:
+            raise error
+        if group.refused:
+            self.coming.extendleft(reversed(group.alone()))
+            return
+        self.watch.compiling += group.compile_seconds
+        self.watch.programs += group.trainer is not None
+        self.ready.append(group)
+
+    def _chunk(self, group: Group, chunk: list[Job]) -> list[Job]:
+        if chunk[-1] is group.jobs[-1]:
+            self.watch.reports.append(group.report())
+        return chunk
+
+    def _trained(self, group: Group, error: BaseException | None) -> None:
+        self.training.remove(group)
+        if error:
+            raise error
+
+
+class _SharedClock:
+    """Seconds, shared out among those that train at the same time: with two of them it runs half as fast."""
+
+    def __init__(self):
+        self.lock, self.count, self.total, self.last = threading.Lock(), 0, 0.0, time.perf_counter()
+
+    def now(self) -> float:
+        """The present time."""
+        with self.lock:
+            return self._advance()
+
+    def enter(self) -> None:
+        """One more trains."""
+        with self.lock:
+            self._advance()
+            self.count += 1
+
+    def leave(self) -> None:
+        """One is done."""
+        with self.lock:
+            self._advance()
+            self.count -= 1
+
+    def _advance(self) -> float:
+        now = time.perf_counter()
+        self.total += (now - self.last) / max(self.count, 1)
+        self.last = now
+        return self.total
+
+
+def _error_of(function: Callable[[], None]) -> BaseException | None:
+    try:
+        function()
+    except BaseException as error:
+        return error
+    return None
+
+
+def compile_workers() -> int:
+    """Threads that compile: half of the processors, as XLA uses more than one for a program; few enough to help."""
+    return max(1, min(8, (os.cpu_count() or 1) // 2))
