@@ -39,7 +39,7 @@ def envelope_of_all(templates):
 
 # Operations on run-time shapes. One program serves all examples; what is right is counted pixel by pixel.
 
-MOST = {size: ragged.Maxima(90, 90, size) for size in (4, 7)}
+MOST = {size: ragged.Maxima.square(90, 90, size) for size in (4, 7)}
 SIDE = 9
 
 
@@ -78,7 +78,7 @@ def pool(x, where, pooling, gradient):
 
 
 def as_windows(geometry):
-    return ragged.Windows(*map(np.int32, geometry))
+    return ragged.Windows.square(*map(np.int32, geometry))
 
 
 @given(geometries(range(1, 8)), st.integers(0, 99))
@@ -213,7 +213,7 @@ def course(program, states, hypers):
         state, hyper = jax.tree.map(lambda leaf: leaf[0], (states, hypers))
     else:
         step, state, hyper = jax.vmap(step, (0, 0, None, None)), states, hypers
-    compiled = jax.jit(step).lower(state, hyper, *images()).compile({"xla_backend_optimization_level": "0"})
+    compiled = jax.jit(step).lower(state, hyper, *images()).compile({"xla_backend_optimization_level": "1"})
     found, first = [], None
     for _ in range(STEPS):
         state, loss, logits = compiled(state, hyper, *images())

@@ -21,7 +21,10 @@ from jnas.space import layers as lt
 
 
 def _windows(layer: lt.Window | None, shape: lt.Shape | None) -> Gene:
-    """`ragged.Windows` of a layer on `shape`. Without a layer each pixel sees itself; without a shape, nothing."""
+    """What `ragged.Windows.square` takes, for a layer on `shape`.
+
+    Without a layer each pixel sees itself; without a shape, nothing.
+    """
     _, height, width = shape or (0, 0, 0)
     if layer is None:
         return gene((height, width, height, width, 1, 1, 0), np.int32)
@@ -30,18 +33,18 @@ def _windows(layer: lt.Window | None, shape: lt.Shape | None) -> Gene:
 
 
 class Conv2d(nnx.Module):
-    """A convolution with any window up to `maxima.size`, on maps of any size up to `maxima.positions`."""
+    """A convolution with any window up to `maxima.sides`, on maps of any size up to `maxima.positions`."""
 
     def __init__(
         self, maxima: ragged.Maxima, channels: int, out_channels: int, windows: Gene, own: modules.Conv2d | None
     ):
         kernel, bias = (None, None) if own is None else (own.kernel[...], own.bias[...])
-        self.kernel = param(padded(kernel, (maxima.size, maxima.size, channels, out_channels)))
+        self.kernel = param(padded(kernel, (*maxima.sides, channels, out_channels)))
         self.bias = param(padded(bias, (out_channels,)))
         self.windows, self.maxima = windows, maxima
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return ragged.conv(x, self.kernel[...], ragged.Windows(*self.windows[...]), self.maxima) + self.bias[...]
+        return ragged.conv(x, self.kernel[...], ragged.Windows.square(*self.windows[...]), self.maxima) + self.bias[...]
 
     def unfold(self, own: modules.Conv2d) -> None:
         """Writes the trained weights into the template's own module."""
@@ -50,14 +53,16 @@ class Conv2d(nnx.Module):
 
 
 class Pool2d(nnx.Module):
-    """Max or average pooling with any window up to `maxima.size`, or none."""
+    """Max or average pooling with any window up to `maxima.sides`, or none."""
 
     def __init__(self, maxima: ragged.Maxima, windows: Gene, layer: lt.Window | None):
         mode = not isinstance(layer, lt.AvgPool2d), getattr(layer, "count_include_pad", True)
         self.pooling, self.windows, self.maxima = gene(mode, bool), windows, maxima
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return ragged.pool(x, ragged.Windows(*self.windows[...]), ragged.Pooling(*self.pooling[...]), self.maxima)
+        return ragged.pool(
+            x, ragged.Windows.square(*self.windows[...]), ragged.Pooling(*self.pooling[...]), self.maxima
+        )
 
 
 class BatchNorm2d(folded.BatchNorm2d):
@@ -183,7 +188,7 @@ class _Fill:
         stage, (positions, channels) = self.envelope.stages[number], self.envelope.inputs[number]
         first, *others = self.place.stages[number] or [None] * (1 + len(stage.slots))
         layer, shape = (None, None) if first is None else (self.template.layers[first], self._before(first))
-        maxima = ragged.Maxima(positions, stage.positions, stage.size)
+        maxima = ragged.Maxima.square(positions, stage.positions, stage.size)
         modules = [Conv2d(maxima, channels, stage.channels, _windows(layer, shape), self.module(first))]
         shape, positions = None if first is None else self.template.shapes[first], stage.positions
         for slot, index in zip(stage.slots, others, strict=True):
@@ -199,7 +204,7 @@ class _Fill:
             case "norm":
                 return BatchNorm2d(channels, shape, self.module(index))
         layer = None if index is None else self.template.layers[index]
-        return Pool2d(ragged.Maxima(positions, slot.positions, slot.size), _windows(layer, shape), layer)
+        return Pool2d(ragged.Maxima.square(positions, slot.positions, slot.size), _windows(layer, shape), layer)
 
     def _before(self, index: int) -> lt.Shape:
         """The shape that goes into a layer."""

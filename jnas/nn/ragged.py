@@ -17,9 +17,22 @@ import jax
 import jax.numpy as jnp
 
 from jnas.nn.fusion import materialise
+from jnas.nn.windows import Pair
 
 _NOWHERE = jnp.iinfo(jnp.int32).max
 """An index past every end: a tap that sees nothing."""
+
+
+class Span(NamedTuple):
+    """Windows along one side of a map: their size, stride and padding in pixels, int32 scalars, run-time data."""
+
+    size: jax.Array | int
+    stride: jax.Array | int
+    pad: jax.Array | int
+
+
+_ALONE = Span(1, 1, 0)
+"""Each pixel is a window of its own."""
 
 
 class Windows(NamedTuple):
@@ -28,24 +41,38 @@ class Windows(NamedTuple):
     Attributes:
       height, width: of the input map; 0 where the lane has no such layer.
       out_height, out_width: of the output map.
-      size, stride, pad: of the square window, in pixels.
+      rows, columns: the windows along either side.
     """
 
     height: jax.Array
     width: jax.Array
     out_height: jax.Array
     out_width: jax.Array
-    size: jax.Array
-    stride: jax.Array
-    pad: jax.Array
+    rows: Span
+    columns: Span
+
+    @classmethod
+    def square(cls, height, width, out_height, out_width, size, stride, pad) -> Windows:
+        """With the same size, stride and padding along both sides."""
+        return cls(height, width, out_height, out_width, Span(size, stride, pad), Span(size, stride, pad))
 
 
 class Maxima(NamedTuple):
-    """What is static: positions going in and out, and the side of the largest window."""
+    """What is static: positions going in and out, and the largest window's height and width."""
 
     positions: int
     out_positions: int
-    size: int
+    sides: Pair
+
+    @classmethod
+    def square(cls, positions: int, out_positions: int, size: int) -> Maxima:
+        """With windows of at most `size` by `size`."""
+        return cls(positions, out_positions, (size, size))
+
+    @property
+    def taps(self) -> int:
+        """Pixels of the largest window."""
+        return self.sides[0] * self.sides[1]
 
 
 def _split(position: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -56,16 +83,16 @@ def _split(position: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]
 
 def _taps(windows: Windows, maxima: Maxima) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Row and column of each tap, and whether the lane's window has it: `[T]` each."""
-    rows, columns = jnp.divmod(jnp.arange(maxima.size**2), maxima.size)
-    return rows, columns, (rows < windows.size) & (columns < windows.size)
+    rows, columns = jnp.divmod(jnp.arange(maxima.taps), maxima.sides[1])
+    return rows, columns, (rows < windows.rows.size) & (columns < windows.columns.size)
 
 
 def seen(windows: Windows, maxima: Maxima) -> jax.Array:
     """Which input position each tap of each window sees: `[P_out, T]` int32, past the end where none."""
     row, column = _split(jnp.arange(maxima.out_positions)[:, None], windows.out_width)
     tap_row, tap_column, has = _taps(windows, maxima)
-    y = row * windows.stride + tap_row - windows.pad
-    x = column * windows.stride + tap_column - windows.pad
+    y = row * windows.rows.stride + tap_row - windows.rows.pad
+    x = column * windows.columns.stride + tap_column - windows.columns.pad
     inside = (y >= 0) & (y < windows.height) & (x >= 0) & (x < windows.width)
     return jnp.where(has & inside & (row < windows.out_height), y * windows.width + x, _NOWHERE)
 
@@ -74,10 +101,10 @@ def windows_at(windows: Windows, maxima: Maxima) -> jax.Array:
     """Which window sees each input position with each tap: `[P, T]` int32, past the end where none does."""
     row, column = _split(jnp.arange(maxima.positions)[:, None], windows.width)
     tap_row, tap_column, has = _taps(windows, maxima)
-    y, x = row + windows.pad - tap_row, column + windows.pad - tap_column
-    stride = jnp.maximum(windows.stride, 1)
-    meets = (y >= 0) & (x >= 0) & (y % stride == 0) & (x % stride == 0)
-    y, x = y // stride, x // stride
+    y, x = row + windows.rows.pad - tap_row, column + windows.columns.pad - tap_column
+    down, across = (jnp.maximum(span.stride, 1) for span in (windows.rows, windows.columns))
+    meets = (y >= 0) & (x >= 0) & (y % down == 0) & (x % across == 0)
+    y, x = y // down, x // across
     inside = (y < windows.out_height) & (x < windows.out_width) & (row < windows.height)
     return jnp.where(has & meets & inside, y * windows.out_width + x, _NOWHERE)
 
@@ -126,7 +153,7 @@ def _conv_forward(x, kernel, windows, maxima):
 
 def _conv_backward(maxima, residuals, gradient):
     x, kernel, windows = residuals
-    count, channels, taps = len(x), x.shape[-1], maxima.size**2
+    count, channels, taps = len(x), x.shape[-1], maxima.taps
     gradient = gradient.reshape(-1, gradient.shape[-1])
     patches = _patches(x, windows, maxima).reshape(-1, taps * channels)
     kernel_gradient = _product(patches.T, gradient).reshape(kernel.shape)
@@ -151,7 +178,6 @@ class Pooling(NamedTuple):
     count_pad: jax.Array
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def pool(x: jax.Array, windows: Windows, pooling: Pooling, maxima: Maxima) -> jax.Array:
     """The maximum or mean of each window.
 
@@ -162,16 +188,53 @@ def pool(x: jax.Array, windows: Windows, pooling: Pooling, maxima: Maxima) -> ja
     Returns:
       `[N, P_out, C]`; zero at positions that the lane does not have. Where values tie, the gradient goes to the first.
     """
-    return _pool_forward(x, windows, pooling, maxima)[0]
+    for each in _passes(windows, maxima):
+        x = _pass(x, each[0], pooling.maximum, each[1])
+    share = jnp.where(pooling.maximum, 1, _share(windows, pooling, maxima))
+    return x * share.astype(x.dtype)[:, None]
 
 
-def _pool_forward(x, windows, pooling, maxima):
+def _passes(windows: Windows, maxima: Maxima) -> list[tuple[Windows, Maxima]]:
+    """Windows that pool one after another: along the rows first and then along the columns, 8 taps instead of 16."""
+    if max(maxima.sides) <= 2:
+        return [(windows, maxima)]
+    # A side grows only where the other one does too, so what lies between the two is no larger than both ends.
+    between = max(maxima.positions, maxima.out_positions)
+    across = windows._replace(out_height=windows.height, rows=_ALONE)
+    down = windows._replace(width=windows.out_width, columns=_ALONE)
+    rows, columns = maxima.sides
+    return [
+        (across, Maxima(maxima.positions, between, (1, columns))),
+        (down, Maxima(between, maxima.out_positions, (rows, 1))),
+    ]
+
+
+def _share(windows: Windows, pooling: Pooling, maxima: Maxima) -> jax.Array:
+    """One over the number of pixels in each window's mean: `[P_out]`."""
+    row, column = _split(jnp.arange(maxima.out_positions), windows.out_width)
+
+    def pixels(place, span, side):
+        first = place * span.stride - span.pad
+        return jnp.minimum(first + span.size, side) - jnp.maximum(first, 0)
+
+    inside = pixels(row, windows.rows, windows.height) * pixels(column, windows.columns, windows.width)
+    count = jnp.where(pooling.count_pad, windows.rows.size * windows.columns.size, inside)
+    return 1 / jnp.maximum(count, 1)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _pass(x: jax.Array, windows: Windows, maximum: jax.Array, maxima: Maxima) -> jax.Array:
+    """The maximum or the sum of each window."""
+    return _pass_forward(x, windows, maximum, maxima)[0]
+
+
+def _pass_forward(x, windows, maximum, maxima):
     x = materialise(x)
     index = _held(seen(windows, maxima))
     best = winner = total = None
     # Tap by tap: XLA fuses all of them into one pass, which a reduction over gathered windows takes several times as
     # long for on a CPU.
-    for tap in range(maxima.size**2):
+    for tap in range(maxima.taps):
         value = _gather(x, index[:, tap])
         candidate = jnp.where(index[:, tap, None] < maxima.positions, value, -jnp.inf)
         if best is None:
@@ -180,31 +243,23 @@ def _pool_forward(x, windows, pooling, maxima):
             winner = jnp.where(candidate > best, jnp.int8(tap), winner)
             best, total = jnp.maximum(best, candidate), total + value
     best = jnp.where((index < maxima.positions).any(1)[:, None], best, 0)
-    share = _share(index, windows, pooling, maxima).astype(x.dtype)
-    y, winner = materialise((jnp.where(pooling.maximum, best, total * share[:, None]), winner))
-    return y, (winner, windows, pooling)
+    y, winner = materialise((jnp.where(maximum, best, total), winner))
+    return y, (winner, windows, maximum)
 
 
-def _share(index: jax.Array, windows: Windows, pooling: Pooling, maxima: Maxima) -> jax.Array:
-    """One over the number of pixels in each window's mean: `[P_out]`."""
-    pixels = (index < maxima.positions).sum(1)
-    return 1 / jnp.maximum(jnp.where(pooling.count_pad, windows.size**2, pixels), 1)
-
-
-def _pool_backward(maxima, residuals, gradient):
-    winner, windows, pooling = residuals
-    share = _share(seen(windows, maxima), windows, pooling, maxima).astype(gradient.dtype)
+def _pass_backward(maxima, residuals, gradient):
+    winner, windows, maximum = residuals
     at = _held(windows_at(windows, maxima))
-    # The mean's gradient is shared out before the gather, the maximum's goes to the winning tap only.
-    gradient = materialise(jnp.where(pooling.maximum, gradient, gradient * share[:, None]))
+    gradient = materialise(gradient)
     total = 0
-    for tap in range(maxima.size**2):
+    for tap in range(maxima.taps):
+        # The sum's gradient goes to all taps, the maximum's to the winning one only.
         won = _gather(winner, at[:, tap], -1) == tap
-        total += jnp.where(won | ~pooling.maximum, _gather(gradient, at[:, tap]), 0)
+        total += jnp.where(won | ~maximum, _gather(gradient, at[:, tap]), 0)
     return materialise(total), None, None
 
 
-pool.defvjp(_pool_forward, _pool_backward)
+_pass.defvjp(_pass_forward, _pass_backward)
 
 
 def present(height: jax.Array, width: jax.Array, positions: int) -> jax.Array:
