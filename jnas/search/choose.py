@@ -12,8 +12,7 @@ import numpy as np
 
 from jnas.errors import JnasError
 from jnas.evolve import GeneticAlgorithm, evolve
-from jnas.predict import Predictor
-from jnas.predict.predictor import apply
+from jnas.predict import Predictor, apply
 from jnas.space import LimitedSpace, Space, Template
 from jnas.space.features import features
 from jnas.space.genome import hashes, lengths, to_genomes
@@ -72,13 +71,12 @@ def evolved(
     rows = sorted(rows, key=lambda row: -row.val_acc_final)[:candidates]
     known = [Template.from_hash(row.key.hash, space.space.in_shape, space.space.classes) for row in rows]
     genomes = to_genomes(known, space.space.length)
-    mean, std = predictor.scale
-    measured = (np.array([row.val_acc_final for row in rows]) - mean) / std
+    measured = np.array([row.val_acc_final for row in rows])
     missing = candidates - len(genomes)
     genomes = jnp.asarray(np.pad(genomes, ((0, missing), (0, 0), (0, 0))))
     measured = jnp.asarray(np.pad(measured, (0, missing), constant_values=-np.inf), jnp.float32)
     state = evolve(
-        GeneticAlgorithm(space), Optimistic(space.space), key, genomes, measured, (predictor.params,), INNER_GENERATIONS
+        GeneticAlgorithm(space), Optimistic(space.space), key, genomes, measured, (predictor.fitted,), INNER_GENERATIONS
     )
     alive = np.isfinite(np.asarray(state.fitness))
     return _best(space.space, jnp.asarray(np.asarray(state.genomes)[alive]), count, taken, predictor)
@@ -90,13 +88,13 @@ class Optimistic:
 
     space: Space
 
-    def __call__(self, genomes: jax.Array, params: Any) -> jax.Array:
-        members = apply(params, features(genomes, self.space.in_shape, self.space.classes), lengths(genomes))
+    def __call__(self, genomes: jax.Array, fitted: Any) -> jax.Array:
+        members = apply(fitted, features(genomes, self.space.in_shape, self.space.classes), lengths(genomes))
         return members.mean(0) + members.std(0)
 
 
 def _seen(space: Space, genomes: jax.Array) -> tuple[np.ndarray, np.ndarray]:
-    """What the predictor sees of genomes: `[N, L, 35]` and their lengths `[N]`."""
+    """What the predictor sees of genomes: `[N, L, FEATURES]` and their lengths `[N]`."""
     return np.asarray(features(genomes, space.in_shape, space.classes)), np.asarray(lengths(genomes))
 
 
