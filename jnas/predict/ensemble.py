@@ -18,6 +18,9 @@ from jnas.predict import scaling
 from jnas.predict.lstm import Network
 from jnas.predict.scaling import Baseline, Scale
 
+_OTHERS = 10.0
+"""How many rows of a kind count as much as those of all kinds together, see `_trusted`."""
+
 
 class Settings(NamedTuple):
     """How the ensemble is made and trained; static under jit.
@@ -28,6 +31,7 @@ class Settings(NamedTuple):
       hidden, head, directions, pooling, dropout: of each network, see `Network`.
       steps, batch: steps of the optimiser and rows of each.
       learning_rate, weight_decay: AdamW's (Loshchilov and Hutter 2019), on one cosine cycle.
+      fewer: share of rows that are trained on as if fewer epochs had been seen than were.
       ranking: weight of the pairwise logistic loss (Burges et al. 2005) beside the squared error.
       bend: whether skewed targets are made nearly normal first.
       checks: how often the left-out rows are looked at while training.
@@ -44,6 +48,7 @@ class Settings(NamedTuple):
     batch: int = 32
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
+    fewer: float = 0.5
     ranking: float = 0.0
     bend: bool = True
     checks: int = 20
@@ -58,6 +63,7 @@ class Fitted:
       mean, std: `[D]` of each feature over the steps that are there.
       scale: of the targets.
       baselines: each member's regression on the seen epochs.
+      trust: `[E + 1]` the factor of the networks' part beside the seen epochs', for each number of these.
       stretch, noise: what makes the members' spread a standard deviation of errors: sqrt((stretch spread)^2 + noise^2).
       settings: those of `fit`.
     """
@@ -67,6 +73,7 @@ class Fitted:
     std: jax.Array
     scale: Scale
     baselines: Baseline
+    trust: jax.Array
     stretch: jax.Array
     noise: jax.Array
     settings: Settings = struct.field(pytree_node=False)
@@ -136,9 +143,9 @@ def fit(
         rows = order[(place // count) % passes, place % count]
         keys = jax.random.split(key, 3)
         known = seen[rows]
-        if early.shape[1]:  # half of the rows as if fewer epochs had been seen
+        if early.shape[1] and settings.fewer:
             fewer = jax.random.randint(keys[0], known.shape, 0, known + 1)
-            known = jnp.where(jax.random.bernoulli(keys[1], 0.5, known.shape), fewer, known)
+            known = jnp.where(jax.random.bernoulli(keys[1], settings.fewer, known.shape), fewer, known)
         first, spread, context = scaling.context(baseline, early[rows], known)
         left = nnx.merge(graph, network)(steps[rows], lengths[rows], context, keys[2])
         wanted = (scaled[rows] - first) / spread
@@ -168,7 +175,7 @@ def fit(
             return step(*inner, baselines, orders, counts, drop_keys, start + i)
 
         networks, states = jax.lax.fori_loop(0, every, train, (networks, states))
-        predicted = jax.vmap(lambda n, b: _one(graph, n, b, steps, lengths, early, seen))(networks, baselines)
+        predicted = first + jax.vmap(lambda n, b: _one(graph, n, b, steps, lengths, early, seen)[1])(networks, baselines)
         squares = jnp.square(_held_out(predicted, held) - scaled) * mask
         mean_loss = squares.sum() / mask.sum()
         # The latest weights that are no worse than the best by more than its standard error: one fold is a noisy judge.
@@ -179,15 +186,18 @@ def fit(
         bar = jnp.where(better, mean_loss + error, bar)
         return (networks, states, best, jnp.minimum(best_loss, mean_loss), bar), None
 
+    first = jax.vmap(lambda baseline: scaling.context(baseline, early, seen)[0])(baselines)
     states = jax.vmap(optimizer.init)(networks)
     nothing = jnp.zeros((settings.members, len(targets)))
     start = (networks, states, (networks, nothing), jnp.float32(jnp.inf), jnp.float32(jnp.inf))
     (_, _, (networks, predicted), _, _), _ = jax.lax.scan(check, start, jnp.arange(0, settings.checks) * every)
 
+    trust = _trusted(scaled, _held_out(first, held), _held_out(predicted - first, held), seen, mask, early.shape[1])
+    predicted = first + trust[seen] * (predicted - first)
     members = scaling.back(scale, predicted)
     held_out = scaling.back(scale, _held_out(predicted, held))
     stretch, noise = _calibrated(held_out - targets, members.std(0), mask)
-    return Fitted(networks, mean, std, scale, baselines, stretch, noise, settings), held_out
+    return Fitted(networks, mean, std, scale, baselines, trust, stretch, noise, settings), held_out
 
 
 def apply(
@@ -204,8 +214,8 @@ def apply(
     sequences, lengths = jnp.asarray(sequences), jnp.asarray(lengths)
     steps = _standardised(sequences, fitted.mean, fitted.std)
     graph = _graph(sequences.shape[-1], epochs, fitted.settings)
-    members = jax.vmap(lambda n, b: _one(graph, n, b, steps, lengths, early, seen))(fitted.networks, fitted.baselines)
-    return scaling.back(fitted.scale, members)
+    first, rest = jax.vmap(lambda n, b: _one(graph, n, b, steps, lengths, early, seen))(fitted.networks, fitted.baselines)
+    return scaling.back(fitted.scale, first + fitted.trust[seen] * rest)
 
 
 def deviation(fitted: Fitted, members: jax.Array) -> jax.Array:
@@ -229,10 +239,10 @@ def _graph(width: int, epochs: int, settings: Settings) -> nnx.GraphDef:
     return nnx.split(nnx.eval_shape(lambda: _network(width, epochs, settings, nnx.Rngs(0))), nnx.Param)[0]
 
 
-def _one(graph, network, baseline, steps, lengths, early, seen) -> jax.Array:
-    """One member's prediction, `[N]` on the network's scale."""
+def _one(graph, network, baseline, steps, lengths, early, seen) -> tuple[jax.Array, jax.Array]:
+    """One member's prediction as a sum: what the seen epochs say, and the network's part, `[N]` each, scaled."""
     first, spread, context = scaling.context(baseline, early, seen)
-    return first + spread * nnx.merge(graph, network)(steps, lengths, context)
+    return first, spread * nnx.merge(graph, network)(steps, lengths, context)
 
 
 def _standardised(sequences: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
@@ -255,6 +265,23 @@ def _trained_rows(key: jax.Array, mask: jax.Array, settings: Settings) -> jax.Ar
 def _held_out(predicted: jax.Array, held: jax.Array) -> jax.Array:
     """The mean of predictions `[members, N]` over the members that hold a row out."""
     return (predicted * held).sum(0) / jnp.maximum(held.sum(0), 1)
+
+
+def _trusted(targets, first, rest, seen, mask, epochs) -> jax.Array:
+    """The factors of the networks' parts `rest` that leave least squared error on held-out rows, `[epochs + 1]`.
+
+    By the number of seen epochs: beside many the architecture adds little, and its noise more. Few rows of a kind
+    are helped by those of all kinds.
+    """
+    left = targets - first
+
+    def factor(weight):
+        together = (weight * left * rest).sum() / jnp.maximum((weight * rest * rest).sum(), 1e-9)
+        return jnp.clip(together, 0, 1)
+
+    kinds = (seen == jnp.arange(epochs + 1)[:, None]) * mask
+    total = jnp.maximum(kinds.sum(1, keepdims=True), 1)
+    return jax.vmap(factor)(kinds / total + _OTHERS * mask / mask.sum() / total)
 
 
 def _calibrated(errors: jax.Array, spread: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -288,7 +315,8 @@ def blank(width: int, epochs: int, settings: Settings) -> Fitted:
         spread=jnp.zeros((members, epochs + 1)),
         usable=jnp.zeros((members, epochs + 1), jnp.int32),
     )
-    return Fitted(networks, features, features, Scale(*[number] * 7), baselines, number, number, settings)
+    trust = jnp.zeros(epochs + 1)
+    return Fitted(networks, features, features, Scale(*[number] * 7), baselines, trust, number, number, settings)
 
 
 def to_tree(fitted: Fitted) -> dict[str, Any]:
@@ -299,7 +327,7 @@ def to_tree(fitted: Fitted) -> dict[str, Any]:
         "scale": fitted.scale._asdict(),
         # Orbax writes no array without elements, which those of no epochs are.
         "baselines": {name: array for name, array in fitted.baselines._asdict().items() if array.size},
-        "calibration": {"stretch": fitted.stretch, "noise": fitted.noise},
+        "calibration": {"trust": fitted.trust, "stretch": fitted.stretch, "noise": fitted.noise},
     }
 
 

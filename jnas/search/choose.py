@@ -13,6 +13,9 @@ import numpy as np
 from jnas.errors import JnasError
 from jnas.evolve import GeneticAlgorithm, evolve
 from jnas.predict import Predictor, apply
+from jnas.predict.ensemble import deviation
+from jnas.search.acquire import Acquisition, ranked
+from jnas.search.screen import facts_and_bits, screen_members
 from jnas.space import LimitedSpace, Space, Template
 from jnas.space.features import features
 from jnas.space.genome import hashes, lengths, to_genomes
@@ -51,11 +54,17 @@ def fitted(space: Space, rows: Sequence[Evaluation], seed: int) -> Predictor | N
 
 
 def filtered(
-    space: LimitedSpace, key: jax.Array, count: int, taken: set[str], predictor: Predictor, candidates: int
+    space: LimitedSpace,
+    key: jax.Array,
+    count: int,
+    taken: set[str],
+    predictor: Predictor,
+    candidates: int,
+    acquisition: Acquisition = "ucb",
 ) -> list[Choice]:
-    """The best of `candidates` random templates, by the predictor's mean plus one standard deviation."""
+    """The best of `candidates` random templates, by an acquisition rule."""
     genomes = space.sample(key, candidates, least=count)
-    return _best(space.space, genomes, count, taken, predictor)
+    return _best(space.space, genomes, count, taken, predictor, acquisition, _number(key))
 
 
 def evolved(
@@ -66,6 +75,7 @@ def evolved(
     taken: set[str],
     predictor: Predictor,
     candidates: int,
+    acquisition: Acquisition = "ucb",
 ) -> list[Choice]:
     """The best of a population that evolves from the trained templates, its children judged by the predictor."""
     rows = sorted(rows, key=lambda row: -row.val_acc_final)[:candidates]
@@ -79,7 +89,7 @@ def evolved(
         GeneticAlgorithm(space), Optimistic(space.space), key, genomes, measured, (predictor.fitted,), INNER_GENERATIONS
     )
     alive = np.isfinite(np.asarray(state.fitness))
-    return _best(space.space, jnp.asarray(np.asarray(state.genomes)[alive]), count, taken, predictor)
+    return _best(space.space, jnp.asarray(np.asarray(state.genomes)[alive]), count, taken, predictor, acquisition, _number(key))
 
 
 @dataclass(frozen=True)
@@ -95,15 +105,30 @@ class Optimistic:
 
 def _seen(space: Space, genomes: jax.Array) -> tuple[np.ndarray, np.ndarray]:
     """What the predictor sees of genomes: `[N, L, FEATURES]` and their lengths `[N]`."""
-    return np.asarray(features(genomes, space.in_shape, space.classes)), np.asarray(lengths(genomes))
+    return np.asarray(facts_and_bits(jnp.asarray(genomes), space)), np.asarray(lengths(jnp.asarray(genomes)))
 
 
-def _best(space: Space, genomes: jax.Array, count: int, taken: set[str], predictor: Predictor) -> list[Choice]:
-    mean, std = predictor.predict(*_seen(space, genomes))
-    order = np.argsort(-(mean + std), kind="stable")
-    chosen: dict[str, Choice] = {}
+def _number(key: jax.Array) -> int:
+    """A seed for the host's random numbers."""
+    return int(jax.random.bits(key))
+
+
+def _best(
+    space: Space,
+    genomes: jax.Array,
+    count: int,
+    taken: set[str],
+    predictor: Predictor,
+    acquisition: Acquisition,
+    seed: int,
+) -> list[Choice]:
+    members = screen_members(space, genomes, predictor)
+    mean, std = members.mean(0), np.asarray(deviation(predictor.fitted, members))
     # Only the front of the ranking is named: names are made on the host, one by one.
-    for i, name in zip(order, hashes(genomes[order[: count + 2 * len(taken) + 256]]), strict=False):
+    front = count + 2 * len(taken) + 256
+    order = ranked(acquisition, members, std, front, seed)
+    chosen: dict[str, Choice] = {}
+    for i, name in zip(order, hashes(genomes[order[:front]]), strict=False):
         if name not in taken and name not in chosen:
             chosen[name] = Choice(name, float(mean[i]), float(std[i]))
         if len(chosen) == count:
