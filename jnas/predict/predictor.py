@@ -6,7 +6,6 @@ import functools
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jnas import checkpoint
@@ -44,6 +43,9 @@ class Predictor(Regressor):
         return self._members(*self._ready_rows(sequences, lengths, early))
 
     def _fit(self, sequences, lengths, targets, early):
+        from jnas.train.cache import use_compilation_cache  # loaded late: it brings the trainer along
+
+        use_compilation_cache()
         count = len(targets)
         # Rows and steps are filled up to a few sizes, so that a growing table seldom compiles a new program.
         rows = max(LEAST_PADDED, _rounded(count))

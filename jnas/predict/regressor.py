@@ -167,7 +167,7 @@ class Regressor(abc.ABC):
                 f"The predictor got sequences {sequences.shape} and lengths {lengths.shape}: give [N, T, D] and [N]."
             )
         count, steps, _ = sequences.shape
-        if count and not (1 <= lengths.min() and lengths.max() <= steps):
+        if count and not (lengths.min() >= 1 and lengths.max() <= steps):
             raise JnasError(
                 f"The predictor got lengths from {lengths.min()} to {lengths.max()} for sequences of {steps} steps: "
                 f"give 1 to {steps}."

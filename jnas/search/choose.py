@@ -89,7 +89,9 @@ def evolved(
         GeneticAlgorithm(space), Optimistic(space.space), key, genomes, measured, (predictor.fitted,), INNER_GENERATIONS
     )
     alive = np.isfinite(np.asarray(state.fitness))
-    return _best(space.space, jnp.asarray(np.asarray(state.genomes)[alive]), count, taken, predictor, acquisition, _number(key))
+    return _best(
+        space.space, jnp.asarray(np.asarray(state.genomes)[alive]), count, taken, predictor, acquisition, _number(key)
+    )
 
 
 @dataclass(frozen=True)

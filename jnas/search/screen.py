@@ -39,8 +39,8 @@ _lengths = jax.jit(lengths)
 def chunks(genomes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Genomes `[N, L, 6]` in the order of their lengths, cut to what they use: `(rows, genomes, lengths)` each.
 
-    Of a space's random templates the mean is a third of the longest, and what is not there need not be computed. The last
-    chunk is filled up with copies, so that few shapes are compiled; `rows` `[N]` is without them.
+    Of a space's random templates the mean is a third of the longest, and what is not there need not be computed. The
+    last chunk is filled up with copies, so that few shapes are compiled; `rows` `[N]` is without them.
     """
     genomes = np.asarray(genomes)
     used = np.asarray(_lengths(genomes))
