@@ -24,10 +24,10 @@ ABLATIONS = {
     "last state only": {"pooling": ("last",)},
     "mean over steps only": {"pooling": ("mean",)},
     "one member": {"members": 1},
-    "four members": {"members": 4},
     "without ranking": {"ranking": 0.0},
     "targets as they are": {"bend": False},
     "without dropout": {"dropout": 0.0},
+    "all features shown": {"input_dropout": 0.0},
     "no early stopping": {"checks": 1},
 }
 

@@ -1,8 +1,8 @@
 """Many random numbers, quickly: quick to draw on a CPU, and quick to compile.
 
 JAX's own generator is built to be hard to predict, and on a CPU it takes most of the time of sampling. Choosing among a
-few values, dropout and initial weights need less: here a key gives two words, and a hash of them with a counter gives the
-numbers.
+few values, dropout and initial weights need less: here a key gives two words, and a hash of them with a counter gives
+the numbers.
 """
 
 from __future__ import annotations

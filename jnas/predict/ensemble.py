@@ -41,8 +41,8 @@ class Settings(NamedTuple):
       checks: how often the left-out rows are looked at while training.
     """
 
-    members: int = 8
-    folds: int = 4
+    members: int = 10
+    folds: int = 10
     hidden: int = 24
     head: int = 24
     directions: int = 2
@@ -54,7 +54,7 @@ class Settings(NamedTuple):
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
     fewer: float = 0.5
-    ranking: float = 0.2
+    ranking: float = 0.1
     bend: bool = True
     checks: int = 10
 
