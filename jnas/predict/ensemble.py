@@ -105,7 +105,7 @@ def fit(
       settings: static.
 
     Returns:
-      The ensemble, and its prediction `[N]` of each row by members that have not seen it.
+      The ensemble, and its prediction `[N]` of each row by members that have not seen it, NaN where all have.
     """
     sequences, lengths, targets, mask = map(jnp.asarray, (sequences, lengths, targets, mask))
     mask = mask.astype(jnp.float32)
@@ -126,6 +126,7 @@ def fit(
     all_words = draws.words(key, (settings.members, 3))
     trained = _trained_rows(all_words[0, 0], mask, settings)
     held = mask - trained
+    judged = mask * (held.sum(0) > 0)  # all rows, unless there are fewer members than folds
     baselines = jax.vmap(scaling.fit_baseline, (None, None, None, 0))(early, seen, scaled, trained)
     graph, networks = _initial(all_words[:, 1], width, early.shape[1], settings)
     # As one vector a member: the optimiser's program is then small, and quickly compiled.
@@ -187,12 +188,12 @@ def fit(
 
         weights, states = jax.lax.fori_loop(0, every, train, (weights, states))
         predicted = first + jax.vmap(rest_of)(weights, baselines)
-        squares = jnp.square(_held_out(predicted, held) - scaled) * mask
-        mean_loss = squares.sum() / mask.sum()
+        squares = jnp.square(_held_out(predicted, held) - scaled) * judged
+        mean_loss = squares.sum() / judged.sum()
         # The latest weights that are no worse than the best by more than its standard error: one fold is a noisy judge.
         keep = mean_loss <= bar
         best = jax.tree.map(lambda new, old: jnp.where(keep, new, old), (weights, predicted), best)
-        error = jnp.sqrt((jnp.square(squares - mean_loss) * mask).sum()) / mask.sum()
+        error = jnp.sqrt((jnp.square(squares - mean_loss) * judged).sum()) / judged.sum()
         better = mean_loss < best_loss
         bar = jnp.where(better, mean_loss + error, bar)
         return (weights, states, best, jnp.minimum(best_loss, mean_loss), bar), None
@@ -208,11 +209,12 @@ def fit(
     fewer = jnp.maximum(1 / jnp.maximum(held.sum(0), 1) - 1 / settings.members, 0)
     scatter = fewer * rest.var(0) * settings.members / max(settings.members - 1, 1)
     parts = _held_out(first, held), _held_out(rest, held), scatter
-    trust = _trusted(scaled, *parts, seen, mask, early.shape[1])
+    trust = _trusted(scaled, *parts, seen, judged, early.shape[1])
     predicted = first + trust[seen] * rest
     members = scaling.back(scale, predicted)
     held_out = scaling.back(scale, _held_out(predicted, held))
-    stretch, noise = _calibrated(held_out - targets, members.std(0), mask)
+    stretch, noise = _calibrated(held_out - targets, members.std(0), judged)
+    held_out = jnp.where(judged > 0, held_out, jnp.nan)
     networks = jax.vmap(shaped)(weights)
     return Fitted(networks, mean, std, scale, baselines, trust, stretch, noise, settings), held_out
 

@@ -72,9 +72,11 @@ class Regressor(abc.ABC):
             )
         if np.ptp(targets) == 0:
             raise JnasError(f"All {len(targets)} targets are {targets[0]}: there is nothing to tell apart.")
-        self.width, self.epochs = sequences.shape[2], early.shape[1]
+        self.width, self.epochs, self.scores = sequences.shape[2], early.shape[1], None
         held_out = self._fit(sequences, lengths, targets, early)
-        self.scores = None if held_out is None else score(targets, held_out)
+        if held_out is not None:
+            known = np.isfinite(held_out)
+            self.scores = score(targets[known], held_out[known])
         self.seconds = time.perf_counter() - start
         return self
 
