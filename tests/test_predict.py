@@ -140,6 +140,14 @@ def test_the_core_works_under_vmap_with_rows_that_are_not_there():
     np.testing.assert_allclose(apply(again, sequences, lengths), members[1], rtol=1e-3)
 
 
+def test_a_part_of_the_ensemble_is_its_first_members():
+    sequences, lengths, targets = table(40)
+    predictor = Predictor(0, QUICK).fit(sequences, lengths, targets)
+    members = predictor.members(sequences, lengths)
+    np.testing.assert_allclose(predictor.part(1).members(sequences, lengths), members[:1], rtol=1e-5)
+    assert predictor.members(sequences, lengths).shape == (2, 40)
+
+
 def test_folds_leave_out_each_row_equally_often():
     mask = jnp.asarray(np.arange(40) < 30, jnp.float32)
     trained = np.asarray(core._trained_rows(jnp.array([1, 2], jnp.uint32), mask, Settings(members=6, folds=3)))

@@ -12,12 +12,12 @@ from tables import parse, read
 
 from jnas.draws import choices
 from jnas.errors import JnasError
-from jnas.predict import Scores, calibration, noise_ceiling, scaling, score
+from jnas.predict import Scores, Settings, calibration, noise_ceiling, scaling, score
 from jnas.predict.lstm import Recurrence
 from jnas.predict.summary import summary
 from jnas.report import plot_predictions
 from jnas.search.acquire import ranked
-from jnas.search.screen import bits_alone, facts_and_bits, screen
+from jnas.search.screen import bits_alone, facts_and_bits, screen, shortlist
 from jnas.space import Space, Template, genome
 from jnas.space.facts import GROUPS, NAMES
 from jnas.space.features import features
@@ -244,3 +244,25 @@ def test_the_picture(tmp_path):
     assert (tmp_path / "p.png").stat().st_size > 10_000
     with pytest.raises(JnasError, match="give as many of each"):
         plot_predictions(measured, measured[:3], measured)
+
+
+class Layered(Adds):
+    """Members that agree, so that the first ones already know the best."""
+
+    def __init__(self, members=4):
+        self.settings = Settings(members=members)
+
+    def part(self, members):
+        return Layered(members)
+
+    def members(self, sequences, lengths):
+        return np.tile(self.predict(sequences, lengths)[0], (self.settings.members, 1))
+
+
+def test_the_shortlist_holds_the_best():
+    space = Space(conv_num=2, lin_num=2)
+    genomes = np.asarray(space.sample(jax.random.key(0), 600))
+    value = screen(space, genomes, Adds(), facts_and_bits)[0]
+    front = shortlist(space, genomes, Layered(), 50)
+    assert len(front) == 120 and value[front[0]] == value.max() and value[front].min() >= np.sort(value)[-120] - 1e-4
+    assert shortlist(space, genomes, Layered(), 700).tolist() == list(range(600))

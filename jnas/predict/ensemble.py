@@ -239,6 +239,12 @@ def apply(
     return scaling.back(fitted.scale, first + fitted.trust[seen] * rest)
 
 
+def part(fitted: Fitted, members: int) -> Fitted:
+    """The first few members of an ensemble."""
+    networks, baselines = jax.tree.map(lambda x: x[:members], (fitted.networks, fitted.baselines))
+    return fitted.replace(networks=networks, baselines=baselines, settings=fitted.settings._replace(members=members))
+
+
 def deviation(fitted: Fitted, members: jax.Array) -> jax.Array:
     """The standard deviation of the error of the mean of predictions `[members, N]`: `[N]`."""
     return jnp.sqrt(jnp.square(fitted.stretch * members.std(0)) + jnp.square(fitted.noise))

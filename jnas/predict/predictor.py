@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from pathlib import Path
 
@@ -41,6 +42,14 @@ class Predictor(Regressor):
     def members(self, sequences: np.ndarray, lengths: np.ndarray, early: np.ndarray | None = None) -> np.ndarray:
         """Each member's prediction, `[members, N]`; the arguments are those of `predict`."""
         return self._members(*self._ready_rows(sequences, lengths, early))
+
+    def part(self, members: int) -> Predictor:
+        """The first few members alone, which predict faster and less well; their uncertainty is not calibrated."""
+        self._check_fitted()
+        few = copy.copy(self)
+        few.settings = self.settings._replace(members=members)
+        few.fitted = ensemble.part(self.fitted, members)
+        return few
 
     def _fit(self, sequences, lengths, targets, early):
         from jnas.train.cache import use_compilation_cache  # loaded late: it brings the trainer along

@@ -15,7 +15,7 @@ from jnas.evolve import GeneticAlgorithm, evolve
 from jnas.predict import Predictor, apply
 from jnas.predict.ensemble import deviation
 from jnas.search.acquire import Acquisition, ranked
-from jnas.search.screen import facts_and_bits, screen_members
+from jnas.search.screen import facts_and_bits, screen_members, shortlist
 from jnas.space import LimitedSpace, Space, Template
 from jnas.space.features import features
 from jnas.space.genome import hashes, lengths, to_genomes
@@ -124,10 +124,12 @@ def _best(
     acquisition: Acquisition,
     seed: int,
 ) -> list[Choice]:
+    front = count + 2 * len(taken) + 256
+    genomes = np.asarray(genomes)
+    genomes = genomes[shortlist(space, genomes, predictor, front)]
     members = screen_members(space, genomes, predictor)
     mean, std = members.mean(0), np.asarray(deviation(predictor.fitted, members))
     # Only the front of the ranking is named: names are made on the host, one by one.
-    front = count + 2 * len(taken) + 256
     order = ranked(acquisition, members, std, front, seed)
     chosen: dict[str, Choice] = {}
     for i, name in zip(order, hashes(genomes[order[:front]]), strict=False):
