@@ -9,10 +9,12 @@ rows train and the others test. All models see the same rows; `sophius_lstm` see
 from __future__ import annotations
 
 import argparse
+import json
+import pathlib
 import time
 
 import numpy as np
-from common import about, report
+from common import about
 from tables import Table, read
 
 import jnas
@@ -136,7 +138,8 @@ def main() -> None:
         result["about"] |= reports(table, options.curve, options.seeds)
     if options.picture:
         draw(table, options)
-    report(result, options.json, ())
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps(result, indent=1))
 
 
 def draw(table: Table, options: argparse.Namespace) -> None:
