@@ -6,11 +6,12 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.nn.lowering import check_policy
+from jnas.search.acquire import Acquisition
 from jnas.space import Space
 from jnas.train import PRESETS, Recipe
 
@@ -19,8 +20,8 @@ from jnas.train import PRESETS, Recipe
 class SearchConfig:
     """Find a small image classifier: random templates, then filtered ones, then evolved ones.
 
-    Step 1 trains random templates. Step 2 fits an LSTM to their validation accuracies, and trains the candidates that
-    it likes best. Step 3 evolves candidates against the LSTM and trains the best of each generation. The winner by
+    Step 1 trains random templates. Step 2 fits LSTMs to their validation accuracies, and trains the candidates that
+    they like best. Step 3 evolves candidates against the LSTMs and trains the best of each generation. The winner by
     validation accuracy is trained once more, for longer, and only then tested.
 
     Run the same command on the same store again, and the search goes on where it stopped.
@@ -39,6 +40,11 @@ class SearchConfig:
     """Step 2: number of filtered candidates to train."""
     candidates: int = 2048
     """Step 2: number of random candidates that the predictor chooses from. Step 3: the size of the population."""
+    refit: int = 20
+    """Step 2: number of candidates to train between two fits of the predictor."""
+    acquisition: Acquisition = "ucb"
+    """Which candidates the predictor prefers: the best by its mean, by its mean plus one standard deviation (ucb), or
+    the best of one member of the ensemble after the other, drawn at random (thompson)."""
     generations: int = 2
     """Step 3: number of generations in which templates are trained."""
     children: int = 3
@@ -75,7 +81,7 @@ class SearchConfig:
 
         Not on construction: the command line's parser would wrap the sentence in words of its own.
         """
-        least = {"random": 1, "filtered": 0, "candidates": 2, "generations": 0, "children": 1, "seed": 0}
+        least = {"random": 1, "filtered": 0, "candidates": 2, "refit": 1, "generations": 0, "children": 1, "seed": 0}
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise JnasError(f"--{name} {getattr(self, name)} is too small: give {minimum} or more.")
@@ -89,6 +95,9 @@ class SearchConfig:
             if value is not None and not 1 <= value < 2**64:
                 raise JnasError(f"--{name.replace('_', '-')} {value} is no limit: give 1 or more, below 2^64.")
         check_policy(self.policy)
+        if self.acquisition not in get_args(Acquisition):
+            rules = ", ".join(get_args(Acquisition))
+            raise JnasError(f"There is no acquisition rule {self.acquisition!r}: choose one of {rules}.")
         if self.recipe not in PRESETS:
             raise JnasError(f"There is no recipe {self.recipe!r}: choose one of {', '.join(PRESETS)}.")
         self.space(None), self.training(), self.final_training()  # they check the rest

@@ -79,9 +79,10 @@ class Search:
             seed=config.seed,
             versions={"jnas": jnas.__version__, "jax": jax.__version__, "python": platform.python_version()},
         )
-        self.steps = ["random", *(["filtered"] if config.filtered else []), *["evolved"] * config.generations]
-        counts = {"random": config.random, "filtered": config.filtered, "evolved": config.children}
-        self.counts = [counts[step] for step in self.steps]
+        # The predictor is fitted again whenever so many filtered candidates are trained.
+        filtered = [min(config.refit, config.filtered - done) for done in range(0, config.filtered, config.refit)]
+        self.steps = ["random", *["filtered"] * len(filtered), *["evolved"] * config.generations]
+        self.counts = [config.random, *filtered, *[config.children] * config.generations]
         progress.begin(self)
 
     def good(self) -> list[Evaluation]:
@@ -126,9 +127,10 @@ class Search:
         predictor = None if step == "random" else self._fit(generation)
         if predictor is None:
             return choose.random(self.space, key, count, taken)
+        asked = (self.config.candidates, self.config.acquisition)
         if step == "filtered":
-            return choose.filtered(self.space, key, count, taken, predictor, self.config.candidates)
-        return choose.evolved(self.space, key, count, self.good(), taken, predictor, self.config.candidates)
+            return choose.filtered(self.space, key, count, taken, predictor, *asked)
+        return choose.evolved(self.space, key, count, self.good(), taken, predictor, *asked)
 
     def _fit(self, generation: int) -> Predictor | None:
         """A predictor of all rows so far, stored; None where they are too few."""
