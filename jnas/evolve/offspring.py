@@ -1,0 +1,86 @@
+"""Children of a population that nobody has seen before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jnas.evolve import archive as archives
+from jnas.evolve.space import SearchSpace
+from jnas.evolve.state import State
+
+ATTEMPTS = 5
+"""Tries to replace children that are not valid or not new; the last one draws at random."""
+
+Breed = Callable[[jax.Array, jax.Array, int], jax.Array]
+"""From a key, the mutation rate, and a count: that many genomes."""
+
+
+def tournament(key: jax.Array, members: jax.Array, size: int, count: int) -> jax.Array:
+    """`[count]` places in a population that is sorted, the fittest first: the best of `size` drawn from `members`."""
+    places = jax.random.randint(key, (size, count), 0, jnp.maximum(members, 1))
+    return places.min(0)
+
+
+def mutated(space: SearchSpace, key: jax.Array, genomes: jax.Array, rate: jax.Array) -> jax.Array:
+    """Each of `[N, ...]` genomes, mutated and repaired."""
+    return space.repair(jax.vmap(space.mutate, (0, 0, None))(jax.random.split(key, len(genomes)), genomes, rate))
+
+
+def crossed(
+    space: SearchSpace,
+    key: jax.Array,
+    genomes: jax.Array,
+    members: jax.Array,
+    count: int,
+    rate: jax.Array,
+    size: int,
+    crossover_rate: float,
+) -> jax.Array:
+    """Mutated children of the first `members` of `[P, ...]` genomes, which are sorted: `[count, ...]`.
+
+    Parents win a tournament of `size`; a share of `crossover_rate` has two of them.
+    """
+    parent_key, cross_key, there_key, mutate_key = jax.random.split(key, 4)
+    parents = tournament(parent_key, members, size, 2 * count)
+    first, second = genomes[parents[:count]], genomes[parents[count:]]
+    children = jax.vmap(space.crossover)(jax.random.split(cross_key, count), first, second)
+    crosses = jax.random.bernoulli(there_key, crossover_rate, (count,))
+    children = jnp.where(crosses.reshape(-1, *[1] * (first.ndim - 1)), children, first)
+    return mutated(space, mutate_key, children, rate)
+
+
+def unseen(space: SearchSpace, state: State, key: jax.Array, count: int, breed: Breed) -> jax.Array:
+    """`[count, ...]` genomes that are valid, different from one another, and were never told.
+
+    A child that is not is replaced, a few times over, by one with more mutations, at last by a random one. What is
+    left after that stays as it is.
+    """
+    first_key, key = jax.random.split(key)
+    children = breed(first_key, state.rate, count)
+    valid = space.valid(children)
+    seen, good = archives.add(state.archive, space.key_of(children), jnp.zeros(count), valid)
+    few = count if count <= 64 else count // 8  # most children are good, so a retry is a fraction of the work
+
+    def missing(carry):
+        attempt, _, good, _ = carry
+        return (attempt < ATTEMPTS) & ~good.all()
+
+    def retry(carry):
+        attempt, children, good, seen = carry
+        (places,) = jnp.nonzero(~good, size=few, fill_value=count)
+        attempt_key = jax.random.fold_in(key, attempt)
+        new = jax.lax.cond(
+            attempt == ATTEMPTS - 1,
+            lambda: space.sample(attempt_key, few).astype(children.dtype),
+            lambda: breed(attempt_key, state.rate + attempt, few),
+        )
+        seen, fine = archives.add(seen, space.key_of(new), jnp.zeros(few), space.valid(new) & (places < count))
+        target = jnp.where(fine, places, count)
+        children = children.at[target].set(new, mode="drop")
+        return attempt + 1, children, good.at[target].set(True, mode="drop"), seen
+
+    _, children, _, _ = jax.lax.while_loop(missing, retry, (jnp.int32(1), children, good, seen))
+    return children
