@@ -80,8 +80,8 @@ class GaussianProcess:
             whitening = inverse_of_triangle(jnp.linalg.cholesky(covariance(hyper)))
             return whitening, whitening.T @ (whitening @ targets)
 
-        def climb(carry, _):
-            hyper, first, second = carry
+        def climb(carry, rate):
+            hyper, first, second, _ = carry
             whitening, weights = solved(hyper)
             # The gradient of the likelihood by the covariance, which is known in closed form (Rasmussen 2006, 5.9).
             slope = 0.5 * (whitening.T @ whitening - jnp.outer(weights, weights))
@@ -90,13 +90,15 @@ class GaussianProcess:
             first = jax.tree.map(lambda m, g: 0.8 * m + 0.2 * g, first, gradient)
             second = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g * g, second, gradient)
             hyper = jax.tree.map(
-                lambda h, m, v: h - self.learning_rate * m / (jnp.sqrt(v) + 1e-6), hyper, first, second
+                lambda h, m, v: h - rate * m / (jnp.sqrt(v) + 1e-6), hyper, first, second
             )
-            return (hyper, first, second), None
+            return (hyper, first, second, (whitening, weights)), None
 
-        start = (params.hyper, params.first, params.second)
-        (hyper, first, second), _ = jax.lax.scan(climb, start, length=self.steps)
-        return Fitted(hyper, first, second, inputs, known, *solved(hyper))
+        # The last turn only solves: its step has no length.
+        rates = jnp.full(self.steps + 1, self.learning_rate).at[-1].set(0)
+        start = (params.hyper, params.first, params.second, (params.whitening, params.weights))
+        (hyper, first, second, solution), _ = jax.lax.scan(climb, start, rates)
+        return Fitted(hyper, first, second, inputs, known, *solution)
 
     def predict(self, params: Fitted, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
         across = jnp.where(params.known[:, None], _covariance(params.hyper, params.inputs, inputs), 0)

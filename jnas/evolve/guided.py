@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jnas.evolve import archive as archives
 from jnas.evolve.acquisition import diverse, log_expected_improvement, normal_scores
-from jnas.evolve.offspring import crossed, mutated, unseen
+from jnas.evolve.offspring import crossed, mutated
 from jnas.evolve.population import first_of_equals
 from jnas.evolve.space import SearchSpace
 from jnas.evolve.state import State, alive, begin, remember
@@ -77,13 +77,11 @@ class GuidedEvolution:
         first = self._candidates(state, key)
         pool, _ = jax.lax.scan(generation, self._best(first, score(first)), jax.random.split(key, self.generations))
         genomes, scores = pool
-        chosen = genomes[diverse(scores, genomes, self.children, self.space.distance)]
-        # Where the surrogate's population holds too few that are new, random ones take their places.
-        first_try = lambda key, rate, count: jnp.where(  # noqa: E731
-            rate == state.rate, chosen, self.space.sample(key, count).astype(chosen.dtype)
-        )
-        if self.children <= 64:
-            chosen = unseen(self.space, state, fill_key, self.children, first_try)
+        best = diverse(scores, genomes, self.children, self.space.distance)
+        # Where the pool holds too few that are new, random ones take their places.
+        drawn = self.space.sample(fill_key, self.children).astype(genomes.dtype)
+        new = (scores[best] > -jnp.inf).reshape(-1, *[1] * (genomes.ndim - 1))
+        chosen = jnp.where(new, genomes[best], drawn)
         return state.replace(key=next_key, memory=memory), chosen
 
     def tell(self, state: State, genomes: jax.Array, fitness: jax.Array) -> State:

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 
 def first_of_equals(keys: jax.Array) -> jax.Array:
     """Which rows of `[N, 2]` keys are the first of their kind: `[N]` bool."""
-    order = jnp.lexsort((jnp.arange(len(keys)), keys[:, 1], keys[:, 0]))
-    sorted_keys = keys[order]
-    new = jnp.concatenate([jnp.ones(1, bool), (sorted_keys[1:] != sorted_keys[:-1]).any(-1)])
+    places = jnp.arange(len(keys))
+    high, low, order = jax.lax.sort((keys[:, 0], keys[:, 1], places), num_keys=2, is_stable=True)
+    new = jnp.concatenate([jnp.ones(1, bool), (high[1:] != high[:-1]) | (low[1:] != low[:-1])])
     return jnp.zeros(len(keys), bool).at[order].set(new)
 
 

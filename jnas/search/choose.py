@@ -36,7 +36,7 @@ class Choice(NamedTuple):
 
 def random(space: LimitedSpace, key: jax.Array, count: int, taken: set[str]) -> list[Choice]:
     """Random templates that are not among the `taken` hashes."""
-    names = [name for name in hashes(space.sample(key, count + 4 * len(taken), least=count)) if name not in taken]
+    names = [name for name in hashes(space.draw(key, count + 4 * len(taken), least=count)) if name not in taken]
     return [Choice(name, None, None) for name in list(dict.fromkeys(names))[:count]]
 
 
@@ -55,7 +55,7 @@ def filtered(
     space: LimitedSpace, key: jax.Array, count: int, taken: set[str], predictor: Predictor, candidates: int
 ) -> list[Choice]:
     """The best of `candidates` random templates, by the predictor's mean plus one standard deviation."""
-    genomes = space.sample(key, candidates, least=count)
+    genomes = space.draw(key, candidates, least=count)
     return _best(space.space, genomes, count, taken, predictor)
 
 
