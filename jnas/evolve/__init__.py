@@ -20,3 +20,7 @@ from jnas.evolve.state import Algorithm as Algorithm
 from jnas.evolve.state import State as State
 from jnas.evolve.surrogate import Surrogate as Surrogate
 from jnas.evolve.table import Table as Table
+from jnas.evolve.nsga2 import NSGA2 as NSGA2
+from jnas.evolve.pareto import crowding as crowding
+from jnas.evolve.pareto import front as front
+from jnas.evolve.pareto import fronts as fronts
