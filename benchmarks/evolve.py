@@ -3,8 +3,8 @@
     python benchmarks/evolve.py --table FILE.csv --evaluations 100 --repeats 200 --algorithms all --json OUT.json
 
 The table has the columns `gene_*`, `reward` (all that an algorithm sees; a query is one evaluation, asking again is
-free) and `test` (by which the genome of the best reward is judged). All repeats of an algorithm are one vmapped program;
-seconds include its compilation.
+free) and `test` (by which the genome of the best reward is judged). All repeats of an algorithm are one vmapped
+program; seconds include its compilation.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def main() -> int:
         rows = len(table.reward)
         if not 2 <= arguments.evaluations <= rows or arguments.repeats < 1:
             raise JnasError(
-                f"--evaluations {arguments.evaluations} and --repeats {arguments.repeats} make no comparison: give 2 to "
-                f"{rows} evaluations, which is all of the table, and a repeat."
+                f"--evaluations {arguments.evaluations} and --repeats {arguments.repeats} make no comparison: "
+                f"give 2 to {rows} evaluations, which is all of the table, and a repeat."
             )
         known = list(algorithms(table.space, 2))
         names = known if arguments.algorithms == "all" else arguments.algorithms.split(",")

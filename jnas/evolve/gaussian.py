@@ -89,9 +89,7 @@ class GaussianProcess:
             gradient = jax.tree.map(lambda g: jnp.clip(jnp.nan_to_num(g), -_MOST, _MOST), gradient)
             first = jax.tree.map(lambda m, g: 0.8 * m + 0.2 * g, first, gradient)
             second = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g * g, second, gradient)
-            hyper = jax.tree.map(
-                lambda h, m, v: h - rate * m / (jnp.sqrt(v) + 1e-6), hyper, first, second
-            )
+            hyper = jax.tree.map(lambda h, m, v: h - rate * m / (jnp.sqrt(v) + 1e-6), hyper, first, second)
             return (hyper, first, second, (whitening, weights)), None
 
         # The last turn only solves: its step has no length.

@@ -20,7 +20,7 @@ from jnas.evolve.space import SearchSpace
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class State:
-    """The population and its story. The same for all algorithms, so that they can be checked, stored and compared alike.
+    """The population and its story: the same for all algorithms, so that all are checked, stored and compared alike.
 
     Attributes:
       key: for the next generation's randomness.
@@ -65,7 +65,7 @@ class State:
         """
         if "evolution" not in checkpoint.load_facts(folder):
             raise JnasError(f"{folder} holds no state of an evolution: name the folder that State.save wrote.")
-        plain = self.replace(key=jax.random.key_data(self.key))
+        plain = jax.eval_shape(lambda state: state.replace(key=jax.random.key_data(state.key)), self)
         leaves, shape = jax.tree.flatten(plain)
         arrays = checkpoint.load_arrays(folder, {f"{number:03}": leaf for number, leaf in enumerate(leaves)})
         state = jax.tree.unflatten(shape, [arrays[name] for name in sorted(arrays)])

@@ -14,6 +14,7 @@ import numpy as np
 
 from jnas.errors import JnasError
 from jnas.evolve.categorical import Categorical
+from jnas.evolve.population import first_of_equals
 from jnas.evolve.state import Algorithm
 
 
@@ -47,24 +48,36 @@ class Table:
         columns = [i for i, name in enumerate(names) if name.startswith("gene_")]
         missing = [name for name in ("reward", "test") if name not in names]
         if not columns or missing:
-            raise JnasError(f"The table {path} has no column {', '.join(missing or ['gene_0'])}: its header is {names}.")
+            raise JnasError(
+                f"The table {path} has no column {', '.join(missing or ['gene_0'])}: its header is {names}."
+            )
         try:
             values = np.array([[float(value) for value in row] for row in rows]).reshape(len(rows), len(names))
         except ValueError as error:
             raise JnasError(f"The table {path} has a row that is not {len(names)} numbers ({error}).") from error
         genes = values[:, columns]
-        if not len(genes) or not np.isfinite(values[:, columns]).all() or (genes != genes.round()).any() or (genes < 0).any():
-            raise JnasError(f"The table {path} has genes that are not whole numbers from 0, or no rows: number the values.")
+        if (
+            not len(genes)
+            or not np.isfinite(values[:, columns]).all()
+            or (genes != genes.round()).any()
+            or (genes < 0).any()
+        ):
+            raise JnasError(
+                f"The table {path} has genes that are not whole numbers from 0, or no rows: number the values."
+            )
         cardinalities = tuple(int(n) + 1 for n in genes.max(0))
         size = math.prod(cardinalities)
-        if len(rows) > size or size > len(rows):
+        if len(rows) != size:
+            combinations = "x".join(map(str, cardinalities))
             raise JnasError(
-                f"The table {path} has {len(rows):,} rows where {size:,} combinations of {'x'.join(map(str, cardinalities))} "
-                "values make one each: fill in or remove rows."
+                f"The table {path} has {len(rows):,} rows, and {combinations} values make {size:,} combinations: give one "
+                "row for each."
             )
         place = np.ravel_multi_index(genes.astype(np.int64).T, cardinalities)
         if len(np.unique(place)) < size:
-            raise JnasError(f"The table {path} has a combination of genes twice, and so lacks another: give one row each.")
+            raise JnasError(
+                f"The table {path} has a combination of genes twice, and so lacks another: give one row each."
+            )
         reward, test = values[:, names.index("reward")], values[:, names.index("test")]
         order = np.argsort(place)
         return cls(Categorical(cardinalities), reward[order], test[order])
@@ -106,7 +119,6 @@ def play(algorithm: Algorithm, places, reward: jax.Array, key: jax.Array, first:
 
     def query(carry, genomes):
         """Takes down the queries that genomes cost, as long as there are any left; and what they are told."""
-        seen, best, count = carry
 
         def one(carry, place):
             seen, best, count = carry
@@ -140,8 +152,6 @@ def play(algorithm: Algorithm, places, reward: jax.Array, key: jax.Array, first:
 
 def _different(space, key: jax.Array, count: int) -> jax.Array:
     """`count` random genomes, no two alike where the space holds that many."""
-    from jnas.evolve.population import first_of_equals
-
     drawn = space.sample(key, 8 * count)
     return drawn[jnp.argsort(~first_of_equals(space.key_of(drawn)), stable=True)[:count]]
 

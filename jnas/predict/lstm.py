@@ -1,28 +1,125 @@
-"""The network: an LSTM over a sequence of layer vectors, and a number at its end."""
+"""The network: a bidirectional LSTM over a sequence of layer vectors, pooled over its steps, and a small head.
+
+Written for many small ones at once: a step is one batched matrix product for all gates of both directions, stacking the
+members of an ensemble is one more batch dimension of it, and pooling goes along with the recurrence, so that no states
+are kept.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 
-class LSTM(nnx.Module):
-    """Two stacked LSTMs and a linear head on the last step that is there (Hochreiter and Schmidhuber 1997).
+class Pools(NamedTuple):
+    """What is left of the states of a sequence: `[N, directions * H]` each.
+
+    Attributes:
+      mean, max: over the steps that are there.
+      last: the last state in reading direction.
+    """
+
+    mean: jax.Array
+    max: jax.Array
+    last: jax.Array
+
+
+class Recurrence(nnx.Module):
+    """An LSTM (Hochreiter and Schmidhuber 1997) that reads forwards and, if `directions` is 2, backwards as well.
 
     Args:
       width: features of one step, D.
-      hidden: features of the LSTMs' state.
+      hidden: features of a direction's state, H.
+      directions: 1 or 2.
       rngs: random streams for the initial weights.
     """
 
-    def __init__(self, width: int, hidden: int = 32, *, rngs: nnx.Rngs):
-        self.first = nnx.RNN(nnx.OptimizedLSTMCell(width, hidden, rngs=rngs))
-        self.second = nnx.RNN(nnx.OptimizedLSTMCell(hidden, hidden, rngs=rngs))
-        self.head = nnx.Linear(hidden, 1, rngs=rngs)
+    def __init__(self, width: int, hidden: int, directions: int = 2, *, rngs: nnx.Rngs):
+        normal = nnx.initializers.lecun_normal(batch_axis=0)
+        inward = normal(rngs.params(), (directions, width, 4 * hidden))
+        across = normal(rngs.params(), (directions, hidden, 4 * hidden))
+        self.kernel = nnx.Param(jnp.concatenate([inward, across], 1))
+        forget = jnp.repeat(jnp.array([0.0, 1.0, 0.0, 0.0]), hidden)  # remember, to begin with
+        self.bias = nnx.Param(jnp.tile(forget, (directions, 1)))
 
-    def __call__(self, sequences: jax.Array, lengths: jax.Array) -> jax.Array:
-        """`[N, T, D]` sequences, of which the first `lengths` `[N]` steps are there, to `[N]` numbers."""
-        states = self.second(self.first(sequences))
-        last = jnp.take_along_axis(states, jnp.maximum(lengths - 1, 0)[:, None, None], axis=1)
-        return self.head(last[:, 0])[:, 0]
+    def __call__(self, steps: jax.Array, there: jax.Array) -> Pools:
+        """The pooled states.
+
+        Args:
+          steps: `[T, N, D]`.
+          there: `[T, N, 1]`, 1 for the steps that are there; the state passes the others by.
+        """
+        kernel, bias = self.kernel[...], self.bias[...][:, None]
+        directions, hidden = kernel.shape[0], kernel.shape[2] // 4
+        # A sigmoid is a tanh of half the size: so one tanh does all gates.
+        half = np.repeat([0.5, 0.5, 0.5, 1.0], hidden).astype(np.float32)
+
+        def step(carry, inputs):
+            state, cell, total, highest = carry
+            steps, there = (jnp.stack(pair[:directions]) for pair in inputs)
+            gates = jnp.einsum("dnw,dwg->dng", jnp.concatenate([steps, state], -1), kernel) + bias
+            bent = jnp.tanh(gates * half)
+            i, f, o = jnp.split(0.5 * bent[..., : 3 * hidden] + 0.5, 3, -1)
+            next_cell = f * cell + i * bent[..., 3 * hidden :]
+            next_state = o * jnp.tanh(next_cell)
+            state, cell = state + there * (next_state - state), cell + there * (next_cell - cell)
+            highest = jnp.where(there > 0, jnp.maximum(highest, state), highest)
+            return (state, cell, total + there * state, highest), None
+
+        zero = jnp.zeros((directions, steps.shape[1], hidden))
+        inputs = ((steps, steps[::-1]), (there, there[::-1]))
+        (last, _, total, highest), _ = jax.lax.scan(step, (zero, zero, zero, zero - 1), inputs)
+        pools = total / jnp.maximum(there.sum(0), 1), highest, last
+        return Pools(*(jnp.concatenate(list(pool), -1) for pool in pools))
+
+
+class Network(nnx.Module):
+    """Steps and a context to a number: LSTM, pooling over the steps that are there, a head of one hidden layer.
+
+    Args:
+      width: features of one step, D.
+      context: further features of a sequence, C, which the head sees; 0 for none.
+      hidden: features of each direction's state.
+      head: units of the head's hidden layer.
+      directions: 1 reads forwards only.
+      pooling: what the head sees of the states: some of "mean", "max" and "last".
+      dropout: rate on what the head sees and on its hidden layer, while training.
+      rngs: random streams for the initial weights.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        context: int = 0,
+        *,
+        hidden: int = 24,
+        head: int = 24,
+        directions: int = 2,
+        pooling: tuple[str, ...] = ("mean", "max", "last"),
+        dropout: float = 0.0,
+        rngs: nnx.Rngs,
+    ):
+        self.pooling, self.dropout = pooling, dropout
+        self.recurrence = Recurrence(width, hidden, directions, rngs=rngs)
+        self.inner = nnx.Linear(len(pooling) * directions * hidden + context, head, rngs=rngs)
+        self.outer = nnx.Linear(head, 1, kernel_init=nnx.initializers.normal(0.1 / head**0.5), rngs=rngs)
+
+    def __call__(
+        self, steps: jax.Array, lengths: jax.Array, context: jax.Array, dropout_key: jax.Array | None = None
+    ) -> jax.Array:
+        """`[N, T, D]` steps, of which the first `lengths` `[N]` are there, and contexts `[N, C]`, to `[N]` numbers."""
+        there = (jnp.arange(steps.shape[1])[:, None] < lengths).astype(jnp.float32)[..., None]
+        pools = self.recurrence(steps.swapaxes(0, 1), there)
+        seen = jnp.concatenate([*(getattr(pools, name) for name in self.pooling), context], -1)
+        keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
+        inner = nnx.gelu(self.inner(self._drop(seen, keys[0])))
+        return self.outer(self._drop(inner, keys[1]))[:, 0]
+
+    def _drop(self, values: jax.Array, key: jax.Array | None) -> jax.Array:
+        if key is None or not self.dropout:
+            return values
+        return values * jax.random.bernoulli(key, 1 - self.dropout, values.shape) / (1 - self.dropout)

@@ -1,189 +1,111 @@
-"""An ensemble of LSTM regressors: sequences of bit vectors in, accuracy and its uncertainty out.
-
-Each member leaves out one fold of the rows. So the rows that a member has not seen say how good it is, all members
-together say how sure they are, and one vmapped program trains them all.
-"""
+"""The predictor: an ensemble of bidirectional LSTMs behind the common interface."""
 
 from __future__ import annotations
 
 import functools
-import time
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from flax import nnx
 
 from jnas import checkpoint
-from jnas.errors import JnasError
-from jnas.predict.lstm import LSTM
-from jnas.predict.metrics import Scores, score
+from jnas.predict import ensemble
+from jnas.predict.ensemble import Fitted, Settings
+from jnas.predict.regressor import Regressor
 
-MEMBERS = 5
-STEPS = 150
-BATCH = 32
-LEARNING_RATE = 1e-2
-WEIGHT_DECAY = 1e-1
-LEAST_ROWS = 10
 LEAST_PADDED = 64
+CHUNK = 1024
+LENGTH_STEP = 8
 
 
-class Predictor:
-    """Predicts the accuracy of architectures from a vector for each layer.
+class Predictor(Regressor):
+    """An ensemble of LSTM regressors: sequences of layer vectors in, accuracy and its uncertainty out.
 
     Args:
-      seed: of initial weights, folds and batches.
+      seed: of initial weights, folds, batches and dropout.
+      settings: how the ensemble is made and trained.
 
     Attributes:
-      scores: agreement on held-out rows, each predicted by the one member that has not seen it; set by `fit`.
+      fitted: the arrays that `jnas.predict.apply` takes, for use inside jitted programs.
+      scores: agreement on held-out rows, each predicted by the members that have not seen it; set by `fit`.
       seconds: wall clock of the last `fit`.
     """
 
-    def __init__(self, seed: int = 0):
-        self.seed = seed
-        self.params: Any = None
-        self.width: int | None = None
-        self.scale: tuple[float, float] = (0.0, 1.0)
-        self.scores: Scores | None = None
-        self.seconds = 0.0
+    name = "jnas"
 
-    def fit(self, sequences: np.ndarray, lengths: np.ndarray, targets: np.ndarray) -> Predictor:
-        """Trains the ensemble from scratch.
+    def __init__(self, seed: int = 0, settings: Settings = Settings()):  # noqa: B008  a constant
+        super().__init__(seed)
+        self.settings = settings
+        self.fitted: Fitted | None = None
 
-        Args:
-          sequences: `[N, T, D]`, such as `Template.vectors` (D = 32), filled up to one length T.
-          lengths: `[N]` steps that are there; the rest of each sequence is ignored.
-          targets: `[N]` accuracies.
+    def members(self, sequences: np.ndarray, lengths: np.ndarray, early: np.ndarray | None = None) -> np.ndarray:
+        """Each member's prediction, `[members, N]`; the arguments are those of `predict`."""
+        return self._members(*self._ready_rows(sequences, lengths, early))
 
-        Raises:
-          JnasError: fewer than 10 rows, constant or non-finite targets, or shapes that do not match.
-        """
-        start = time.perf_counter()
-        sequences, lengths, targets = _checked(sequences, lengths, targets)
-        count, _, self.width = sequences.shape
-        self.scale = (float(targets.mean()), float(targets.std()))
-        normal = (targets - self.scale[0]) / self.scale[1]
-        folds = np.random.default_rng(self.seed).permutation(count) % MEMBERS
-        # Rows are filled up to a power of two, so that a growing table compiles a new program only when it doubles.
-        rows = max(LEAST_PADDED, 1 << (count - 1).bit_length())
+    def _fit(self, sequences, lengths, targets, early):
+        count = len(targets)
+        # Rows and steps are filled up to a few sizes, so that a growing table seldom compiles a new program.
+        rows = max(LEAST_PADDED, _rounded(count))
+        sequences = sequences[:, : _steps(lengths, sequences.shape[1])]
         fill = [(0, rows - count)]
-        seen = np.pad(folds[None, :] != np.arange(MEMBERS)[:, None], [(0, 0), *fill]).astype(np.float32)
-        self.params = _fit(
-            np.uint32(self.seed),
-            jnp.asarray(np.pad(sequences, [*fill, (0, 0), (0, 0)]), jnp.float32),
-            jnp.asarray(np.pad(lengths, fill)),
-            jnp.asarray(np.pad(normal, fill).astype(np.float32)),
-            jnp.asarray(seen),
+        self.fitted, held_out = _fit(
+            jax.random.key(self.seed),
+            np.pad(sequences, [*fill, (0, 0), (0, 0)]).astype(np.float32),
+            np.pad(lengths, fill),
+            np.pad(targets, fill).astype(np.float32),
+            np.pad(np.ones(count, np.float32), fill),
+            np.pad(early, [*fill, (0, 0)], constant_values=np.nan),
+            self.settings,
         )
-        members = self._members(sequences, lengths)
-        self.scores = score(targets, members[folds, np.arange(count)])
-        self.seconds = time.perf_counter() - start
-        return self
+        return np.asarray(held_out)[:count]
 
-    def predict(self, sequences: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The ensemble's mean and standard deviation for `[N, T, D]` sequences: `[N]` each.
+    def _predict(self, sequences, lengths, early):
+        members = self._members(sequences, lengths, early)
+        std = ensemble.deviation(self.fitted, members)
+        return members.mean(0), np.asarray(std)
 
-        Raises:
-          JnasError: `fit` or `load` has not been called, or D is not that of the rows it was fitted on.
-        """
-        members = self._members(sequences, lengths)
-        return members.mean(0), members.std(0)
-
-    def _members(self, sequences: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Each member's predictions, `[MEMBERS, N]`."""
-        if self.params is None:
-            raise JnasError("The predictor has not been fitted: call fit, or load a fitted one.")
-        if np.ndim(sequences) != 3 or np.shape(sequences)[2] != self.width:
-            raise JnasError(
-                f"The predictor was fitted on sequences [N, T, {self.width}] and got {np.shape(sequences)}: encode "
-                "them the same way."
+    def _members(self, sequences, lengths, early) -> np.ndarray:
+        # Short sequences need few steps, so rows go in the order of their lengths.
+        order = np.argsort(lengths, kind="stable")
+        parts = [np.zeros((self.settings.members, 0), np.float32)]
+        for start in range(0, len(order), CHUNK):
+            rows = order[start : start + CHUNK]
+            steps = _steps(lengths[rows], sequences.shape[1])
+            fill = [(0, min(CHUNK, _rounded(len(order))) - len(rows))]
+            part = ensemble.apply_jitted(
+                self.fitted,
+                np.pad(sequences[rows, :steps], [*fill, (0, 0), (0, 0)]),
+                np.pad(lengths[rows], fill, constant_values=1),
+                np.pad(early[rows], [*fill, (0, 0)], constant_values=np.nan),
             )
-        mean, std = self.scale
-        return np.asarray(apply(self.params, jnp.asarray(sequences), jnp.asarray(lengths))) * std + mean
+            parts.append(np.asarray(part)[:, : len(rows)])
+        members = np.empty((self.settings.members, len(order)), np.float32)
+        members[:, order] = np.concatenate(parts, 1)
+        return members
 
-    def save(self, folder: str | Path) -> None:
-        """Writes the fitted ensemble as an Orbax checkpoint; what `folder` held is replaced."""
-        facts = {"seed": self.seed, "width": self.width, "scale": self.scale, "scores": self.scores}
-        checkpoint.save(folder, nnx.to_pure_dict(self.params), facts)
+    def _arrays(self):
+        return ensemble.to_tree(self.fitted)
 
-    @classmethod
-    def load(cls, folder: str | Path) -> Predictor:
-        """The ensemble that `save` wrote.
+    def _facts(self):
+        return {"settings": self.settings._asdict()}
 
-        Raises:
-          JnasError: there is none in `folder`.
-        """
-        facts = checkpoint.load_facts(folder)
-        if "scale" not in facts:
-            raise JnasError(f"{folder} holds no predictor: name the folder that Predictor.save wrote.")
-        predictor = cls(facts["seed"])
-        predictor.width, predictor.scale = facts["width"], tuple(facts["scale"])
-        predictor.scores = Scores(*facts["scores"])
-        predictor.params = jax.eval_shape(jax.vmap(functools.partial(_initial, width=predictor.width)), _member_keys(0))
-        arrays = checkpoint.load_arrays(folder, nnx.to_pure_dict(predictor.params))
-        nnx.replace_by_pure_dict(predictor.params, arrays)
-        return predictor
+    def _restore(self, folder: str | Path, facts: dict) -> None:
+        given = facts["settings"]
+        self.settings = Settings(**(given | {"pooling": tuple(given["pooling"])}))
+        like = jax.eval_shape(functools.partial(ensemble.blank, self.width, self.epochs, self.settings))
+        self.fitted = ensemble.from_tree(like, checkpoint.load_arrays(folder, ensemble.to_tree(like)))
 
 
-def _checked(sequences, lengths, targets) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    sequences, lengths, targets = np.asarray(sequences), np.asarray(lengths, np.int32), np.asarray(targets, float)
-    if sequences.ndim != 3 or lengths.shape != sequences.shape[:1] or targets.shape != sequences.shape[:1]:
-        raise JnasError(
-            f"The predictor got sequences {sequences.shape}, lengths {lengths.shape} and targets {targets.shape}: give "
-            "[N, T, D], [N] and [N]."
-        )
-    if len(targets) < LEAST_ROWS:
-        raise JnasError(f"The predictor got {len(targets)} rows and needs {LEAST_ROWS}: evaluate more templates first.")
-    if not np.isfinite(targets).all():
-        raise JnasError("The predictor got a target that is not a number: leave out the rows of failed evaluations.")
-    if np.ptp(targets) == 0:
-        raise JnasError(f"All {len(targets)} targets are {targets[0]}: there is nothing to tell apart.")
-    return sequences, lengths, targets
+def _rounded(count: int) -> int:
+    """The next of 1, 2, 3, 4, 6, 8, 12, 16, ..."""
+    power = 1 << max(count - 1, 0).bit_length()
+    return power * 3 // 4 if power >= 4 and count <= power * 3 // 4 else power
 
 
-def _member_keys(seed: Any) -> jax.Array:
-    return jax.random.split(jax.random.key(seed), MEMBERS)
+def _steps(lengths: np.ndarray, most: int) -> int:
+    """How many steps the longest of the sequences needs, in steps of 8."""
+    return min(most, -(-int(lengths.max(initial=1)) // LENGTH_STEP) * LENGTH_STEP)
 
 
-def _initial(key: jax.Array, width: int) -> nnx.State:
-    return nnx.state(LSTM(width, rngs=nnx.Rngs(key)), nnx.Param)
-
-
-def _one(params: nnx.State, sequences: jax.Array, lengths: jax.Array) -> jax.Array:
-    module = LSTM(sequences.shape[-1], rngs=nnx.Rngs(0))
-    nnx.update(module, params)
-    return module(sequences.astype(jnp.float32), lengths)
-
-
-@jax.jit
-def apply(params: Any, sequences: jax.Array, lengths: jax.Array) -> jax.Array:
-    """Each member's normalised prediction, `[MEMBERS, N]`, for sequences `[N, T, D]` and their lengths `[N]`."""
-    return jax.vmap(_one, (0, None, None))(params, sequences, lengths)
-
-
-@jax.jit
-def _fit(seed, sequences, lengths, targets, seen):
-    """The members' parameters after training; `seen` `[MEMBERS, N]` is 1 where a member trains on a row."""
-    optimizer = optax.adamw(optax.cosine_decay_schedule(LEARNING_RATE, STEPS), weight_decay=WEIGHT_DECAY)
-
-    def member(key, seen):
-        init_key, key = jax.random.split(key)
-        params = _initial(init_key, sequences.shape[-1])
-
-        def loss_of(params, batch):
-            return jnp.square(_one(params, sequences[batch], lengths[batch]) - targets[batch]).mean()
-
-        def step(carry, key):
-            params, state = carry
-            batch = jax.random.choice(key, len(targets), (BATCH,), p=seen / seen.sum())
-            updates, state = optimizer.update(jax.grad(loss_of)(params, batch), state, params)
-            return (optax.apply_updates(params, updates), state), None
-
-        keys = jax.random.split(key, STEPS)
-        (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), keys)
-        return params
-
-    return jax.vmap(member)(_member_keys(seed), seen)
+_fit = jax.jit(ensemble.fit, static_argnames="settings")

@@ -6,11 +6,15 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.nn.lowering import check_policy
+from jnas.search import objectives as wanted
+from jnas.search.acquire import Acquisition
+from jnas.search.evolution import Searcher
+from jnas.search.objectives import Objective
 from jnas.space import Space
 from jnas.train import PRESETS, Recipe
 
@@ -39,10 +43,19 @@ class SearchConfig:
     """Step 2: number of filtered candidates to train."""
     candidates: int = 2048
     """Step 2: number of random candidates that the predictor chooses from. Step 3: the size of the population."""
+    refit: int = 20
+    """Step 2: number of candidates to train between two fits of the predictor."""
+    acquisition: Acquisition = "ucb"
+    """Which candidates the predictor prefers: the best by its mean, by its mean plus one standard deviation (ucb), or
+    the best of one member of the ensemble after the other, drawn at random (thompson)."""
     generations: int = 2
     """Step 3: number of generations in which templates are trained."""
     children: int = 3
     """Step 3: number of templates to train in each generation."""
+    algorithm: Searcher = "genetic"
+    """Step 3: how candidates are found that the predictor likes. With several objectives, genetic is NSGA-II."""
+    objectives: tuple[Objective, ...] = ("accuracy",)
+    """Step 3: what is to be good: accuracy alone, or traded against any of macs, params and (measured) latency."""
     recipe: Literal["standard", "sophius"] = "standard"
     """How to train: what one would use today, or the protocol of Sophius (without its two flaws)."""
     epochs: int = 3
@@ -67,6 +80,8 @@ class SearchConfig:
     """Learnable parameters a template may have, at most."""
     max_macs: int | None = 2_000_000
     """Multiply-accumulates an image a template may take, at most; 'None' for no limit."""
+    max_latency_ms: float | None = None
+    """Milliseconds that one image may take, at most, measured on this device before a template is trained."""
     seed: int = 0
     """Of everything random: the same seed on the same CPU finds the same."""
 
@@ -75,7 +90,7 @@ class SearchConfig:
 
         Not on construction: the command line's parser would wrap the sentence in words of its own.
         """
-        least = {"random": 1, "filtered": 0, "candidates": 2, "generations": 0, "children": 1, "seed": 0}
+        least = {"random": 1, "filtered": 0, "candidates": 2, "refit": 1, "generations": 0, "children": 1, "seed": 0}
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise JnasError(f"--{name} {getattr(self, name)} is too small: give {minimum} or more.")
@@ -88,7 +103,20 @@ class SearchConfig:
             value = getattr(self, name)
             if value is not None and not 1 <= value < 2**64:
                 raise JnasError(f"--{name.replace('_', '-')} {value} is no limit: give 1 or more, below 2^64.")
+        if self.max_latency_ms is not None and not self.max_latency_ms > 0:
+            raise JnasError(f"--max-latency-ms {self.max_latency_ms} is no limit: give a positive number.")
+        wanted.check(self.objectives)
+        searchers = get_args(Searcher)
+        if self.algorithm not in searchers:
+            raise JnasError(f"There is no algorithm {self.algorithm!r}: choose one of {', '.join(searchers)}.")
+        if len(self.objectives) > 1 and self.algorithm != "genetic":
+            raise JnasError(
+                f"--algorithm {self.algorithm} knows one objective: take genetic, or --objectives accuracy."
+            )
         check_policy(self.policy)
+        if self.acquisition not in get_args(Acquisition):
+            rules = ", ".join(get_args(Acquisition))
+            raise JnasError(f"There is no acquisition rule {self.acquisition!r}: choose one of {rules}.")
         if self.recipe not in PRESETS:
             raise JnasError(f"There is no recipe {self.recipe!r}: choose one of {', '.join(PRESETS)}.")
         self.space(None), self.training(), self.final_training()  # they check the rest

@@ -22,7 +22,7 @@ _MASKS = tuple((1 << bits) - 1 for bits in _BITS)
 
 
 def pack(genomes: jax.Array) -> jax.Array:
-    """`[..., 6]` int8 to `[...]` uint32: 0 for an unused row. Indices that no column has are cut to their lowest bits."""
+    """`[..., 6]` int8 to `[...]` uint32: 0 for an unused row. Indices too large for their column are cut."""
     wide = genomes.astype(jnp.uint32) & jnp.array(_MASKS, jnp.uint32)
     return (wide << jnp.array(SHIFTS, jnp.uint32)).sum(-1, dtype=jnp.uint32)
 

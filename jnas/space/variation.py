@@ -130,7 +130,7 @@ NEIGHBOURS = 2 * (COLUMNS - 1) + 2
 
 
 def distance(first: jax.Array, second: jax.Array) -> jax.Array:
-    """How much two genomes `[L, 6]` differ, 0 to 1: the share of rows with another layer, half for another parameter."""
+    """How much two genomes `[L, 6]` differ, 0 to 1: the share of rows with another type, half for other parameters."""
     rows, others = pack(first), pack(second)
     used = jnp.maximum((rows != 0).sum(), (others != 0).sum())
     differ = jnp.where(kind(rows) != kind(others), 1.0, jnp.where(rows != others, 0.5, 0.0))
@@ -217,7 +217,9 @@ def _random_layer(first: jax.Array, second: jax.Array, for_maps: jax.Array) -> j
     own = jnp.where(for_maps, maps, vectors)
     most = jnp.asarray(CARDINALITY)[own].astype(jnp.uint32)
     row = own.astype(jnp.uint32)
-    for column, (low, bits) in zip(range(KIND + 1, COLUMNS), ((0, 10), (10, 8), (18, 6), (24, 4), (28, 4)), strict=True):
+    for column, (low, bits) in zip(
+        range(KIND + 1, COLUMNS), ((0, 10), (10, 8), (18, 6), (24, 4), (28, 4)), strict=True
+    ):
         draw = (second >> low) & ((1 << bits) - 1)
         row |= (draw * most[column] >> bits) << SHIFTS[column]
     return row

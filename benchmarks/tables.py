@@ -1,0 +1,170 @@
+"""Tables of architectures with accuracies, as sequences: a column `hash`, a column `net`, or columns `gene_*`."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from jnas.errors import JnasError
+from jnas.space import Template
+from jnas.space.facts import NAMES, Chain, facts
+from jnas.space.features import features
+from jnas.space.genome import to_genomes
+from jnas.space.vectors import BITS
+
+IMAGE = (3, 32, 32)
+CLASSES = 10
+TYPES = ("C", "P", "D", "FC", "GAP", "SM")
+
+
+class Table(NamedTuple):
+    """What the models learn from.
+
+    Attributes:
+      sequences: `[N, T, D]`: the bits, and what follows from them.
+      bits: `[N, T, B]`: one-hot types and parameters alone, as the original sees layers.
+      lengths: `[N]` steps that are there.
+      targets: `[N]`.
+      scored: `[N]`: what predictions are compared with; the targets, unless the table has several seeds.
+      early: `[N, K]` accuracies after the first epochs.
+      notes: what was made of the table, in words.
+    """
+
+    sequences: np.ndarray
+    bits: np.ndarray
+    lengths: np.ndarray
+    targets: np.ndarray
+    scored: np.ndarray
+    early: np.ndarray
+    notes: str
+
+
+def read(path: str | pathlib.Path, target: str | None = None, epochs: int = 0, against: str | None = None) -> Table:
+    """The table of a CSV file.
+
+    Args:
+      path: the file.
+      target: the column to learn; by default the first there is of val_acc, acc_20, reward.
+      epochs: how many early epochs are seen, from columns `acc_1`, `acc_2`, ...
+      against: the column that predictions are compared with; by default `test`, where there is one, else the target.
+
+    Raises:
+      JnasError: the file has no such columns.
+    """
+    frame = pd.read_csv(path)
+    target = target or next((name for name in ("val_acc", "acc_20", "reward") if name in frame), "val_acc")
+    against = against or ("test" if "test" in frame else target)
+    wanted = [target, against, *(f"acc_{i}" for i in range(1, epochs + 1))]
+    for name in wanted:
+        if name not in frame:
+            raise JnasError(f"{path} has no column {name!r}: it has {', '.join(frame.columns)}.")
+    genes = [name for name in frame if re.fullmatch(r"gene_\d+", name)]
+    if "hash" in frame:
+        sequences, lengths, notes = _hashes(frame.hash)
+        bits = sequences[..., :BITS]
+    elif "net" in frame:
+        sequences, bits, lengths, notes = _nets(frame)
+    elif genes:
+        sequences, bits, lengths, notes = _genes(frame[sorted(genes, key=lambda name: int(name[5:]))].to_numpy())
+    else:
+        raise JnasError(f"{path} has no column hash or net and no columns gene_*: it has {', '.join(frame.columns)}.")
+    early = frame[[f"acc_{i}" for i in range(1, epochs + 1)]].to_numpy(np.float32)
+    values = frame[target].to_numpy(float), frame[against].to_numpy(float)
+    return Table(sequences, bits, lengths, *values, early, notes)
+
+
+def _hashes(hashes) -> tuple[np.ndarray, np.ndarray, str]:
+    templates = [Template.from_hash(hash, IMAGE, CLASSES) for hash in hashes]
+    lengths = np.array([len(template.layers) - 1 for template in templates])
+    genomes = jnp.asarray(to_genomes(templates, int(lengths.max())))
+    return np.asarray(features(genomes, IMAGE, CLASSES)), lengths, f"32 bits and {len(NAMES)} facts a layer"
+
+
+def _genes(genes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """A step for each gene: its value and its place, both one-hot."""
+    values = np.unique(genes)
+    bits = (genes[..., None] == values).astype(np.float32)
+    places = np.broadcast_to(np.eye(genes.shape[1], dtype=np.float32), (*genes.shape, genes.shape[1]))
+    lengths = np.full(len(genes), genes.shape[1])
+    return np.concatenate([bits, places], -1), bits, lengths, f"a step a gene: {len(values)} values, its place"
+
+
+def parse(net: str) -> list[tuple[str, list[int]]]:
+    """The layers of a network in the notation of MetaQNN (Baker et al. 2017): "[C(64,3,1), P(2,2), SM(10)]".
+
+    C(channels, window, stride) is a convolution, P(window, stride) a max pooling, D(i, n) dropout at the rate i / (2 n),
+    FC(units) a hidden linear layer, GAP global average pooling, SM the classifier.
+
+    Raises:
+      JnasError: a layer is none of these.
+    """
+    layers = [(name, [int(x) for x in args.split(",")]) for name, args in re.findall(r"([A-Za-z]+)\(([\d, ]+)\)", net)]
+    arguments = {"C": 3, "P": 2, "D": 2, "FC": 1, "GAP": 1, "SM": 1}
+    wrong = [name for name, args in layers if arguments.get(name) != len(args)]
+    if wrong or not layers:
+        raise JnasError(f"{net!r} is no network in the notation of MetaQNN: {wrong[0] if wrong else 'no layer'}.")
+    return layers
+
+
+def _nets(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """Bits and facts of nets on 3x32x32 images; convolutions and poolings keep the map size but for their stride."""
+    rows = []
+    for net in frame.net:
+        channels, side, layers = IMAGE[0], IMAGE[1], []
+        for name, args in parse(net):
+            before, window, stride, fan_in, dropout = (channels, side), 1, 1, 0, 0.0
+            if name == "C":
+                channels, window, stride = args
+                fan_in = window * window * before[0]
+            elif name == "P":
+                window, stride = args
+            elif name == "D":
+                dropout = args[0] / (2 * args[1])
+            elif name == "GAP":
+                stride = 1
+            else:
+                fan_in, channels = before[0] * side * side, args[0]
+            side = -(-side // stride) if name in ("C", "P", "D") else 1
+            layers.append((TYPES.index(name), window, stride, *before, channels, side, fan_in, dropout))
+        rows.append(layers)
+    lengths = np.array([len(layers) for layers in rows])
+    data = np.zeros((len(rows), lengths.max(), 9))
+    for row, layers in zip(data, rows, strict=True):
+        row[: len(layers)] = layers
+    there = np.arange(lengths.max()) < lengths[:, None]
+    kind, window, stride, channels_before, side_before, channels, side, fan_in, dropout = np.moveaxis(data, -1, 0)
+    convolves, pools, _, links, merges, ends = (there & (kind == i) for i in range(len(TYPES)))
+    nothing = np.zeros_like(there)
+    chain = Chain(
+        there=there,
+        before=np.stack([channels_before, side_before, side_before], -1),
+        after=np.stack([channels, side, side], -1),
+        window=np.where(there, window, 1),
+        stride=np.where(there, stride, 1),
+        padding=(convolves | pools).astype(float),
+        fan_in=fan_in,
+        convolves=convolves,
+        links=links | ends,
+        averages=nothing,
+        merges=merges,
+        normalises=nothing,
+        bends=convolves | links,
+        slope=np.zeros_like(kind),
+        dropout=dropout,
+    )
+    parts = [there & (kind == i) for i in range(len(TYPES))]
+    for column, of in ((channels, convolves | links), (window, convolves | pools), (stride, convolves | pools)):
+        parts += [of & (column == value) for value in np.unique(column[of])]
+    bits = np.stack(parts, -1).astype(np.float32)
+    sequences = [bits, np.asarray(facts(chain, IMAGE[1]))]
+    notes = f"{bits.shape[-1]} bits and {len(NAMES)} facts a layer"
+    if "lr" in frame:
+        rate = np.log10(frame.lr.to_numpy(np.float32))[:, None, None]
+        sequences.append(np.where(there[..., None], rate, 0))
+        notes += ", and the learning rate of the run, which is known before it"
+    return np.concatenate(sequences, -1).astype(np.float32), bits, lengths, notes

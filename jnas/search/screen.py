@@ -1,0 +1,84 @@
+"""Predictions for many genomes at once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from jnas.predict import Predictor
+from jnas.predict.regressor import Regressor
+from jnas.space import Space
+from jnas.space.features import features
+from jnas.space.genome import encode, lengths
+
+CHUNK = 1024
+"""Genomes that are encoded and predicted together: their features should fit into a processor's cache."""
+
+STEP = 4
+"""Genomes of one chunk are cut to a multiple of so many rows."""
+
+
+@functools.partial(jax.jit, static_argnames="space")
+def facts_and_bits(genomes: jax.Array, space: Space) -> jax.Array:
+    """What the predictor sees: `[N, L, 6]` int8 to `[N, L, FEATURES]` float32."""
+    return features(genomes, space.in_shape, space.classes)
+
+
+@functools.partial(jax.jit, static_argnames="space")
+def bits_alone(genomes: jax.Array, space: Space) -> jax.Array:
+    """What the original sees: `[N, L, 6]` int8 to `[N, L, 32]` uint8."""
+    return encode(genomes)
+
+
+_lengths = jax.jit(lengths)
+
+
+def chunks(genomes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Genomes `[N, L, 6]` in the order of their lengths, cut to what they use: `(rows, genomes, lengths)` each.
+
+    Of a space's random templates the mean is a third of the longest, and what is not there need not be computed. The last
+    chunk is filled up with copies, so that few shapes are compiled; `rows` `[N]` is without them.
+    """
+    genomes = np.asarray(genomes)
+    used = np.asarray(_lengths(genomes))
+    order = np.argsort(used, kind="stable")
+    parts = []
+    for start in range(0, len(order), CHUNK):
+        rows = order[start : start + CHUNK]
+        size = min(CHUNK, 1 << (len(order) - 1).bit_length())
+        filled = np.pad(rows, (0, size - len(rows)), mode="edge")
+        steps = min(genomes.shape[1], -(-int(used[rows[-1]]) // STEP) * STEP)
+        parts.append((rows, genomes[filled, :steps], used[filled]))
+    return parts
+
+
+def screen(
+    space: Space,
+    genomes: np.ndarray,
+    model: Regressor,
+    encoder: Callable[[jax.Array, Space], jax.Array] = facts_and_bits,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and standard deviation that a model predicts for genomes `[N, L, 6]`: `[N]` each.
+
+    Args:
+      space: the genomes' space.
+      genomes: valid ones.
+      model: fitted on what `encoder` gives.
+      encoder: `facts_and_bits` or `bits_alone`.
+    """
+    mean, std = np.empty((2, len(genomes)), np.float32)
+    for rows, part, used in chunks(genomes):
+        found = model.predict(np.asarray(encoder(part, space)), used)
+        mean[rows], std[rows] = found[0][: len(rows)], found[1][: len(rows)]
+    return mean, std
+
+
+def screen_members(space: Space, genomes: np.ndarray, model: Predictor) -> np.ndarray:
+    """Each member's prediction for genomes `[N, L, 6]`: `[members, N]`."""
+    members = np.empty((model.settings.members, len(genomes)), np.float32)
+    for rows, part, used in chunks(genomes):
+        members[:, rows] = model.members(np.asarray(facts_and_bits(part, space)), used)[:, : len(rows)]
+    return members
