@@ -83,9 +83,13 @@ def main() -> None:
         for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
             store = str(pathlib.Path(folder) / f"{seed}.duckdb")
             runs.append({"seed": seed} | {kind: searched(kind, seed, store, arguments) for kind in ("full", "random")})
-            line = {name: {k: runs[-1][kind][k] for k in ("val_acc_final", "test_acc_final")} for name, kind in
-                    (("full", "full"), ("random", "random"))}
-            print(f"seed {seed}: {line}, {runs[-1]['full']['seconds'] + runs[-1]['random']['seconds']:.0f} s", flush=True)
+            line = {
+                name: {k: runs[-1][kind][k] for k in ("val_acc_final", "test_acc_final")}
+                for name, kind in (("full", "full"), ("random", "random"))
+            }
+            print(
+                f"seed {seed}: {line}, {runs[-1]['full']['seconds'] + runs[-1]['random']['seconds']:.0f} s", flush=True
+            )
             if arguments.json:
                 found = {"about": about() | settings, "summary": summary(runs), "runs": runs}
                 pathlib.Path(arguments.json).write_text(json.dumps(found, indent=1))

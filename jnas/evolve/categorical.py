@@ -38,11 +38,11 @@ class Categorical:
         return jnp.where(jax.random.bernoulli(key, 0.5, first.shape), first, second)
 
     def mutate(self, key: jax.Array, genome: jax.Array, rate: jax.Array) -> jax.Array:
-        """Each gene with probability `rate / genes`, and one in any case, set to another of its values."""
+        """One gene, and each other with probability `(rate - 1) / genes`, set to another of its values."""
         which_key, step_key = jax.random.split(key)
         cardinality = jnp.array(self.cardinalities)
         draw = jnp.where(cardinality > 1, jax.random.uniform(which_key, genome.shape), 2.0)
-        changed = (draw < rate / len(self.cardinalities)) | (jnp.arange(len(genome)) == jnp.argmin(draw))
+        changed = (draw < (rate - 1) / len(self.cardinalities)) | (jnp.arange(len(genome)) == jnp.argmin(draw))
         step = jax.random.randint(step_key, genome.shape, 1, jnp.maximum(cardinality, 2))
         return jnp.where(changed, (genome + step) % cardinality, genome)
 

@@ -65,7 +65,7 @@ class GaussianProcess:
 
     def init(self, inputs: jax.Array) -> Fitted:
         rows, genes = len(inputs), inputs.shape[1]
-        hyper = Hyper(*(jnp.full((genes,) if i < 2 else (), value) for i, value in enumerate(_PRIOR)))
+        hyper = Hyper(*(jnp.full((genes,) if i < 2 else (), value, jnp.float32) for i, value in enumerate(_PRIOR)))
         zeros = jax.tree.map(jnp.zeros_like, hyper)
         known, square = jnp.zeros(rows, bool), jnp.zeros((rows, rows))
         return Fitted(hyper, zeros, zeros, jnp.zeros(inputs.shape, jnp.float32), known, square, jnp.zeros(rows))

@@ -27,6 +27,8 @@ class GuidedEvolution:
       rows: how many evaluated genomes are kept for the surrogate, the best ones where there are more.
       candidates: size of the population that evolves against the surrogate.
       generations: how many generations it evolves.
+      rate: changes that its children get, on average.
+      tournament, crossover_rate: as those of `GeneticAlgorithm`.
       capacity: how many genomes are remembered, so that none is asked for twice.
 
     The population of the state is everything evaluated that did not fail, up to `rows`.
@@ -38,6 +40,7 @@ class GuidedEvolution:
     rows: int = 128
     candidates: int = 128
     generations: int = 6
+    rate: float = 2.0
     tournament: int = 3
     crossover_rate: float = 0.5
     capacity: int = 1 << 10
@@ -70,7 +73,7 @@ class GuidedEvolution:
             genomes, scores = pool
             members = (scores > -jnp.inf).sum()
             children = crossed(
-                *(self.space, key, genomes, members, self.candidates, state.rate, self.tournament, self.crossover_rate)
+                *(self.space, key, genomes, members, self.candidates, self.rate, self.tournament, self.crossover_rate)
             )
             return self._best(jnp.concatenate([genomes, children]), jnp.concatenate([scores, score(children)])), None
 
@@ -99,7 +102,7 @@ class GuidedEvolution:
         draw_key, place_key, mutate_key = jax.random.split(key, 3)
         half = self.candidates // 2
         places = jax.random.randint(place_key, (2, half), 0, jnp.clip(alive(state), 1, 16)).min(0)
-        near = mutated(self.space, mutate_key, state.genomes[places], state.rate)
+        near = mutated(self.space, mutate_key, state.genomes[places], self.rate)
         far = self.space.sample(draw_key, self.candidates - half).astype(near.dtype)
         return jnp.concatenate([near, far])
 

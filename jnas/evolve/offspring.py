@@ -11,8 +11,8 @@ from jnas.evolve import archive as archives
 from jnas.evolve.space import SearchSpace
 from jnas.evolve.state import State
 
-ATTEMPTS = 5
-"""Tries to replace children that are not valid or not new; the last one draws at random."""
+ATTEMPTS = 12
+"""Tries to replace children that are not valid or not new; the later half of them draw at random."""
 
 Breed = Callable[[jax.Array, jax.Array, int], jax.Array]
 """From a key, the mutation rate, and a count: that many genomes."""
@@ -55,7 +55,7 @@ def crossed(
 def unseen(space: SearchSpace, state: State, key: jax.Array, count: int, breed: Breed) -> jax.Array:
     """`[count, ...]` genomes that are valid, different from one another, and were never told.
 
-    A child that is not is replaced, a few times over, by one with more mutations, at last by a random one. What is
+    A child that is not is replaced, some times over, by one with more mutations, at last by a random one. What is
     left after that stays as it is.
     """
     first_key, key = jax.random.split(key)
@@ -73,7 +73,7 @@ def unseen(space: SearchSpace, state: State, key: jax.Array, count: int, breed: 
         (places,) = jnp.nonzero(~good, size=few, fill_value=count)
         attempt_key = jax.random.fold_in(key, attempt)
         new = jax.lax.cond(
-            attempt == ATTEMPTS - 1,
+            attempt >= ATTEMPTS // 2,
             lambda: space.sample(attempt_key, few).astype(children.dtype),
             lambda: breed(attempt_key, state.rate + attempt, few),
         )

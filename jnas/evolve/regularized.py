@@ -38,7 +38,7 @@ class RegularizedEvolution:
             parent_key, mutate_key = jax.random.split(key)
             parents = tournament(parent_key, alive(state), self.sample, count)
             # One change, as in the paper; more only where all that are one change away have been seen.
-            return mutated(self.space, mutate_key, state.genomes[parents], rate - 1)
+            return mutated(self.space, mutate_key, state.genomes[parents], rate)
 
         return state.replace(key=next_key), unseen(self.space, state, key, self.children, breed)
 
