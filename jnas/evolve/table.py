@@ -70,8 +70,8 @@ class Table:
         if len(rows) != size:
             combinations = "x".join(map(str, cardinalities))
             raise JnasError(
-                f"The table {path} has {len(rows):,} rows, and {combinations} values make {size:,} combinations: give one "
-                "row for each."
+                f"The table {path} has {len(rows):,} rows, and {combinations} values make {size:,} combinations: "
+                "give one row for each."
             )
         place = np.ravel_multi_index(genes.astype(np.int64).T, cardinalities)
         if len(np.unique(place)) < size:
