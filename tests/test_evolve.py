@@ -37,8 +37,7 @@ class Even(Categorical):
 
 EVEN = Even((3, 4, 2, 3, 5, 1))
 ALGORITHMS = {
-    "genetic": GeneticAlgorithm(EVEN, capacity=512),
-    "one child": GeneticAlgorithm(EVEN, children=1, max_age=5, patience=4, capacity=512),
+    "genetic": GeneticAlgorithm(EVEN, max_age=5, patience=4, capacity=512),
     "regularized": RegularizedEvolution(EVEN, children=4, sample=4, capacity=512),
     "local": LocalSearch(EVEN, children=4, capacity=512),
     "random": RandomSearch(EVEN, children=4, capacity=512),
@@ -179,7 +178,7 @@ def score(genomes, offset):
 
 def test_many_generations_are_one_program_and_never_compile_again():
     genomes = jnp.asarray(first("genetic")[1])
-    state = evolve(ALGORITHMS["genetic"], score, jax.random.key(0), genomes, total(genomes), (0.0,), 12)
+    state = evolve(GeneticAlgorithm(EVEN, capacity=512), score, jax.random.key(0), genomes, total(genomes), (0.0,), 12)
     assert float(state.best) == 12
     fitness = np.asarray(state.fitness)
     assert (np.diff(fitness) <= 0).all() and len(set(rows(state.genomes))) == len(genomes)

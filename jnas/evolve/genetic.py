@@ -58,7 +58,7 @@ class GeneticAlgorithm:
             )
             return jax.lax.cond(members <= self.elites, draw, cross)
 
-        return state.replace(key=next_key), unseen(self.space, state, key, count, breed)
+        return unseen(self.space, state.replace(key=next_key), key, count, breed)
 
     def tell(self, state: State, genomes: jax.Array, fitness: jax.Array) -> State:
         return self._survivors(*remember(self.space, state, genomes, fitness), genomes)

@@ -50,7 +50,7 @@ class LocalSearch:
             found = there[places] & (jnp.arange(size) < len(order)) & (rate == state.rate)  # later tries are random
             return jnp.where(found.reshape(-1, *[1] * (drawn.ndim - 1)), genomes[places], drawn)
 
-        return state.replace(key=next_key), unseen(self.space, state, key, count, neighbours_then_random)
+        return unseen(self.space, state.replace(key=next_key), key, count, neighbours_then_random)
 
     def tell(self, state: State, genomes: jax.Array, fitness: jax.Array) -> State:
         state, fitness = remember(self.space, state, genomes, fitness)

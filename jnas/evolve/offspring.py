@@ -52,16 +52,12 @@ def crossed(
     return mutated(space, mutate_key, children, rate)
 
 
-def unseen(space: SearchSpace, state: State, key: jax.Array, count: int, breed: Breed) -> jax.Array:
-    """`[count, ...]` genomes that are valid, different from one another, and were never told.
+def unseen(space: SearchSpace, state: State, key: jax.Array, count: int, breed: Breed) -> tuple[State, jax.Array]:
+    """The state, and `[count, ...]` genomes that are valid, different from one another, and were never told.
 
     A child that is not is replaced, some times over, by one with more mutations, at last by a random one. What is
     left after that stays as it is.
     """
-    first_key, key = jax.random.split(key)
-    children = breed(first_key, state.rate, count)
-    valid = space.valid(children)
-    seen, good = archives.add(state.archive, space.key_of(children), jnp.zeros(count), valid)
     few = count if count <= 64 else count // 8  # most children are good, so a retry is a fraction of the work
 
     def missing(carry):
@@ -77,10 +73,20 @@ def unseen(space: SearchSpace, state: State, key: jax.Array, count: int, breed: 
             lambda: space.sample(attempt_key, few).astype(children.dtype),
             lambda: breed(attempt_key, state.rate + attempt, few),
         )
-        seen, fine = archives.add(seen, space.key_of(new), jnp.zeros(few), space.valid(new) & (places < count))
-        target = jnp.where(fine, places, count)
-        children = children.at[target].set(new, mode="drop")
-        return attempt + 1, children, good.at[target].set(True, mode="drop"), seen
+        wanted = (places < count) & space.valid(new)
+        seen, fine = archives.add(seen, space.key_of(new), jnp.zeros(few), wanted)
+        children = children.at[places].set(new, mode="drop")
+        return attempt + 1, children, good.at[jnp.where(fine, places, count)].set(True, mode="drop"), seen
 
-    _, children, _, _ = jax.lax.while_loop(missing, retry, (jnp.int32(1), children, good, seen))
-    return children
+    if few == count:  # all at once is a retry of everything: one copy of `breed` to compile
+        children = jnp.zeros((count, *state.genomes.shape[1:]), state.genomes.dtype)
+        start = jnp.int32(0), children, jnp.zeros(count, bool), state.archive
+    else:
+        first_key, key = jax.random.split(key)
+        children = breed(first_key, state.rate, count)
+        keys, valid = space.key_of(children), space.valid(children)
+        seen, good = archives.add(state.archive, keys, jnp.zeros(count), valid)
+        start = jnp.int32(1), children, good, seen
+    _, children, good, _ = jax.lax.while_loop(missing, retry, start)
+    total = space.key_of(children).sum(0, dtype=jnp.uint32)
+    return state.replace(asked=jnp.where(good.all(), total, 0)), children

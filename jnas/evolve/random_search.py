@@ -32,8 +32,7 @@ class RandomSearch:
     def ask(self, state: State) -> tuple[State, jax.Array]:
         key, next_key = jax.random.split(state.key)
         draw = lambda key, rate, count: self.space.sample(key, count).astype(state.genomes.dtype)  # noqa: E731
-        children = unseen(self.space, state, key, self.children or len(state.genomes), draw)
-        return state.replace(key=next_key), children
+        return unseen(self.space, state.replace(key=next_key), key, self.children or len(state.genomes), draw)
 
     def tell(self, state: State, genomes: jax.Array, fitness: jax.Array) -> State:
         state, fitness = remember(self.space, state, genomes, fitness)

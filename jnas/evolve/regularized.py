@@ -40,7 +40,7 @@ class RegularizedEvolution:
             # One change, as in the paper; more only where all that are one change away have been seen.
             return mutated(self.space, mutate_key, state.genomes[parents], rate)
 
-        return state.replace(key=next_key), unseen(self.space, state, key, self.children, breed)
+        return unseen(self.space, state.replace(key=next_key), key, self.children, breed)
 
     def tell(self, state: State, genomes: jax.Array, fitness: jax.Array) -> State:
         size, count = len(state.genomes), len(genomes)
