@@ -2,8 +2,8 @@
 
     python benchmarks/predictor.py --table FILE.csv --target COLUMN --train N --epochs-seen K --seeds S --json OUT.json
 
-Reads tables with a column `hash`, a column `net` (MetaQNN's notation), or columns `gene_*`. Each of S times, N random rows
-train and the others test. All models see the same rows; `sophius_lstm` sees bits alone, the others the facts as well.
+Reads tables with a column `hash`, a column `net` (MetaQNN's notation), or columns `gene_*`. Each of S times, N random
+rows train and the others test. All models see the same rows; `sophius_lstm` sees bits alone, the others facts as well.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ ABLATIONS = {
     "last state only": {"pooling": ("last",)},
     "mean over steps only": {"pooling": ("mean",)},
     "one member": {"members": 1},
-    "four members": {"members": 4},
     "without ranking": {"ranking": 0.0},
     "targets as they are": {"bend": False},
     "without dropout": {"dropout": 0.0},
+    "all features shown": {"input_dropout": 0.0},
     "no early stopping": {"checks": 1},
 }
 
@@ -69,7 +69,10 @@ def compare(table: Table, models: dict[str, tuple], train: int, seeds: int, firs
         for name, (make, sequences) in models.items():
             found = evaluate(make(seed), table, sequences, order[:train], order[train:])
             results[name].append(found)
-            print(f"seed {seed} {name}: R² {found['r2']:.3f}, tau {found['tau']:.3f}, {found['seconds']:.1f} s", flush=True)
+            print(
+                f"seed {seed} {name}: R² {found['r2']:.3f}, tau {found['tau']:.3f}, {found['seconds']:.1f} s",
+                flush=True,
+            )
     return {name: summarised(runs) for name, runs in results.items()}
 
 
@@ -104,7 +107,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--ablate", action="store_true", help="leave out one thing after the other, instead")
-    parser.add_argument("--curve", type=int, nargs="+", help="learning curve over these sizes, and cross validation, too")
+    parser.add_argument("--curve", type=int, nargs="+", help="learning curve of these sizes, and cross validation")
     parser.add_argument("--picture", help="draw predicted against measured on the last split to this file")
     parser.add_argument("--json", help="where to write everything")
     options = parser.parse_args()
@@ -121,8 +124,10 @@ def main() -> None:
         }
     found = compare(table, models, options.train, options.seeds, options.first_seed)
     width = max(map(len, found))
-    print(f"\n{options.train} rows train, {len(table.targets) - options.train} test; mean ± standard deviation of "
-          f"{options.seeds} splits\n{'':{width}} {'R²':>14} {'tau':>14} {'Spearman':>14} {'seconds':>14}")
+    print(
+        f"\n{options.train} rows train, {len(table.targets) - options.train} test; mean ± standard deviation of "
+        f"{options.seeds} splits\n{'':{width}} {'R²':>14} {'tau':>14} {'Spearman':>14} {'seconds':>14}"
+    )
     for name, row in found.items():
         cells = (f"{row[key]:.3f} ± {row[f'{key}_std']:.3f}" for key in ("r2", "tau", "spearman", "seconds"))
         print(f"{name:{width}} " + " ".join(f"{cell:>14}" for cell in cells))

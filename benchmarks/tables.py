@@ -68,7 +68,7 @@ def read(path: str | pathlib.Path, target: str | None = None, epochs: int = 0, a
         sequences, lengths, notes = _hashes(frame.hash)
         bits = sequences[..., :BITS]
     elif "net" in frame:
-        sequences, bits, lengths, notes = _nets(frame)
+        sequences, bits, lengths, notes = _nets(frame, epochs > 0)
     elif genes:
         sequences, bits, lengths, notes = _genes(frame[sorted(genes, key=lambda name: int(name[5:]))].to_numpy())
     else:
@@ -97,8 +97,8 @@ def _genes(genes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
 def parse(net: str) -> list[tuple[str, list[int]]]:
     """The layers of a network in the notation of MetaQNN (Baker et al. 2017): "[C(64,3,1), P(2,2), SM(10)]".
 
-    C(channels, window, stride) is a convolution, P(window, stride) a max pooling, D(i, n) dropout at the rate i / (2 n),
-    FC(units) a hidden linear layer, GAP global average pooling, SM the classifier.
+    C(channels, window, stride) is a convolution, P(window, stride) a max pooling, D(i, n) dropout at the rate
+    i / (2 n), FC(units) a hidden linear layer, GAP global average pooling, SM the classifier.
 
     Raises:
       JnasError: a layer is none of these.
@@ -111,8 +111,11 @@ def parse(net: str) -> list[tuple[str, list[int]]]:
     return layers
 
 
-def _nets(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-    """Bits and facts of nets on 3x32x32 images; convolutions and poolings keep the map size but for their stride."""
+def _nets(frame: pd.DataFrame, with_rate: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """Bits and facts of nets on 3x32x32 images; convolutions and poolings keep the map size but for their stride.
+
+    Beside early epochs the learning rate of the run is a feature of each step, too: it is known before training starts.
+    """
     rows = []
     for net in frame.net:
         channels, side, layers = IMAGE[0], IMAGE[1], []
@@ -163,8 +166,8 @@ def _nets(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]
     bits = np.stack(parts, -1).astype(np.float32)
     sequences = [bits, np.asarray(facts(chain, IMAGE[1]))]
     notes = f"{bits.shape[-1]} bits and {len(NAMES)} facts a layer"
-    if "lr" in frame:
+    if "lr" in frame and with_rate:
         rate = np.log10(frame.lr.to_numpy(np.float32))[:, None, None]
         sequences.append(np.where(there[..., None], rate, 0))
-        notes += ", and the learning rate of the run, which is known before it"
+        notes += ", and the learning rate of the run"
     return np.concatenate(sequences, -1).astype(np.float32), bits, lengths, notes

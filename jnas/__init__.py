@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jnas.errors import JnasError as JnasError
     from jnas.predict import Predictor as Predictor
     from jnas.report import plot_front as plot_front
+    from jnas.report import plot_predictions as plot_predictions
     from jnas.report import plot_search as plot_search
     from jnas.space import Space as Space
     from jnas.space import Template as Template
@@ -53,6 +54,7 @@ _HOME = {
     "evaluate": "jnas.train",
     "load_data": "jnas.data",
     "plot_front": "jnas.report",
+    "plot_predictions": "jnas.report",
     "plot_search": "jnas.report",
     "sample_trials": "jnas.train",
     "successive_halving": "jnas.train",

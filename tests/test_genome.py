@@ -158,8 +158,8 @@ def test_features_show_bits_and_shapes():
     shown = np.asarray(features(genome.to_genomes([template], SMALL.length), SMALL.in_shape, SMALL.classes))[0]
     count = len(template.vectors)
     np.testing.assert_array_equal(shown[:count, :32], template.vectors)
-    shapes = np.array([(*shape, 1, 1)[:3] for shape in template.shapes[:-1]])
-    np.testing.assert_allclose(2 ** (shown[:count, 32:] * 10), shapes, rtol=1e-5)
+    shapes = np.array([(*shape, 1, 1)[:2] for shape in template.shapes[:-1]])
+    np.testing.assert_allclose(2 ** (shown[:count, 32:34] * [10, 5]), shapes, rtol=1e-5)
     assert not shown[count:].any()
 
 

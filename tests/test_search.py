@@ -5,17 +5,24 @@ import subprocess
 import sys
 
 import duckdb
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import small_arrays
 
 import jnas
-from jnas.data import normalise
+from jnas.data import load_data, normalise
 from jnas.errors import JnasError
+from jnas.predict import Predictor, Settings
+from jnas.search import choose
 from jnas.search.__main__ import main
 from jnas.search.config import SearchConfig
 from jnas.search.evolution import Pool, batch
+from jnas.search.progress import Progress
+from jnas.search.run import Search
+from jnas.search.screen import facts_and_bits, screen_members
+from jnas.space import LimitedSpace, Space, genome
 
 pytestmark = pytest.mark.xdist_group("search")  # one worker, so that the finished search is made once
 
@@ -256,3 +263,32 @@ def test_a_store_in_use(tmp_path, monkeypatch, capsys, npz):
 def test_an_unknown_setting_in_python():
     with pytest.raises(JnasError, match="A search has no setting epoch: the settings are data, "):
         jnas.search(epoch=3)
+
+
+def test_filtered_candidates_come_in_rounds_between_fits(tmp_path, arrays):
+    settings = TINY | {"filtered": 5, "refit": 2, "generations": 2}
+    config = SearchConfig(store=str(tmp_path / "r.duckdb"), **settings)
+    search = Search(config, load_data(arrays), Progress())
+    assert search.steps == ["random", "filtered", "filtered", "filtered", "evolved", "evolved"]
+    assert search.counts == [11, 2, 2, 1, 2, 2]
+
+
+@pytest.mark.parametrize("acquisition", ["mean", "ucb", "thompson"])
+def test_the_acquisition_rule_decides_what_is_filtered(acquisition):
+    space = LimitedSpace(Space(conv_num=1, lin_num=1), None, None)
+    genomes = space.draw(jax.random.key(0), 60)
+    seen = np.asarray(facts_and_bits(genomes, space.space))
+    settings = Settings(members=2, folds=2, hidden=4, head=4, steps=6, checks=2)
+    targets = np.asarray(genomes[:, 0, genome.WIDTH]) / 10 + 0.1
+    predictor = Predictor(0, settings).fit(seen, np.asarray(genome.lengths(genomes)), targets)
+    found = choose.filtered(space, jax.random.key(1), 4, set(), predictor, 200, acquisition)
+    assert len({choice.hash for choice in found}) == 4
+    candidates = space.draw(jax.random.key(1), 200)
+    members = screen_members(space.space, candidates, predictor)
+    mean = members.mean(0)
+    value = {choice.hash: choice.predicted_mean for choice in found}
+    if acquisition == "mean":
+        assert max(value.values()) == pytest.approx(mean.max())
+    taken = {found[0].hash}
+    again = choose.filtered(space, jax.random.key(1), 4, taken, predictor, 200, acquisition)
+    assert not taken & {choice.hash for choice in again}

@@ -86,7 +86,9 @@ class GradientBoosting(Regressor):
         folds = np.random.default_rng(self.seed).permutation(len(x)) % FOLDS
         held_out = np.empty(len(x))
         for fold in range(FOLDS):
-            held_out[folds == fold] = self._new().fit(x[folds != fold], targets[folds != fold]).predict(x[folds == fold])
+            held_out[folds == fold] = (
+                self._new().fit(x[folds != fold], targets[folds != fold]).predict(x[folds == fold])
+            )
         self._grow(x, targets, np.sqrt(np.square(held_out - targets).mean()))
         return held_out
 

@@ -1,8 +1,8 @@
 """An ensemble of networks as pure functions: `fit` and `apply` can be jitted, and vmapped over repeats.
 
 Each member leaves out one fold of the rows. So the rows that a member has not seen tell when to stop and how good the
-ensemble is, and all members together tell how sure it is. They are trained side by side in one program (Lakshminarayanan
-et al. 2017).
+ensemble is, and all members together tell how sure it is. They are trained side by side in one program
+(Lakshminarayanan et al. 2017).
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx, struct
+from jax.flatten_util import ravel_pytree
 
+from jnas import draws
 from jnas.predict import scaling
 from jnas.predict.lstm import Network
 from jnas.predict.scaling import Baseline, Scale
@@ -29,29 +31,32 @@ class Settings(NamedTuple):
       members: how many networks.
       folds: a member leaves out one of so many parts of the rows.
       hidden, head, directions, pooling, dropout: of each network, see `Network`.
+      input_dropout: share of features that are hidden in all steps of a sequence while training.
       steps, batch: steps of the optimiser and rows of each.
       learning_rate, weight_decay: AdamW's (Loshchilov and Hutter 2019), on one cosine cycle.
       fewer: share of rows that are trained on as if fewer epochs had been seen than were.
       ranking: weight of the pairwise logistic loss (Burges et al. 2005) beside the squared error.
-      bend: whether skewed targets are made nearly normal first.
+      bend: whether skewed targets are made nearly normal first, where no early epochs are seen; these measure the
+        same, which a bent scale would hide.
       checks: how often the left-out rows are looked at while training.
     """
 
-    members: int = 8
-    folds: int = 4
+    members: int = 10
+    folds: int = 10
     hidden: int = 24
     head: int = 24
     directions: int = 2
     pooling: tuple[str, ...] = ("mean", "max", "last")
     dropout: float = 0.2
-    steps: int = 400
-    batch: int = 32
-    learning_rate: float = 3e-3
+    input_dropout: float = 0.1
+    steps: int = 200
+    batch: int = 64
+    learning_rate: float = 5e-3
     weight_decay: float = 1e-2
     fewer: float = 0.5
-    ranking: float = 0.0
+    ranking: float = 0.1
     bend: bool = True
-    checks: int = 20
+    checks: int = 10
 
 
 @struct.dataclass
@@ -100,7 +105,7 @@ def fit(
       settings: static.
 
     Returns:
-      The ensemble, and its prediction `[N]` of each row by members that have not seen it.
+      The ensemble, and its prediction `[N]` of each row by members that have not seen it, NaN where all have.
     """
     sequences, lengths, targets, mask = map(jnp.asarray, (sequences, lengths, targets, mask))
     mask = mask.astype(jnp.float32)
@@ -108,7 +113,7 @@ def fit(
     seen = scaling.seen_epochs(early)
     early = jnp.nan_to_num(early)
     targets = jnp.where(mask > 0, targets, 0).astype(jnp.float32)
-    scale = scaling.fit_scale(targets, mask, settings.bend)
+    scale = scaling.fit_scale(targets, mask, settings.bend and not early.shape[1])
     scaled = scaling.forth(scale, targets)
     there = (jnp.arange(sequences.shape[1]) < lengths[:, None])[..., None] * mask[:, None, None]
     width = sequences.shape[-1]
@@ -118,18 +123,20 @@ def fit(
     std = jnp.where(std > 1e-6, std, 1.0)
     steps = _standardised(sequences, mean, std)
 
-    fold_key, init_key, order_key, drop_key = jax.random.split(key, 4)
-    trained = _trained_rows(fold_key, mask, settings)
+    all_words = draws.words(key, (settings.members, 3))
+    trained = _trained_rows(all_words[0, 0], mask, settings)
     held = mask - trained
+    judged = mask * (held.sum(0) > 0)  # all rows, unless there are fewer members than folds
     baselines = jax.vmap(scaling.fit_baseline, (None, None, None, 0))(early, seen, scaled, trained)
-    graph, networks = _initial(init_key, width, early.shape[1], settings)
+    graph, networks = _initial(all_words[:, 1], width, early.shape[1], settings)
+    # As one vector a member: the optimiser's program is then small, and quickly compiled.
+    weights = jax.vmap(lambda network: ravel_pytree(network)[0])(networks)
+    shaped = ravel_pytree(jax.tree.map(lambda x: x[0], networks))[1]
     counts = trained.sum(1).astype(jnp.int32)
     # Rows in an order of their own for each pass and member; those that it trains on come first.
     passes = 2 + 2 * settings.steps * settings.batch // len(targets) if len(targets) > 1 else 1
-    keys = jax.random.split(order_key, settings.members)
-    orders = jax.vmap(lambda k, t: jnp.argsort(jax.random.uniform(k, (passes, len(targets))) + 2 * (1 - t), -1))(
-        keys, trained
-    )
+    shuffled = jax.vmap(lambda words: draws.uniform(words, 1, (passes, len(targets))))(all_words[:, 0])
+    orders = jnp.argsort(shuffled + 2 * (1 - trained[:, None]), -1)
     optimizer = optax.chain(
         optax.clip_by_global_norm(1.0),
         optax.adamw(
@@ -138,16 +145,19 @@ def fit(
         ),
     )
 
-    def loss(network, baseline, order, count, step, key):
+    def loss(weights, baseline, order, count, step, words):
         place = step * settings.batch + jnp.arange(settings.batch)
         rows = order[(place // count) % passes, place % count]
-        keys = jax.random.split(key, 3)
+        words = words ^ draws.bits(words, step, (2,))  # others for each step
         known = seen[rows]
         if early.shape[1] and settings.fewer:
-            fewer = jax.random.randint(keys[0], known.shape, 0, known + 1)
-            known = jnp.where(jax.random.bernoulli(keys[1], settings.fewer, known.shape), fewer, known)
+            fewer = (draws.uniform(words, 2, known.shape) * (known + 1)).astype(known.dtype)
+            known = jnp.where(draws.uniform(words, 3, known.shape) < settings.fewer, fewer, known)
         first, spread, context = scaling.context(baseline, early[rows], known)
-        left = nnx.merge(graph, network)(steps[rows], lengths[rows], context, keys[2])
+        shown = steps[rows]
+        if settings.input_dropout:
+            shown *= draws.uniform(words, 4, (settings.batch, 1, width)) >= settings.input_dropout
+        left = nnx.merge(graph, shaped(weights))(shown, lengths[rows], context, words)
         wanted = (scaled[rows] - first) / spread
         error = 0.5 * jnp.square(left - wanted).mean()
         if not settings.ranking:
@@ -159,44 +169,53 @@ def fit(
         wrong = (jax.nn.softplus(-2 * said * jnp.sign(apart)) * weight).sum() / jnp.maximum(weight.sum(), 1e-6)
         return error + settings.ranking * wrong
 
-    def one_step(network, state, baseline, order, count, key, step):
-        gradient = jax.grad(loss)(network, baseline, order, count, step, jax.random.fold_in(key, step))
-        update, state = optimizer.update(gradient, state, network)
-        return optax.apply_updates(network, update), state
+    def one_step(weights, state, baseline, order, count, words, step):
+        gradient = jax.grad(loss)(weights, baseline, order, count, step, words)
+        update, state = optimizer.update(gradient, state, weights)
+        return optax.apply_updates(weights, update), state
 
-    drop_keys = jax.random.split(drop_key, settings.members)
-    every = max(settings.steps // settings.checks, 1)
+    def rest_of(weights, baseline):
+        return _one(graph, shaped(weights), baseline, steps, lengths, early, seen)[1]
+
+    every = -(-settings.steps // settings.checks)
 
     def check(carry, start):
-        networks, states, best, best_loss, bar = carry
+        weights, states, best, best_loss, bar = carry
 
         def train(i, inner):
             step = jax.vmap(one_step, (0, 0, 0, 0, 0, 0, None))
-            return step(*inner, baselines, orders, counts, drop_keys, start + i)
+            return step(*inner, baselines, orders, counts, all_words[:, 2], start + i)
 
-        networks, states = jax.lax.fori_loop(0, every, train, (networks, states))
-        predicted = first + jax.vmap(lambda n, b: _one(graph, n, b, steps, lengths, early, seen)[1])(networks, baselines)
-        squares = jnp.square(_held_out(predicted, held) - scaled) * mask
-        mean_loss = squares.sum() / mask.sum()
+        weights, states = jax.lax.fori_loop(0, every, train, (weights, states))
+        predicted = first + jax.vmap(rest_of)(weights, baselines)
+        squares = jnp.square(_held_out(predicted, held) - scaled) * judged
+        mean_loss = squares.sum() / judged.sum()
         # The latest weights that are no worse than the best by more than its standard error: one fold is a noisy judge.
         keep = mean_loss <= bar
-        best = jax.tree.map(lambda new, old: jnp.where(keep, new, old), (networks, predicted), best)
-        error = jnp.sqrt((jnp.square(squares - mean_loss) * mask).sum()) / mask.sum()
+        best = jax.tree.map(lambda new, old: jnp.where(keep, new, old), (weights, predicted), best)
+        error = jnp.sqrt((jnp.square(squares - mean_loss) * judged).sum()) / judged.sum()
         better = mean_loss < best_loss
         bar = jnp.where(better, mean_loss + error, bar)
-        return (networks, states, best, jnp.minimum(best_loss, mean_loss), bar), None
+        return (weights, states, best, jnp.minimum(best_loss, mean_loss), bar), None
 
     first = jax.vmap(lambda baseline: scaling.context(baseline, early, seen)[0])(baselines)
-    states = jax.vmap(optimizer.init)(networks)
+    states = jax.vmap(optimizer.init)(weights)
     nothing = jnp.zeros((settings.members, len(targets)))
-    start = (networks, states, (networks, nothing), jnp.float32(jnp.inf), jnp.float32(jnp.inf))
-    (_, _, (networks, predicted), _, _), _ = jax.lax.scan(check, start, jnp.arange(0, settings.checks) * every)
+    start = (weights, states, (weights, nothing), jnp.float32(jnp.inf), jnp.float32(jnp.inf))
+    (_, _, (weights, predicted), _, _), _ = jax.lax.scan(check, start, jnp.arange(0, settings.checks) * every)
 
-    trust = _trusted(scaled, _held_out(first, held), _held_out(predicted - first, held), seen, mask, early.shape[1])
-    predicted = first + trust[seen] * (predicted - first)
+    rest = predicted - first
+    # Fewer members have not seen a row than there are in all, so their mean scatters more than that of all.
+    fewer = jnp.maximum(1 / jnp.maximum(held.sum(0), 1) - 1 / settings.members, 0)
+    scatter = fewer * rest.var(0) * settings.members / max(settings.members - 1, 1)
+    parts = _held_out(first, held), _held_out(rest, held), scatter
+    trust = _trusted(scaled, *parts, seen, judged, early.shape[1])
+    predicted = first + trust[seen] * rest
     members = scaling.back(scale, predicted)
     held_out = scaling.back(scale, _held_out(predicted, held))
-    stretch, noise = _calibrated(held_out - targets, members.std(0), mask)
+    stretch, noise = _calibrated(held_out - targets, members.std(0), judged)
+    held_out = jnp.where(judged > 0, held_out, jnp.nan)
+    networks = jax.vmap(shaped)(weights)
     return Fitted(networks, mean, std, scale, baselines, trust, stretch, noise, settings), held_out
 
 
@@ -214,8 +233,16 @@ def apply(
     sequences, lengths = jnp.asarray(sequences), jnp.asarray(lengths)
     steps = _standardised(sequences, fitted.mean, fitted.std)
     graph = _graph(sequences.shape[-1], epochs, fitted.settings)
-    first, rest = jax.vmap(lambda n, b: _one(graph, n, b, steps, lengths, early, seen))(fitted.networks, fitted.baselines)
+    first, rest = jax.vmap(lambda n, b: _one(graph, n, b, steps, lengths, early, seen))(
+        fitted.networks, fitted.baselines
+    )
     return scaling.back(fitted.scale, first + fitted.trust[seen] * rest)
+
+
+def part(fitted: Fitted, members: int) -> Fitted:
+    """The first few members of an ensemble."""
+    networks, baselines = jax.tree.map(lambda x: x[:members], (fitted.networks, fitted.baselines))
+    return fitted.replace(networks=networks, baselines=baselines, settings=fitted.settings._replace(members=members))
 
 
 def deviation(fitted: Fitted, members: jax.Array) -> jax.Array:
@@ -223,20 +250,22 @@ def deviation(fitted: Fitted, members: jax.Array) -> jax.Array:
     return jnp.sqrt(jnp.square(fitted.stretch * members.std(0)) + jnp.square(fitted.noise))
 
 
-def _network(width: int, epochs: int, settings: Settings, rngs: nnx.Rngs) -> Network:
+def _network(width: int, epochs: int, settings: Settings, words: jax.Array) -> Network:
     shape = {name: getattr(settings, name) for name in ("hidden", "head", "directions", "pooling", "dropout")}
-    return Network(width, 2 * epochs + 1, **shape, rngs=rngs)
+    return Network(width, 2 * epochs + 1, **shape, words=words)
 
 
-def _initial(key: jax.Array, width: int, epochs: int, settings: Settings) -> tuple[nnx.GraphDef, Any]:
-    def one(key):
-        return nnx.state(_network(width, epochs, settings, nnx.Rngs(key)), nnx.Param)
+def _initial(words: jax.Array, width: int, epochs: int, settings: Settings) -> tuple[nnx.GraphDef, Any]:
+    """The networks' common structure, and their initial weights, drawn from `[members, 2]` words."""
 
-    return _graph(width, epochs, settings), jax.vmap(one)(jax.random.split(key, settings.members))
+    def one(words):
+        return nnx.state(_network(width, epochs, settings, words), nnx.Param)
+
+    return _graph(width, epochs, settings), jax.vmap(one)(words)
 
 
 def _graph(width: int, epochs: int, settings: Settings) -> nnx.GraphDef:
-    return nnx.split(nnx.eval_shape(lambda: _network(width, epochs, settings, nnx.Rngs(0))), nnx.Param)[0]
+    return nnx.split(nnx.eval_shape(lambda: _network(width, epochs, settings, jnp.zeros(2, jnp.uint32))), nnx.Param)[0]
 
 
 def _one(graph, network, baseline, steps, lengths, early, seen) -> tuple[jax.Array, jax.Array]:
@@ -249,15 +278,15 @@ def _standardised(sequences: jax.Array, mean: jax.Array, std: jax.Array) -> jax.
     return jnp.clip((sequences.astype(jnp.float32) - mean) / std, -5, 5)
 
 
-def _trained_rows(key: jax.Array, mask: jax.Array, settings: Settings) -> jax.Array:
+def _trained_rows(words: jax.Array, mask: jax.Array, settings: Settings) -> jax.Array:
     """`[members, N]`: 1 where a member trains on a row. Every `folds` members leave out each row once."""
     rounds = -(-settings.members // settings.folds)
 
-    def folds_of(key):
-        order = jnp.argsort(jax.random.uniform(key, mask.shape) + 2 * (1 - mask))
+    def folds_of(shuffled):
+        order = jnp.argsort(shuffled + 2 * (1 - mask))
         return jnp.zeros(mask.shape, jnp.int32).at[order].set(jnp.arange(len(mask)) % settings.folds)
 
-    folds = jax.vmap(folds_of)(jax.random.split(key, rounds))
+    folds = jax.vmap(folds_of)(draws.uniform(words, 0, (rounds, len(mask))))
     member = jnp.arange(settings.members)
     return (folds[member // settings.folds] != (member % settings.folds)[:, None]) * mask
 
@@ -267,21 +296,21 @@ def _held_out(predicted: jax.Array, held: jax.Array) -> jax.Array:
     return (predicted * held).sum(0) / jnp.maximum(held.sum(0), 1)
 
 
-def _trusted(targets, first, rest, seen, mask, epochs) -> jax.Array:
+def _trusted(targets, first, rest, scatter, seen, mask, epochs) -> jax.Array:
     """The factors of the networks' parts `rest` that leave least squared error on held-out rows, `[epochs + 1]`.
 
     By the number of seen epochs: beside many the architecture adds little, and its noise more. Few rows of a kind
-    are helped by those of all kinds.
+    are helped by those of all kinds. `scatter` is how much of the squares of `rest` more members would average out.
     """
     left = targets - first
 
     def factor(weight):
-        together = (weight * left * rest).sum() / jnp.maximum((weight * rest * rest).sum(), 1e-9)
+        together = (weight * left * rest).sum() / jnp.maximum((weight * (rest * rest - scatter)).sum(), 1e-9)
         return jnp.clip(together, 0, 1)
 
     kinds = (seen == jnp.arange(epochs + 1)[:, None]) * mask
     total = jnp.maximum(kinds.sum(1, keepdims=True), 1)
-    return jax.vmap(factor)(kinds / total + _OTHERS * mask / mask.sum() / total)
+    return jax.vmap(factor)((kinds + _OTHERS * mask / mask.sum()) / total)
 
 
 def _calibrated(errors: jax.Array, spread: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -304,8 +333,8 @@ apply_jitted = jax.jit(apply)
 
 def blank(width: int, epochs: int, settings: Settings) -> Fitted:
     """An ensemble that knows nothing: the shapes of a fitted one."""
-    key, members = jax.random.key(0), settings.members
-    _, networks = _initial(key, width, epochs, settings)
+    members = settings.members
+    _, networks = _initial(jnp.zeros((members, 2), jnp.uint32), width, epochs, settings)
     number, features = jnp.float32(0), jnp.zeros(width)
     baselines = Baseline(
         mean=jnp.zeros((members, epochs)),

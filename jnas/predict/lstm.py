@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jnas import draws
+
 
 class Pools(NamedTuple):
     """What is left of the states of a sequence: `[N, directions * H]` each.
@@ -35,13 +37,12 @@ class Recurrence(nnx.Module):
       width: features of one step, D.
       hidden: features of a direction's state, H.
       directions: 1 or 2.
-      rngs: random streams for the initial weights.
+      words: `[2]` uint32 from which the initial weights are drawn, see `jnas.draws`.
     """
 
-    def __init__(self, width: int, hidden: int, directions: int = 2, *, rngs: nnx.Rngs):
-        normal = nnx.initializers.lecun_normal(batch_axis=0)
-        inward = normal(rngs.params(), (directions, width, 4 * hidden))
-        across = normal(rngs.params(), (directions, hidden, 4 * hidden))
+    def __init__(self, width: int, hidden: int, directions: int = 2, *, words: jax.Array):
+        inward = _weights(words, 0, (directions, width, 4 * hidden), width)
+        across = _weights(words, 1, (directions, hidden, 4 * hidden), hidden)
         self.kernel = nnx.Param(jnp.concatenate([inward, across], 1))
         forget = jnp.repeat(jnp.array([0.0, 1.0, 0.0, 0.0]), hidden)  # remember, to begin with
         self.bias = nnx.Param(jnp.tile(forget, (directions, 1)))
@@ -88,7 +89,7 @@ class Network(nnx.Module):
       directions: 1 reads forwards only.
       pooling: what the head sees of the states: some of "mean", "max" and "last".
       dropout: rate on what the head sees and on its hidden layer, while training.
-      rngs: random streams for the initial weights.
+      words: `[2]` uint32 from which the initial weights are drawn, see `jnas.draws`.
     """
 
     def __init__(
@@ -101,25 +102,37 @@ class Network(nnx.Module):
         directions: int = 2,
         pooling: tuple[str, ...] = ("mean", "max", "last"),
         dropout: float = 0.0,
-        rngs: nnx.Rngs,
+        words: jax.Array,
     ):
         self.pooling, self.dropout = pooling, dropout
-        self.recurrence = Recurrence(width, hidden, directions, rngs=rngs)
-        self.inner = nnx.Linear(len(pooling) * directions * hidden + context, head, rngs=rngs)
-        self.outer = nnx.Linear(head, 1, kernel_init=nnx.initializers.normal(0.1 / head**0.5), rngs=rngs)
+        self.recurrence = Recurrence(width, hidden, directions, words=words)
+        seen = len(pooling) * directions * hidden + context
+        self.inner = _linear(seen, head, _weights(words, 2, (seen, head), seen))
+        self.outer = _linear(head, 1, 0.1 * _weights(words, 3, (head, 1), head))
 
     def __call__(
-        self, steps: jax.Array, lengths: jax.Array, context: jax.Array, dropout_key: jax.Array | None = None
+        self, steps: jax.Array, lengths: jax.Array, context: jax.Array, dropout_words: jax.Array | None = None
     ) -> jax.Array:
-        """`[N, T, D]` steps, of which the first `lengths` `[N]` are there, and contexts `[N, C]`, to `[N]` numbers."""
+        """`[N, T, D]` steps, of which the first `lengths` `[N]` are there, and contexts `[N, C]`, to `[N]` numbers.
+
+        With `dropout_words` `[2]` units are dropped, as they say.
+        """
         there = (jnp.arange(steps.shape[1])[:, None] < lengths).astype(jnp.float32)[..., None]
         pools = self.recurrence(steps.swapaxes(0, 1), there)
         seen = jnp.concatenate([*(getattr(pools, name) for name in self.pooling), context], -1)
-        keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
-        inner = nnx.gelu(self.inner(self._drop(seen, keys[0])))
-        return self.outer(self._drop(inner, keys[1]))[:, 0]
+        inner = nnx.gelu(self.inner(self._drop(seen, dropout_words, 0)))
+        return self.outer(self._drop(inner, dropout_words, 1))[:, 0]
 
-    def _drop(self, values: jax.Array, key: jax.Array | None) -> jax.Array:
-        if key is None or not self.dropout:
+    def _drop(self, values: jax.Array, words: jax.Array | None, stream: int) -> jax.Array:
+        if words is None or not self.dropout:
             return values
-        return values * jax.random.bernoulli(key, 1 - self.dropout, values.shape) / (1 - self.dropout)
+        return values * (draws.uniform(words, stream, values.shape) >= self.dropout) / (1 - self.dropout)
+
+
+def _weights(words: jax.Array, stream: int, shape: tuple[int, ...], fan_in: int) -> jax.Array:
+    """Uniform weights of the variance 1 / fan_in (LeCun et al. 1998)."""
+    return (2 * draws.uniform(words, stream, shape) - 1) * np.sqrt(3 / fan_in).astype(np.float32)
+
+
+def _linear(inputs: int, outputs: int, kernel: jax.Array) -> nnx.Linear:
+    return nnx.Linear(inputs, outputs, kernel_init=lambda *_: kernel, rngs=nnx.Rngs(0))

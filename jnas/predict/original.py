@@ -55,7 +55,7 @@ class OriginalLSTM(Regressor):
 
     def _fit(self, sequences, lengths, targets, early):
         sequences = jnp.asarray(sequences, jnp.float32)
-        self.params, losses = _train(self.seed, sequences, jnp.asarray(lengths), jnp.asarray(targets, jnp.float32))
+        self.params = _train(self.seed, sequences, jnp.asarray(lengths), jnp.asarray(targets, jnp.float32))
         predicted = self._predict_mean(sequences, lengths)
         self.std = float(np.sqrt(np.square(predicted - targets).mean()))
 
@@ -89,9 +89,8 @@ def _initial(seed, width: int) -> nnx.State:
 @jax.jit
 def original_apply(params: nnx.State, sequences: jax.Array, lengths: jax.Array, key: jax.Array | None = None):
     """The prediction `[N]` for sequences `[N, T, D]`; with a key, of the network with dropout."""
-    module = nnx.eval_shape(lambda: StackedLSTM(sequences.shape[-1], rngs=nnx.Rngs(0)))
-    nnx.update(module, params)
-    return module(sequences.astype(jnp.float32), lengths, key)
+    graph, _, rest = nnx.split(StackedLSTM(sequences.shape[-1], rngs=nnx.Rngs(0)), nnx.Param, ...)
+    return nnx.merge(graph, params, rest)(sequences.astype(jnp.float32), lengths, key)
 
 
 @jax.jit
@@ -107,14 +106,11 @@ def _train(seed, sequences, lengths, targets):
         def loss(params):
             return jnp.square(original_apply(params, sequences[rows], lengths[rows], key) - targets[rows]).mean()
 
-        value, gradient = jax.value_and_grad(loss)(params)
-        update, state = optimizer.update(gradient, state, params)
-        return (optax.apply_updates(params, update), state), value
+        update, state = optimizer.update(jax.grad(loss)(params), state, params)
+        return (optax.apply_updates(params, update), state), None
 
     order_key, drop_key = jax.random.split(jax.random.key(seed))
     orders = jax.vmap(lambda key: jax.random.permutation(key, len(targets)))(jax.random.split(order_key, EPOCHS))
     rows = orders[:, : batches * BATCH].reshape(EPOCHS * batches, -1)
-    (params, _), losses = jax.lax.scan(
-        step, (params, optimizer.init(params)), (rows, jax.random.split(drop_key, len(rows)))
-    )
-    return params, losses
+    (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), (rows, jax.random.split(drop_key, len(rows))))
+    return params

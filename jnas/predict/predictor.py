@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jnas import checkpoint
@@ -43,7 +43,18 @@ class Predictor(Regressor):
         """Each member's prediction, `[members, N]`; the arguments are those of `predict`."""
         return self._members(*self._ready_rows(sequences, lengths, early))
 
+    def part(self, members: int) -> Predictor:
+        """The first few members alone, which predict faster and less well; their uncertainty is not calibrated."""
+        self._check_fitted()
+        few = copy.copy(self)
+        few.settings = self.settings._replace(members=members)
+        few.fitted = ensemble.part(self.fitted, members)
+        return few
+
     def _fit(self, sequences, lengths, targets, early):
+        from jnas.train.cache import use_compilation_cache  # loaded late: it brings the trainer along
+
+        use_compilation_cache()
         count = len(targets)
         # Rows and steps are filled up to a few sizes, so that a growing table seldom compiles a new program.
         rows = max(LEAST_PADDED, _rounded(count))

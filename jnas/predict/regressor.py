@@ -72,9 +72,11 @@ class Regressor(abc.ABC):
             )
         if np.ptp(targets) == 0:
             raise JnasError(f"All {len(targets)} targets are {targets[0]}: there is nothing to tell apart.")
-        self.width, self.epochs = sequences.shape[2], early.shape[1]
+        self.width, self.epochs, self.scores = sequences.shape[2], early.shape[1], None
         held_out = self._fit(sequences, lengths, targets, early)
-        self.scores = None if held_out is None else score(targets, held_out)
+        if held_out is not None:
+            known = np.isfinite(held_out)
+            self.scores = score(targets[known], held_out[known])
         self.seconds = time.perf_counter() - start
         return self
 
@@ -167,7 +169,7 @@ class Regressor(abc.ABC):
                 f"The predictor got sequences {sequences.shape} and lengths {lengths.shape}: give [N, T, D] and [N]."
             )
         count, steps, _ = sequences.shape
-        if count and not (1 <= lengths.min() and lengths.max() <= steps):
+        if count and not (lengths.min() >= 1 and lengths.max() <= steps):
             raise JnasError(
                 f"The predictor got lengths from {lengths.min()} to {lengths.max()} for sequences of {steps} steps: "
                 f"give 1 to {steps}."

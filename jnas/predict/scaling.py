@@ -90,7 +90,7 @@ def _inverse(z: jax.Array, power: jax.Array) -> jax.Array:
 
 
 def _solve(matrix: jax.Array, right: jax.Array) -> jax.Array:
-    """The solution of a small positive definite system, by conjugate gradients: plain products vmap well on any device."""
+    """The solution of a small positive definite system, by conjugate gradients: plain products vmap well."""
     size = len(right)
     return jax.scipy.sparse.linalg.cg(lambda x: matrix @ x, right, tol=1e-6, maxiter=2 * size)[0] if size else right
 

@@ -33,7 +33,9 @@ def cross_validate(
     """
     count = len(targets)
     if folds < 2 or count - -(-count // folds) < LEAST_ROWS:
-        raise JnasError(f"{folds} folds cannot be made of {count} rows: give 2 or more, each leaving {LEAST_ROWS} rows.")
+        raise JnasError(
+            f"{folds} folds cannot be made of {count} rows: give 2 or more, each leaving {LEAST_ROWS} rows."
+        )
     found = []
     for seed in range(repeats):
         fold = np.random.default_rng(seed).permutation(count) % folds
@@ -54,7 +56,7 @@ def learning_curve(
 ) -> dict[int, dict[str, tuple[float, float]]]:
     """Scores by the number of rows that a model trains on: for each size, means and standard deviations over splits.
 
-    In each split the same rows test all sizes: those that the largest leaves. The arguments are those of `cross_validate`.
+    In each split the same rows test all sizes: those that the largest leaves. Arguments as in `cross_validate`.
 
     Raises:
       JnasError: the largest size leaves fewer than two rows.

@@ -18,8 +18,8 @@ def ranked(rule: Acquisition, members: np.ndarray, std: np.ndarray, count: int, 
     """The first `count` or more of N candidates, best first.
 
     Args:
-      rule: `mean`: the ensemble's mean. `ucb`: the upper confidence bound, mean + std (Auer 2002). `thompson`: each place
-        goes to the best remaining candidate of a member drawn at random (Thompson 1933), so that doubt shows as variety.
+      rule: `mean`: the ensemble's mean. `ucb`: the upper confidence bound, mean + std (Auer 2002). `thompson`: each
+        place goes to the best remaining candidate of a member drawn at random (Thompson 1933): doubt shows as variety.
       members: `[members, N]` predictions.
       std: `[N]` standard deviations.
       count: how many are wanted.

@@ -13,7 +13,7 @@ from jnas.errors import JnasError
 from jnas.predict import Predictor
 from jnas.predict.ensemble import deviation
 from jnas.search.acquire import Acquisition, ranked
-from jnas.search.screen import facts_and_bits, screen_members
+from jnas.search.screen import facts_and_bits, screen_members, shortlist
 from jnas.space import LimitedSpace, Space, Template
 from jnas.space.genome import hashes, lengths, to_genomes
 from jnas.store import Evaluation
@@ -77,10 +77,12 @@ def _best(
     acquisition: Acquisition,
     seed: int,
 ) -> list[Choice]:
+    front = count + 2 * len(taken) + 256
+    genomes = np.asarray(genomes)
+    genomes = genomes[shortlist(space, genomes, predictor, front)]
     members = screen_members(space, genomes, predictor)
     mean, std = members.mean(0), np.asarray(deviation(predictor.fitted, members))
     # Only the front of the ranking is named: names are made on the host, one by one.
-    front = count + 2 * len(taken) + 256
     order = ranked(acquisition, members, std, front, seed)
     chosen: dict[str, Choice] = {}
     for i, name in zip(order, hashes(genomes[order[:front]]), strict=False):

@@ -23,8 +23,8 @@ from jnas.train import PRESETS, Recipe
 class SearchConfig:
     """Find a small image classifier: random templates, then filtered ones, then evolved ones.
 
-    Step 1 trains random templates. Step 2 fits an LSTM to their validation accuracies, and trains the candidates that
-    it likes best. Step 3 evolves candidates against the LSTM and trains the best of each generation. The winner by
+    Step 1 trains random templates. Step 2 fits LSTMs to their validation accuracies, and trains the candidates that
+    they like best. Step 3 evolves candidates against the LSTMs and trains the best of each generation. The winner by
     validation accuracy is trained once more, for longer, and only then tested.
 
     Run the same command on the same store again, and the search goes on where it stopped.

@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jnas.draws import choices, draws
 from jnas.errors import JnasError
 from jnas.space import layers as lt
-from jnas.space.genome import CARDINALITY, COLUMNS, KIND, from_genome, kind_of
+from jnas.space.genome import CARDINALITY, KIND, from_genome, kind_of
 from jnas.space.rows import compact, meaning, pack, unpack
 from jnas.space.template import Template
 from jnas.space.trace import start, step
@@ -91,8 +92,7 @@ def _slots(space: Space) -> list[tuple[int, float, int]]:
 def random_parameters(key: jax.Array, kind: jax.Array) -> jax.Array:
     """Rows `[N, 6]` int8 of the given kinds `[N]`, each parameter uniform over its values."""
     cardinality = jnp.asarray(CARDINALITY)[kind]
-    uniform = jax.random.uniform(key, (*kind.shape, COLUMNS))
-    rows = jnp.minimum((uniform * cardinality).astype(jnp.int32), cardinality - 1)  # uniform may round up to 1
+    rows = choices(key, cardinality)
     return rows.at[..., KIND].set(kind).astype(jnp.int8)
 
 
@@ -102,11 +102,11 @@ def _sample(space: Space, key: jax.Array, count: int) -> jax.Array:
 
     def one(key):
         kind_key, there_key, parameter_key, conv_key, linear_key = jax.random.split(key, 5)
-        activation = jnp.asarray(ACTIVATIONS)[jax.random.randint(kind_key, kinds.shape, 0, len(ACTIVATIONS))]
+        activation = jnp.asarray(ACTIVATIONS)[choices(kind_key, np.full(kinds.shape, len(ACTIVATIONS)))]
         rows = random_parameters(parameter_key, jnp.where(kinds == 0, activation, kinds))
         convs = jax.random.randint(conv_key, (), 1, space.conv_num + 1)
         hidden = jax.random.randint(linear_key, (), 0, space.lin_num)
-        there = jax.random.bernoulli(there_key, probabilities) & (counts <= convs) & (-counts <= hidden)
+        there = (draws(there_key, kinds.shape) < probabilities * 2**16) & (counts <= convs) & (-counts <= hidden)
 
         def body(carry, slot):
             state, ended = carry

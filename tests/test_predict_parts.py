@@ -1,0 +1,268 @@
+"""What the predictor is made of: scores, scales, the recurrence, facts of layers, acquisition rules, pictures."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from scipy import stats
+from tables import parse, read
+
+from jnas.draws import choices
+from jnas.errors import JnasError
+from jnas.predict import Scores, Settings, calibration, noise_ceiling, scaling, score
+from jnas.predict.lstm import Recurrence
+from jnas.predict.summary import summary
+from jnas.report import plot_predictions
+from jnas.search.acquire import ranked
+from jnas.search.screen import bits_alone, facts_and_bits, screen, shortlist
+from jnas.space import Space, Template, genome
+from jnas.space.facts import GROUPS, NAMES
+from jnas.space.features import features
+from jnas.space.layers import AvgPool2d, BatchNorm2d, Conv2d, Flatten, GlobalAvgPool2d, Linear, MaxPool2d, ReLU
+
+
+def test_scores_of_known_cases():
+    assert score([1, 2, 3], [1, 2, 3]) == Scores(1.0, 1.0, 1.0, 3)
+    assert score([1, 2, 3], [3, 2, 1])[1:3] == (-1.0, -1.0)
+    assert score([1, 2, 3], [2, 2, 2]).r2 == 0 and math.isnan(score([1, 2, 3], [2, 2, 2]).kendall_tau)
+    assert all(math.isnan(value) for value in score([1, 1], [1, 2])[:3])
+
+
+def test_calibration_of_normal_errors():
+    generator = np.random.default_rng(0)
+    std = generator.uniform(0.5, 2, 20_000)
+    found = calibration(generator.normal(size=20_000) * std, np.zeros(20_000), std)
+    assert found.within_1_std == pytest.approx(0.683, abs=0.02) and found.within_2_std == pytest.approx(0.954, abs=0.01)
+    expected = np.log(std).mean() + 0.5 * math.log(2 * math.pi * math.e)
+    assert found.nll == pytest.approx(expected, abs=0.02) and found.error_correlation > 0.3
+    too_sure = calibration(generator.normal(size=1000), np.zeros(1000), np.full(1000, 0.2))
+    assert too_sure.within_2_std < 0.5 and too_sure.nll > found.nll and math.isnan(too_sure.error_correlation)
+
+
+def test_noise_ceiling():
+    generator = np.random.default_rng(0)
+    truth = generator.normal(size=(5000, 1))
+    found = noise_ceiling(truth + 0.5 * generator.normal(size=(5000, 3)))
+    assert found.r2 == pytest.approx(1 / 1.25, abs=0.02) and found.kendall_tau < 0.9
+
+
+def test_the_power_transform_is_that_of_scipy_and_goes_back():
+    targets = -np.random.default_rng(0).exponential(size=200)  # a long tail of bad ones
+    scale = scaling.fit_scale(jnp.asarray(targets, jnp.float32), jnp.ones(200))
+    normal = (targets - targets.mean()) / targets.std()
+    assert float(scale.power) == pytest.approx(stats.yeojohnson_normmax(normal), abs=0.15)
+    scaled = np.asarray(scaling.forth(scale, jnp.asarray(targets, jnp.float32)))
+    assert abs(stats.skew(scaled)) < 0.3 < abs(stats.skew(targets)) and scaled.std() == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(scaling.back(scale, scaled), targets, atol=2e-3)
+    assert np.isfinite(scaling.back(scale, jnp.array([-1e9, 1e9]))).all()
+
+
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_the_baseline_of_seen_epochs_is_ridge_regression(epochs):
+    generator = np.random.default_rng(0)
+    early = generator.normal(size=(50, epochs)) * 3 + 1
+    targets = early @ np.arange(1, epochs + 1) + 0.1 * generator.normal(size=50) + 5
+    mask, seen = jnp.ones(50), jnp.full(50, epochs)
+    baseline = scaling.fit_baseline(jnp.asarray(early), seen, jnp.asarray(targets), mask)
+    first, spread, _ = scaling.context(baseline, jnp.asarray(early), seen)
+    x = (early - early.mean(0)) / early.std(0)
+    centred = targets - targets.mean()
+    expected = x @ np.linalg.solve(x.T @ x + 0.01 * 50 * np.eye(epochs), x.T @ centred) + targets.mean()
+    np.testing.assert_allclose(first, expected, rtol=1e-3)
+    assert float(spread[0]) == pytest.approx((targets - expected).std(), rel=1e-2)
+    none, whole, _ = scaling.context(baseline, jnp.asarray(early), jnp.zeros(50, int))
+    np.testing.assert_allclose(none, targets.mean(), rtol=1e-5)
+    np.testing.assert_allclose(whole, targets.std(), rtol=1e-5)
+
+
+def test_the_recurrence_is_an_lstm_both_ways():
+    """Against Flax's own cell, run by hand over each sequence's steps."""
+    generator = np.random.default_rng(0)
+    module = Recurrence(3, 4, words=jnp.array([1, 2], jnp.uint32))
+    steps = jnp.asarray(generator.normal(size=(2, 5, 3)), jnp.float32)
+    lengths = [5, 3]
+    there = jnp.asarray(np.arange(5)[:, None] < np.array(lengths), jnp.float32)[..., None]
+    pools = module(steps.swapaxes(0, 1), there)
+    for row, length in enumerate(lengths):
+        for direction in (0, 1):
+            cell = nnx.OptimizedLSTMCell(3, 4, rngs=nnx.Rngs(1))
+            kernel = module.kernel[...][direction]
+            i, f, o, g = (slice(4 * k, 4 * k + 4) for k in range(4))
+            order = [i, f, g, o]  # Flax's order of the gates
+            cell.dense_i.kernel[...] = jnp.concatenate([kernel[:3, part] for part in order], 1)
+            cell.dense_h.kernel[...] = jnp.concatenate([kernel[3:, part] for part in order], 1)
+            cell.dense_h.bias[...] = jnp.concatenate([module.bias[...][direction][part] for part in order])
+            carry, states = (jnp.zeros(4), jnp.zeros(4)), []
+            sequence = steps[row, :length]
+            for step in sequence[::-1] if direction else sequence:
+                carry, state = cell(carry, step)
+                states.append(state)
+            part = slice(4 * direction, 4 * direction + 4)
+            states = np.array(states)
+            for pool, expected in zip(pools, (states.mean(0), states.max(0), states[-1]), strict=True):
+                np.testing.assert_allclose(pool[row, part], expected, atol=1e-5)
+
+
+def test_summary():
+    sequences = np.arange(12.0).reshape(2, 3, 2)
+    early = np.array([[0.1, np.nan], [0.3, 0.4]])
+    first, second = summary(sequences, np.array([2, 3]), early)
+    assert first.tolist() == [2, 3, 1, 2, 2, 3, 0, 1, 2, 0.1, 0.1, 1]
+    assert second.tolist() == [10, 11, 8, 9, 10, 11, 6, 7, 3, 0.3, 0.4, 2]
+
+
+def facts_of(*layers):
+    """The facts of a template as `{name: [T]}`."""
+    template = Template((*layers, Linear(10)))
+    found = np.asarray(features(genome.to_genomes([template], len(layers)), (3, 32, 32), 10))[0]
+    return dict(zip(NAMES, found[:, 32:].T, strict=True))
+
+
+def test_facts_of_a_known_chain():
+    found = facts_of(
+        Conv2d(16, 3, 2, True), ReLU(), MaxPool2d(2, 2, False), Conv2d(64, 5, 1, True), Flatten(), Linear(32)
+    )
+    np.testing.assert_allclose(2 ** (10 * found["channels"]), [16, 16, 16, 64, 4096, 32], rtol=1e-5)
+    np.testing.assert_allclose(2 ** (5 * found["height"]), [16, 16, 8, 8, 1, 1], rtol=1e-5)
+    macs = [27 * 16 * 256, 1, 1, 400 * 64 * 64, 1, 4096 * 32]
+    np.testing.assert_allclose(2 ** (25 * found["macs"]), macs, rtol=1e-4)
+    np.testing.assert_allclose(2 ** (20 * found["params"][3]), 401 * 64, rtol=1e-4)
+    np.testing.assert_allclose(2 ** (25 * found["macs so far"][-1]), sum(macs) - 3, rtol=1e-4)
+    # 3, then 3 + 1 * 2, then 5 + 4 * 4 pixels of the image; the linear layer sees all.
+    np.testing.assert_allclose(2 ** (7 * found["receptive field"]), [3, 3, 5, 21, 21, 32], rtol=1e-4)
+    np.testing.assert_allclose(found["share of image"], np.array([3, 3, 5, 21, 21, 32]) / 32, rtol=1e-5)
+    np.testing.assert_allclose(2 ** (6 * found["stride so far"]), [2, 2, 4, 4, 4, 4], rtol=1e-5)
+    np.testing.assert_allclose(found["share of map"], [3 / 32, 0, 2 / 16, 5 / 8, 0, 1], rtol=1e-5)
+    np.testing.assert_allclose(20 * found["position"], range(6), atol=1e-5)
+    np.testing.assert_allclose(20 * found["layers to come"], range(5, -1, -1), atol=1e-5)
+
+
+def test_coverage_and_signal():
+    gaps = facts_of(Conv2d(8, 1, 4, False), ReLU(), BatchNorm2d(), GlobalAvgPool2d(), Flatten())
+    assert gaps["coverage"][0] == pytest.approx(1 / 16)  # one pixel in sixteen is read
+    # Batch norm brings the second moment back to one and keeps the signal's share; averaging lowers it.
+    assert gaps["second moment"][2] == 0 > gaps["second moment"][1]
+    assert gaps["signal share"][2] == pytest.approx(gaps["signal share"][1], abs=1e-6)
+    assert gaps["signal share"][3] < gaps["signal share"][2]
+    whole = facts_of(Conv2d(8, 3, 1, True), AvgPool2d(2, 2, False, True), Flatten())
+    assert whole["coverage"][0] == whole["coverage"][1] == 1
+    assert sum(GROUPS.values()) == len(NAMES)
+
+
+def test_the_second_moment_is_that_of_a_network_at_initialisation():
+    images = jax.random.normal(jax.random.key(0), (16, 32, 32, 3))
+    layers = (Conv2d(64, 3, 1, True), ReLU(), Conv2d(64, 3, 1, True), ReLU(), Flatten(), Linear(256))
+    for depth in (1, 3, 6):
+        told = 2.0 ** (10 * facts_of(*layers)["second moment"][depth - 1])
+        # The layer in question as the last one: its outputs are then the logits.
+        before = layers[: depth - 1] if depth == 6 else (*layers[: depth - 1], Flatten())
+        outputs = Template((*before, Linear(10))).build(rngs=nnx.Rngs(0))(images)
+        last = 2.0 ** (10 * facts_of(*before, Linear(32))["second moment"][-1])
+        assert float(jnp.square(outputs).mean()) == pytest.approx(last, rel=0.5) and told < 1
+
+
+def test_draws_are_uniform_and_unlike():
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    found = np.asarray(jax.vmap(lambda key: choices(key, jnp.array([3, 19, 7])))(keys))
+    for column, count in enumerate((3, 19, 7)):
+        assert stats.chisquare(np.bincount(found[:, column], minlength=count)).pvalue > 1e-4
+    pairs = np.bincount(found[:, 0] * 7 + found[:, 2], minlength=21)
+    assert stats.chisquare(pairs).pvalue > 1e-4
+    next_key = found[:-1, 0] * 3 + found[1:, 0]
+    assert stats.chisquare(np.bincount(next_key, minlength=9)).pvalue > 1e-4
+
+
+class Adds:
+    """A model whose mean is the sum of what it sees."""
+
+    def predict(self, sequences, lengths):
+        there = np.arange(sequences.shape[1]) < lengths[:, None]
+        return (sequences.astype(float).sum(-1) * there).sum(1), lengths.astype(float)
+
+
+@pytest.mark.parametrize("encoder", [bits_alone, facts_and_bits])
+@pytest.mark.parametrize("count", [1, 5, 1500])
+def test_screening_keeps_the_order_of_genomes(encoder, count):
+    space = Space(conv_num=2, lin_num=2)
+    genomes = space.sample(jax.random.key(0), count)
+    seen = np.asarray(encoder(genomes, space))
+    lengths = np.asarray(genome.lengths(genomes))
+    mean, std = screen(space, genomes, Adds(), encoder)
+    np.testing.assert_allclose(mean, Adds().predict(seen, lengths)[0], rtol=1e-4)
+    np.testing.assert_array_equal(std, lengths)
+
+
+def test_acquisition_rules():
+    members = np.array([[0.9, 0.1, 0.5, 0.4], [0.1, 0.8, 0.5, 0.4]])
+    std = np.array([0.4, 0.35, 0.0, 0.3])
+    assert ranked("mean", members, std, 4).tolist() == [0, 2, 1, 3]
+    assert ranked("ucb", members, std, 4).tolist() == [0, 1, 3, 2]
+    drawn = np.stack([ranked("thompson", members, std, 4, seed) for seed in range(40)])
+    assert set(drawn[:, 0]) == {0, 1}  # each member's favourite
+    assert (np.sort(drawn, 1) == np.arange(4)).all()
+    np.testing.assert_array_equal(ranked("thompson", members, std, 4, 3), drawn[3])
+    with pytest.raises(JnasError, match="no acquisition rule 'best': choose one of mean, ucb, thompson"):
+        ranked("best", members, std, 4)
+
+
+def test_the_notation_of_metaqnn(tmp_path):
+    assert parse("[C(64,5,1), P(2,2), D(1,2), SM(10)]") == [
+        ("C", [64, 5, 1]),
+        ("P", [2, 2]),
+        ("D", [1, 2]),
+        ("SM", [10]),
+    ]
+    with pytest.raises(JnasError, match="no network in the notation of MetaQNN"):
+        parse("[X(64,5,1)]")
+    path = tmp_path / "table.csv"
+    path.write_text(
+        "net,acc_1,acc_20\n"
+        '"[C(64,5,1), P(2,2), D(1,2), FC(128), SM(10)]",.3,.5\n'
+        '"[C(512,1,1), GAP(10), SM(10)]",.2,.4\n'
+    )
+    table = read(path, "acc_20", 1)
+    assert table.lengths.tolist() == [5, 3] and table.early.tolist() == [[np.float32(0.3)], [np.float32(0.2)]]
+    facts = dict(zip(NAMES, table.sequences[0, :, table.bits.shape[2] :].T, strict=False))
+    np.testing.assert_allclose(2 ** (5 * facts["height"]), [32, 16, 16, 1, 1], rtol=1e-5)
+    np.testing.assert_allclose(2 ** (25 * facts["macs"][[0, 3]]), [75 * 64 * 1024, 64 * 256 * 128], rtol=1e-4)
+    assert facts["dropout"][2] == 0.25 and table.bits[0].sum(1).tolist() == [4, 3, 1, 2, 1]
+    with pytest.raises(JnasError, match="no column 'acc_2'"):
+        read(path, "acc_20", 2)
+    path.write_text("gene_1,gene_0,reward,test\n0,2,.5,.6\n1,0,.7,.8\n")
+    genes = read(path)
+    assert genes.scored.tolist() == [0.6, 0.8] and genes.bits[0].argmax(1).tolist() == [2, 0]
+
+
+def test_the_picture(tmp_path):
+    pytest.importorskip("matplotlib")
+    generator = np.random.default_rng(0)
+    measured = generator.uniform(size=50)
+    plot_predictions(measured, measured + 0.1 * generator.normal(size=50), np.full(50, 0.1), tmp_path / "p.png")
+    assert (tmp_path / "p.png").stat().st_size > 10_000
+    with pytest.raises(JnasError, match="give as many of each"):
+        plot_predictions(measured, measured[:3], measured)
+
+
+class Layered(Adds):
+    """Members that agree, so that the first ones already know the best."""
+
+    def __init__(self, members=4):
+        self.settings = Settings(members=members)
+
+    def part(self, members):
+        return Layered(members)
+
+    def members(self, sequences, lengths):
+        return np.tile(self.predict(sequences, lengths)[0], (self.settings.members, 1))
+
+
+def test_the_shortlist_holds_the_best():
+    space = Space(conv_num=2, lin_num=2)
+    genomes = np.asarray(space.sample(jax.random.key(0), 600))
+    value = screen(space, genomes, Adds(), facts_and_bits)[0]
+    front = shortlist(space, genomes, Layered(), 50)
+    assert len(front) == 120 and value[front[0]] == value.max() and value[front].min() >= np.sort(value)[-120] - 1e-4
+    assert shortlist(space, genomes, Layered(), 700).tolist() == list(range(600))
