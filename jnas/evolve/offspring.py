@@ -11,7 +11,7 @@ from jnas.evolve import archive as archives
 from jnas.evolve.space import SearchSpace
 from jnas.evolve.state import State
 
-ATTEMPTS = 12
+ATTEMPTS = 8
 """Tries to replace children that are not valid or not new; the later half of them draw at random."""
 
 Breed = Callable[[jax.Array, jax.Array, int], jax.Array]
@@ -58,7 +58,8 @@ def unseen(space: SearchSpace, state: State, key: jax.Array, count: int, breed: 
     A child that is not is replaced, some times over, by one with more mutations, at last by a random one. What is
     left after that stays as it is.
     """
-    few = count if count <= 64 else count // 8  # most children are good, so a retry is a fraction of the work
+    small = count <= 64
+    few = max(count, 8) if small else count // 8  # most children are good, so a retry is a fraction of the work
 
     def missing(carry):
         attempt, _, good, _ = carry
@@ -73,12 +74,12 @@ def unseen(space: SearchSpace, state: State, key: jax.Array, count: int, breed: 
             lambda: space.sample(attempt_key, few).astype(children.dtype),
             lambda: breed(attempt_key, state.rate + attempt, few),
         )
-        wanted = (places < count) & space.valid(new)
-        seen, fine = archives.add(seen, space.key_of(new), jnp.zeros(few), wanted)
-        children = children.at[places].set(new, mode="drop")
-        return attempt + 1, children, good.at[jnp.where(fine, places, count)].set(True, mode="drop"), seen
+        seen, fine = archives.add(seen, space.key_of(new), jnp.zeros(few), space.valid(new))
+        order = jnp.argsort(~fine, stable=True)  # the good ones first: a missing place has the pick of all
+        children = children.at[places].set(new[order], mode="drop")
+        return attempt + 1, children, good.at[places].set(fine[order], mode="drop"), seen
 
-    if few == count:  # all at once is a retry of everything: one copy of `breed` to compile
+    if small:  # all at once is a retry of everything: one copy of `breed` to compile
         children = jnp.zeros((count, *state.genomes.shape[1:]), state.genomes.dtype)
         start = jnp.int32(0), children, jnp.zeros(count, bool), state.archive
     else:
