@@ -60,6 +60,7 @@ def measure(name: str, table: Table, evaluations: int, repeats: int, seed: int) 
     test, optimum = table.test[best], np.nanmax(table.reward)
     found = table.reward[best] >= optimum
     queries = np.where(found.any(1), found.argmax(1) + 1, np.nan)
+    median = float(np.median(np.where(np.isnan(queries), np.inf, queries)))
     final = test[:, -1]
     return {
         "test_mean": float(final.mean()),
@@ -68,7 +69,8 @@ def measure(name: str, table: Table, evaluations: int, repeats: int, seed: int) 
         "regret_mean": float((np.nanmax(table.test) - final).mean()),
         "reward_regret_mean": float((optimum - table.reward[best[:, -1]]).mean()),
         "optimum_share": float(found[:, -1].mean()),
-        "queries_to_optimum_median": float(np.median(np.where(np.isnan(queries), np.inf, queries))),
+        # None where more than half of the repeats did not find it.
+        "queries_to_optimum_median": None if np.isinf(median) else median,
         "queries_mean": float(np.asarray(played.queries).mean()),
         "test_mean_by_query": [round(float(value), 4) for value in test.mean(0)],
         "first": first,
