@@ -3,8 +3,8 @@
     python benchmarks/generations.py --json OUT.json
 
 Genomes are those of `jnas.Space()` (38 rows of 6), without limits, or with those of `--max-macs` and `--max-params`.
-Encoding makes the bit vectors, `[N, 38, 32]` uint8. The predictor is the ensemble of `jnas.Predictor`, fitted to
-invented accuracies: it takes the same time as one fitted to real ones, and computes the facts that it sees beside the bits
+Encoding makes the bit vectors, `[N, 38, 32]` uint8. The predictor is that of `jnas.Predictor`, fitted to invented
+accuracies: it takes the same time as one fitted to real ones, and computes the facts that it sees beside the bits
 itself. The fitness is the logarithm of the MACs. Each time is the median of `--repeats` generations, without
 compiling; each generation is bred from the one before, and the archive holds all of them.
 """

@@ -92,8 +92,8 @@ def mutate(key: jax.Array, genome: jax.Array, rate: jax.Array | float = 1.0) -> 
 def repair(genome: jax.Array, in_shape: tuple[int, int, int]) -> jax.Array:
     """Drops the layers of a genome `[L, 6]` that do not fit where they are, as the sampler does.
 
-    A genome without Flatten gets one at its end. What comes out is a template for images of `in_shape`, whatever went
-    in.
+    A genome without Flatten gets one at its end. What comes out is a template for images of `in_shape`, in whatever
+    order the layers were.
     """
     rows = pack(genome)
     place = jnp.arange(len(rows))
