@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jnas.data import load_data as load_data
     from jnas.errors import JnasError as JnasError
     from jnas.predict import Predictor as Predictor
+    from jnas.report import plot_front as plot_front
     from jnas.report import plot_predictions as plot_predictions
     from jnas.report import plot_search as plot_search
     from jnas.space import Space as Space
@@ -52,6 +53,7 @@ _HOME = {
     "calibrate": "jnas.train",
     "evaluate": "jnas.train",
     "load_data": "jnas.data",
+    "plot_front": "jnas.report",
     "plot_predictions": "jnas.report",
     "plot_search": "jnas.report",
     "sample_trials": "jnas.train",

@@ -1,88 +1,331 @@
-"""The genetic algorithm on a space that is no CNN: bits, of which as many as possible should be one."""
+"""One contract for all algorithms, driven by one table; and what each of them promises beyond it."""
 
+import functools
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from jnas.evolve import GeneticAlgorithm, evolve
+from jnas.errors import JnasError
+from jnas.evolve import (
+    NSGA2,
+    Categorical,
+    GaussianProcess,
+    GeneticAlgorithm,
+    GuidedEvolution,
+    LocalSearch,
+    RandomSearch,
+    RegularizedEvolution,
+    diversity,
+    evolve,
+)
+from jnas.evolve import archive as archives
+from jnas.evolve.offspring import crossed
+
+SPACE = Categorical((3, 4, 2, 3, 5, 1))
 
 
 @dataclass(frozen=True)
-class Bits:
-    """Genomes are `[24]` zeros and ones; those whose first bit is set are not valid."""
-
-    def crossover(self, key, first, second):
-        return jnp.where(jax.random.bernoulli(key, 0.5, first.shape), first, second)
-
-    def mutate(self, key, genome):
-        place = jax.random.randint(key, (), 0, len(genome))
-        return genome.at[place].set(1 - genome[place])
+class Even(Categorical):
+    """A space with genomes that are not valid: those with an odd sum."""
 
     def valid(self, genomes):
-        return genomes[:, 0] == 0
-
-    def key_of(self, genomes):
-        number = (genomes.astype(jnp.uint32) << jnp.arange(24, dtype=jnp.uint32)).sum(-1)
-        return jnp.stack([number, number], -1)
+        return super().valid(genomes) & (genomes.sum(-1) % 2 == 0)
 
 
-def ones(genomes, offset=0.0):
-    return genomes.sum(-1).astype(jnp.float32) + offset
+EVEN = Even((3, 4, 2, 3, 5, 1))
+ALGORITHMS = {
+    "genetic": GeneticAlgorithm(EVEN, max_age=5, patience=4, capacity=512),
+    "regularized": RegularizedEvolution(EVEN, children=4, sample=4, capacity=512),
+    "local": LocalSearch(EVEN, children=4, capacity=512),
+    "random": RandomSearch(EVEN, children=4, capacity=512),
+    "guided": GuidedEvolution(
+        EVEN, GaussianProcess(steps=1), children=4, rows=64, candidates=64, generations=2, capacity=512
+    ),
+    "nsga2": NSGA2(EVEN, children=8, capacity=512),
+}
+every_algorithm = pytest.mark.parametrize("name", ALGORITHMS)
 
 
-ALGORITHM = GeneticAlgorithm(Bits())
+def total(genomes):
+    """The fitness: the sum of the genes, at best 2 + 3 + 1 + 2 + 4 = 12."""
+    return genomes.sum(-1).astype(jnp.float32)
 
 
-def start(size=32, seed=0):
-    genomes = jax.random.bernoulli(jax.random.key(seed), 0.3, (size, 24)).astype(jnp.int8).at[:, 0].set(0)
-    return jax.random.key(seed + 1), genomes, ones(genomes)
+def told(name, genomes):
+    """The fitness as the algorithm wants it: NSGA-II gets a second objective, which the first gene spoils."""
+    return total(genomes) if name != "nsga2" else jnp.stack([total(genomes), -genomes[:, 0].astype(jnp.float32)], -1)
 
 
-def test_it_finds_the_optimum_and_holds_no_duplicates():
-    state = evolve(ALGORITHM, ones, *start(), (0.0,), 60)
-    assert float(state.fitness[0]) == 23  # all but the bit that must not be set
+@functools.cache
+def jitted(algorithm):
+    """An algorithm's functions, compiled: run one operation after the other they take minutes."""
+    return jax.jit(algorithm.init), jax.jit(algorithm.ask), jax.jit(algorithm.tell)
+
+
+def compiled(name):
+    return jitted(ALGORITHMS[name])
+
+
+def first(name, size=8, seed=0):
+    genomes = SPACE.sample(jax.random.key(seed), 200)
+    genomes = jnp.asarray(np.unique(np.asarray(genomes)[np.asarray(EVEN.valid(genomes))], axis=0)[:size])
+    return compiled(name)[0](jax.random.key(seed + 1), genomes, told(name, genomes)), genomes
+
+
+def rows(genomes):
+    return [tuple(genome) for genome in np.asarray(genomes).tolist()]
+
+
+@every_algorithm
+def test_what_is_asked_is_valid_and_new_and_the_best_is_kept(name):
+    _, ask, tell = compiled(name)
+    state, genomes = first(name)
+    seen, best = set(rows(genomes)), float(state.best)
+    assert best == float(total(genomes).max())
+    for turn in range(1, 7):
+        state, asked = ask(state)
+        assert EVEN.valid(asked).all() and len(set(rows(asked))) == len(asked) and not seen & set(rows(asked))
+        state = tell(state, asked, told(name, asked))
+        seen |= set(rows(asked))
+        assert float(state.best) == max(best, float(total(asked).max()))
+        best = float(state.best)
+        assert int(state.generation) == turn + 1 and int(state.archive.count) == len(seen)
+    assert ask._cache_size() <= 1 and tell._cache_size() <= 1
+
+
+@every_algorithm
+def test_it_gets_better_than_where_it_started(name):
+    _, ask, tell = compiled(name)
+    state, genomes = first(name)
+    for _ in range(18):
+        state, asked = ask(state)
+        state = tell(state, asked, told(name, asked))
+    assert float(state.best) > float(total(genomes).max())
+
+
+@every_algorithm
+def test_failures_are_remembered_and_never_members(name):
+    _, ask, tell = compiled(name)
+    state, _ = first(name)
+    state, asked = ask(state)
+    before = float(state.best)
+    after = tell(state, asked, told(name, asked) * jnp.nan)
+    assert float(after.best) == before and not jnp.isnan(after.fitness).any()
+    members = set(rows(after.genomes[np.asarray(after.fitness).reshape(len(after.genomes), -1)[:, 0] > -np.inf]))
+    assert not members & set(rows(asked))
+    known, fitness = archives.find(after.archive, EVEN.key_of(asked))
+    assert known.all() and (fitness == -jnp.inf).all()
+    again, second = ask(after)
+    assert not set(rows(second)) & set(rows(asked))
+    # What is told again keeps what it was told first, and nothing is made of what is not valid.
+    odd = jnp.array([[2, 3, 1, 2, 3, 0]] * len(asked))
+    for others in (asked, odd):
+        assert float(tell(again, others, told(name, others) + 100).best) == before
+
+
+@every_algorithm
+def test_minus_infinity_is_passed_over(name):
+    _, ask, tell = compiled(name)
+    state, genomes = first(name)
+    state, asked = ask(state)
+    after = tell(state, asked, jnp.full_like(told(name, asked), -jnp.inf))
+    assert int(after.archive.count) == len(genomes) and float(after.best) == float(state.best)
+
+
+@every_algorithm
+def test_a_stored_state_goes_on_as_if_nothing_had_happened(name, tmp_path):
+    _, ask, tell = compiled(name)
+    state, _ = first(name)
+    state, asked = ask(state)
+    state = tell(state, asked, told(name, asked))
+    state.save(tmp_path / "state")
+    other, _ = first(name, seed=5)
+    loaded = other.load(tmp_path / "state")
+    np.testing.assert_array_equal(ask(loaded)[1], ask(state)[1])
+    with pytest.raises(JnasError, match="is no checkpoint of jnas"):
+        state.load(tmp_path)
+
+
+@every_algorithm
+def test_small_populations_are_told(name):
+    algorithm = ALGORITHMS[name]
+    nothing = jnp.zeros((0, 6), jnp.int32)
+    with pytest.raises(JnasError, match=r"^The population has no member: \w+ needs \d or more\.$"):
+        algorithm.init(jax.random.key(0), nothing, told(name, nothing))
+    one = jnp.zeros((1, 6), jnp.int32)
+    if name not in ("local", "random"):
+        with pytest.raises(JnasError, match=r"^The population has a single member: \w+ needs 2 or more\.$"):
+            algorithm.init(jax.random.key(0), one, told(name, one))
+    with pytest.raises(JnasError, match="There are 2 genomes and fitness"):
+        algorithm.init(jax.random.key(0), jnp.zeros((2, 6), jnp.int32), jnp.zeros(3))
+
+
+def test_repeats_are_vmapped_and_repeat_themselves():
+    algorithm = ALGORITHMS["genetic"]
+    genomes = jnp.stack([first("genetic", seed=seed)[1] for seed in (0, 0, 3)])
+    keys = jax.random.split(jax.random.key(0), 3).at[1].set(jax.random.split(jax.random.key(0), 3)[0])
+    state = jax.jit(jax.vmap(algorithm.init))(keys, genomes, total(genomes))
+    _, asked = jax.jit(jax.vmap(algorithm.ask))(state)
+    assert (asked[0] == asked[1]).all() and not (asked[0] == asked[2]).all()
+
+
+def score(genomes, offset):
+    return total(genomes) + offset
+
+
+def test_many_generations_are_one_program_and_never_compile_again():
+    genomes = jnp.asarray(first("genetic")[1])
+    state = evolve(GeneticAlgorithm(EVEN, capacity=512), score, jax.random.key(0), genomes, total(genomes), (0.0,), 12)
+    assert float(state.best) == 12
     fitness = np.asarray(state.fitness)
-    assert (np.diff(fitness) <= 0).all()
-    alive = np.asarray(state.genomes)[np.isfinite(fitness)]
-    assert len({genome.tobytes() for genome in alive}) == len(alive) and (alive[:, 0] == 0).all()
-
-
-def test_the_best_is_never_lost():
-    state = ALGORITHM.init(*start())
-    for _ in range(5):
-        best = float(state.fitness[0])
-        state, children = ALGORITHM.ask(state)
-        assert children.shape == state.genomes.shape and not (children == state.genomes).all()
-        state = ALGORITHM.tell(state, children, ones(children))
-        assert float(state.fitness[0]) >= best
-
-
-def test_failed_invalid_and_repeated_members_rank_last():
-    key, genomes, fitness = start()
-    state = ALGORITHM.init(key, genomes, fitness)
-    bad = jnp.ones((3, 24), jnp.int8)  # not valid, and best by count
-    failed = jnp.zeros((1, 24), jnp.int8).at[0, 1:].set(1)  # valid and best, but its fitness is NaN
-    told = ALGORITHM.tell(
-        state,
-        jnp.concatenate([bad, failed, state.genomes[:4]]),
-        jnp.concatenate([ones(bad), jnp.full(1, jnp.nan), jnp.full(4, 100.0)]),
-    )
-    np.testing.assert_array_equal(told.fitness[:4], state.fitness[:4])  # repeats count as they first were told
-    assert float(told.fitness[0]) < 23
+    assert (np.diff(fitness) <= 0).all() and len(set(rows(state.genomes))) == len(genomes)
+    before = evolve._cache_size()
+    evolve(GeneticAlgorithm(EVEN, capacity=512), score, jax.random.key(1), genomes, total(genomes) + 1, (1.0,), 12)
+    assert evolve._cache_size() == before
 
 
 def test_members_to_ignore_are_never_parents():
-    key, genomes, _ = start()
-    fitness = jnp.full(32, -jnp.inf).at[5].set(1.0)
-    state = ALGORITHM.init(key, genomes, fitness)
-    _, children = ALGORITHM.ask(state)
-    assert ((children != genomes[5]).sum(-1) <= 1).all()  # one parent, one bit flipped
+    genomes = jnp.zeros((16, 6), jnp.int32).at[:, 4].set(jnp.arange(16) % 5).at[:, 3].set(jnp.arange(16) // 5 % 3)
+    fitness = jnp.full(16, -jnp.inf).at[5].set(1.0)
+    state = jitted(GeneticAlgorithm(SPACE, capacity=512))[0](jax.random.key(0), genomes, fitness)
+    # The first breed only: later tries have more mutations, and at last random genomes.
+    breed = jax.jit(crossed, static_argnums=(0, 4, 6, 7))
+    children = breed(SPACE, jax.random.key(1), state.genomes, 1, 32, 1.0, 4, 0.5)
+    assert ((children != genomes[5]).sum(-1) == 1).all()
 
 
-def test_generations_never_recompile():
-    evolve(ALGORITHM, ones, *start(seed=1), (0.0,), 3)
-    before = evolve._cache_size()
-    evolve(GeneticAlgorithm(Bits()), ones, *start(seed=2), (1.0,), 3)
-    assert evolve._cache_size() == before
+def test_the_oldest_die_but_the_elite():
+    algorithm = GeneticAlgorithm(SPACE, max_age=2, elites=1, patience=None, capacity=512)
+    genomes = SPACE.sample(jax.random.key(0), 4).at[:, 0].set(jnp.arange(4) % 3).at[:, 1].set(jnp.arange(4))
+    init, ask, tell = jitted(algorithm)
+    state = init(jax.random.key(0), genomes, jnp.array([9.0, 8, 7, 6]))
+    for _ in range(3):
+        state, children = ask(state)
+        state = tell(state, children, -jnp.arange(4.0))
+    assert float(state.fitness[0]) == 9 and float(state.fitness[1]) <= 0
+    init, ask, tell = jitted(RegularizedEvolution(SPACE, sample=3, capacity=512))
+    state = init(jax.random.key(0), genomes, jnp.array([9.0, 8, 7, 6]))
+    for number in range(4):
+        state, child = ask(state)
+        state = tell(state, child, jnp.array([float(number)]))
+    assert sorted(np.asarray(state.fitness).tolist()) == [0, 1, 2, 3]  # none of the first, though they were better
+    assert float(state.best) == 9
+
+
+def test_stagnation_restarts_and_the_mutation_rate_adapts():
+    init, ask, tell = jitted(GeneticAlgorithm(SPACE, patience=3, elites=2, capacity=512))
+    genomes = jnp.asarray(np.unique(np.asarray(SPACE.sample(jax.random.key(2), 64)), axis=0)[:8])
+    state = init(jax.random.key(0), genomes, 10.0 + jnp.arange(8))
+    rates = []
+    for _ in range(3):
+        state, children = ask(state)
+        state = tell(state, children, jnp.zeros(8))
+        rates.append(float(state.rate))
+    assert int(state.restarts) == 1 and np.isfinite(np.asarray(state.fitness)).tolist() == [True] * 2 + [False] * 6
+    assert np.asarray(state.fitness)[:2].tolist() == [17, 16]
+    _, children = ask(state)
+    assert not set(rows(children)) & set(rows(genomes))
+    state = init(jax.random.key(0), genomes, jnp.arange(8.0))
+    for step in range(4):
+        state, children = ask(state)
+        state = tell(state, children, 100.0 + 10 * step + jnp.arange(8))
+    assert float(state.rate) > max(rates) >= 1  # all children enter, so mutations may be bolder
+
+
+def test_local_search_takes_the_best_neighbour_and_starts_anew_at_a_peak():
+    space = Categorical((4, 4))
+    fitness = {(0, 0): 0, (1, 0): 2, (2, 0): 1, (3, 0): 1, (0, 1): 3, (0, 2): 1, (0, 3): 1, (2, 1): 5}
+    init, ask, tell = jitted(LocalSearch(space, capacity=64))
+    value = lambda genomes: jnp.array([float(fitness.get(row, -1)) for row in rows(genomes)])  # noqa: E731
+    start = jnp.zeros((1, 2), jnp.int32)
+    state = init(jax.random.key(0), start, value(start))
+    asked = []
+    for _ in range(11):
+        assert float(state.fitness[0]) == (0 if len(asked) < 6 else 3)  # (0, 1) beats (1, 0)
+        state, genomes = ask(state)
+        asked += rows(genomes)
+        state = tell(state, genomes, value(genomes))
+        if len(asked) > 8:
+            break
+    assert set(asked[:6]) == {(1, 0), (2, 0), (3, 0), (0, 1), (0, 2), (0, 3)}
+    assert rows(state.genomes) == [(2, 1)] or set(asked[6:9]) == {(1, 1), (2, 1), (3, 1)}
+    while float(state.fitness[0]) > -np.inf:
+        state, genomes = ask(state)
+        asked += rows(genomes)
+        state = tell(state, genomes, value(genomes))
+    assert int(state.restarts) == 1 and float(state.best) == 5
+
+
+def test_an_exhausted_space_is_no_endless_loop():
+    space = Categorical((2, 2))
+    every = jnp.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    for algorithm in (GeneticAlgorithm(space, capacity=8), LocalSearch(space, capacity=8), RandomSearch(space)):
+        init, ask, tell = jitted(algorithm)
+        state, asked = ask(init(jax.random.key(0), every, jnp.arange(4.0)))
+        after = tell(state, asked, jnp.full(len(asked), 50.0))
+        assert float(after.best) == 3 and int(after.archive.count) == 4
+
+
+def spread(numbers):
+    """Small numbers as what hashes look like."""
+    return numbers.astype(np.uint32) * np.uint32(0x9E3779B1) + np.uint32(7)
+
+
+def test_the_archive_is_exact():
+    generator = np.random.default_rng(0)
+    archive, reference = archives.empty(3000), {}
+    for _ in range(4):
+        keys = spread(generator.integers(0, 40, (1000, 2)))
+        values = generator.normal(size=1000).astype(np.float32)
+        where = generator.random(1000) < 0.9
+        expected = []
+        for key, value, there in zip(map(tuple, keys), values, where, strict=True):
+            expected.append(bool(there and key not in reference))
+            if there:
+                reference.setdefault(key, value)
+        archive, new = jax.jit(archives.add)(archive, keys, values, where)
+        assert new.tolist() == expected and int(archive.count) == len(reference)
+    every = spread(np.stack(np.meshgrid(np.arange(41), np.arange(41)), -1).reshape(-1, 2))
+    known, fitness = jax.jit(archives.find)(archive, every)
+    assert known.tolist() == [tuple(key) in reference for key in every]
+    assert [float(f) for f in fitness[known]] == [float(reference[tuple(key)]) for key in every[np.asarray(known)]]
+
+
+def test_a_full_archive_keeps_what_it_has():
+    archive = archives.empty(2)  # 4 slots
+    keys = jnp.stack([jnp.arange(9, dtype=jnp.uint32)] * 2, -1)
+    archive, new = jax.jit(archives.add)(archive, keys, jnp.arange(9.0), jnp.ones(9, bool))
+    assert int(archive.count) == int(new.sum()) == 4
+    known, _ = archives.find(archive, keys)
+    assert known.tolist() == new.tolist()
+    with pytest.raises(JnasError, match="An archive for 0 genomes cannot be made"):
+        archives.empty(0)
+
+
+def test_categorical_genes():
+    keys = jax.random.split(jax.random.key(0), 2000)
+    genome = jnp.array([0, 3, 1, 2, 4, 0])
+    for rate, expected in ((1.0, 1.0), (3.0, 2.7)):
+        mutants = jax.jit(jax.vmap(SPACE.mutate, (0, None, None)))(keys, genome, rate)
+        changes = (mutants != genome).sum(-1)
+        assert SPACE.valid(mutants).all() and changes.min() >= 1 and abs(changes.mean() - expected) < 0.35
+    near = jax.jit(jax.vmap(SPACE.neighbour, (None, 0)))(genome, jnp.arange(SPACE.neighbours))
+    assert len(set(rows(near))) == SPACE.neighbours == 12 and ((near != genome).sum(-1) == 1).all()
+    child = SPACE.crossover(keys[0], genome, jnp.zeros(6, jnp.int32))
+    assert ((child == genome) | (child == 0)).all()
+    every = jnp.stack(jnp.meshgrid(*map(jnp.arange, SPACE.cardinalities), indexing="ij"), -1).reshape(-1, 6)
+    assert len({tuple(key) for key in np.asarray(SPACE.key_of(every))}) == len(every) == 360
+    assert float(SPACE.distance(genome, genome.at[0].set(1))) == pytest.approx(1 / 6)
+    for cardinalities in ((), (1, 1), (0, 3)):
+        with pytest.raises(JnasError, match="leave nothing to choose"):
+            Categorical(cardinalities)
+
+
+def test_diversity():
+    genomes = jnp.array([[0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0], [2, 2, 1, 2, 2, 0]])
+    there = jnp.array([True, True, True, False])
+    assert float(diversity(genomes, there, SPACE.distance, shifts=2)) == pytest.approx((1 + 1 + 2) / 3 / 6)
+    assert float(diversity(genomes, there & False, SPACE.distance)) == 0

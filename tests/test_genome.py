@@ -146,11 +146,11 @@ def test_keys_tell_architectures_apart():
 
 def test_limits():
     space = LimitedSpace(SMALL, max_params=5_000, max_macs=40_000)
-    for rows in np.asarray(space.sample(jax.random.key(0), 100)):
+    for rows in np.asarray(space.draw(jax.random.key(0), 100)):
         cost = SMALL.template(rows).cost
         assert cost.params <= 5_000 and cost.macs <= 40_000
     with pytest.raises(JnasError, match="random templates satisfy max-params 3, and 10 are needed: raise the limits"):
-        LimitedSpace(SMALL, 3, None).sample(jax.random.key(0), 10)
+        LimitedSpace(SMALL, 3, None).draw(jax.random.key(0), 10)
 
 
 def test_features_show_bits_and_shapes():

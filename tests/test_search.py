@@ -18,6 +18,7 @@ from jnas.predict import Predictor, Settings
 from jnas.search import choose
 from jnas.search.__main__ import main
 from jnas.search.config import SearchConfig
+from jnas.search.evolution import Pool, batch
 from jnas.search.progress import Progress
 from jnas.search.run import Search
 from jnas.search.screen import facts_and_bits, screen_members
@@ -52,6 +53,14 @@ def test_the_three_steps(finished):
     assert accuracies == sorted(frame.val_acc_final, reverse=True)[:5]
     generations = result.store.sql("SELECT * FROM generations ORDER BY generation")
     assert generations.trained.tolist() == [11, 2, 2]
+    assert generations.diversity.between(0.01, 1).all() and generations.front.min() >= 1
+    assert generations.population_diversity.isna().tolist() == [True, True, False]
+    state = result.store.path.with_suffix(".checkpoints") / result.experiment / "evolution-2"
+    assert (state / "facts.json").exists()
+    front = result.front
+    assert front.val_acc_final[0] == frame.val_acc_final.max() and front.macs.is_monotonic_decreasing
+    for row in frame.itertuples():  # nobody is better in both
+        assert ((front.val_acc_final >= row.val_acc_final) & (front.macs <= row.macs)).any()
     predictors = result.store.sql("SELECT * FROM predictors ORDER BY generation")
     assert predictors.rows.tolist() == [11, 13]
 
@@ -120,6 +129,58 @@ def test_picture(finished, tmp_path):
     assert (tmp_path / "search.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(JnasError, match="nothing to draw"):
         jnas.plot_search(result.to_df().iloc[:0])
+    jnas.plot_front(result.to_df(), result.front, tmp_path / "front.png", cost="params")
+    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(JnasError, match="holds no latency_ms"):
+        jnas.plot_front(result.to_df(), result.front, cost="latency_ms")
+
+
+def test_several_objectives_and_a_limit_of_latency(finished, tmp_path, capsys):
+    """Goes on from the trained templates of another search; NSGA-II, with structures shared where that is free."""
+    result, arrays = finished
+    store = tmp_path / "results.duckdb"
+    shutil.copy(result.store.path, store)
+    settings = TINY | {"objectives": ("accuracy", "macs", "latency"), "max_latency_ms": 1e4, "policy": "folded"}
+    found = jnas.search(arrays, store=str(store), **settings)
+    assert "Pareto front" in capsys.readouterr().out
+    assert found.experiment != result.experiment and len(found.to_df()) == 15
+    assert found.front.latency_ms.gt(0).all() and found.front.hash.isin(found.to_df().hash).all()
+    measured = found.store.sql("SELECT hash FROM latencies").hash
+    assert set(found.to_df().hash) <= set(measured)
+    with pytest.raises(JnasError, match=r"^None of \d+ random templates satisfies max-latency-ms 1e-06: raise the lim"):
+        jnas.search(arrays, store=str(store), verbose=False, **TINY | {"max_latency_ms": 1e-6, "random": 1})
+
+
+def test_a_search_without_a_predictor_breeds(finished, tmp_path):
+    result, arrays = finished
+    store = tmp_path / "results.duckdb"
+    shutil.copy(result.store.path, store)
+    settings = TINY | {"random": 4, "filtered": 0, "algorithm": "regularized"}  # too few rows for a predictor
+    frame = jnas.search(arrays, store=str(store), verbose=False, **settings).to_df()
+    assert frame.step.tolist() == ["random"] * 4 + ["evolved"] * 2 and frame.hash.is_unique
+    assert frame.predicted_mean.isna().all()
+
+
+def pool(names, means, far=1):
+    genomes = np.zeros((len(names), 4, 6), np.int8)
+    genomes[:, 0, 0] = np.arange(len(names)) * far
+    nothing = np.zeros((len(names), 0), np.float32)
+    return Pool(names, genomes, np.array(means), np.full(len(names), 0.02), nothing, np.array([[0.5], [0.4]]))
+
+
+def apart(first, second):
+    return (first != second).any().astype(jnp.float32)
+
+
+def test_a_batch_is_good_varied_and_shares_programs_where_that_is_free():
+    means = [0.55, 0.549, 0.5489, 0.3]
+    names = [choice.hash for choice in batch(pool("abcd", means), 3, 0, apart)]
+    assert names == ["a", "b", "c"]
+    alike = batch(pool("abcd", means, far=0), 2, 0, apart)  # all the same: the next one is no better than another
+    assert alike[0].hash == "a" and len(alike) == 2
+    shared = batch(pool("abcd", means), 2, 0, apart, structure_of={"a": 1, "b": 2, "c": 1, "d": 1}.get)
+    assert [choice.hash for choice in shared] == ["a", "c"]  # c shares a's program, d would cost too much
+    assert len(batch(pool("ab", means[:2]), 5, 0, apart)) == 2
 
 
 def test_command_line(tmp_path):
@@ -157,6 +218,12 @@ def test_help_explains_every_option(capsys):
         (["--seed", "4294967296"], "--seed 4294967296 is too large"),
         (["--candidates", "2"], "--candidates 2 are too few to choose 4 from"),
         (["--max-macs", "0"], "--max-macs 0 is no limit"),
+        (["--max-latency-ms", "0"], "--max-latency-ms 0.0 is no limit: give a positive number"),
+        (["--objectives", "macs"], "--objectives macs make no search: name accuracy"),
+        (
+            ["--objectives", "accuracy", "macs", "--algorithm", "random"],
+            "--algorithm random knows one objective: take genetic",
+        ),
         (["--classes", "5"], "the label 6 in y_train, outside 0 to 4"),
         (["--random", "0"], "--random 0 is too small: give 1 or more"),
         (["--epochs", "0"], "The recipe's epochs=0 cannot be trained with: give at least 1"),
@@ -209,14 +276,14 @@ def test_filtered_candidates_come_in_rounds_between_fits(tmp_path, arrays):
 @pytest.mark.parametrize("acquisition", ["mean", "ucb", "thompson"])
 def test_the_acquisition_rule_decides_what_is_filtered(acquisition):
     space = LimitedSpace(Space(conv_num=1, lin_num=1), None, None)
-    genomes = space.sample(jax.random.key(0), 60)
+    genomes = space.draw(jax.random.key(0), 60)
     seen = np.asarray(facts_and_bits(genomes, space.space))
     settings = Settings(members=2, folds=2, hidden=4, head=4, steps=6, checks=2)
     targets = np.asarray(genomes[:, 0, genome.WIDTH]) / 10 + 0.1
     predictor = Predictor(0, settings).fit(seen, np.asarray(genome.lengths(genomes)), targets)
     found = choose.filtered(space, jax.random.key(1), 4, set(), predictor, 200, acquisition)
     assert len({choice.hash for choice in found}) == 4
-    candidates = space.sample(jax.random.key(1), 200)
+    candidates = space.draw(jax.random.key(1), 200)
     members = screen_members(space.space, candidates, predictor)
     mean = members.mean(0)
     value = {choice.hash: choice.predicted_mean for choice in found}

@@ -84,7 +84,7 @@ def test_a_foreign_file_is_refused_and_left_alone(tmp_path):
 def test_a_newer_schema_is_refused(store):
     with duckdb.connect(store.path) as connection:
         connection.execute("UPDATE jnas SET schema_version = 99")
-    with pytest.raises(JnasError, match="schema version 99, and this jnas reads 1"):
+    with pytest.raises(JnasError, match="schema version 99, and this jnas reads 2"):
         Store(store.path)
 
 

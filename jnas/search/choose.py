@@ -1,31 +1,22 @@
-"""Which templates a round trains: random ones, filtered ones, or evolved ones."""
+"""Which templates a round trains: random ones, or those that the predictor likes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jnas.errors import JnasError
-from jnas.evolve import GeneticAlgorithm, evolve
-from jnas.predict import Predictor, apply
+from jnas.predict import Predictor
 from jnas.predict.ensemble import deviation
 from jnas.search.acquire import Acquisition, ranked
 from jnas.search.screen import facts_and_bits, screen_members, shortlist
 from jnas.space import LimitedSpace, Space, Template
-from jnas.space.features import features
 from jnas.space.genome import hashes, lengths, to_genomes
 from jnas.store import Evaluation
-
-INNER_GENERATIONS = 2
-"""Generations that evolve against the predictor between two rounds of training.
-
-Few: the further children get from what was trained, the more the predictor's errors choose them.
-"""
 
 
 class Choice(NamedTuple):
@@ -38,7 +29,7 @@ class Choice(NamedTuple):
 
 def random(space: LimitedSpace, key: jax.Array, count: int, taken: set[str]) -> list[Choice]:
     """Random templates that are not among the `taken` hashes."""
-    names = [name for name in hashes(space.sample(key, count + 4 * len(taken), least=count)) if name not in taken]
+    names = [name for name in hashes(space.draw(key, count + 4 * len(taken), least=count)) if name not in taken]
     return [Choice(name, None, None) for name in list(dict.fromkeys(names))[:count]]
 
 
@@ -63,46 +54,8 @@ def filtered(
     acquisition: Acquisition = "ucb",
 ) -> list[Choice]:
     """The best of `candidates` random templates, by an acquisition rule."""
-    genomes = space.sample(key, candidates, least=count)
+    genomes = space.draw(key, candidates, least=count)
     return _best(space.space, genomes, count, taken, predictor, acquisition, _number(key))
-
-
-def evolved(
-    space: LimitedSpace,
-    key: jax.Array,
-    count: int,
-    rows: Sequence[Evaluation],
-    taken: set[str],
-    predictor: Predictor,
-    candidates: int,
-    acquisition: Acquisition = "ucb",
-) -> list[Choice]:
-    """The best of a population that evolves from the trained templates, its children judged by the predictor."""
-    rows = sorted(rows, key=lambda row: -row.val_acc_final)[:candidates]
-    known = [Template.from_hash(row.key.hash, space.space.in_shape, space.space.classes) for row in rows]
-    genomes = to_genomes(known, space.space.length)
-    measured = np.array([row.val_acc_final for row in rows])
-    missing = candidates - len(genomes)
-    genomes = jnp.asarray(np.pad(genomes, ((0, missing), (0, 0), (0, 0))))
-    measured = jnp.asarray(np.pad(measured, (0, missing), constant_values=-np.inf), jnp.float32)
-    state = evolve(
-        GeneticAlgorithm(space), Optimistic(space.space), key, genomes, measured, (predictor.fitted,), INNER_GENERATIONS
-    )
-    alive = np.isfinite(np.asarray(state.fitness))
-    return _best(
-        space.space, jnp.asarray(np.asarray(state.genomes)[alive]), count, taken, predictor, acquisition, _number(key)
-    )
-
-
-@dataclass(frozen=True)
-class Optimistic:
-    """A fitness: the ensemble's mean plus one standard deviation, so what is good, or might well be."""
-
-    space: Space
-
-    def __call__(self, genomes: jax.Array, fitted: Any) -> jax.Array:
-        members = apply(fitted, features(genomes, self.space.in_shape, self.space.classes), lengths(genomes))
-        return members.mean(0) + members.std(0)
 
 
 def _seen(space: Space, genomes: jax.Array) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,10 @@ from typing import Literal, get_args
 from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.nn.lowering import check_policy
+from jnas.search import objectives as wanted
 from jnas.search.acquire import Acquisition
+from jnas.search.evolution import Searcher
+from jnas.search.objectives import Objective
 from jnas.space import Space
 from jnas.train import PRESETS, Recipe
 
@@ -49,6 +52,10 @@ class SearchConfig:
     """Step 3: number of generations in which templates are trained."""
     children: int = 3
     """Step 3: number of templates to train in each generation."""
+    algorithm: Searcher = "genetic"
+    """Step 3: how candidates are found that the predictor likes. With several objectives, genetic is NSGA-II."""
+    objectives: tuple[Objective, ...] = ("accuracy",)
+    """Step 3: what is to be good: accuracy alone, or traded against any of macs, params and (measured) latency."""
     recipe: Literal["standard", "sophius"] = "standard"
     """How to train: what one would use today, or the protocol of Sophius (without its two flaws)."""
     epochs: int = 3
@@ -73,6 +80,8 @@ class SearchConfig:
     """Learnable parameters a template may have, at most."""
     max_macs: int | None = 2_000_000
     """Multiply-accumulates an image a template may take, at most; 'None' for no limit."""
+    max_latency_ms: float | None = None
+    """Milliseconds that one image may take, at most, measured on this device before a template is trained."""
     seed: int = 0
     """Of everything random: the same seed on the same CPU finds the same."""
 
@@ -94,6 +103,16 @@ class SearchConfig:
             value = getattr(self, name)
             if value is not None and not 1 <= value < 2**64:
                 raise JnasError(f"--{name.replace('_', '-')} {value} is no limit: give 1 or more, below 2^64.")
+        if self.max_latency_ms is not None and not self.max_latency_ms > 0:
+            raise JnasError(f"--max-latency-ms {self.max_latency_ms} is no limit: give a positive number.")
+        wanted.check(self.objectives)
+        searchers = get_args(Searcher)
+        if self.algorithm not in searchers:
+            raise JnasError(f"There is no algorithm {self.algorithm!r}: choose one of {', '.join(searchers)}.")
+        if len(self.objectives) > 1 and self.algorithm != "genetic":
+            raise JnasError(
+                f"--algorithm {self.algorithm} knows one objective: take genetic, or --objectives accuracy."
+            )
         check_policy(self.policy)
         if self.acquisition not in get_args(Acquisition):
             rules = ", ".join(get_args(Acquisition))

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichProgress
 
 from jnas.predict import Predictor
-from jnas.report import architecture, count, ranking
+from jnas.report import architecture, count, front_table, ranking
 from jnas.store import Evaluation
 from jnas.train.population import device_name
 
@@ -147,6 +147,8 @@ class ConsoleProgress(Progress):
         rows = [(candidate.step, candidate.evaluation) for candidate in result.top(10)]
         failed = len(self.search.trained) - len(result.candidates)
         self._say(ranking(rows, len(self.search.split.x_val)))
+        if len(self.search.config.objectives) > 1:
+            self._say(front_table(result.front))
         if failed:
             self._say(f"{failed} templates failed; their rows say why.")
         cost = best.template.cost

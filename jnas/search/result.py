@@ -73,6 +73,14 @@ class SearchResult:
         """The best k."""
         return list(self.candidates[:k])
 
+    @property
+    def front(self) -> pd.DataFrame:
+        """The Pareto front of the search's objectives, the most accurate first; of accuracy and MACs where it had one.
+
+        Columns: `hash`, `val_acc_final`, `params`, `macs`, and `latency_ms` where that was measured.
+        """
+        return self.store.front_df(self.experiment)
+
     def to_df(self) -> pd.DataFrame:
         """One row a template that this search trained, in the order of training, failed ones too."""
         return self.store.experiment_df(self.experiment)

@@ -7,23 +7,28 @@ have yet. So a search that was stopped, run again, looks up what it chose and tr
 from __future__ import annotations
 
 import platform
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import jnas
 from jnas.data import Dataset, load_data
 from jnas.errors import JnasError
+from jnas.evolve import diversity, front
 from jnas.predict import Predictor, score
-from jnas.search import choose
+from jnas.search import choose, evolution
 from jnas.search.config import SearchConfig
+from jnas.search.latencies import Latencies
 from jnas.search.progress import Progress
 from jnas.search.result import Candidate, SearchResult
 from jnas.space import LimitedSpace, Template
+from jnas.space.genome import to_genomes
 from jnas.store import Evaluation, Store
 from jnas.train import Recipe, Trial, weights
 from jnas.train.evaluate import evaluate_each, evaluate_one, key_of
@@ -31,6 +36,8 @@ from jnas.train.trainer import check_batch
 
 SPLIT_SEED = 0
 """One split into training and validation images for all searches, so that their accuracies can be compared."""
+
+_LATENCY_ATTEMPTS = 20
 
 
 def run(config: SearchConfig, data: Dataset | None = None, progress: Progress | None = None) -> SearchResult:
@@ -62,6 +69,9 @@ class Search:
         self.split = data.split(self.recipe.validation, SPLIT_SEED)
         check_batch(self.recipe, self.split)
         self.space = LimitedSpace(config.space(data), config.max_params, config.max_macs)
+        self.searcher = evolution.algorithm(config.algorithm, self.space, config.objectives, config.candidates)
+        self.latencies = Latencies(self.store, data.in_shape, data.classes)
+        self.population_diversity: float | None = None
         self.experiment = config.experiment(data)
         path = self.store.path.absolute()
         self.checkpoints = path.with_name(path.name.removesuffix(".duckdb") + ".checkpoints") / self.experiment
@@ -117,20 +127,102 @@ class Search:
             val_acc_final_best=max(accuracies, default=None),
             val_acc_final_mean=float(np.mean(accuracies)) if accuracies else None,
             kendall_tau=tau,
+            diversity=self._diversity([row.key.hash for _, row in rows]),
+            population_diversity=self.population_diversity,
+            front=len(self._store_front(generation)),
             seconds=time.perf_counter() - start,
         )
         self.progress.round_done(step, generation, accuracies)
 
     def _choose(self, step: str, generation: int) -> list[choose.Choice]:
-        count, taken = self.counts[generation], set(self.trained)
+        """The templates of a round; those that are too slow are left out before they are trained."""
+        count, taken, self.population_diversity = self.counts[generation], set(self.trained), None
         key = jax.random.fold_in(jax.random.key(self.config.seed), generation)
+        propose = self._proposals(step, generation, key)
+        chosen: list[choose.Choice] = []
+        limit, tried = self.config.max_latency_ms, 0
+        for attempt in range(_LATENCY_ATTEMPTS):
+            more = propose(jax.random.fold_in(key, attempt), count - len(chosen), taken)
+            taken |= {choice.hash for choice in more}
+            tried += len(more)
+            chosen += [c for c in more if limit is None or self.latencies.of(c.hash) <= limit]
+            if limit is None or len(chosen) == count or not more:
+                break
+        if not chosen and limit is not None and step == "random":
+            raise JnasError(f"None of {tried} random templates satisfies max-latency-ms {limit:g}: raise the limit.")
+        if "latency" in self.config.objectives:
+            for choice in chosen:
+                self.latencies.of(choice.hash)
+        return chosen
+
+    def _proposals(self, step: str, generation: int, key: jax.Array) -> Callable[..., list[choose.Choice]]:
+        """A function from a key, a count and the hashes that are taken to templates worth training."""
+        config, space = self.config, self.space
         predictor = None if step == "random" else self._fit(generation)
+        good = sorted(self.good(), key=lambda row: -row.val_acc_final)
         if predictor is None:
-            return choose.random(self.space, key, count, taken)
-        asked = (self.config.candidates, self.config.acquisition)
+            if step == "evolved" and len(good) > 1:
+                return lambda key, count, taken: evolution.bred(space, key, count, good, taken)
+            return lambda key, count, taken: choose.random(space, key, count, taken)
         if step == "filtered":
-            return choose.filtered(self.space, key, count, taken, predictor, *asked)
-        return choose.evolved(self.space, key, count, self.good(), taken, predictor, *asked)
+            return lambda key, count, taken: choose.filtered(
+                *(space, key, count, taken, predictor, config.candidates, config.acquisition)
+            )
+        self.progress.note("evolving candidates")
+        latency = Latencies.no_model()
+        if "latency" in config.objectives:
+            latency = self.latencies.model(list(self.trained))
+        before = self._evolution(generation - 1)
+        state, found = evolution.evolved(
+            *(space, self.searcher, config.objectives, key, good, set(self.trained), predictor, latency),
+            size=config.candidates,
+            before=before if before.exists() else None,
+        )
+        state.save(self._evolution(generation))
+        shutil.rmtree(self._evolution(generation - 2), ignore_errors=True)
+        alive = state.fitness.reshape(len(state.fitness), -1)[:, 0] > -np.inf
+        self.population_diversity = float(diversity(state.genomes, alive, space.distance))
+        shared = evolution.structures(space, config.policy)
+
+        def propose(key, count, taken):
+            left = evolution.without(found, taken)
+            return evolution.batch(left, count, int(jax.random.bits(key)), space.distance, shared)
+
+        return propose
+
+    def _evolution(self, generation: int) -> Path:
+        """Where the state of the evolution after a round is."""
+        return self.checkpoints / f"evolution-{generation}"
+
+    def _diversity(self, names: list[str]) -> float | None:
+        """The mean distance of templates from one another."""
+        genomes = jnp.asarray(to_genomes([self._template(name) for name in names], self.space.space.length))
+        pairs = [(i, j) for i in range(len(names)) for j in range(i)]
+        if not pairs:
+            return None
+        first, second = np.array(pairs).T
+        return float(jax.vmap(self.space.distance)(genomes[first], genomes[second]).mean())
+
+    def _store_front(self, generation: int) -> list[Evaluation]:
+        """The templates so far that no other beats in every objective; MACs are one where there is no other."""
+        rows = self.good()
+        others = [name for name in self.config.objectives if name != "accuracy"] or ["macs"]
+        cost = {"macs": lambda row: row.macs, "params": lambda row: row.params}
+        cost["latency"] = lambda row: self.latencies.known.get(row.key.hash, np.inf)
+        values = [[row.val_acc_final, *(-cost[name](row) for name in others)] for row in rows]
+        best = [rows[i] for i in front(np.array(values).reshape(len(rows), 1 + len(others)))]
+        columns = [
+            {
+                "hash": row.key.hash,
+                "val_acc_final": row.val_acc_final,
+                "params": row.params,
+                "macs": row.macs,
+                "latency_ms": self.latencies.known.get(row.key.hash),
+            }
+            for row in best
+        ]
+        self.store.add_front(self.experiment, generation, columns)
+        return best
 
     def _fit(self, generation: int) -> Predictor | None:
         """A predictor of all rows so far, stored; None where they are too few."""

@@ -136,8 +136,3 @@ def hashes(genomes: jax.Array) -> list[str]:
 def lengths(genomes: jax.Array) -> jax.Array:
     """Number of used rows: `[..., L, 6]` int8 to `[...]` int32."""
     return (genomes[..., KIND] > 0).sum(-1, dtype=jnp.int32)
-
-
-def compact(genome: jax.Array) -> jax.Array:
-    """Moves the unused rows of one genome `[L, 6]` to the end, keeping the others' order."""
-    return genome[jnp.argsort(genome[:, KIND] == 0, stable=True)]

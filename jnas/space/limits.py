@@ -1,4 +1,4 @@
-"""A space within limits of cost, as the genetic algorithm sees it."""
+"""A space within limits of cost, as the algorithms of `jnas.evolve` see it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,39 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnas.errors import JnasError
-from jnas.space import variation
+from jnas.space import variation, wide
+from jnas.space.features import features
+from jnas.space.genome import CARDINALITY
 from jnas.space.space import Space
 from jnas.space.trace import trace
 
 
 @dataclass(frozen=True)
 class LimitedSpace:
-    """A space's genes for the genetic algorithm: what exceeds the limits is not valid."""
+    """A search space of templates: what exceeds the limits is not valid.
+
+    Args:
+      space: the templates.
+      max_params: learnable parameters, at most; None for no limit.
+      max_macs: multiply-accumulates an image, at most; None for no limit.
+
+    Genomes are `[L, 6]` int8, as those of `Space`.
+    """
 
     space: Space
-    max_params: int | None
-    max_macs: int | None
+    max_params: int | None = None
+    max_macs: int | None = None
 
-    def sample(self, key: jax.Array, count: int, least: int | None = None) -> jax.Array:
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """Of each row's columns; which values a column has depends on the row's KIND."""
+        return tuple(CARDINALITY.max(0).tolist()) * self.space.length
+
+    @property
+    def neighbours(self) -> int:
+        return variation.NEIGHBOURS * self.space.length
+
+    def draw(self, key: jax.Array, count: int, least: int | None = None) -> jax.Array:
         """`[count, L, 6]` random genomes within the limits; where these are rare, `least` (by default all) will do.
 
         Raises:
@@ -48,17 +67,30 @@ class LimitedSpace:
             "raise the limits."
         )
 
+    def sample(self, key: jax.Array, count: int) -> jax.Array:
+        """Random genomes, within the limits or not."""
+        return self.space.sample(key, count)
+
+    def repair(self, genomes: jax.Array) -> jax.Array:
+        """What does not fit is dropped; the limits are not looked at."""
+        return jax.vmap(variation.repair, (0, None))(genomes, self.space.in_shape)
+
     def valid(self, genomes: jax.Array) -> jax.Array:
         traced = trace(genomes, self.space.in_shape, self.space.classes)
         valid = traced.valid
         for limit, count in ((self.max_params, traced.params), (self.max_macs, traced.macs)):
             if limit is not None:
-                high, low = map(np.uint32, divmod(limit, 2**32))
-                valid &= (count[0] < high) | ((count[0] == high) & (count[1] <= low))
+                valid &= wide.at_most(count, limit)
         return valid
+
+    def encode(self, genomes: jax.Array) -> jax.Array:
+        """`[N, L, 35]` float32; see `features`."""
+        return features(genomes, self.space.in_shape, self.space.classes)
 
     crossover = staticmethod(variation.crossover)
     mutate = staticmethod(variation.mutate)
+    neighbour = staticmethod(variation.neighbour)
+    distance = staticmethod(variation.distance)
     key_of = staticmethod(variation.key_of)
 
 

@@ -18,7 +18,8 @@ import numpy as np
 from jnas.draws import choices, draws
 from jnas.errors import JnasError
 from jnas.space import layers as lt
-from jnas.space.genome import CARDINALITY, KIND, compact, from_genome, kind_of
+from jnas.space.genome import CARDINALITY, KIND, from_genome, kind_of
+from jnas.space.rows import compact, meaning, pack, unpack
 from jnas.space.template import Template
 from jnas.space.trace import start, step
 
@@ -109,16 +110,16 @@ def _sample(space: Space, key: jax.Array, count: int) -> jax.Array:
 
         def body(carry, slot):
             state, ended = carry
-            row, there, in_conv_part = slot
-            row = row.astype(jnp.int32)
-            out, fits = step(state, row)
+            row, layer, there, in_conv_part = slot
+            out, fits = step(state, layer)
             there = there & ~(ended & in_conv_part)
             keep = there & fits
             state = jax.tree.map(lambda new, old: jnp.where(keep, new, old), out, state)
             return (state, ended | (there & ~fits)), jnp.where(keep, row, 0)
 
-        slots = (rows, there, jnp.asarray(counts > 0))
+        packed = pack(rows)
+        slots = (packed, meaning(packed), there, jnp.asarray(counts > 0))
         _, kept = jax.lax.scan(body, (start(space.in_shape), jnp.bool_(False)), slots)
-        return compact(kept.astype(jnp.int8))
+        return unpack(compact(kept))
 
     return jax.vmap(one)(jax.random.split(key, count))

@@ -10,18 +10,16 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jnas.space import layers as lt
 from jnas.space import wide
-from jnas.space.genome import CARDINALITY, IS_WINDOW, KERNEL, KIND, PADDING, STRIDE, VALUES, WIDTH, kind_of
+from jnas.space.genome import kind_of
+from jnas.space.rows import Meaning, in_columns, meaning, pack
 
 _CONV, _LINEAR, _FLATTEN, _GLOBAL = map(kind_of, (lt.Conv2d, lt.Linear, lt.Flatten, lt.GlobalAvgPool2d))
 _BATCH_NORM, _PRELU, _MAX, _AVG = map(kind_of, (lt.BatchNorm2d, lt.PReLU, lt.MaxPool2d, lt.AvgPool2d))
 
-# For each KIND: 1 takes maps only, 0 vectors only, -1 both (unused rows too).
-_SPATIAL = np.array([-1, *(-1 if cls.spatial is None else int(cls.spatial) for cls in lt.LAYER_TYPES)])
-_IS_ACTIVATION = np.array([False, *(issubclass(cls, lt.Activation) for cls in lt.LAYER_TYPES)])
+_FIRST_ACTIVATION = kind_of(lt.ReLU)  # then LeakyReLU and PReLU
 
 
 class Trace(NamedTuple):
@@ -54,52 +52,46 @@ def start(in_shape: tuple[int, int, int]) -> MapState:
     return MapState(*(jnp.int32(n) for n in in_shape), jnp.bool_(False))
 
 
-def _value(row: jax.Array, column: int) -> jax.Array:
-    return jnp.asarray(VALUES)[row[KIND], column, row[column]]
-
-
-def step(state: MapState, row: jax.Array) -> tuple[MapState, jax.Array]:
-    """The shape after one row `[6]` (int32), and whether the layer fits there."""
-    kind, (channels, height, width, flat) = row[KIND], state
-    spatial = jnp.asarray(_SPATIAL)[kind]
-    takes_it = (spatial < 0) | ((spatial == 1) == ~flat)
-
-    kernel, stride = _value(row, KERNEL), jnp.maximum(_value(row, STRIDE), 1)
-    reach = 2 * jnp.where(_value(row, PADDING) == 1, kernel // 2, 0) - kernel
-    windowed = jnp.asarray(IS_WINDOW)[kind]
-    to_pixel = (kind == _GLOBAL) | (kind == _FLATTEN)
+def step(state: MapState, layer: Meaning) -> tuple[MapState, jax.Array]:
+    """The shape after one layer, and whether it fits there."""
+    channels, height, width, flat = state
+    takes_it = (layer.takes == 2) | ((layer.takes == 1) == ~flat)
+    to_pixel = (layer.kind == _GLOBAL) | (layer.kind == _FLATTEN)
+    reach = (2 * layer.pad - layer.kernel).astype(jnp.float32)
 
     def side(n):
-        return jnp.where(windowed, (n + reach) // stride + 1, jnp.where(to_pixel, 1, n))
+        # In floats, where a division takes a tenth of the time; exact up to 2^24 pixels a side.
+        moved = jnp.floor((n.astype(jnp.float32) + reach) / layer.stride.astype(jnp.float32)).astype(jnp.int32) + 1
+        return jnp.where(to_pixel, 1, moved)
 
-    out_channels = jnp.where((kind == _CONV) | (kind == _LINEAR), _value(row, WIDTH), channels)
-    out_channels = jnp.where(kind == _FLATTEN, channels * height * width, out_channels)
-    out = MapState(out_channels, side(height), side(width), flat | (kind == _FLATTEN))
-    in_range = ((row >= 0) & (row < jnp.asarray(CARDINALITY)[jnp.clip(kind, 0, len(CARDINALITY) - 1)])).all()
-    return out, takes_it & in_range & (jnp.minimum(out.height, out.width) >= 1)
+    out_channels = jnp.where((layer.kind == _CONV) | (layer.kind == _LINEAR), layer.width, channels)
+    out_channels = jnp.where(layer.kind == _FLATTEN, channels * height * width, out_channels)
+    out = MapState(out_channels, side(height), side(width), flat | (layer.kind == _FLATTEN))
+    return out, takes_it & layer.known & (jnp.minimum(out.height, out.width) >= 1)
 
 
-def _cost(before: MapState, row: jax.Array, after: MapState) -> tuple[wide.Wide, wide.Wide, wide.Wide]:
+def _cost(before: MapState, layer: Meaning, after: MapState) -> tuple[wide.Wide, wide.Wide, wide.Wide]:
     """The cost of one layer; see `layers.Cost` for what is counted."""
-    kind, kernel = row[KIND], _value(row, KERNEL)
+    kind = layer.kind
     is_conv, is_linear = kind == _CONV, kind == _LINEAR
-    window = jnp.where(is_conv, kernel * kernel, jnp.where(is_linear, 1, 0))
+    window = jnp.where(is_conv, layer.kernel * layer.kernel, jnp.where(is_linear, 1, 0))
     fan_in = window * before.channels
     pixels_in, pixels_out = before.height * before.width, after.height * after.width
     weights = wide.multiply(fan_in, after.channels)
     macs = wide.multiply(fan_in, after.channels * pixels_out)
 
     elements = before.channels * pixels_in
-    slopes = jnp.where(_value(row, WIDTH) == 1, before.channels, 1)
+    slopes = jnp.where(layer.width == 1, before.channels, 1)
     others = (
         jnp.where(is_conv | is_linear, after.channels, 0)
         + jnp.where(kind == _BATCH_NORM, 2 * before.channels, 0)
         + jnp.where(kind == _PRELU, slopes, 0)
     )
+    is_activation = (kind >= _FIRST_ACTIVATION) & (kind <= _PRELU)
     flops = (
         jnp.where(is_conv, after.channels * pixels_out, 0)
         + jnp.where(kind == _BATCH_NORM, 2 * elements, 0)
-        + jnp.where(jnp.asarray(_IS_ACTIVATION)[kind], elements, 0)
+        + jnp.where(is_activation, elements, 0)
         + jnp.where((kind == _MAX) | (kind == _AVG) | (kind == _GLOBAL), elements, 0)
     )
     return wide.add(weights, wide.widen(others)), macs, wide.add(wide.widen(flops), wide.add(macs, macs))
@@ -108,17 +100,19 @@ def _cost(before: MapState, row: jax.Array, after: MapState) -> tuple[wide.Wide,
 def _trace_one(genome: jax.Array, in_shape: tuple[int, int, int], classes: int) -> Trace:
     def body(carry, row):
         state, valid, ended, total = carry
-        used = row[KIND] > 0
-        out, fits = step(state, row)
-        valid = valid & jnp.where(used, fits & ~ended, (row == 0).all())
+        layer, empty = row
+        used = layer.kind > 0
+        out, fits = step(state, layer)
+        valid = valid & jnp.where(used, fits & ~ended, empty)
         # Past the first misfit sizes may be anything, so they stop growing there.
         out = jax.tree.map(lambda new, old: jnp.where(used & valid, new, old), out, state)
-        cost = _cost(state, jnp.where(valid, row, 0), out)
-        return (out, valid, ended | ~used, _add_costs(total, cost)), jnp.stack(out[:3])
+        counted = tuple(wide.only(valid, count) for count in _cost(state, layer, out))
+        return (out, valid, ended | ~used, _add_costs(total, counted)), jnp.stack(out[:3])
 
     zero = wide.widen(jnp.uint32(0))
-    carry = (start(in_shape), jnp.bool_(True), jnp.bool_(False), (zero, zero, zero))
-    (state, valid, _, total), shapes = jax.lax.scan(body, carry, genome.astype(jnp.int32))
+    packed = pack(genome)
+    carry = (start(in_shape), in_columns(genome).all(), jnp.bool_(False), (zero, zero, zero))
+    (state, valid, _, total), shapes = jax.lax.scan(body, carry, (meaning(packed), packed == 0))
     macs = wide.multiply(state.channels, jnp.uint32(classes))
     last = (wide.add(macs, wide.widen(jnp.uint32(classes))), macs, wide.add(macs, macs))
     return Trace(valid & state.flat, shapes, *_add_costs(total, last))

@@ -34,6 +34,22 @@ def add(a: Wide, b: Wide) -> Wide:
     return a[0] + b[0] + (low < a[1]).astype(jnp.uint32), low
 
 
+def only(where: jax.Array, a: Wide) -> Wide:
+    """The count where `where` holds, else 0."""
+    return tuple(jnp.where(where, part, jnp.uint32(0)) for part in a)
+
+
+def at_most(a: Wide, limit: int) -> jax.Array:
+    """Whether a count is `limit` or less."""
+    high, low = (jnp.uint32(part) for part in divmod(limit, 1 << 32))
+    return (a[0] < high) | ((a[0] == high) & (a[1] <= low))
+
+
+def to_float(a: Wide) -> jax.Array:
+    """The count as float32, rounded."""
+    return a[0].astype(jnp.float32) * 4294967296.0 + a[1].astype(jnp.float32)
+
+
 def to_numpy(a: Wide) -> np.ndarray:
     """The exact count as uint64, on the host."""
     return (np.asarray(a[0]).astype(np.uint64) << np.uint64(32)) | np.asarray(a[1]).astype(np.uint64)

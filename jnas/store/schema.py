@@ -1,6 +1,6 @@
 """The tables, in SQL."""
 
-VERSION = 1
+VERSION = 2
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS jnas (schema_version INTEGER);
@@ -99,7 +99,33 @@ CREATE TABLE IF NOT EXISTS candidates (
     PRIMARY KEY (experiment, step, generation, position)
 );
 
+-- How long a template takes to classify so many images at once, on a device, in milliseconds.
+CREATE TABLE IF NOT EXISTS latencies (
+    hash VARCHAR,
+    in_shape VARCHAR,
+    classes INTEGER,
+    device VARCHAR,
+    images INTEGER,
+    latency_ms DOUBLE,
+    PRIMARY KEY (hash, in_shape, classes, device, images)
+);
+
+-- The Pareto front of everything trained well up to a round, by the search's objectives.
+CREATE TABLE IF NOT EXISTS fronts (
+    experiment VARCHAR,
+    generation INTEGER,
+    position INTEGER,
+    hash VARCHAR,
+    val_acc_final DOUBLE,
+    params BIGINT,
+    macs BIGINT,
+    latency_ms DOUBLE,
+    PRIMARY KEY (experiment, generation, position)
+);
+
 -- Each round of a search: random templates (0), filtered ones (1), then the generations of the genetic algorithm.
+-- `diversity` is the mean distance (0 to 1) of the trained templates from one another, `population_diversity` that of
+-- the members which evolved against the predictor; `kendall_tau` compares what was predicted with what was trained.
 CREATE TABLE IF NOT EXISTS generations (
     experiment VARCHAR,
     step VARCHAR,
@@ -108,6 +134,9 @@ CREATE TABLE IF NOT EXISTS generations (
     val_acc_final_best DOUBLE,
     val_acc_final_mean DOUBLE,
     kendall_tau DOUBLE,
+    diversity DOUBLE,
+    population_diversity DOUBLE,
+    front INTEGER,
     seconds DOUBLE,
     PRIMARY KEY (experiment, generation)
 );

@@ -200,6 +200,37 @@ class Store:
                 f"INSERT INTO programs (finished, {', '.join(columns)}) VALUES ({_marks(len(values))})", values
             )
 
+    def add_latency(self, **columns: Any) -> None:
+        """Writes how long a template takes to classify, unless it is there."""
+        self._insert("latencies", columns)
+
+    def latencies(self, in_shape: str, classes: int, device: str, images: int) -> dict[str, float]:
+        """Milliseconds by hash, of all templates that were measured on a device."""
+        with self._open() as connection:
+            found = connection.execute(
+                "SELECT hash, latency_ms FROM latencies WHERE in_shape = ? AND classes = ? AND device = ? "
+                "AND images = ? ORDER BY hash",
+                [in_shape, classes, device, images],
+            ).fetchall()
+        return dict(found)
+
+    def add_front(self, experiment: str, generation: int, rows: Sequence[dict[str, Any]]) -> None:
+        """Writes a Pareto front, in place of one that an earlier run of the round wrote."""
+        with self._open() as connection:
+            connection.execute("DELETE FROM fronts WHERE experiment = ? AND generation = ?", [experiment, generation])
+            for position, row in enumerate(rows):
+                values = [experiment, generation, position, *row.values()]
+                names = ", ".join(("experiment", "generation", "position", *row))
+                connection.execute(f"INSERT INTO fronts ({names}) VALUES ({_marks(len(values))})", values)
+
+    def front_df(self, experiment: str) -> pd.DataFrame:
+        """The Pareto front of a search after its last round, the most accurate first."""
+        return self.sql(
+            "SELECT position, hash, val_acc_final, params, macs, latency_ms FROM fronts WHERE experiment = ? AND "
+            "generation = (SELECT max(generation) FROM fronts WHERE experiment = ?) ORDER BY position",
+            [experiment, experiment],
+        )
+
     def add_generation(self, **columns: Any) -> None:
         """Writes the summary of a round."""
         self._insert("generations", columns)

@@ -1,0 +1,100 @@
+"""The full search against random search, with equal budgets of real training on the images that come with jnas.
+
+    python benchmarks/search.py --seeds 10 --json OUT.json
+
+For each seed, both train as many templates for as many epochs, on the same split; the random search trains the first
+templates of the full one, and goes on at random. Compared are the winners: by the validation accuracy after the last
+epoch that each search chose it by, and by the test accuracy of its longer training, which chose nothing. Ties count for
+neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import tempfile
+import time
+
+import numpy as np
+from common import about
+
+import jnas
+
+
+def searched(kind: str, seed: int, store: str, arguments: argparse.Namespace) -> dict:
+    """One search, by its winner."""
+    evolved = arguments.generations * arguments.children
+    budget = {"random": arguments.random, "filtered": arguments.filtered, "generations": arguments.generations}
+    if kind == "random":
+        budget = {"random": arguments.random + arguments.filtered + evolved, "filtered": 0, "generations": 0}
+    start = time.perf_counter()
+    names = ("children", "epochs", "final_epochs", "max_macs", "candidates")
+    settings = {name: getattr(arguments, name) for name in names}
+    result = jnas.search("excerpt", store=store, seed=seed, verbose=False, **budget, **settings)
+    rows = result.to_df()
+    generations = result.store.sql(
+        "SELECT * FROM generations WHERE experiment = ? ORDER BY generation", [result.experiment]
+    )
+    return {
+        "trained": len(rows),
+        "val_acc_final": result.best.evaluation.val_acc_final,
+        "test_acc_final": result.best.final.test_acc_final,
+        "mean_of_best_5": float(rows.val_acc_final.nlargest(5).mean()),
+        "step_of_best": result.best.step,
+        "generations": json.loads(generations.drop(columns="experiment").to_json(orient="records")),
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def summary(runs: list[dict]) -> dict:
+    """Who won how often, and by how much."""
+    result = {"seeds": len(runs)}
+    for name in ("val_acc_final", "test_acc_final", "mean_of_best_5"):
+        gain = np.array([run["full"][name] - run["random"][name] for run in runs])
+        result[name] = {
+            "full_mean": float(np.mean([run["full"][name] for run in runs])),
+            "random_mean": float(np.mean([run["random"][name] for run in runs])),
+            "wins": int((gain > 0).sum()),
+            "losses": int((gain < 0).sum()),
+            "gain_mean": float(gain.mean()),
+            "gain_std": float(gain.std()),
+        }
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--random", type=int, default=12)
+    parser.add_argument("--filtered", type=int, default=6)
+    parser.add_argument("--generations", type=int, default=4)
+    parser.add_argument("--children", type=int, default=3)
+    parser.add_argument("--candidates", type=int, default=1024)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--final-epochs", type=int, default=6)
+    parser.add_argument("--max-macs", type=int, default=300_000)
+    parser.add_argument("--json")
+    arguments = parser.parse_args()
+    settings = {name: value for name, value in vars(arguments).items() if name != "json"}
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+            store = str(pathlib.Path(folder) / f"{seed}.duckdb")
+            runs.append({"seed": seed} | {kind: searched(kind, seed, store, arguments) for kind in ("full", "random")})
+            line = {
+                name: {k: runs[-1][kind][k] for k in ("val_acc_final", "test_acc_final")}
+                for name, kind in (("full", "full"), ("random", "random"))
+            }
+            print(
+                f"seed {seed}: {line}, {runs[-1]['full']['seconds'] + runs[-1]['random']['seconds']:.0f} s", flush=True
+            )
+            if arguments.json:
+                found = {"about": about() | settings, "summary": summary(runs), "runs": runs}
+                pathlib.Path(arguments.json).write_text(json.dumps(found, indent=1))
+    print(json.dumps(summary(runs), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""Crossover, mutation and repair of templates, and the space as the algorithms see it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jnas.errors import JnasError
+from jnas.evolve import NSGA2, GeneticAlgorithm, LocalSearch, evolve
+from jnas.space import LimitedSpace, Space, Template, genome, variation
+from jnas.space import layers as lt
+from jnas.space import rows as packed
+from jnas.space.trace import trace
+from jnas.space.wide import to_float
+
+SMALL = Space(in_shape=(3, 12, 12), classes=7, conv_num=4, lin_num=3)
+LIMITED = LimitedSpace(SMALL, max_params=40_000, max_macs=200_000)
+COUNT = 1000
+
+
+@pytest.fixture(scope="module")
+def genomes():
+    return SMALL.sample(jax.random.key(0), COUNT)
+
+
+repaired = jax.jit(LIMITED.repair)
+
+
+def valid(genomes):
+    return np.asarray(trace(genomes, SMALL.in_shape, SMALL.classes).valid)
+
+
+def test_rows_pack_and_compact(genomes):
+    rows = packed.pack(genomes)
+    np.testing.assert_array_equal(packed.unpack(rows), genomes)
+    holes = np.where(np.random.default_rng(0).random(rows.shape) < 0.3, 0, rows)
+    found = np.asarray(jax.jit(jax.vmap(packed.compact))(holes))
+    for before, after in zip(holes, found, strict=True):
+        kept = before[before != 0]
+        np.testing.assert_array_equal(after, np.pad(kept, (0, len(before) - len(kept))))
+    spoilt = genomes.at[0, 0, 1].set(31).at[1, 0, 2].set(-1).at[2, 0, 0].set(13)
+    assert not valid(spoilt)[:3].any() and valid(spoilt)[3:].all()
+
+
+def test_crossover_joins_aligned_blocks(genomes):
+    keys = jax.random.split(jax.random.key(1), COUNT)
+    others = jnp.roll(genomes, 1, 0)
+    children = np.asarray(jax.jit(jax.vmap(variation.crossover))(keys, genomes, others))
+    assert valid(children).mean() > 0.85
+    heads = (genome.kind_of(lt.Conv2d), genome.kind_of(lt.Linear), genome.kind_of(lt.Flatten))
+    heads += (genome.kind_of(lt.GlobalAvgPool2d),)
+    mixed = 0
+    for first, second, child in zip(np.asarray(genomes), np.asarray(others), children, strict=True):
+        cut = next((i for i in range(len(child)) if (child[i] != first[i]).any()), len(child))
+        # From somewhere at or before the first difference on, the child is the end of the second parent ...
+        ends = [
+            (at, start)
+            for at in range(cut + 1)
+            for start in range(len(second) + 1)
+            if (child[at:] == np.pad(second[start:], ((0, len(child)), (0, 0)))[: len(child) - at]).all()
+        ]
+        assert ends
+        # ... and that end begins a block, as it does in the parent.
+        assert any(start >= (second[:, 0] > 0).sum() or second[start, 0] in heads for _, start in ends)
+        mixed += (child != first).any() and (child != second).any()
+    assert mixed > COUNT / 3
+
+
+def test_mutation_changes_a_little(genomes):
+    keys = jax.random.split(jax.random.key(1), COUNT)
+    mutants = jax.jit(jax.vmap(variation.mutate))(keys, genomes)
+    assert valid(mutants).mean() > 0.85
+    changed = (variation.key_of(mutants) != variation.key_of(genomes)).any(-1)
+    assert changed.mean() > 0.97
+    before, after = np.asarray(genomes).astype(int), np.asarray(mutants).astype(int)
+    grown = (after[..., 0] > 0).sum(-1) - (before[..., 0] > 0).sum(-1)
+    assert set(grown) == {-1, 0, 1} and (grown == 0).mean() > 0.5
+    same_kinds = (before[..., 0] == after[..., 0]).all(-1) & np.asarray(changed)
+    steps = np.abs(after - before)[same_kinds].sum((-1, -2))
+    assert (steps == 1).mean() > 0.85  # a parameter at a neighbouring value; the others swapped or replaced a layer
+    more = jax.jit(jax.vmap(variation.mutate, (0, 0, None)))(keys, genomes, 2.0)
+    apart = jax.jit(jax.vmap(variation.distance))
+    assert apart(more, genomes).mean() > 1.3 * apart(mutants, genomes).mean()
+
+
+def test_repair_leaves_nothing_that_is_not_valid(genomes):
+    keys = jax.random.split(jax.random.key(2), COUNT)
+    children = jax.jit(jax.vmap(variation.crossover))(keys, genomes, jnp.roll(genomes, 7, 0))
+    children = jax.jit(jax.vmap(variation.mutate, (0, 0, None)))(keys, children, 2.0)
+    assert valid(repaired(children)).all()
+    np.testing.assert_array_equal(repaired(genomes), genomes)
+    shuffled = jax.random.permutation(jax.random.key(3), genomes, axis=1)
+    assert valid(repaired(shuffled)).all()
+    assert valid(repaired(jnp.zeros((1, *genomes.shape[1:]), jnp.int8))).all()  # Flatten alone
+    template = Template([lt.Flatten(), lt.Linear(32), lt.ReLU(), lt.Linear(7)], (3, 12, 12))
+    layers = [lt.Conv2d(8, 7, 4, False), lt.MaxPool2d(4, 3, False), lt.Linear(32), lt.Flatten(), *template.layers[1:3]]
+    raw = genome.to_genome(Template([lt.Flatten(), lt.Linear(7)], (3, 12, 12)), SMALL.length)
+    for row, layer in zip(raw, layers, strict=False):
+        row[:] = genome.to_genome(_alone(layer), 3)[0 if layer.spatial is not False else 1]
+    rows = repaired(raw[None])[0]
+    assert [type(layer).__name__ for layer in SMALL.template(rows).layers] == [
+        *("Conv2d", "Flatten", "Linear", "ReLU", "Linear")  # the pooling found 2x2 pixels, the first Linear a map
+    ]
+
+
+def _alone(layer):
+    """The layer in a template of large images."""
+    inside = [lt.Flatten(), layer] if layer.spatial is False else [layer, lt.Flatten()]
+    inside = [layer] if isinstance(layer, lt.Flatten) else inside
+    return Template([*inside, lt.Linear(7)], (3, 64, 64))
+
+
+def test_neighbours_of_a_template():
+    one = SMALL.sample(jax.random.key(4), 1)[0]
+    near = jax.jit(jax.vmap(variation.neighbour, (None, 0)))(one, jnp.arange(LIMITED.neighbours))
+    different = np.asarray((near != one).any((-1, -2)))
+    assert 20 < different.sum() < LIMITED.neighbours
+    grown = np.asarray(genome.lengths(near))[different] - int(genome.lengths(one))
+    assert set(grown) == {-1, 0, 1}
+    steps = np.abs(np.asarray(near).astype(int) - np.asarray(one).astype(int))[different][grown == 0].sum((-1, -2))
+    assert (steps == 1).all()
+
+
+def test_distance_of_templates(genomes):
+    apart = jax.jit(jax.vmap(variation.distance))
+    assert (apart(genomes, genomes) == 0).all()
+    far = np.asarray(apart(genomes, jnp.roll(genomes, 1, 0)))
+    assert 0.3 < far.mean() < 1 and far.max() <= 1
+
+
+def least_macs(genomes):
+    return -jnp.log(to_float(trace(genomes, SMALL.in_shape, SMALL.classes).macs))
+
+
+def macs_and_params(genomes):
+    traced = trace(genomes, SMALL.in_shape, SMALL.classes)
+    return jnp.stack([jnp.log(to_float(traced.macs)), -jnp.log(to_float(traced.params))], -1)
+
+
+def test_the_genetic_algorithm_on_templates():
+    """Nearly all children are valid and new, limits hold, and one program serves all generations."""
+    first = LIMITED.draw(jax.random.key(0), 128)
+    algorithm = GeneticAlgorithm(LIMITED, capacity=2048)
+    state = evolve(algorithm, least_macs, jax.random.key(1), first, least_macs(first), (), 8)
+    assert float(state.best) > float(least_macs(first).max())
+    assert int(state.archive.count) > 0.97 * 9 * 128  # told and new
+    for rows in np.asarray(state.genomes):
+        cost = SMALL.template(rows).cost
+        assert cost.params <= 40_000 and cost.macs <= 200_000
+    before = evolve._cache_size()
+    evolve(algorithm, least_macs, jax.random.key(2), first[::-1], least_macs(first[::-1]), (), 8)
+    assert evolve._cache_size() == before
+    state = evolve(
+        NSGA2(LIMITED, capacity=2048), macs_and_params, jax.random.key(1), first, macs_and_params(first), (), 4
+    )
+    assert state.fitness.shape == (128, 2) and LIMITED.valid(state.genomes).all()
+    local = LocalSearch(LIMITED, children=8, capacity=2048)
+    state = evolve(local, least_macs, jax.random.key(1), first, least_macs(first), (), 12)
+    assert float(state.best) > float(least_macs(first).max())
+
+
+def test_limits_that_nothing_satisfies():
+    with pytest.raises(JnasError, match=r"^Only 0 of .* satisfy max-params 3 and max-macs 5, and 2 are needed: raise"):
+        LimitedSpace(SMALL, 3, 5).draw(jax.random.key(0), 2)
