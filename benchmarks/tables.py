@@ -75,6 +75,8 @@ def read(path: str | pathlib.Path, target: str | None = None, epochs: int = 0, a
         raise JnasError(f"{path} has no column hash or net and no columns gene_*: it has {', '.join(frame.columns)}.")
     early = frame[[f"acc_{i}" for i in range(1, epochs + 1)]].to_numpy(np.float32)
     values = frame[target].to_numpy(float), frame[against].to_numpy(float)
+    if max(map(np.max, values)) > 1:  # percents: the models get shares
+        values, early = tuple(value / 100 for value in values), early / 100
     return Table(sequences, bits, lengths, *values, early, notes)
 
 
