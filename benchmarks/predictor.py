@@ -24,7 +24,7 @@ ABLATIONS = {
     "as it is": {},
     "forwards only": {"directions": 1},
     "last state only": {"pooling": ("last",)},
-    "mean over steps only": {"pooling": ("mean",)},
+    "mean, maximum and last state": {"pooling": ("mean", "max", "last")},
     "one member": {"members": 1},
     "without ranking": {"ranking": 0.0},
     "targets as they are": {"bend": False},

@@ -46,7 +46,7 @@ class Settings(NamedTuple):
     hidden: int = 24
     head: int = 24
     directions: int = 2
-    pooling: tuple[str, ...] = ("mean", "max", "last")
+    pooling: tuple[str, ...] = ("mean",)
     dropout: float = 0.2
     input_dropout: float = 0.1
     steps: int = 200

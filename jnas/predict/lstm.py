@@ -100,7 +100,7 @@ class Network(nnx.Module):
         hidden: int = 24,
         head: int = 24,
         directions: int = 2,
-        pooling: tuple[str, ...] = ("mean", "max", "last"),
+        pooling: tuple[str, ...] = ("mean",),
         dropout: float = 0.0,
         words: jax.Array,
     ):

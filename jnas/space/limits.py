@@ -84,7 +84,7 @@ class LimitedSpace:
         return valid
 
     def encode(self, genomes: jax.Array) -> jax.Array:
-        """`[N, L, 35]` float32; see `features`."""
+        """`[N, L, FEATURES]` float32; see `features`."""
         return features(genomes, self.space.in_shape, self.space.classes)
 
     crossover = staticmethod(variation.crossover)
