@@ -38,11 +38,13 @@ class Categorical:
         return jnp.where(jax.random.bernoulli(key, 0.5, first.shape), first, second)
 
     def mutate(self, key: jax.Array, genome: jax.Array, rate: jax.Array) -> jax.Array:
-        """One gene, and each other with probability `(rate - 1) / genes`, set to another of its values."""
-        which_key, step_key = jax.random.split(key)
+        """One gene, and each other one that has a choice with equal probability, so that `rate` change on average."""
+        which_key, more_key, step_key = jax.random.split(key, 3)
         cardinality = jnp.array(self.cardinalities)
-        draw = jnp.where(cardinality > 1, jax.random.uniform(which_key, genome.shape), 2.0)
-        changed = (draw < (rate - 1) / len(self.cardinalities)) | (jnp.arange(len(genome)) == jnp.argmin(draw))
+        free = cardinality > 1
+        first = jnp.arange(len(genome)) == jnp.argmax(free * (1 + jax.random.uniform(which_key, genome.shape)))
+        more = jax.random.uniform(more_key, genome.shape) < (rate - 1) / jnp.maximum(free.sum() - 1, 1)
+        changed = first | (more & free)
         step = jax.random.randint(step_key, genome.shape, 1, jnp.maximum(cardinality, 2))
         return jnp.where(changed, (genome + step) % cardinality, genome)
 
