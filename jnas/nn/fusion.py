@@ -16,7 +16,7 @@ import jax
 
 try:
     from jax.experimental.layout import Layout, with_layout_constraint
-except ImportError:  # before jax 0.7
+except ImportError:  # older ones have it under another name
     Layout = with_layout_constraint = None
 
 

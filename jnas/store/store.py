@@ -217,11 +217,15 @@ class Store:
     def add_front(self, experiment: str, generation: int, rows: Sequence[dict[str, Any]]) -> None:
         """Writes a Pareto front, in place of one that an earlier run of the round wrote."""
         with self._open() as connection:
-            connection.execute("DELETE FROM fronts WHERE experiment = ? AND generation = ?", [experiment, generation])
+            # Not deleted and written again: DuckDB 1.1 takes that for a duplicate key within one transaction.
+            connection.execute(
+                "DELETE FROM fronts WHERE experiment = ? AND generation = ? AND position >= ?",
+                [experiment, generation, len(rows)],
+            )
             for position, row in enumerate(rows):
                 values = [experiment, generation, position, *row.values()]
                 names = ", ".join(("experiment", "generation", "position", *row))
-                connection.execute(f"INSERT INTO fronts ({names}) VALUES ({_marks(len(values))})", values)
+                connection.execute(f"INSERT OR REPLACE INTO fronts ({names}) VALUES ({_marks(len(values))})", values)
 
     def front_df(self, experiment: str) -> pd.DataFrame:
         """The Pareto front of a search after its last round, the most accurate first."""
