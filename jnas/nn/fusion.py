@@ -41,7 +41,7 @@ def in_order(x: jax.Array) -> jax.Array:
     """The array held in memory in the order of its axes; it has no gradient.
 
     XLA likes to leave a transposed array where it is and to give what follows another memory layout. A sum over its
-    pixels then is no longer one that YNNPACK knows, and takes twenty times as long (benchmarks/RESULTS.md).
+    pixels then is no longer one that YNNPACK knows, and takes many times as long (benchmarks/RESULTS.md).
     """
     if with_layout_constraint is None:
         return materialise(x)
