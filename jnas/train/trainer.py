@@ -41,7 +41,6 @@ class Run:
       state: the present state, each array with a leading axis of lanes.
       epochs: `epochs[lane]` lists that lane's epochs. A lane that turned to NaN has a NaN loss from there on.
       number: epochs done.
-      seconds: wall clock of all lanes together, the accuracy after each epoch included, compiling not.
     """
 
     lanes: list[Lane]
@@ -49,7 +48,6 @@ class Run:
     state: State
     epochs: list[list[Epoch]]
     number: int = 0
-    seconds: float = 0.0
 
     @classmethod
     def start(cls, trainer: Trainer, trial: Trial) -> Run:
@@ -201,7 +199,6 @@ class Trainer:
           on_epoch: called after each epoch with its number, from 1, and the lanes' latest results.
         """
         self.compile()
-        start = time.perf_counter()
         recipe, hyper = self.program.recipe, run.hyper
         seen = self.steps * recipe.batch_size
         rates = recipe.rates(self.steps)
@@ -224,7 +221,6 @@ class Trainer:
                 on_epoch(number + 1, [epochs[-1] for epochs in run.epochs])
             if not np.isfinite(loss).any():
                 break  # no lane can recover
-        run.seconds += time.perf_counter() - start
         return run
 
     def accuracy(self, state: State, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
