@@ -3,9 +3,9 @@
     python benchmarks/search.py --seeds 10 --json OUT.json
 
 For each seed, both train as many templates for as many epochs, on the same split; the random search trains the first
-templates of the full one, and goes on at random. Compared are the winners: by the validation accuracy after the last
-epoch that each search chose it by, and by the test accuracy of its longer training, which chose nothing. Ties count for
-neither.
+templates of the full one (their rows are shared, so they are trained once), and goes on at random. Compared are the
+winners: by the validation accuracy after the last epoch that each search chose it by, and by the test accuracy of its
+longer training, which chose nothing. Ties count for neither.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--random", type=int, default=12)
-    parser.add_argument("--filtered", type=int, default=6)
-    parser.add_argument("--generations", type=int, default=4)
+    parser.add_argument("--filtered", type=int, default=4)
+    parser.add_argument("--generations", type=int, default=8)
     parser.add_argument("--children", type=int, default=3)
     parser.add_argument("--candidates", type=int, default=1024)
     parser.add_argument("--epochs", type=int, default=3)

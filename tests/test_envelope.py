@@ -2,12 +2,12 @@
 
 import functools
 import itertools
-import os
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import THOROUGH
 from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -178,8 +178,8 @@ def test_what_fits_no_envelope_is_lowered_exactly():
 
 # That a lane trains as its template does alone.
 
-# Each is compiled alone too, which takes minutes: a few here, and 200 where JNAS_TEST_ALL is set.
-COUNT = 200 if os.environ.get("JNAS_TEST_ALL") else 40
+# Each is compiled alone too, which takes minutes: few here, and 200 where JNAS_TEST_ALL is set.
+COUNT = 200 if THOROUGH else 40
 SPACES = [Space((3, 8, 8), 4, conv_num=most, lin_num=1 + most // 2) for most in (1, 1, 1, 1, 2, 2, 2, 2, 2, 3)]
 TEMPLATES = [SPACES[seed % 10].random(seed) for seed in range(COUNT)]
 GROUPS = assign(TEMPLATES, "envelope", Workload(BATCH, 0, Device.here()), most_padding=4)
@@ -196,7 +196,7 @@ def hyper_of(seed):
 
 
 def course(program, states, hypers):
-    """20 steps on one batch: logits before and loss of each, and the states after the first and the last.
+    """20 steps on one batch: loss of and logits before each, and the states at first, after one step, and at last.
 
     `states` and `hypers` have a leading axis of lanes.
     """
@@ -214,13 +214,13 @@ def course(program, states, hypers):
     else:
         step, state, hyper = jax.vmap(step, (0, 0, None, None)), states, hypers
     compiled = jax.jit(step).lower(state, hyper, *images()).compile({"xla_backend_optimization_level": "1"})
-    found, first = [], None
+    found, moments = [], [state]
     for _ in range(STEPS):
         state, loss, logits = compiled(state, hyper, *images())
         found.append((np.asarray(loss), np.asarray(logits)))
-        first = first or state
+        moments.append(state)
     losses, logits = (np.stack(parts, -1).reshape(lanes, -1) for parts in zip(*found, strict=True))
-    return losses, logits, first, state
+    return losses, logits, (moments[0], moments[1], moments[-1])
 
 
 def stacked(trees):
@@ -265,17 +265,20 @@ def test_a_lane_of_an_envelope_trains_as_its_template_does_alone(part):
         for i, number in enumerate(group.members):
             exact, lane = lower(TEMPLATES[number])
             alone = train(exact, [number])
-            losses, logits = ([found[which][j] for found, j in ((together, i), (alone, 0))] for which in (0, 1))
+            losses, logits = ((together[which][i], alone[which][0]) for which in (0, 1))
             np.testing.assert_allclose(*losses, rtol=2e-3, atol=1e-4)
             np.testing.assert_allclose(*logits, rtol=1e-2, atol=1e-2)
-            # Weights after one step, which are gradients, and after all of them.
             own = group.structure.lane(TEMPLATES[number])
             index = i if len(group.members) > 1 else None
-            for when, tolerance in ((2, 1e-5), (3, 5e-3)):
-                mine = weights(group.structure, own, together[when], index)
-                theirs = weights(exact, lane, alone[when])
-                for a, b in zip(mine, theirs, strict=True):
-                    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+            mine = [weights(group.structure, own, state, index) for state in together[2]]
+            theirs = [weights(exact, lane, state) for state in alone[2]]
+            # By how far each array moved: in the first step, by its gradient. Not number by number, as rounding may
+            # decide otherwise which of two nearly equal pixels a pooling takes.
+            for when, tolerance in ((1, 2e-3), (2, 2e-2)):
+                for start, first, a, b in zip(theirs[0], mine[0], mine[when], theirs[when], strict=True):
+                    np.testing.assert_array_equal(first, start)
+                    moved = np.linalg.norm(b - start)
+                    assert np.linalg.norm(a - b) <= tolerance * moved + 2e-7 * (1 + np.linalg.norm(start))
 
 
 def test_other_lanes_change_nothing():

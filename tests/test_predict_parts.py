@@ -21,7 +21,17 @@ from jnas.search.screen import bits_alone, facts_and_bits, screen, shortlist
 from jnas.space import Space, Template, genome
 from jnas.space.facts import GROUPS, NAMES
 from jnas.space.features import features
-from jnas.space.layers import AvgPool2d, BatchNorm2d, Conv2d, Flatten, GlobalAvgPool2d, Linear, MaxPool2d, ReLU
+from jnas.space.layers import (
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2d,
+    Linear,
+    MaxPool2d,
+    ReLU,
+)
 
 
 def test_scores_of_known_cases():
@@ -152,6 +162,21 @@ def test_coverage_and_signal():
     assert sum(GROUPS.values()) == len(NAMES)
 
 
+def test_what_padding_and_dropout_leave():
+    found = facts_of(
+        *(Conv2d(8, 3, 1, True), Conv2d(8, 4, 4, False), Conv2d(8, 7, 4, True), MaxPool2d(2, 2, False)),
+        *(Conv2d(8, 5, 1, True), Flatten(), Linear(64), Dropout(0.75), Linear(32)),
+    )
+    # On 32 pixels both ends look at 2 of 3; a window of 7 on 8 pixels is at -3 and at 1; one of 5 sees the only pixel.
+    shares = [94 / 96, 1, (4 + 7) / 14, 1, 1 / 5, 1, 1, 1, 1]
+    np.testing.assert_allclose(2 ** (5 * found["window on map"]), np.square(shares), rtol=1e-5)
+    np.testing.assert_allclose(
+        2 ** (5 * found["least window on map"]), np.minimum.accumulate(np.square(shares)), rtol=1e-5
+    )
+    np.testing.assert_allclose(2 ** (16 * found["kept"][5:]), [8, 64, 16, 32], rtol=1e-5)
+    np.testing.assert_allclose(2 ** (16 * found["fewest kept"][5:]), [8, 8, 8, 8], rtol=1e-5)
+
+
 def test_the_second_moment_is_that_of_a_network_at_initialisation():
     images = jax.random.normal(jax.random.key(0), (16, 32, 32, 3))
     layers = (Conv2d(64, 3, 1, True), ReLU(), Conv2d(64, 3, 1, True), ReLU(), Flatten(), Linear(256))
@@ -162,6 +187,11 @@ def test_the_second_moment_is_that_of_a_network_at_initialisation():
         outputs = Template((*before, Linear(10))).build(rngs=nnx.Rngs(0))(images)
         last = 2.0 ** (10 * facts_of(*before, Linear(32))["second moment"][-1])
         assert float(jnp.square(outputs).mean()) == pytest.approx(last, rel=0.5) and told < 1
+    # The last window is of 7 on a map of 2, so most of it sees nothing.
+    small = (Conv2d(64, 7, 4, False), Conv2d(64, 4, 3, False), Conv2d(64, 7, 1, True), Flatten())
+    outputs = Template((*small, Linear(10))).build(rngs=nnx.Rngs(0))(images)
+    told = 2.0 ** (10 * facts_of(*small, Linear(32))["second moment"][-1])
+    assert float(jnp.square(outputs).mean()) == pytest.approx(told, rel=0.5)
 
 
 def test_draws_are_uniform_and_unlike():

@@ -24,8 +24,6 @@ from jnas.search.run import Search
 from jnas.search.screen import facts_and_bits, screen_members
 from jnas.space import LimitedSpace, Space, genome
 
-pytestmark = pytest.mark.xdist_group("search")  # one worker, so that the finished search is made once
-
 TINY = {"random": 11, "filtered": 2, "candidates": 64, "generations": 1, "children": 2, "epochs": 1, "final_epochs": 2}
 TINY |= {"conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
 

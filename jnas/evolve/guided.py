@@ -12,7 +12,7 @@ from jnas.evolve.acquisition import diverse, log_expected_improvement, normal_sc
 from jnas.evolve.offspring import crossed, mutated
 from jnas.evolve.population import first_of_equals
 from jnas.evolve.space import SearchSpace
-from jnas.evolve.state import State, alive, begin, remember
+from jnas.evolve.state import State, alive, begin, keep_best
 from jnas.evolve.surrogate import Surrogate
 
 
@@ -88,14 +88,7 @@ class GuidedEvolution:
         return state.replace(key=next_key, memory=memory), chosen
 
     def tell(self, state: State, genomes: jax.Array, fitness: jax.Array) -> State:
-        state, fitness = remember(self.space, state, genomes, fitness)
-        everyone = jnp.concatenate([state.fitness, fitness])
-        best = jnp.argsort(-everyone, stable=True)[: len(state.genomes)]
-        return state.replace(
-            genomes=jnp.concatenate([state.genomes, genomes])[best],
-            fitness=everyone[best],
-            born=jnp.concatenate([state.born, jnp.full(len(genomes), state.generation)])[best],
-        )
+        return keep_best(self.space, state, genomes, fitness)
 
     def _candidates(self, state: State, key: jax.Array) -> jax.Array:
         """Half of them random, half mutants of the best few: `[candidates, ...]`."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 
 from jnas.evolve.offspring import unseen
 from jnas.evolve.space import SearchSpace
-from jnas.evolve.state import State, begin, remember
+from jnas.evolve.state import State, begin, keep_best
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,4 @@ class RandomSearch:
         return unseen(self.space, state.replace(key=next_key), key, self.children or len(state.genomes), draw)
 
     def tell(self, state: State, genomes: jax.Array, fitness: jax.Array) -> State:
-        state, fitness = remember(self.space, state, genomes, fitness)
-        everyone = jnp.concatenate([state.fitness, fitness])
-        best = jnp.argsort(-everyone, stable=True)[: len(state.genomes)]
-        return state.replace(
-            genomes=jnp.concatenate([state.genomes, genomes])[best],
-            fitness=everyone[best],
-            born=jnp.concatenate([state.born, jnp.full(len(genomes), state.generation)])[best],
-        )
+        return keep_best(self.space, state, genomes, fitness)

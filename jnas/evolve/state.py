@@ -156,3 +156,15 @@ def remember(space: SearchSpace, state: State, genomes: jax.Array, fitness: jax.
 def alive(state: State) -> jax.Array:
     """How many members there are that may be parents, int32."""
     return (state.fitness.reshape(len(state.fitness), -1)[:, 0] > -jnp.inf).sum(dtype=jnp.int32)
+
+
+def keep_best(space: SearchSpace, state: State, genomes: jax.Array, fitness: jax.Array) -> State:
+    """Takes down what was told; the best so far, of members and told ones, are the members."""
+    state, fitness = remember(space, state, genomes, fitness)
+    everyone = jnp.concatenate([state.fitness, fitness])
+    best = jnp.argsort(-everyone, stable=True)[: len(state.genomes)]
+    return state.replace(
+        genomes=jnp.concatenate([state.genomes, genomes])[best],
+        fitness=everyone[best],
+        born=jnp.concatenate([state.born, jnp.full(len(genomes), state.generation)])[best],
+    )

@@ -35,7 +35,9 @@ class Settings(NamedTuple):
       steps, batch: steps of the optimiser and rows of each.
       learning_rate, weight_decay: AdamW's (Loshchilov and Hutter 2019), on one cosine cycle.
       fewer: share of rows that are trained on as if fewer epochs had been seen than were.
-      ranking: weight of the pairwise logistic loss (Burges et al. 2005) beside the squared error.
+      huber: standard deviations from which on errors count linearly (Huber 1964): training that failed is no rule.
+        Half the squared error where it is 0.
+      ranking: weight of the pairwise logistic loss (Burges et al. 2005) beside that.
       bend: whether skewed targets are made nearly normal first, where no early epochs are seen; these measure the
         same, which a bent scale would hide.
       checks: how often the left-out rows are looked at while training.
@@ -54,6 +56,7 @@ class Settings(NamedTuple):
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
     fewer: float = 0.5
+    huber: float = 1.0
     ranking: float = 0.1
     bend: bool = True
     checks: int = 10
@@ -159,7 +162,9 @@ def fit(
             shown *= draws.uniform(words, 4, (settings.batch, 1, width)) >= settings.input_dropout
         left = nnx.merge(graph, shaped(weights))(shown, lengths[rows], context, words)
         wanted = (scaled[rows] - first) / spread
-        error = 0.5 * jnp.square(left - wanted).mean()
+        error = (
+            optax.huber_loss(left, wanted, settings.huber) if settings.huber else optax.l2_loss(left, wanted)
+        ).mean()
         if not settings.ranking:
             return error
         apart = scaled[rows][:, None] - scaled[rows]
