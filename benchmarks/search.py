@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--random", type=int, default=12)
     parser.add_argument("--filtered", type=int, default=4)
     parser.add_argument("--generations", type=int, default=8)
-    parser.add_argument("--children", type=int, default=3)
+    parser.add_argument("--children", type=int, default=5)
     parser.add_argument("--candidates", type=int, default=1024)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--final-epochs", type=int, default=6)
