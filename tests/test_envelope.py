@@ -24,7 +24,7 @@ from jnas.train.recipe import Recipe
 
 SPACE = Space((3, 8, 8), 4, conv_num=3, lin_num=3)
 # Not AdamW: it divides by the size of the gradient, so where that is small, rounding would grow to full steps.
-BATCH = 6
+BATCH = 4
 RECIPE = Recipe(epochs=1, batch_size=BATCH, optimizer="sgd", learning_rate=1e-2)
 STEPS = 20
 
@@ -180,7 +180,7 @@ def test_what_fits_no_envelope_is_lowered_exactly():
 
 # Each is compiled alone too, which takes minutes: few here, and 200 where JNAS_TEST_ALL is set.
 COUNT = 200 if THOROUGH else 40
-SPACES = [Space((3, 8, 8), 4, conv_num=most, lin_num=1 + most // 2) for most in (1, 1, 1, 1, 2, 2, 2, 2, 2, 3)]
+SPACES = [Space((3, 8, 8), 4, conv_num=most, lin_num=1 + most // 2) for most in (1, 1, 1, 1, 1, 2, 2, 2, 2, 2)]
 TEMPLATES = [SPACES[seed % 10].random(seed) for seed in range(COUNT)]
 GROUPS = assign(TEMPLATES, "envelope", Workload(BATCH, 0, Device.here()), most_padding=4)
 
@@ -202,7 +202,8 @@ def course(program, states, hypers):
     """
 
     def step(state, hyper, images, labels):
-        logits = program.merge(state)(images)
+        # Of the step's own forward pass, which the compiler sees is the same.
+        _, logits, _, _ = program.gradients(state, images, labels)
         state, metrics = program.step(
             state, Metrics(jnp.float32(0), jnp.int32(0)), hyper, images, labels, jnp.float32(1)
         )
@@ -213,7 +214,9 @@ def course(program, states, hypers):
         state, hyper = jax.tree.map(lambda leaf: leaf[0], (states, hypers))
     else:
         step, state, hyper = jax.vmap(step, (0, 0, None, None)), states, hypers
-    compiled = jax.jit(step).lower(state, hyper, *images()).compile({"xla_backend_optimization_level": "1"})
+    # There are many of the exact programs, and what is compiled least suits so few steps; the envelopes compute more.
+    level = "0" if program.structure.policy == "exact" else "1"
+    compiled = jax.jit(step).lower(state, hyper, *images()).compile({"xla_backend_optimization_level": level})
     found, moments = [], [state]
     for _ in range(STEPS):
         state, loss, logits = compiled(state, hyper, *images())

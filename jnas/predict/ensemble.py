@@ -162,9 +162,8 @@ def fit(
             shown *= draws.uniform(words, 4, (settings.batch, 1, width)) >= settings.input_dropout
         left = nnx.merge(graph, shaped(weights))(shown, lengths[rows], context, words)
         wanted = (scaled[rows] - first) / spread
-        error = (
-            optax.huber_loss(left, wanted, settings.huber) if settings.huber else optax.l2_loss(left, wanted)
-        ).mean()
+        errors = optax.huber_loss(left, wanted, delta=settings.huber) if settings.huber else optax.l2_loss(left, wanted)
+        error = errors.mean()
         if not settings.ranking:
             return error
         apart = scaled[rows][:, None] - scaled[rows]
