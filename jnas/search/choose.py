@@ -33,13 +33,17 @@ def random(space: LimitedSpace, key: jax.Array, count: int, taken: set[str]) -> 
     return [Choice(name, None, None) for name in list(dict.fromkeys(names))[:count]]
 
 
-def fitted(space: Space, rows: Sequence[Evaluation], seed: int) -> Predictor | None:
-    """A predictor of the validation accuracy of `rows`, or None where they are too few or all alike."""
+def fitted(space: Space, rows: Sequence[Evaluation], seed: int, early_epochs: int = 0) -> Predictor | None:
+    """A predictor of the final validation accuracy of `rows`, or None where they are too few or all alike.
+
+    It understands the validation accuracies of so many early epochs, and does without.
+    """
     templates = [Template.from_hash(row.key.hash, space.in_shape, space.classes) for row in rows]
     genomes = to_genomes(templates, space.length)
     accuracies = np.array([row.val_acc_final for row in rows])
+    early = np.array([[epoch.val_acc for epoch in row.epochs[:early_epochs]] for row in rows]) if early_epochs else None
     try:
-        return Predictor(seed).fit(*_seen(space, genomes), accuracies)
+        return Predictor(seed).fit(*seen(space, genomes), accuracies, early)
     except JnasError:
         return None
 
@@ -58,7 +62,7 @@ def filtered(
     return _best(space.space, genomes, count, taken, predictor, acquisition, _number(key))
 
 
-def _seen(space: Space, genomes: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+def seen(space: Space, genomes: jax.Array) -> tuple[np.ndarray, np.ndarray]:
     """What the predictor sees of genomes: `[N, L, FEATURES]` and their lengths `[N]`."""
     return np.asarray(facts_and_bits(jnp.asarray(genomes), space)), np.asarray(lengths(jnp.asarray(genomes)))
 

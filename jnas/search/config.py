@@ -60,6 +60,9 @@ class SearchConfig:
     """How to train: what one would use today, or the protocol of Sophius (without its two flaws)."""
     epochs: int = 3
     """Passes over the training images for each template."""
+    early_epochs: int = 0
+    """Steps 2 and 3: epochs after which a template is stopped that, by the predictor, will hardly become the best; 0 to
+    train all to the end."""
     final_epochs: int = 10
     """Passes over the training images for the winner."""
     batch_size: int | None = None
@@ -112,6 +115,11 @@ class SearchConfig:
         if len(self.objectives) > 1 and self.algorithm != "genetic":
             raise JnasError(
                 f"--algorithm {self.algorithm} knows one objective: take genetic, or --objectives accuracy."
+            )
+        if not 0 <= self.early_epochs < self.epochs:
+            raise JnasError(
+                f"--early-epochs {self.early_epochs} of {self.epochs} stop nothing early: give fewer than --epochs, or "
+                "0 to train all to the end."
             )
         check_policy(self.policy)
         if self.acquisition not in get_args(Acquisition):

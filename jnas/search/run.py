@@ -27,11 +27,13 @@ from jnas.search.config import SearchConfig
 from jnas.search.latencies import Latencies
 from jnas.search.progress import Progress
 from jnas.search.result import Candidate, SearchResult
+from jnas.search.stop import hopeful
 from jnas.space import LimitedSpace, Template
 from jnas.space.genome import to_genomes
 from jnas.store import Evaluation, Store
 from jnas.train import Recipe, Trial, weights
-from jnas.train.evaluate import evaluate_each, evaluate_one, key_of
+from jnas.train.evaluate import Request, evaluate_each, evaluate_one, key_of
+from jnas.train.stopping import evaluate_stopping
 from jnas.train.trainer import check_batch
 
 SPLIT_SEED = 0
@@ -109,7 +111,7 @@ class Search:
         self.counts[generation] = len(chosen)
         self.progress.planned(sum(self.counts))
         rows = []
-        for choice, row in zip(chosen, self._train([c.hash for c in chosen]), strict=True):
+        for choice, row in zip(chosen, self._train([c.hash for c in chosen], generation), strict=True):
             self.trained[choice.hash] = (step, row)
             rows.append((choice, row))
             self.progress.trained(step, row)
@@ -227,9 +229,9 @@ class Search:
     def _fit(self, generation: int) -> Predictor | None:
         """A predictor of all rows so far, stored; None where they are too few."""
         self.progress.note("fitting the predictor")
-        predictor = choose.fitted(self.space.space, self.good(), self.config.seed)
+        predictor = choose.fitted(self.space.space, self.good(), self.config.seed, self.config.early_epochs)
         if predictor is not None:
-            folder = self.checkpoints / f"predictor-{generation}"
+            folder = self._predictor(generation)
             predictor.save(folder)
             scores = predictor.scores
             self.store.add_predictor(
@@ -245,14 +247,25 @@ class Search:
         self.progress.predictor(predictor)
         return predictor
 
-    def _train(self, hashes: list[str]) -> Iterator[Evaluation]:
+    def _predictor(self, generation: int) -> Path:
+        """Where the predictor that was fitted before a round is."""
+        return self.checkpoints / f"predictor-{generation}"
+
+    def _train(self, hashes: list[str], generation: int) -> Iterator[Evaluation]:
         trials = [Trial(self._template(hash), self.config.seed) for hash in hashes]
         keys = [key_of(trial, self.recipe, self.data, SPLIT_SEED) for trial in trials]
-        return evaluate_each(
-            *(trials, keys, self.recipe, self.split, self.store),
-            policy=self.config.policy,
-            on_epoch=self.progress.epoch,
-        )
+        asked = Request(trials, keys, self.recipe, self.split, self.store)
+        how = {"policy": self.config.policy, "on_epoch": self.progress.epoch}
+        first, folder = self.config.early_epochs, self._predictor(generation)
+        if not first or not folder.exists():
+            return evaluate_each(*asked, **how)
+        # From the disk, so that a search that goes on here decides alike.
+        predictor, best = Predictor.load(folder), max(row.val_acc_final for row in self.good())
+
+        def goes_on(keys, curves):
+            return hopeful(self.space.space, [key.hash for key in keys], curves, predictor, best)
+
+        return evaluate_stopping(asked, first, goes_on, **how)
 
     def _template(self, hash: str) -> Template:
         return Template.from_hash(hash, self.data.in_shape, self.data.classes)

@@ -168,8 +168,10 @@ class Request(NamedTuple):
         return cls(trials, keys, recipe, split, store if store is None or isinstance(store, Store) else Store(store))
 
 
-def known_and_missing(asked: Request) -> tuple[dict[Key, Evaluation], dict[Key, Job]]:
+def known_and_missing(asked: Request, stopped: int | None = None) -> tuple[dict[Key, Evaluation], dict[Key, Job]]:
     """The rows that the store has for good, and a job for each other key; the compilation cache is switched on.
+
+    Rows that were stopped after `stopped` epochs count as had for good.
 
     Raises:
       JnasError: the recipe does not suit the images.
@@ -177,7 +179,11 @@ def known_and_missing(asked: Request) -> tuple[dict[Key, Evaluation], dict[Key, 
     check_batch(asked.recipe, asked.split)
     use_compilation_cache()
     found = asked.store.find(asked.keys) if asked.store else {}
-    known = {key: row for key, row in found.items() if row.lasting}
+    known = {
+        key: row
+        for key, row in found.items()
+        if row.lasting or (row.status == "stopped" and len(row.epochs) == stopped)
+    }
     return known, {k: Job(trial, k) for k, trial in zip(asked.keys, asked.trials, strict=True) if k not in known}
 
 

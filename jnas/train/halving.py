@@ -8,7 +8,6 @@ rung is trained exactly as `evaluate` would.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -143,11 +142,4 @@ def _row(job: Job, recipe: Recipe) -> Evaluation:
     """The job's row; "stopped" where it did not get to the end."""
     if job.failure is None and not job.epochs:
         job.failure = "stopped", "stopped before its first epoch: the budget was spent"
-    row = job.row()
-    if row.status != "ok" or len(job.epochs) == recipe.epochs:
-        return row
-    message = f"stopped after {len(job.epochs)} of {recipe.epochs} epochs"
-    # What the last epoch of the recipe would have shown is not known.
-    return dataclasses.replace(
-        row, status="stopped", message=message, val_acc_final=None, val_acc_max=None, train_acc_final=None
-    )
+    return job.row(recipe.epochs)

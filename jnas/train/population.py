@@ -42,8 +42,8 @@ class Job:
     compile_seconds: float = 0.0
     train_seconds: float = 0.0
 
-    def row(self) -> Evaluation:
-        """The trial as it stands now."""
+    def row(self, epochs: int | None = None) -> Evaluation:
+        """The trial as it stands now; "stopped" where it is to have so many epochs, and has fewer."""
         cost = self.trial.template.cost
         row = {"key": self.key, "params": cost.params, "macs": cost.macs, "flops": cost.flops}
         row |= {"device": device_name(), "compile_seconds": self.compile_seconds}
@@ -51,6 +51,9 @@ class Job:
         failure = self.failure
         if failure is None and not math.isfinite(self.epochs[-1].train_loss):
             failure = "nan", f"the loss stopped being a number in epoch {self._first_nan()}"
+        if failure is None and epochs is not None and len(self.epochs) < epochs:
+            # What the last epoch of the recipe would have shown is not known.
+            failure = "stopped", f"stopped after {len(self.epochs)} of {epochs} epochs"
         if failure is not None:
             status, message = failure
             return Evaluation(**row, status=status, message=message)

@@ -1,0 +1,74 @@
+"""Losers stop early: a few epochs for all, the rest for those that may still become good.
+
+What decides is the caller's, such as a predictor that has seen these epochs (Baker et al. 2017, arXiv:1705.10823). A
+trial that goes on is trained exactly as `evaluate` would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+import numpy as np
+
+from jnas.nn.lowering import Policy
+from jnas.store import Evaluation, Key
+from jnas.train.device import Device
+from jnas.train.evaluate import Request, known_and_missing
+from jnas.train.population import groups
+from jnas.train.schedule import Watch, train
+
+GoesOn = Callable[[Sequence[Key], np.ndarray], Sequence[bool]]
+"""From N keys and their validation accuracies in the first epochs, `[N, K]`: which of them are trained to the end."""
+
+
+def evaluate_stopping(
+    asked: Request,
+    first: int,
+    goes_on: GoesOn,
+    *,
+    policy: Policy = "exact",
+    memory: int | None = None,
+    on_epoch: Callable[[int], None] | None = None,
+    watch: Watch | None = None,
+) -> Iterator[Evaluation]:
+    """The row of each trial in turn; "stopped" after `first` epochs for those that do not go on.
+
+    Args:
+      asked: what is to be trained. Rows that the store has are not trained again; those that were stopped after `first`
+        epochs are among them.
+      first: epochs of all; fewer than the recipe's.
+      goes_on: asked once, about those that are well after these.
+      policy, memory, on_epoch, watch: as in `evaluate`.
+
+    Raises:
+      JnasError: the recipe does not suit the images.
+    """
+    rows, jobs = known_and_missing(asked, stopped=first)
+    device, watch = Device.here(memory), watch or Watch()
+
+    def advance(keys: Collection[Key], epochs: int, until: int) -> Iterator[Key]:
+        work = groups([jobs[key] for key in keys], policy, asked.recipe, asked.split, device, epochs)
+        with contextlib.closing(train(work, until, keep=True, on_epoch=on_epoch, watch=watch)) as chunks:
+            for chunk in chunks:
+                yield from (job.key for job in chunk)
+
+    def done(key: Key) -> None:
+        job = jobs.pop(key)  # its weights go
+        rows[key] = job.row(asked.recipe.epochs)
+        if asked.store:
+            asked.store.add([rows[key]], job.trial.recipe(asked.recipe).to_json())
+
+    for _ in advance(list(jobs), first, first):
+        pass
+    well = [key for key, job in jobs.items() if job.row().status == "ok"]
+    curves = np.array([[epoch.val_acc for epoch in jobs[key].epochs] for key in well]).reshape(len(well), first)
+    going = [key for key, on in zip(well, goes_on(well, curves) if well else (), strict=True) if on]
+    for key in jobs.keys() - set(going):
+        done(key)
+    rest = advance(going, asked.recipe.epochs - first, asked.recipe.epochs)
+    with contextlib.closing(rest):
+        for key in asked.keys:
+            while key not in rows:
+                done(next(rest))
+            yield rows[key]

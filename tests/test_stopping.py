@@ -1,0 +1,99 @@
+"""Stopping losers early: what is trained, what is stored, and who decides."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from conftest import small_arrays
+
+import jnas
+from jnas.errors import JnasError
+from jnas.search.stop import hopeful
+from jnas.space import Space
+from jnas.store import Store
+from jnas.train import Recipe, Trial
+from jnas.train.evaluate import Request
+from jnas.train.stopping import evaluate_stopping
+
+SPACE = Space((3, 8, 8), 3, conv_num=1, lin_num=1)
+RECIPE = Recipe(epochs=3, batch_size=24)
+TEMPLATES = [SPACE.random(seed) for seed in range(4)]
+
+
+@pytest.fixture(scope="module")
+def data():
+    return jnas.load_data(small_arrays())
+
+
+def asked(data, trials, store=None):
+    return Request.of(trials, data, RECIPE, 0, 0, store, "exact")
+
+
+def test_those_that_go_on_are_trained_as_ever(data, tmp_path):
+    store = Store(tmp_path / "results.duckdb")
+    sick = Trial(TEMPLATES[3], learning_rate=1e30)
+    trials = [*TEMPLATES[:3], sick]
+    seen = {}
+
+    def goes_on(keys, curves):
+        seen.update(zip([key.hash for key in keys], curves.tolist(), strict=True))
+        return [key.hash == TEMPLATES[1].hash for key in keys]
+
+    rows = list(evaluate_stopping(asked(data, trials, store), 1, goes_on))
+    whole = jnas.evaluate(trials, data, RECIPE, progress=False)
+    assert [row.status for row in rows] == ["stopped", "ok", "stopped", "nan"]
+    assert [len(row.epochs) for row in rows] == [1, 3, 1, 1]
+    assert rows[0].message == "stopped after 1 of 3 epochs" and rows[0].val_acc_final is None
+    assert rows[1].epochs == whole[1].epochs and rows[0].epochs == whole[0].epochs[:1]
+    assert seen == {row.key.hash: [row.epochs[0].val_acc] for row in rows[:3]}
+    # Asked again, nothing is trained, and nobody decides anew.
+    again = list(evaluate_stopping(asked(data, trials, store), 1, lambda *_: pytest.fail("asked again")))
+    assert again[:3] == rows[:3] and again[3].status == "nan"
+    # Without stopping, those that were stopped are trained to the end.
+    assert [row.status for row in jnas.evaluate(trials, data, RECIPE, store=store, progress=False)[:3]] == ["ok"] * 3
+
+
+def test_the_hopeful_are_those_that_may_be_better_than_the_best():
+    class Model:
+        def predict(self, sequences, lengths, early):
+            assert sequences.shape[:1] == lengths.shape == early.shape[:1]
+            return early[:, 0] + 0.1, np.array([0.01, 0.1, 0.01])
+
+    names = [template.hash for template in TEMPLATES[:3]]
+    curves = np.array([[0.2], [0.2], [0.5]])
+    assert hopeful(SPACE, names, curves, Model(), best=0.45).tolist() == [False, True, True]
+
+
+def test_a_search_that_stops_losers_early(tmp_path, monkeypatch):
+    arrays = small_arrays(train=192)
+    settings = {"random": 11, "filtered": 2, "candidates": 64, "generations": 1, "children": 2, "epochs": 2}
+    settings |= {"final_epochs": 2, "conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
+    settings |= {"early_epochs": 1, "verbose": False}
+    decided = []
+
+    def first_alone(space, names, curves, predictor, best):
+        assert curves.shape == (2, 1) and predictor.epochs == 1 and 0 < best <= 1
+        decided.append(names)
+        return np.array([True, False])
+
+    monkeypatch.setattr("jnas.search.run.hopeful", first_alone)
+    store = str(tmp_path / "results.duckdb")
+    result = jnas.search(arrays, store=store, **settings)
+    stored = result.store.to_df()
+    stopped = stored[stored.status == "stopped"]
+    assert set(stopped.hash) == {names[1] for names in decided} and len(decided) == 2
+    assert len(result.candidates) == 13 and not set(stopped.hash) & {c.template.hash for c in result.candidates}
+    again = jnas.search(arrays, store=store, **settings)
+    assert len(decided) == 2 and [c.evaluation for c in again.candidates] == [c.evaluation for c in result.candidates]
+
+
+def test_early_epochs_that_stop_nothing_are_named(tmp_path):
+    with pytest.raises(JnasError, match="--early-epochs 3 of 3 stop nothing early"):
+        jnas.search(small_arrays(), store=str(tmp_path / "a.duckdb"), epochs=3, early_epochs=3)
+
+
+def test_early_stopping_repeats_the_recipes_seed(data):
+    """A trial's own recipe decides of its key, stopped or not."""
+    trial = Trial(TEMPLATES[0], learning_rate=1e-3)
+    (row,) = evaluate_stopping(asked(data, [trial]), 1, lambda keys, _: [False])
+    assert row.key.recipe == dataclasses.replace(RECIPE, learning_rate=1e-3).id and row.status == "stopped"
