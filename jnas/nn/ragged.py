@@ -77,8 +77,17 @@ class Maxima(NamedTuple):
 
 def _split(position: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Row and column of a position."""
-    width = jnp.maximum(width, 1)  # 0 where a lane lacks the layer
-    return position // width, position % width
+    return _divided(position, jnp.maximum(width, 1))  # 0 where a lane lacks the layer
+
+
+def _divided(number: jax.Array, by: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Quotient and remainder; those of a negative number are of no use.
+
+    `divmod` rounds negative numbers down, for which XLA computes signs, many times over once it has fused them.
+    """
+    number, by = jnp.broadcast_arrays(number, by)
+    quotient = jax.lax.div(number, by.astype(number.dtype))
+    return quotient, number - quotient * by
 
 
 def _taps(windows: Windows, maxima: Maxima) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -103,8 +112,9 @@ def windows_at(windows: Windows, maxima: Maxima) -> jax.Array:
     tap_row, tap_column, has = _taps(windows, maxima)
     y, x = row + windows.rows.pad - tap_row, column + windows.columns.pad - tap_column
     down, across = (jnp.maximum(span.stride, 1) for span in (windows.rows, windows.columns))
-    meets = (y >= 0) & (x >= 0) & (y % down == 0) & (x % across == 0)
-    y, x = y // down, x // across
+    seen_there = (y >= 0) & (x >= 0)
+    (y, y_left), (x, x_left) = _divided(y, down), _divided(x, across)
+    meets = seen_there & (y_left == 0) & (x_left == 0)
     inside = (y < windows.out_height) & (x < windows.out_width) & (row < windows.height)
     return jnp.where(has & meets & inside, y * windows.out_width + x, _NOWHERE)
 
@@ -116,7 +126,9 @@ def _held(index: jax.Array) -> jax.Array:
 
 def _gather(x: jax.Array, index: jax.Array, fill: float = 0.0) -> jax.Array:
     """Rows of maps `[N, P, C]` by index `[...]`: `[N, ..., C]`, `fill` where the index is past the end."""
-    return jnp.asarray(x).at[:, index].get(mode="fill", fill_value=fill)
+    x, last = jnp.asarray(x), x.shape[1] - 1
+    got = x.at[:, jnp.minimum(index, last)].get(mode="promise_in_bounds", wrap_negative_indices=False)
+    return jnp.where((index <= last)[..., None], got, jnp.asarray(fill, x.dtype))
 
 
 def _product(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -160,7 +172,9 @@ def _conv_backward(maxima, residuals, gradient):
     shares = materialise(_product(gradient, kernel.reshape(-1, kernel.shape[-1]).T)).reshape(count, -1, channels)
     at = windows_at(windows, maxima)
     own = _held(jnp.where(at < maxima.out_positions, at * taps + jnp.arange(taps), _NOWHERE))
-    return sum(_gather(shares, own[:, tap]) for tap in range(taps)), kernel_gradient, None
+    # A loop, as up to 49 gathers would take long to compile.
+    total = jax.lax.fori_loop(0, taps, lambda tap, total: total + _gather(shares, own[:, tap]), jnp.zeros_like(x))
+    return total, kernel_gradient, None
 
 
 conv.defvjp(_conv_forward, _conv_backward)
