@@ -116,7 +116,7 @@ class SearchConfig:
             raise JnasError(
                 f"--algorithm {self.algorithm} knows one objective: take genetic, or --objectives accuracy."
             )
-        if not 0 <= self.early_epochs < self.epochs:
+        if self.early_epochs and not 0 < self.early_epochs < self.epochs:
             raise JnasError(
                 f"--early-epochs {self.early_epochs} of {self.epochs} stop nothing early: give fewer than --epochs, or "
                 "0 to train all to the end."
