@@ -40,12 +40,6 @@ INNER_GENERATIONS = 3
 Few: the further children get from what was trained, the more the predictor's errors choose them. The population lives
 on from round to round.
 """
-OPTIMISM = 0.25
-"""Share of its standard deviation that a candidate gets the benefit of.
-
-Little: where few templates were trained the doubt is large for all that is unlike them, and what is unlike good ones is
-seldom good.
-"""
 SLACK = 0.1
 """Logarithm of the expected improvement that a candidate may lack if it shares a program with one that was chosen."""
 REACH = 0.15
@@ -73,14 +67,14 @@ class Pool(NamedTuple):
 
 @dataclass(frozen=True)
 class Promise:
-    """A fitness: the ensemble's mean and a share of its standard deviation, then the costs."""
+    """A fitness: the ensemble's mean plus one standard deviation, so what is good, or might well be; then the costs."""
 
     space: LimitedSpace
     objectives: tuple[str, ...]
 
     def __call__(self, genomes: jax.Array, fitted: Any, latency: jax.Array) -> jax.Array:
         members = apply(fitted, self.space.encode(genomes), lengths(genomes))
-        hoped = members.mean(0) + OPTIMISM * deviation(fitted, members)
+        hoped = members.mean(0) + deviation(fitted, members)
         if len(self.objectives) == 1:
             return hoped
         return jnp.concatenate([hoped[:, None], gains(self.space.space, self.objectives, genomes, latency)], -1)
@@ -230,7 +224,7 @@ def batch(
         worth = weights / scale
         mean = worth[0] * (found.mean - low[0]) + (found.gains - low[1:]) @ worth[1:]
         best = ((found.best - low) @ worth).max()
-        scores = np.asarray(log_expected_improvement(mean, worth[0] * OPTIMISM * found.std, best)) + discount
+        scores = np.asarray(log_expected_improvement(mean, worth[0] * found.std, best)) + discount
         pick = int(scores.argmax())
         if structure_of is not None:
             near = [i for i in np.argsort(-scores)[:SHORTLIST] if scores[i] >= scores[pick] - SLACK]
