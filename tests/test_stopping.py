@@ -64,11 +64,11 @@ def test_the_hopeful_are_those_that_may_be_better_than_the_best():
     assert hopeful(SPACE, names, curves, Model(), best=0.45).tolist() == [False, True, True]
 
 
-def test_a_search_that_stops_losers_early(tmp_path, monkeypatch):
+def test_a_search_that_stops_losers_early(tmp_path, monkeypatch, capsys):
     arrays = small_arrays(train=192)
     settings = {"random": 11, "filtered": 2, "candidates": 64, "generations": 1, "children": 2, "epochs": 2}
-    settings |= {"final_epochs": 2, "conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
-    settings |= {"early_epochs": 1, "verbose": False}
+    settings |= {"final_epochs": 3, "conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
+    settings |= {"early_epochs": 1}
     decided = []
 
     def first_alone(space, names, curves, predictor, best):
@@ -79,6 +79,7 @@ def test_a_search_that_stops_losers_early(tmp_path, monkeypatch):
     monkeypatch.setattr("jnas.search.run.hopeful", first_alone)
     store = str(tmp_path / "results.duckdb")
     result = jnas.search(arrays, store=store, **settings)
+    assert "2 templates were stopped early." in capsys.readouterr().out
     stored = result.store.to_df()
     stopped = stored[stored.status == "stopped"]
     assert set(stopped.hash) == {names[1] for names in decided} and len(decided) == 2

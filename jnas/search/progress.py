@@ -145,10 +145,13 @@ class ConsoleProgress(Progress):
         self.bar.stop()
         best = result.best
         rows = [(candidate.step, candidate.evaluation) for candidate in result.top(10)]
-        failed = len(self.search.trained) - len(result.candidates)
+        stopped = sum(row.status == "stopped" for _, row in self.search.trained.values())
+        failed = len(self.search.trained) - len(result.candidates) - stopped
         self._say(ranking(rows, len(self.search.split.x_val)))
         if len(self.search.config.objectives) > 1:
             self._say(front_table(result.front))
+        if stopped:
+            self._say(f"{stopped} templates were stopped early.")
         if failed:
             self._say(f"{failed} templates failed; their rows say why.")
         cost = best.template.cost
