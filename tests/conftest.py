@@ -12,9 +12,6 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jnas
 os.environ["XDG_CACHE_HOME"] = os.environ["JAX_COMPILATION_CACHE_DIR"]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
-THOROUGH = bool(os.environ.get("JNAS_TEST_ALL"))
-"""Whether to try as many examples as the claims of the README are of, which takes minutes more."""
-
 # A first example compiles, later ones do not: a time limit an example says nothing here.
 settings.register_profile("jnas", deadline=None)
 settings.load_profile("jnas")

@@ -5,7 +5,6 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from conftest import THOROUGH
 from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -98,9 +97,9 @@ def split():
     return jnas.load_data({"x_train": images, "y_train": np.arange(96) % 3}).split(0.25)
 
 
-@pytest.mark.parametrize("seed", range(10 if THOROUGH else 4))
+@pytest.mark.parametrize("seed", range(10))
 def test_a_folded_lane_trains_as_its_template_does_alone(seed, split):
-    """20 steps of 10 templates, beside four others in one program, against each alone: 100 pairs in ten seeds."""
+    """20 steps of 10 templates, beside four others in one program, against each alone: 100 pairs in all."""
     trials = sample_trials(SPACE, seed, structures=2, lanes=5, seeds=True, learning_rate=(3e-3, 3e-2))
     assert len(trials) == 10
     for start in (0, 5):

@@ -172,9 +172,10 @@ def _conv_backward(maxima, residuals, gradient):
     shares = materialise(_product(gradient, kernel.reshape(-1, kernel.shape[-1]).T)).reshape(count, -1, channels)
     at = windows_at(windows, maxima)
     own = _held(jnp.where(at < maxima.out_positions, at * taps + jnp.arange(taps), _NOWHERE))
-    # A loop, as up to 49 gathers would take long to compile.
-    total = jax.lax.fori_loop(0, taps, lambda tap, total: total + _gather(shares, own[:, tap]), jnp.zeros_like(x))
-    return total, kernel_gradient, None
+    # A loop, as up to 49 gathers would take long to compile; in float32, or bfloat16 would be rounded at each turn.
+    nothing = jnp.zeros(x.shape, jnp.float32)
+    total = jax.lax.fori_loop(0, taps, lambda tap, total: total + _gather(shares, own[:, tap]), nothing)
+    return total.astype(x.dtype), kernel_gradient, None
 
 
 conv.defvjp(_conv_forward, _conv_backward)

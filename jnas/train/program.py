@@ -80,20 +80,6 @@ class Program:
         wide = jnp.float32
         return jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16) if leaf.dtype == wide else leaf, tree)
 
-    def gradients(self, state: State, inputs: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array, Any, Any]:
-        """Loss and logits of a batch, the state's `rest` after it, and the gradients; see `step`."""
-        classes = self.structure.hull.classes
-        targets = optax.smooth_labels(jax.nn.one_hot(labels, classes), self.recipe.label_smoothing)
-
-        def loss_of(params):
-            module = self.merge(State(self._compute(params), state.rest, None), train=True)
-            logits = module(self._compute(inputs)).astype(jnp.float32)
-            _, _, rest = nnx.split(module, nnx.Param, ...)
-            return optax.softmax_cross_entropy(logits, targets).mean(), (logits, rest)
-
-        (loss, (logits, rest)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        return loss, logits, rest, gradients
-
     def step(
         self, state: State, metrics: Metrics, hyper: Hyper, inputs: jax.Array, labels: jax.Array, rate: jax.Array
     ) -> tuple[State, Metrics]:
@@ -105,11 +91,20 @@ class Program:
           inputs, labels: the batch, `[B, H, W, C]` float32 and `[B]` int32.
           rate: the schedule's share of the learning rate.
         """
-        loss, logits, rest, gradients = self.gradients(state, inputs, labels)
+        classes = self.structure.hull.classes
+        targets = optax.smooth_labels(jax.nn.one_hot(labels, classes), self.recipe.label_smoothing)
+
+        def loss_of(params):
+            module = self.merge(State(self._compute(params), state.rest, None), train=True)
+            logits = module(self._compute(inputs)).astype(jnp.float32)
+            _, _, rest = nnx.split(module, nnx.Param, ...)
+            loss = optax.softmax_cross_entropy(logits, targets).mean()
+            return loss, (rest, (logits.argmax(-1) == labels).sum(dtype=jnp.int32))
+
+        (loss, (rest, correct)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         params, opt_state = optimizer.update(
             self.recipe, state.params, gradients, state.optimizer, hyper.learning_rate * rate, hyper.weight_decay
         )
-        correct = (logits.argmax(-1) == labels).sum(dtype=jnp.int32)
         return State(params, rest, opt_state), Metrics(metrics.loss + loss * len(labels), metrics.correct + correct)
 
     def correct(self, params: Any, rest: Any, images: jax.Array, labels: jax.Array) -> jax.Array:
