@@ -98,7 +98,8 @@ def evaluate_each(
     Raises:
       JnasError: the recipe does not suit the images.
     """
-    rows, jobs = known_and_missing(Request(trials, keys, recipe, split, store))
+    asked = Request(trials, keys, recipe, split, store)
+    rows, jobs = known_and_missing(asked)
     watch = watch or Watch()
     written = len(watch.reports)
     work = groups(jobs.values(), policy, recipe, split, Device.here(memory))
@@ -108,9 +109,7 @@ def evaluate_each(
         for key in keys:
             while key not in rows:
                 for job in next(trained):
-                    rows[job.key] = job.row()
-                    if store:
-                        store.add([rows[job.key]], job.trial.recipe(recipe).to_json())
+                    rows[job.key] = asked.record(job)
                 for report in watch.reports[written:] if store else ():
                     store.add_program(recipe=recipe.id, device=device_name(), **dataclasses.asdict(report))
                 written = len(watch.reports)
@@ -166,6 +165,13 @@ class Request(NamedTuple):
         split = data.split(recipe.validation, split_seed)
         keys = [key_of(trial, recipe, data, split_seed) for trial in trials]
         return cls(trials, keys, recipe, split, store if store is None or isinstance(store, Store) else Store(store))
+
+    def record(self, job: Job) -> Evaluation:
+        """The row of a job that is done, or stopped before the recipe's last epoch; written, where there is a store."""
+        row = job.row(self.recipe.epochs)
+        if self.store:
+            self.store.add([row], job.trial.recipe(self.recipe).to_json())
+        return row
 
 
 def known_and_missing(asked: Request, stopped: int | None = None) -> tuple[dict[Key, Evaluation], dict[Key, Job]]:

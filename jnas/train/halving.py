@@ -20,7 +20,7 @@ from jnas.space import Template
 from jnas.store import Epoch, Evaluation, Store
 from jnas.train.device import Device
 from jnas.train.evaluate import Request, known_and_missing
-from jnas.train.population import Job, groups
+from jnas.train.population import groups
 from jnas.train.progress import Bar
 from jnas.train.recipe import Recipe
 from jnas.train.schedule import Watch, train
@@ -80,7 +80,7 @@ def successive_halving(
         if value is not None and not value > 0:
             raise JnasError(f"{name}={value} is no budget: give a number above 0.")
     asked = Request.of(templates, data, recipe, seed, split_seed, store, policy)
-    _, keys, recipe, split, store = asked
+    _, keys, recipe, split, _ = asked
     known, jobs = known_and_missing(asked)
     device, watch = Device.here(memory), Watch()
     alive, spent, done, out_of_budget = list(dict.fromkeys(keys)), 0, 0, False
@@ -123,10 +123,10 @@ def successive_halving(
                 for key in jobs.keys() - set(alive):
                     jobs[key].run = None  # its weights go
     finally:  # what is known is written, however it ended
-        rows = known | {key: _row(job, recipe) for key, job in jobs.items()}
-        if store:
-            for key, job in jobs.items():
-                store.add([rows[key]], job.trial.recipe(recipe).to_json())
+        for job in jobs.values():
+            if job.failure is None and not job.epochs:
+                job.failure = "stopped", "stopped before its first epoch: the budget was spent"
+        rows = known | {key: asked.record(job) for key, job in jobs.items()}
     return [rows[key] for key in keys]
 
 
@@ -136,10 +136,3 @@ def _work(trials: int, rungs: int, eta: int) -> int:
     for _ in range(rungs):
         total, trials = total + trials, -(-trials // eta)
     return total
-
-
-def _row(job: Job, recipe: Recipe) -> Evaluation:
-    """The job's row; "stopped" where it did not get to the end."""
-    if job.failure is None and not job.epochs:
-        job.failure = "stopped", "stopped before its first epoch: the budget was spent"
-    return job.row(recipe.epochs)

@@ -54,17 +54,14 @@ def evaluate_stopping(
                 yield from (job.key for job in chunk)
 
     def done(key: Key) -> None:
-        job = jobs.pop(key)  # its weights go
-        rows[key] = job.row(asked.recipe.epochs)
-        if asked.store:
-            asked.store.add([rows[key]], job.trial.recipe(asked.recipe).to_json())
+        rows[key] = asked.record(jobs.pop(key))  # its weights go
 
     for _ in advance(list(jobs), first, first):
         pass
     well = [key for key, job in jobs.items() if job.row().status == "ok"]
     curves = np.array([[epoch.val_acc for epoch in jobs[key].epochs] for key in well]).reshape(len(well), first)
     going = [key for key, on in zip(well, goes_on(well, curves) if well else (), strict=True) if on]
-    for key in jobs.keys() - set(going):
+    for key in [key for key in jobs if key not in going]:
         done(key)
     rest = advance(going, asked.recipe.epochs - first, asked.recipe.epochs)
     with contextlib.closing(rest):
