@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jnas.data import Dataset as Dataset
     from jnas.data import load_data as load_data
     from jnas.errors import JnasError as JnasError
+    from jnas.export import export_model as export_model
     from jnas.predict import Predictor as Predictor
     from jnas.report import plot_front as plot_front
     from jnas.report import plot_predictions as plot_predictions
@@ -52,6 +53,7 @@ _HOME = {
     "Trial": "jnas.train",
     "calibrate": "jnas.train",
     "evaluate": "jnas.train",
+    "export_model": "jnas.export",
     "load_data": "jnas.data",
     "plot_front": "jnas.report",
     "plot_predictions": "jnas.report",
@@ -59,7 +61,7 @@ _HOME = {
     "sample_trials": "jnas.train",
     "successive_halving": "jnas.train",
 }
-_MODULES = ("data", "evolve", "nn", "predict", "report", "search", "space", "store", "train")
+_MODULES = ("data", "evolve", "export", "nn", "predict", "report", "search", "space", "store", "train")
 
 __all__ = [*_HOME, "search"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ import orbax.checkpoint as ocp
 from jnas.errors import JnasError
 
 _FACTS = "facts.json"
+_DIGESTS = "digests.json"
 
 
 def save(folder: str | Path, arrays: Any, facts: dict[str, Any]) -> None:
@@ -26,6 +28,7 @@ def save(folder: str | Path, arrays: Any, facts: dict[str, Any]) -> None:
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(unfinished / "arrays", arrays)
     (unfinished / _FACTS).write_text(json.dumps(facts))
+    (unfinished / _DIGESTS).write_text(json.dumps(digests(unfinished / "arrays")))
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
 
@@ -52,10 +55,20 @@ def load_arrays(folder: str | Path, like: Any) -> Any:
     Raises:
       JnasError: the arrays are not there, or are others.
     """
+    folder = Path(folder).absolute()
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     expected = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), like)
     try:
+        # Orbax would tell of damage too, but in pages from its threads; and it does not see all of it.
+        if (folder / _DIGESTS).exists() and json.loads((folder / _DIGESTS).read_text()) != digests(folder / "arrays"):
+            raise ValueError("the files are not those that were written")
         with ocp.StandardCheckpointer() as checkpointer:
-            return checkpointer.restore(Path(folder).absolute() / "arrays", expected)
-    except (OSError, ValueError, KeyError) as error:
+            return checkpointer.restore(folder / "arrays", expected)
+    except Exception as error:  # Orbax raises a bare one where what it reads is damaged
         raise JnasError(f"The arrays in {folder} are damaged or of another shape: save them again.") from error
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file below a folder, by its path from there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

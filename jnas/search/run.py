@@ -22,7 +22,7 @@ from jnas.data import Dataset, load_data
 from jnas.errors import JnasError
 from jnas.evolve import diversity, front
 from jnas.predict import Predictor, score
-from jnas.search import choose, evolution
+from jnas.search import choose, evolution, folders
 from jnas.search.config import SearchConfig
 from jnas.search.latencies import Latencies
 from jnas.search.progress import Progress
@@ -75,8 +75,7 @@ class Search:
         self.latencies = Latencies(self.store, data.in_shape, data.classes)
         self.population_diversity: float | None = None
         self.experiment = config.experiment(data)
-        path = self.store.path.absolute()
-        self.checkpoints = path.with_name(path.name.removesuffix(".duckdb") + ".checkpoints") / self.experiment
+        self.checkpoints = folders.checkpoints(self.store.path, self.experiment)
         self.trained: dict[str, tuple[str, Evaluation]] = {}  # by hash: the step that chose it, and its row
         settings = asdict(config)
         self.store.add_experiment(
@@ -277,7 +276,7 @@ class Search:
             reasons = "; ".join(sorted({row.message for _, row in self.trained.values()}))
             raise JnasError(f"None of the {len(self.trained)} templates could be trained: {reasons}.")
         recipe = self.config.final_training()
-        folder = self.checkpoints / f"winner-{recipe.id}-{good[0].key.hash[:16]}"
+        folder = folders.winner(self.checkpoints, recipe.id, good[0].key.hash)
         final = self._final(self._template(good[0].key.hash), recipe, folder)
         candidates = tuple(
             Candidate(

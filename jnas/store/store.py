@@ -124,6 +124,25 @@ class Store:
             [experiment],
         )
 
+    def experiments_df(self) -> pd.DataFrame:
+        """One row a search, the newest last."""
+        return self.sql("SELECT * FROM experiments ORDER BY started")
+
+    def recipe_json(self, recipe: str) -> str:
+        """What `Recipe.to_json` gave of a recipe that some row has, by its id."""
+        return self.sql("SELECT settings FROM recipes WHERE recipe = ?", [recipe]).settings[0]
+
+    def trainings(self, experiment: str, hash: str) -> list[Evaluation]:
+        """A template's rows on the images and with the seed of a search, under any recipe, the latest first."""
+        columns = ", ".join(f"e.{name}" for name in Key._fields)
+        with self._open() as connection:
+            keys = connection.execute(
+                f"SELECT {columns} FROM evaluations e JOIN experiments x USING (in_shape, classes, data, split_seed, "
+                "seed) WHERE x.experiment = ? AND e.hash = ? ORDER BY e.finished DESC",
+                [experiment, hash],
+            ).fetchall()
+        return list(self.find([Key(*key) for key in keys]).values())
+
     def add(self, evaluations: Iterable[Evaluation], recipe_json: str = "{}") -> None:
         """Writes evaluations that share a recipe, in one transaction.
 
