@@ -21,14 +21,19 @@ _WANTED = {
 
 
 @functools.cache
-def compiler_options() -> dict[str, str]:
+def compiler_options() -> dict[str, str | bool]:
     """Options for `.compile(compiler_options=...)` on the default device.
 
-    They change how fast a program is, never what it computes. One that this XLA does not know is left out.
+    They change how fast a program is, never what it computes.
     """
+    return known_options(_WANTED.get(jax.default_backend(), {}))
+
+
+def known_options(wanted: dict[str, str | bool]) -> dict[str, str | bool]:
+    """Those of some options that this XLA knows; the others are left out."""
     known = {}
     probe = jax.jit(lambda x: x + 1).lower(jax.ShapeDtypeStruct((), "float32"))
-    for name, value in _WANTED.get(jax.default_backend(), {}).items():
+    for name, value in wanted.items():
         try:
             probe.compile({name: value})
         except Exception:  # the type of error differs between versions
