@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 
 from jnas.errors import JnasError
 
-_FACTS = "facts.json"
+FACTS = "facts.json"
 _DIGESTS = "digests.json"
 
 
@@ -27,7 +27,7 @@ def save(folder: str | Path, arrays: Any, facts: dict[str, Any]) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(unfinished / "arrays", arrays)
-    (unfinished / _FACTS).write_text(json.dumps(facts))
+    (unfinished / FACTS).write_text(json.dumps(facts))
     (unfinished / _DIGESTS).write_text(json.dumps(digests(unfinished / "arrays")))
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
@@ -40,7 +40,7 @@ def load_facts(folder: str | Path) -> dict[str, Any]:
       JnasError: `folder` is not what `save` wrote.
     """
     try:
-        return json.loads((Path(folder) / _FACTS).read_text())
+        return json.loads((Path(folder) / FACTS).read_text())
     except (OSError, ValueError) as error:
         raise JnasError(f"{folder} is no checkpoint of jnas: name a folder that it wrote.") from error
 

@@ -197,7 +197,7 @@ def hyper_of(seed):
 
 
 # Compiling is what takes long here: the older emitters take a quarter of the time for a module alone, at a level that
-# would make an envelope's steps fifty times as slow.
+# would make an envelope's steps up to fifty times as slow.
 QUICK = {"xla_cpu_use_fusion_emitters": False}
 ALONE, TOGETHER = (known_options(QUICK | {"xla_backend_optimization_level": level}) for level in ("0", "1"))
 
@@ -220,9 +220,8 @@ def course(program, states, hypers):
         state, hyper = jax.tree.map(lambda leaf: leaf[0], (states, hypers))
     else:
         step, state, hyper = jax.vmap(step, (0, 0, None, None)), states, hypers
-    compiled = (
-        jax.jit(step).lower(state, hyper, *images()).compile(ALONE if program.structure.policy == "exact" else TOGETHER)
-    )
+    options = ALONE if program.structure.policy == "exact" else TOGETHER
+    compiled = jax.jit(step).lower(state, hyper, *images()).compile(options)
     found, start, first = [], state, None
     for _ in range(STEPS):
         state, loss, logits = compiled(state, hyper, *images())

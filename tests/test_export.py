@@ -198,6 +198,19 @@ def test_weights_of_another_template_are_not_taken(store):
     assert find(jnas.Store(store)).weights is None
 
 
+def test_a_search_does_not_take_the_weights_of_another_winner(store, searched):
+    """Their folder has the same name where the first layers are the same: then the winner is trained again."""
+    (folder,) = Path("jnas.checkpoints").glob("*/winner-*")
+    facts = folder / "facts.json"
+    about = json.loads(facts.read_text())
+    facts.write_text(json.dumps(about | {"hash": about["hash"][:16]}))
+    again = jnas.search("small.npz", store=str(store), **SEARCH)
+    assert json.loads(facts.read_text()) == about
+    images = normalise(jnp.asarray(searched[1]["x_test"]))
+    expected = logits_of(searched[0].best.build(), images)
+    np.testing.assert_allclose(logits_of(again.best.build(), images), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_an_export_is_replaced_and_nothing_else(store):
     first = jnas.export_model(store, check=False).folder
     assert jnas.export_model(store, check=False).folder == first

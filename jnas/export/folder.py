@@ -7,10 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from jnas.checkpoint import digests
+from jnas.checkpoint import FACTS, digests, load_facts
 from jnas.errors import JnasError
-
-FACTS = "facts.json"
 
 
 def check_free(folder: Path, hash: str) -> None:
@@ -45,8 +43,8 @@ def put(draft: Path, folder: Path) -> None:
 
 def _facts(folder: Path) -> dict[str, Any] | None:
     try:
-        about = json.loads((folder / FACTS).read_text())
-    except (OSError, ValueError):
+        about = load_facts(folder)
+    except JnasError:
         return None
     return about if isinstance(about, dict) and "hash" in about else None
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from jnas import checkpoint
 from jnas.errors import JnasError
 from jnas.search import folders
 from jnas.space import Template
@@ -75,25 +74,18 @@ def find(store: Store, hash: str | None = None, experiment: str | None = None) -
     trainings = [row for row in store.trainings(search.experiment, name) if row.status == "ok"]
     for row in trainings:
         folder = folders.winner(checkpoints, row.key.recipe, name)
-        if folder.exists() and not _anothers(folder, name):
+        if folders.holds(folder, name):
             return Source(search, template, row, _recipe(store, row), folder)
-    lasting = [row for row in trainings if row.test_acc_final is not None]
+    # The winner's longer training is the one that was tested.
+    wanted = [row for row in trainings if row.test_acc_final is not None]
     if hash is not None:
-        lasting += [row for row in trainings if row.key.recipe == search.recipe]
-    if not lasting:
+        wanted += [row for row in trainings if row.key.recipe == search.recipe]
+    if not wanted:
         raise JnasError(
             f"Search {search.experiment} has not trained its winner for longer yet, or that failed: run the search to "
             "its end, or name a template with --hash."
         )
-    return Source(search, template, lasting[0], _recipe(store, lasting[0]), None)
-
-
-def _anothers(weights: Path, hash: str) -> bool:
-    """Whether a folder, whose name tells only the beginning of a hash, is known to hold another template's weights."""
-    try:
-        return checkpoint.load_facts(weights).get("hash") != hash
-    except JnasError:
-        return False  # damaged, which is told when they are read
+    return Source(search, template, wanted[0], _recipe(store, wanted[0]), None)
 
 
 def _search(store: Store, experiment: str | None) -> pd.Series:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jnas import checkpoint
+from jnas.errors import JnasError
+
 
 def checkpoints(store: Path, experiment: str) -> Path:
     """The folder of a search, by its store's file."""
@@ -14,3 +17,11 @@ def checkpoints(store: Path, experiment: str) -> Path:
 def winner(checkpoints: Path, recipe: str, hash: str) -> Path:
     """The weights of a template that won, after its longer training under a recipe (its id)."""
     return checkpoints / f"winner-{recipe}-{hash[:16]}"
+
+
+def holds(winner: Path, hash: str) -> bool:
+    """Whether the weights of a template are in a folder, whose name tells only the beginning of a hash."""
+    try:
+        return winner.exists() and checkpoint.load_facts(winner).get("hash") == hash
+    except JnasError:
+        return True  # damaged, which is told when they are read

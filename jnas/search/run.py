@@ -300,7 +300,7 @@ class Search:
         key = key_of(trial, recipe, self.data, SPLIT_SEED)
         row = self.store.find([key]).get(key)
         tested = row is not None and (row.test_acc_final is not None or not len(self.data.x_test))
-        if row is not None and row.lasting and (row.status != "ok" or (tested and folder.exists())):
+        if row is not None and row.lasting and (row.status != "ok" or (tested and folders.holds(folder, key.hash))):
             return row
         self.progress.note("training the winner")
         row, left = evaluate_one(trial, key, recipe, self.split, self.progress.epoch)

@@ -91,13 +91,12 @@ class Store:
                 # DuckDB tells a lock from a foreign file by its text only; Windows has words of its own.
                 if not any(words in reason.lower() for words in ("could not set lock", "used by another process")):
                     raise JnasError(
-                        f"{self.path} cannot be opened as a DuckDB file ({reason}): name another file with --store; "
-                        "this one was left as it is."
+                        f"{self.path} cannot be opened as a DuckDB file ({reason}): name another file; this one "
+                        "was left as it is."
                     ) from error
                 if time.monotonic() > deadline:
                     raise JnasError(
-                        f"{self.path} is open in another process ({reason}): close it there, or name another file with "
-                        "--store."
+                        f"{self.path} is open in another process ({reason}): close it there, or name another file."
                     ) from error
                 time.sleep(0.05)
 
