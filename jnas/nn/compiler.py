@@ -18,15 +18,24 @@ _WANTED = {
         "xla_backend_optimization_level": "1",
     },
 }
+_BRIEF = {
+    # The older emitters write simpler code, of which more is left to LLVM: a third less to compile, and steps that
+    # take a twentieth longer (benchmarks/RESULTS.md).
+    "cpu": {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": "2"},
+}
 
 
 @functools.cache
-def compiler_options() -> dict[str, str | bool]:
+def compiler_options(brief: bool = False) -> dict[str, str | bool]:
     """Options for `.compile(compiler_options=...)` on the default device.
 
-    They change how fast a program is, never what it computes.
+    They change how fast a program is and how quickly it compiles, never what it computes.
+
+    Args:
+      brief: whether the program will run so briefly that compiling it is what takes long.
     """
-    return known_options(_WANTED.get(jax.default_backend(), {}))
+    backend = jax.default_backend()
+    return known_options(_WANTED.get(backend, {}) | (_BRIEF.get(backend, {}) if brief else {}))
 
 
 def known_options(wanted: dict[str, str | bool]) -> dict[str, str | bool]:

@@ -31,6 +31,8 @@ _KEPT = 3
 """Feature maps that are in memory at once, each as often as this: value, gradient, temporary."""
 _ENVELOPE = 3
 """How much longer a layer takes to compile where its sizes are run-time data."""
+_BRIEF = 6
+"""Training that takes less than this many times as long as compiling is worth a program that compiles quickly."""
 _PARAMETERS = 6
 """Copies of the parameters: value, gradient, two moments, and room for the update."""
 
@@ -184,6 +186,13 @@ def step_seconds(macs, params, maps, patches, layers, batch_size, width, device:
     arithmetic = _BACKWARD * macs * batch_size
     launches = 12 * layers * device.launch
     return np.maximum(width * arithmetic / device.macs, width * memory / device.bandwidth) + launches
+
+
+def brief(structure: Structure, batch_size: int, width: int, steps: int, device: Device) -> bool:
+    """Whether so many steps take so little time that the program should rather compile quickly than run quickly."""
+    cost = structure.footprint
+    compiling = compile_seconds(cost.layers, device, envelope=cost.gathers)
+    return bool(steps * _seconds(structure, batch_size, width, device) < _BRIEF * compiling)
 
 
 def traffic(cost: Footprint, batch_size: int, width: int) -> int:

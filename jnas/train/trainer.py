@@ -26,6 +26,7 @@ from jnas.nn.lowering import Lane, Structure, lower
 from jnas.space import Template
 from jnas.store import Epoch
 from jnas.train import batches
+from jnas.train.device import Device, brief
 from jnas.train.program import Hyper, Metrics, Program, State
 from jnas.train.recipe import Recipe
 from jnas.train.trial import Trial
@@ -163,7 +164,9 @@ class Trainer:
             jax.jit(function, donate_argnums=(0, 1)).lower(state, metrics, hyper, *arguments),
             jax.jit(self._count).lower(state.params, state.rest, *(chunk[0] for chunk in self._validation)),
         ]
-        self._train, self._correct = (program.compile(compiler_options()) for program in lowered)
+        work = recipe.epochs * self.steps
+        options = compiler_options(brief(self.structure, recipe.batch_size, self.lanes, work, Device.here()))
+        self._train, self._correct = (program.compile(options) for program in lowered)
         return time.perf_counter() - start
 
     @property
