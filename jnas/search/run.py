@@ -6,7 +6,6 @@ have yet. So a search that was stopped, run again, looks up what it chose and tr
 
 from __future__ import annotations
 
-import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -17,11 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import jnas
 from jnas.data import Dataset, load_data
 from jnas.errors import JnasError
 from jnas.evolve import diversity, front
 from jnas.predict import Predictor, score
+from jnas.provenance import git_state, versions
 from jnas.search import choose, evolution, folders
 from jnas.search.config import SearchConfig
 from jnas.search.latencies import Latencies
@@ -88,7 +87,8 @@ class Search:
             classes=data.classes,
             split_seed=SPLIT_SEED,
             seed=config.seed,
-            versions={"jnas": jnas.__version__, "jax": jax.__version__, "python": platform.python_version()},
+            versions=versions(),
+            git=git_state(),
         )
         # The predictor is fitted again whenever so many filtered candidates are trained.
         filtered = [min(config.refit, config.filtered - done) for done in range(0, config.filtered, config.refit)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Status = Literal["ok", "nan", "too_large", "out_of_memory", "stopped", "invalid", "error"]
+Status = Literal["ok", "nan", "too_large", "out_of_memory", "timeout", "stopped", "invalid", "error"]
 
-RETRIED = ("too_large", "out_of_memory", "stopped", "error")
+RETRIED = ("too_large", "out_of_memory", "timeout", "stopped", "error")
 """What may end otherwise another time: on another device, or with more time."""
 
 
@@ -51,8 +51,9 @@ class Evaluation:
     Attributes:
       key: what was trained, and how.
       status: "ok"; "nan", the loss stopped being a number; "too_large", it would not fit into memory, so it was not
-        tried; "out_of_memory", it was tried and did not fit; "stopped", it did not get to its last epoch; "invalid",
-        the template does not fit the data; "error", anything else. `message` says what happened.
+        tried; "out_of_memory", it was tried and did not fit; "timeout", its program took longer to compile than
+        allowed; "stopped", it did not get to its last epoch; "invalid", the template does not fit the data; "error",
+        anything else. `message` says what happened.
       val_acc_final: validation accuracy after the last epoch: what searches compare.
       val_acc_max: the highest over the epochs. Flatters, being chosen on the images it is measured on.
       train_acc_final: training accuracy over the last epoch; see `Epoch`.

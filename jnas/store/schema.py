@@ -1,6 +1,6 @@
-"""The tables, in SQL."""
+"""The tables, in SQL, and the way to them from those of an older jnas."""
 
-VERSION = 2
+import re
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS jnas (schema_version INTEGER);
@@ -10,7 +10,7 @@ CREATE TABLE IF NOT EXISTS recipes (
     settings JSON
 );
 
--- A search: what was asked for, and what it ran with.
+-- A search: what was asked for, and what it ran with; `git` is the commit of jnas' source, and whether it was changed.
 CREATE TABLE IF NOT EXISTS experiments (
     experiment VARCHAR PRIMARY KEY,
     started TIMESTAMP,
@@ -22,7 +22,8 @@ CREATE TABLE IF NOT EXISTS experiments (
     classes INTEGER,
     split_seed BIGINT,
     seed BIGINT,
-    versions JSON
+    versions JSON,
+    git VARCHAR
 );
 
 CREATE TABLE IF NOT EXISTS architectures (
@@ -35,7 +36,8 @@ CREATE TABLE IF NOT EXISTS architectures (
     PRIMARY KEY (hash, in_shape, classes)
 );
 
--- Accuracies are shares, 0 to 1; the name says which images and which statistic over the epochs.
+-- Accuracies are shares, 0 to 1; the name says which images and which statistic over the epochs. `versions` is what
+-- trained: jax, jaxlib, flax, jnas and python, and the device.
 CREATE TABLE IF NOT EXISTS evaluations (
     hash VARCHAR,
     in_shape VARCHAR,
@@ -54,6 +56,7 @@ CREATE TABLE IF NOT EXISTS evaluations (
     train_seconds DOUBLE,
     device VARCHAR,
     finished TIMESTAMP,
+    versions JSON,
     PRIMARY KEY (hash, in_shape, classes, recipe, data, split_seed, seed)
 );
 
@@ -154,3 +157,28 @@ CREATE TABLE IF NOT EXISTS predictors (
     PRIMARY KEY (experiment, generation)
 );
 """
+
+MIGRATIONS = (
+    # To version 2: several objectives, any image shape.
+    """
+    ALTER TABLE experiments ADD COLUMN IF NOT EXISTS in_shape VARCHAR;
+    ALTER TABLE experiments ADD COLUMN IF NOT EXISTS classes INTEGER;
+    ALTER TABLE experiments ADD COLUMN IF NOT EXISTS split_seed BIGINT;
+    ALTER TABLE generations ADD COLUMN IF NOT EXISTS diversity DOUBLE;
+    ALTER TABLE generations ADD COLUMN IF NOT EXISTS population_diversity DOUBLE;
+    ALTER TABLE generations ADD COLUMN IF NOT EXISTS front INTEGER;
+    """,
+    # To version 3: what a row was made with.
+    """
+    ALTER TABLE experiments ADD COLUMN IF NOT EXISTS git VARCHAR;
+    ALTER TABLE evaluations ADD COLUMN IF NOT EXISTS versions JSON;
+    """,
+)
+"""What changes the tables of each version into those of the next, the first version's first.
+
+`TABLES` is executed before, and makes the tables that an older file lacks as they are now: hence the IF NOT EXISTS.
+"""
+
+VERSION = len(MIGRATIONS) + 1
+
+TABLE_NAMES = tuple(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", TABLES))

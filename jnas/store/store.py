@@ -1,16 +1,16 @@
 """Results in one DuckDB file.
 
 While one process has a DuckDB file open for writing, no other can even read it. So a `Store` holds no connection: each
-call opens the file, commits and closes it, and a notebook can look while a search runs.
+call opens the file, commits and closes it, and a notebook can look while a search runs (see `jnas.store.file`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,12 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from jnas.errors import JnasError
+from jnas.provenance import versions
+from jnas.store.export import check_target, write
+from jnas.store.file import reading, writing
+from jnas.store.migrate import migrate, read_through, version_of
 from jnas.store.records import RETRIED, Epoch, Evaluation, Key
-from jnas.store.schema import TABLES, VERSION
+from jnas.store.schema import TABLE_NAMES, VERSION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,86 +34,85 @@ _RESULTS = (
     *("compile_seconds", "train_seconds", "device"),
 )
 _COST = ("params", "macs", "flops")
+_WRITTEN = (*_RESULTS, "finished", "versions")
 _ADD_EVALUATION = (
-    f"INSERT INTO evaluations VALUES ({', '.join('?' * (len(Key._fields) + len(_RESULTS) + 1))}) "
+    f"INSERT INTO evaluations ({', '.join((*Key._fields, *_WRITTEN))}) "
+    f"VALUES ({', '.join('?' * len((*Key._fields, *_WRITTEN)))}) "
     f"ON CONFLICT ({', '.join(Key._fields)}) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in (*_RESULTS, "finished"))
+    + ", ".join(f"{name} = excluded.{name}" for name in _WRITTEN)
     + f" WHERE evaluations.status IN {RETRIED}"
 )
+_JOINED = "SELECT * FROM evaluations JOIN architectures USING (hash, in_shape, classes) ORDER BY finished"
 
 
 class Store:
-    """The results of evaluations and searches, in a file that DuckDB reads.
+    """The results of evaluations and searches, in a file that DuckDB reads; one of an older jnas is brought up to date.
 
     Args:
       path: the file; made where there is none.
       patience: seconds to wait for another process that has the file open.
 
     Raises:
-      JnasError: the file is not a DuckDB file, not one of jnas, or another process keeps it.
+      JnasError: the file is not a DuckDB file, not one of jnas or of a newer one, damaged, or another process keeps it.
+        Every method raises it where the file cannot be read or written; what was committed before stays.
     """
 
     def __init__(self, path: str | Path = "jnas.duckdb", patience: float = 5.0):
         self.path = Path(path).expanduser()
         self.patience = patience
-        if self.path.is_dir():
+        if os.path.isdir(self.path):  # which, unlike the methods of Path, never raises
             raise JnasError(f"The store {self.path} is a folder: name a file, such as {self.path / 'jnas.duckdb'}.")
-        if not self.path.parent.is_dir():
+        if not os.path.isdir(self.path.parent):
             raise JnasError(f"The store {self.path} is in a folder that does not exist: make it first.")
-        with self._open() as connection:
-            tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-            if tables and "jnas" not in tables:
-                raise JnasError(f"{self.path} is a DuckDB file, but jnas did not write it: name another file.")
-            connection.execute(TABLES)
-            versions = connection.execute("SELECT schema_version FROM jnas").fetchall()
-            if not versions:
-                connection.execute("INSERT INTO jnas VALUES (?)", [VERSION])
-            elif versions != [(VERSION,)]:
-                raise JnasError(
-                    f"{self.path} has schema version {versions[0][0]}, and this jnas reads {VERSION}: use the jnas "
-                    "that wrote it, or another file."
-                )
+        # Read first: what is refused stays as it is, and what is up to date keeps nobody waiting.
+        if self._version() < VERSION:
+            with self._writing() as connection:
+                migrate(connection, version_of(connection, self.path))
 
-    @contextmanager
-    def _open(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection for one transaction: all of it is written, or nothing."""
-        connection = self._connect()
-        try:
-            connection.begin()
-            yield connection
-            connection.commit()
-        finally:
-            connection.close()
+    def _version(self) -> int:
+        """The schema version of the file, 0 where there is none yet."""
+        if not os.path.exists(self.path):
+            return 0
+        with self._reading() as connection:
+            version = version_of(connection, self.path)
+            read_through(connection, self.path)
+            return version
 
-    def _connect(self) -> duckdb.DuckDBPyConnection:
-        deadline = time.monotonic() + self.patience
-        while True:
-            try:
-                return duckdb.connect(self.path)
-            except duckdb.Error as error:
-                reason = _first_line(error)
-                # DuckDB tells a lock from a foreign file by its text only; Windows has words of its own.
-                if not any(words in reason.lower() for words in ("could not set lock", "used by another process")):
-                    raise JnasError(
-                        f"{self.path} cannot be opened as a DuckDB file ({reason}): name another file; this one "
-                        "was left as it is."
-                    ) from error
-                if time.monotonic() > deadline:
-                    raise JnasError(
-                        f"{self.path} is open in another process ({reason}): close it there, or name another file."
-                    ) from error
-                time.sleep(0.05)
+    def _reading(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        return reading(self.path, self.patience)
+
+    def _writing(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        return writing(self.path, self.patience)
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
-        """The result of any SQL query as a data frame; `?` in the query stands for the parameters in turn."""
-        with self._open() as connection:
+        """The result of any SQL query that only reads, as a data frame; each `?` stands for the parameters in turn.
+
+        Raises:
+          JnasError: DuckDB cannot answer it, or another process keeps the file.
+        """
+        with self._reading() as connection:
             return connection.execute(query, list(parameters)).df()
 
     def to_df(self) -> pd.DataFrame:
         """One row an evaluation, in the order they finished, with the architecture's cost."""
-        return self.sql(
-            "SELECT * FROM evaluations JOIN architectures USING (hash, in_shape, classes) ORDER BY finished"
-        )
+        return self.sql(_JOINED)
+
+    def export(self, path: str | Path, table: str | None = None, overwrite: bool = False) -> None:
+        """Writes a table as a Parquet or CSV file, whichever the file's ending says.
+
+        Args:
+          path: the file.
+          table: its name; by default what `to_df` returns.
+          overwrite: whether a file that is there may be replaced.
+
+        Raises:
+          JnasError: there is no such table, the file is there already, or it cannot be written.
+        """
+        target = check_target(path, overwrite)
+        if table is not None and table not in TABLE_NAMES:
+            raise JnasError(f"The store has no table {table!r}: its tables are {', '.join(TABLE_NAMES)}.")
+        with self._reading() as connection:
+            write(connection.table(table) if table else connection.sql(_JOINED), target)
 
     def experiment_df(self, experiment: str) -> pd.DataFrame:
         """One row a template that a search trained, in the order of training, with what was predicted of it."""
@@ -134,7 +137,7 @@ class Store:
     def trainings(self, experiment: str, hash: str) -> list[Evaluation]:
         """A template's rows on the images and with the seed of a search, under any recipe, the latest first."""
         columns = ", ".join(f"e.{name}" for name in Key._fields)
-        with self._open() as connection:
+        with self._reading() as connection:
             keys = connection.execute(
                 f"SELECT {columns} FROM evaluations e JOIN experiments x USING (in_shape, classes, data, split_seed, "
                 "seed) WHERE x.experiment = ? AND e.hash = ? ORDER BY e.finished DESC",
@@ -149,14 +152,16 @@ class Store:
         `Evaluation.lasting`).
         """
         now = _now()
-        with self._open() as connection:
+        evaluations = list(evaluations)  # first, so that nobody waits while they are computed
+        with self._writing() as connection:
             for e in evaluations:
                 key = list(e.key)
                 results = [getattr(e, name) for name in _RESULTS]
                 cost = [getattr(e, name) for name in _COST]
                 connection.execute("INSERT OR IGNORE INTO recipes VALUES (?, ?)", [e.key.recipe, recipe_json])
                 connection.execute("INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?)", key[:3] + cost)
-                connection.execute(_ADD_EVALUATION, [*key, *results, now])
+                made_with = json.dumps(versions() | {"device": e.device})
+                connection.execute(_ADD_EVALUATION, [*key, *results, now, made_with])
                 for number, epoch in enumerate(e.epochs, start=1):
                     connection.execute(
                         f"INSERT OR IGNORE INTO epochs VALUES ({_marks(11)})",
@@ -167,7 +172,7 @@ class Store:
         """The evaluations that are there, by key."""
         found: dict[Key, Evaluation] = {}
         names = (*_RESULTS, *_COST)
-        with self._open() as connection:
+        with self._reading() as connection:
             for key in keys:
                 row = connection.execute(
                     f"SELECT {', '.join(names)} FROM evaluations "
@@ -185,7 +190,7 @@ class Store:
 
     def set_test_accuracy(self, key: Key, accuracy: float) -> None:
         """Writes the test accuracy, a share, of an evaluation that is there."""
-        with self._open() as connection:
+        with self._writing() as connection:
             connection.execute(f"UPDATE evaluations SET test_acc_final = ? WHERE {_WHERE_KEY}", [accuracy, *key])
 
     def add_experiment(self, experiment: str, **columns: Any) -> None:
@@ -194,7 +199,7 @@ class Store:
 
     def add_candidates(self, experiment: str, step: str, generation: int, rows: Sequence[tuple]) -> None:
         """Writes what a round will train: `(hash, predicted_mean, predicted_std)` each, in order."""
-        with self._open() as connection:
+        with self._writing() as connection:
             for position, row in enumerate(rows):
                 connection.execute(
                     f"INSERT OR IGNORE INTO candidates VALUES ({_marks(7)})",
@@ -203,7 +208,7 @@ class Store:
 
     def candidates(self, experiment: str, generation: int) -> list[tuple]:
         """What a round chose: `(hash, predicted_mean, predicted_std)` each, in order; nothing where it did not yet."""
-        with self._open() as connection:
+        with self._reading() as connection:
             return connection.execute(
                 "SELECT hash, predicted_mean, predicted_std FROM candidates "
                 "WHERE experiment = ? AND generation = ? ORDER BY position",
@@ -212,7 +217,7 @@ class Store:
 
     def add_program(self, **columns: Any) -> None:
         """Writes how a program was chosen and what it took."""
-        with self._open() as connection:
+        with self._writing() as connection:
             values = [_now(), *columns.values()]
             connection.execute(
                 f"INSERT INTO programs (finished, {', '.join(columns)}) VALUES ({_marks(len(values))})", values
@@ -224,7 +229,7 @@ class Store:
 
     def latencies(self, in_shape: str, classes: int, device: str, images: int) -> dict[str, float]:
         """Milliseconds by hash, of all templates that were measured on a device."""
-        with self._open() as connection:
+        with self._reading() as connection:
             found = connection.execute(
                 "SELECT hash, latency_ms FROM latencies WHERE in_shape = ? AND classes = ? AND device = ? "
                 "AND images = ? ORDER BY hash",
@@ -234,7 +239,7 @@ class Store:
 
     def add_front(self, experiment: str, generation: int, rows: Sequence[dict[str, Any]]) -> None:
         """Writes a Pareto front, in place of one that an earlier run of the round wrote."""
-        with self._open() as connection:
+        with self._writing() as connection:
             # Not deleted and written again: DuckDB 1.1 takes that for a duplicate key within one transaction.
             connection.execute(
                 "DELETE FROM fronts WHERE experiment = ? AND generation = ? AND position >= ?",
@@ -263,7 +268,7 @@ class Store:
 
     def _insert(self, table: str, columns: dict[str, Any]) -> None:
         values = [json.dumps(v) if isinstance(v, dict) else v for v in columns.values()]
-        with self._open() as connection:
+        with self._writing() as connection:
             names = ", ".join(columns)  # our own keyword names, never a user's text
             connection.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({_marks(len(values))})", values)
 
@@ -274,7 +279,3 @@ def _marks(count: int) -> str:
 
 def _now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")
