@@ -12,20 +12,18 @@ import pytest
 from conftest import small_arrays
 
 import jnas
-from jnas.data import load_data, normalise
+from jnas.data import normalise
 from jnas.errors import JnasError
 from jnas.predict import Predictor, Settings
 from jnas.search import choose
 from jnas.search.__main__ import main
 from jnas.search.config import SearchConfig
 from jnas.search.evolution import Pool, batch
-from jnas.search.progress import Progress
-from jnas.search.run import Search
 from jnas.search.screen import facts_and_bits, screen_members
 from jnas.space import LimitedSpace, Space, genome
 
 TINY = {"random": 11, "filtered": 2, "candidates": 64, "generations": 1, "children": 2, "epochs": 1, "final_epochs": 2}
-TINY |= {"conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
+TINY |= {"final_seeds": 2, "conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
 
 
 def options(settings):
@@ -72,7 +70,10 @@ def test_the_winner_is_the_module_that_was_tested(finished):
     assert (predicted == arrays["y_test"]).mean() == pytest.approx(final.test_acc_final)
     # Only the winner has seen test images.
     assert result.to_df().test_acc_final.isna().all()
-    assert result.store.to_df().test_acc_final.notna().sum() == 1
+    tested = result.store.to_df()[lambda frame: frame.test_acc_final.notna()]
+    assert set(tested.hash) == {result.best.template.hash} and sorted(tested.seed) == [0, 1]
+    assert [row.key.seed for row in result.best.finals] == [0, 1]
+    assert list(tested.sort_values("seed").test_acc_final) == [row.test_acc_final for row in result.best.finals]
 
 
 def test_another_candidate_is_trained_again_as_its_row_says(finished):
@@ -253,7 +254,7 @@ def test_a_store_in_use(tmp_path, monkeypatch, capsys, npz):
     monkeypatch.setattr("duckdb.connect", lambda *_: (_ for _ in ()).throw(duckdb.IOException("Could not set lock")))
     monkeypatch.setattr("time.sleep", lambda _: None)
     ticks = iter(range(1000))
-    monkeypatch.setattr("jnas.store.store.time.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("jnas.store.file.time.monotonic", lambda: next(ticks))
     assert main(["--data", str(npz), "--batch-size", "24", "--store", str(path)]) == 2
     assert "is open in another process" in capsys.readouterr().err
 
@@ -263,12 +264,11 @@ def test_an_unknown_setting_in_python():
         jnas.search(epoch=3)
 
 
-def test_filtered_candidates_come_in_rounds_between_fits(tmp_path, arrays):
+def test_filtered_candidates_come_in_rounds_between_fits():
     settings = TINY | {"filtered": 5, "refit": 2, "generations": 2}
-    config = SearchConfig(store=str(tmp_path / "r.duckdb"), **settings)
-    search = Search(config, load_data(arrays), Progress())
-    assert search.steps == ["random", "filtered", "filtered", "filtered", "evolved", "evolved"]
-    assert search.counts == [11, 2, 2, 1, 2, 2]
+    config = SearchConfig(**settings)
+    rounds = [("random", 11), ("filtered", 2), ("filtered", 2), ("filtered", 1), ("evolved", 2), ("evolved", 2)]
+    assert list(config.rounds()) == rounds
 
 
 @pytest.mark.parametrize("acquisition", ["mean", "ucb", "thompson"])

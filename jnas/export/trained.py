@@ -14,7 +14,7 @@ from jnas.errors import JnasError
 from jnas.export.source import Source
 from jnas.store import Evaluation
 from jnas.train import Trial, weights
-from jnas.train.evaluate import evaluate_one
+from jnas.train.evaluate import evaluate_kept
 
 
 def images_of(source: Source, given: str | Path | Mapping | Dataset | None = None) -> Dataset:
@@ -61,7 +61,7 @@ def again(source: Source, data: Dataset) -> tuple[nnx.Module, Evaluation]:
     """
     old = source.row
     split = data.split(source.recipe.validation, old.key.split_seed)
-    row, left = evaluate_one(Trial(source.template, old.key.seed), old.key, source.recipe, split)
+    ((row, left),) = evaluate_kept([(Trial(source.template, old.key.seed), old.key)], source.recipe, split)
     if left is None:
         raise JnasError(
             f"Template {source.template.hash} could not be trained again ({row.status}: {row.message}): run this where "
@@ -69,6 +69,5 @@ def again(source: Source, data: Dataset) -> tuple[nnx.Module, Evaluation]:
         )
     trainer, run = left
     if old.test_acc_final is not None:
-        (accuracy,) = trainer.accuracy(run.state, data.x_test, data.y_test)
-        row = dataclasses.replace(row, test_acc_final=float(accuracy))
+        row = dataclasses.replace(row, test_acc_final=trainer.accuracy_of(run, data.x_test, data.y_test))
     return trainer.module(run), row

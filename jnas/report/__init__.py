@@ -7,3 +7,4 @@ from jnas.report.predictions import plot_predictions as plot_predictions
 from jnas.report.tables import architecture as architecture
 from jnas.report.tables import count as count
 from jnas.report.tables import ranking as ranking
+from jnas.report.tables import spread as spread

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from rich.box import SIMPLE
@@ -46,6 +47,12 @@ def architecture(template: Template) -> Table:
         shape, bracket, details = rest.partition(")") if rest.startswith("(") else (rest, "", "")
         table.add_row(name, shape + bracket, details.strip())
     return table
+
+
+def spread(values: Sequence[float]) -> str:
+    """A value, or the mean and the standard deviation (of the sample) of several."""
+    mean = f"{statistics.fmean(values):.4f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.4f}"
 
 
 def count(number: int) -> str:

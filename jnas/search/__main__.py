@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import tyro
@@ -11,20 +12,29 @@ from jnas.search.config import SearchConfig
 from jnas.search.progress import ConsoleProgress
 from jnas.search.run import run
 
+_STOPPED = "\njnas: stopped. What was trained is kept; run the same command again to go on."
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a search; returns the exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    """Runs a search; returns the exit code: 0, 2 for bad input, 130 where Ctrl-C ended it at once."""
     progress = ConsoleProgress()
+
+    def leave() -> None:
+        progress.close()
+        print(_STOPPED, file=sys.stderr, flush=True)
+        # Not `sys.exit`, which waits for threads that compile or train. What is written is written whole.
+        os._exit(130)
+
     try:
         config = tyro.cli(SearchConfig, prog="python -m jnas.search", args=arguments)
-        run(config, progress=progress)
+        run(config, progress=progress, at_once=leave)
     except JnasError as error:
         progress.close()
         print(f"jnas: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         progress.close()
-        print("\njnas: stopped. What was trained is kept; run the same command again to go on.", file=sys.stderr)
+        print(_STOPPED, file=sys.stderr)
         return 130
     return 0
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -17,6 +19,13 @@ from jnas.search.evolution import Searcher
 from jnas.search.objectives import Objective
 from jnas.space import Space
 from jnas.train import PRESETS, Recipe
+from jnas.train.schedule import COMPILE_LIMIT
+
+_ASIDE = (
+    *("data", "classes", "store", "policy", "generations", "max_minutes", "max_evaluations", "target_accuracy"),
+    *("final_epochs", "final_seeds", "max_compile_seconds"),
+)
+"""Settings by which no other templates are trained, or no other way."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,15 @@ class SearchConfig:
     acquisition: Acquisition = "ucb"
     """Which candidates the predictor prefers: the best by its mean, by its mean plus one standard deviation (ucb), or
     the best of one member of the ensemble after the other, drawn at random (thompson)."""
-    generations: int = 2
-    """Step 3: number of generations in which templates are trained."""
+    generations: int | None = None
+    """Step 3: number of generations in which templates are trained; 2 where not given, or, with any of the three limits
+    that follow, as many as they allow."""
+    max_minutes: float | None = None
+    """Wall clock of this run, the winner's training included as far as it can be foreseen."""
+    max_evaluations: int | None = None
+    """Templates to train, at most, all steps and all runs of this search together."""
+    target_accuracy: float | None = None
+    """Validation accuracy, 0 to 1, that is enough."""
     children: int = 3
     """Step 3: number of templates to train in each generation."""
     algorithm: Searcher = "genetic"
@@ -65,6 +81,8 @@ class SearchConfig:
     train all to the end."""
     final_epochs: int = 10
     """Passes over the training images for the winner."""
+    final_seeds: int = 3
+    """How often the winner is trained, each time with another seed; the first one's weights are kept."""
     batch_size: int | None = None
     """Images a training step; the recipe's own where not given."""
     learning_rate: float | None = None
@@ -83,6 +101,8 @@ class SearchConfig:
     """Learnable parameters a template may have, at most."""
     max_macs: int | None = 2_000_000
     """Multiply-accumulates an image a template may take, at most; 'None' for no limit."""
+    max_compile_seconds: float = COMPILE_LIMIT
+    """Seconds that a program may take to compile; then it is given up, and its template fails (timeout)."""
     max_latency_ms: float | None = None
     """Milliseconds that one image may take, at most, measured on this device before a template is trained."""
     seed: int = 0
@@ -93,10 +113,20 @@ class SearchConfig:
 
         Not on construction: the command line's parser would wrap the sentence in words of its own.
         """
-        least = {"random": 1, "filtered": 0, "candidates": 2, "refit": 1, "generations": 0, "children": 1, "seed": 0}
+        least = {"random": 1, "filtered": 0, "candidates": 2, "refit": 1, "children": 1, "seed": 0}
+        least |= {"generations": 0, "max_evaluations": 1, "final_seeds": 1}
         for name, minimum in least.items():
-            if getattr(self, name) < minimum:
-                raise JnasError(f"--{name} {getattr(self, name)} is too small: give {minimum} or more.")
+            value = getattr(self, name)
+            if value is not None and value < minimum:
+                raise JnasError(f"--{name.replace('_', '-')} {value} is too small: give {minimum} or more.")
+        for name in ("max_minutes", "max_compile_seconds", "max_latency_ms"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise JnasError(f"--{name.replace('_', '-')} {value} is no limit: give a positive number.")
+        if self.target_accuracy is not None and not 0 < self.target_accuracy <= 1:
+            raise JnasError(
+                f"--target-accuracy {self.target_accuracy} is no accuracy: give a share of 1, such as 0.9 for 90 %."
+            )
         if self.seed >= 2**32:
             raise JnasError(f"--seed {self.seed} is too large: give less than 2^32.")
         most = max(self.filtered, self.children)
@@ -106,8 +136,6 @@ class SearchConfig:
             value = getattr(self, name)
             if value is not None and not 1 <= value < 2**64:
                 raise JnasError(f"--{name.replace('_', '-')} {value} is no limit: give 1 or more, below 2^64.")
-        if self.max_latency_ms is not None and not self.max_latency_ms > 0:
-            raise JnasError(f"--max-latency-ms {self.max_latency_ms} is no limit: give a positive number.")
         wanted.check(self.objectives)
         searchers = get_args(Searcher)
         if self.algorithm not in searchers:
@@ -145,14 +173,29 @@ class SearchConfig:
         """How the winner is trained."""
         return dataclasses.replace(self.training(), epochs=self.final_epochs)
 
+    def rounds(self) -> Iterator[tuple[str, int]]:
+        """The step of each round, and how many templates it trains; without end where only a limit ends them."""
+        yield "random", self.random
+        for done in range(0, self.filtered, self.refit):  # the predictor is fitted again before each
+            yield "filtered", min(self.refit, self.filtered - done)
+        generations = 2 if self.generations is None else self.generations
+        for _ in itertools.count() if self.endless else range(generations):
+            yield "evolved", self.children
+
+    @property
+    def endless(self) -> bool:
+        """Whether only a limit ends the search."""
+        limits = (self.max_minutes, self.max_evaluations, self.target_accuracy)
+        return self.generations is None and limits != (None, None, None)
+
     def experiment(self, data: Dataset) -> str:
         """12 hex digits that tell this search from others: all that decides which templates are trained, and how.
 
-        How many generations there are, how long the winner is trained and which programs are shared do not: another
-        choice of these continues a search.
+        When it ends, how the winner is trained and which programs are shared do not: another choice of these continues
+        a search.
         """
         settings = dataclasses.asdict(self)
-        for name in ("data", "classes", "store", "generations", "final_epochs", "policy"):
+        for name in _ASIDE:
             del settings[name]
         identity = json.dumps([settings, self.training().id, data.fingerprint], sort_keys=True)
         return hashlib.sha256(identity.encode()).hexdigest()[:12]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichProgress
 
 from jnas.predict import Predictor
-from jnas.report import architecture, count, front_table, ranking
+from jnas.report import architecture, count, front_table, ranking, spread
 from jnas.store import Evaluation
 from jnas.train.population import device_name
 
@@ -31,8 +32,8 @@ class Progress:
     def begin(self, search: Search) -> None:
         """Everything is set up."""
 
-    def planned(self, templates: int) -> None:
-        """How many templates there are to train, those of all rounds together, as it is known by now."""
+    def planned(self, generation: int, templates: int) -> None:
+        """How many templates a round is going to train."""
 
     def note(self, text: str) -> None:
         """What happens now, in a few words."""
@@ -49,6 +50,12 @@ class Progress:
     def round_done(self, step: str, generation: int, accuracies: list[float]) -> None:
         """All templates of a round are trained; the accuracies are those of the ones that ended well."""
 
+    def interrupted(self) -> None:
+        """The user pressed Ctrl-C once; called within a signal handler."""
+
+    def ended(self, why: str) -> None:
+        """A budget is spent, or the user wants an end; the winner is trained now."""
+
     def finish(self, result: SearchResult) -> None:
         """The winner is trained and tested."""
 
@@ -64,7 +71,7 @@ class ConsoleProgress(Progress):
         self.live = self.console.is_terminal or self.console.is_jupyter
         self.start = time.perf_counter()
         self.best = 0.0
-        self.text = ""
+        self.evolved = 0
 
     def _say(self, what: object, style: str | None = None) -> None:
         """Prints a line or a table, as it is; lines are wrapped by the terminal, so that they can be copied whole."""
@@ -72,7 +79,9 @@ class ConsoleProgress(Progress):
 
     def begin(self, search: Search) -> None:
         self.search = search
-        self.total = sum(search.counts) + 1  # the winner is trained twice
+        # Where only a limit ends the search, the rounds to come are not counted.
+        coming = () if search.config.endless else search.config.rounds()
+        self.counts = {generation: count for generation, (_, count) in enumerate(coming)}
         self.done = 0
         data, split, recipe = search.data, search.split, search.recipe
         self._say(
@@ -96,8 +105,14 @@ class ConsoleProgress(Progress):
         self.task = self.bar.add_task(TITLES["random"], total=self.total, best="-", note="")
         self.bar.start()
 
-    def planned(self, templates: int) -> None:
-        self.total = templates + 1
+    @property
+    def total(self) -> int:
+        """Trainings, as it is known by now."""
+        templates, most = sum(self.counts.values()), self.search.config.max_evaluations
+        return (templates if most is None else min(templates, most)) + 1  # the winner is trained again
+
+    def planned(self, generation: int, templates: int) -> None:
+        self.counts[generation] = templates
         self.bar.update(self.task, total=self.total)
 
     def note(self, text: str) -> None:
@@ -138,7 +153,8 @@ class ConsoleProgress(Progress):
             text = "no template could be trained."
         title = TITLES[step]
         if step == "evolved":
-            title += f", generation {generation - self.search.steps.index('evolved') + 1}"
+            self.evolved += 1
+            title += f", generation {self.evolved}"
         self._say(f"{title}: {text}")
 
     def finish(self, result: SearchResult) -> None:
@@ -158,22 +174,31 @@ class ConsoleProgress(Progress):
         self._say(f"\nThe winner ({count(cost.params)} params, {count(cost.macs)} MACs):", "bold")
         self._say(architecture(best.template))
         self._say(f"hash {best.template.hash}\n")
-        final = best.final
-        if final.status == "ok":
-            epochs = f"{len(final.epochs)} epoch{'s' * (len(final.epochs) > 1)}"
-            tested = "no test images"
-            if final.test_acc_final is not None:
-                tested = f"test accuracy {final.test_acc_final:.4f} ({len(self.search.data.x_test):,} images)"
-            self._say(
-                f"Trained for {epochs}: validation accuracy {final.val_acc_final:.4f}, "
-                f"{tested}, both after the last epoch, one seed.",
-            )
-        else:
-            self._say(f"Its longer training failed ({final.status}: {final.message}).")
+        self._say(self._final(best.finals))
         self._say(
             f"Results: {result.store.path} (experiment {result.experiment}), weights: {self.search.checkpoints}. "
             f"{time.perf_counter() - self.start:.0f} s.",
         )
+
+    def interrupted(self) -> None:
+        self._say("Stopping: what is in training is finished, then the winner is trained. Ctrl-C again to end now.")
+
+    def ended(self, why: str) -> None:
+        self._say(f"The search ended {why}. The same command goes on where it stopped, with a higher limit if need be.")
+
+    def _final(self, finals: Sequence[Evaluation]) -> str:
+        """A sentence on the winner's training."""
+        good = [row for row in finals if row.status == "ok"]
+        if not good:
+            return f"Its longer training failed ({finals[0].status}: {finals[0].message})."
+        accuracies = f"validation accuracy {spread([row.val_acc_final for row in good])}"
+        tested = [row.test_acc_final for row in good if row.test_acc_final is not None]
+        images = f"{len(self.search.data.x_test):,} images"
+        accuracies += f", test accuracy {spread(tested)} ({images})" if tested else ", no test images"
+        epochs = f"{len(good[0].epochs)} epoch{'s' * (len(good[0].epochs) > 1)}"
+        seeds = "one seed" if len(good) == 1 else f"mean ± standard deviation of {len(good)} seeds"
+        failed = f"; {len(finals) - len(good)} more failed" if len(good) < len(finals) else ""
+        return f"Trained for {epochs}: {accuracies}, after the last epoch, {seeds}{failed}."
 
     def close(self) -> None:
         if hasattr(self, "bar"):

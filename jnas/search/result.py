@@ -24,17 +24,22 @@ class Candidate:
     Attributes:
       template: the architecture; `print(candidate.template)` shows it.
       evaluation: the row of its training in the search.
-      final: the row of its longer training, with the test accuracy; of the winner only.
+      finals: the rows of its longer training, one a seed, with the test accuracy; of the winner only.
       step: "random", "filtered" or "evolved".
     """
 
     template: Template
     evaluation: Evaluation
     step: str
-    final: Evaluation | None
+    finals: tuple[Evaluation, ...]
     _data: Dataset
     _recipe: Recipe
     _weights: Path | None
+
+    @property
+    def final(self) -> Evaluation | None:
+        """The first of `finals`, whose weights are kept; None where there is none."""
+        return self.finals[0] if self.finals else None
 
     def build(self) -> nnx.Module:
         """The trained Flax module, in evaluation mode: pixels from -1 to 1 in, logits out.

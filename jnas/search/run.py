@@ -22,16 +22,19 @@ from jnas.evolve import diversity, front
 from jnas.predict import Predictor, score
 from jnas.provenance import git_state, versions
 from jnas.search import choose, evolution, folders
+from jnas.search.budget import Budget
 from jnas.search.config import SearchConfig
+from jnas.search.interrupt import Interrupt
 from jnas.search.latencies import Latencies
 from jnas.search.progress import Progress
 from jnas.search.result import Candidate, SearchResult
 from jnas.search.stop import hopeful
+from jnas.search.winner import train_winner
 from jnas.space import LimitedSpace, Template
 from jnas.space.genome import to_genomes
 from jnas.store import Evaluation, Store
-from jnas.train import Recipe, Trial, weights
-from jnas.train.evaluate import Request, evaluate_each, evaluate_one, key_of
+from jnas.train import Trial
+from jnas.train.evaluate import Request, evaluate_each, key_of
 from jnas.train.stopping import evaluate_stopping
 from jnas.train.trainer import check_batch
 
@@ -41,29 +44,43 @@ SPLIT_SEED = 0
 _LATENCY_ATTEMPTS = 20
 
 
-def run(config: SearchConfig, data: Dataset | None = None, progress: Progress | None = None) -> SearchResult:
+def run(
+    config: SearchConfig,
+    data: Dataset | None = None,
+    progress: Progress | None = None,
+    at_once: Callable[[], None] | None = None,
+) -> SearchResult:
     """Searches, or goes on with a search.
+
+    Ctrl-C ends it as a budget does: what is in training is finished, then the winner is trained. A second Ctrl-C ends
+    it at once. Either way everything that was finished is kept.
 
     Args:
       config: what is asked for.
       data: the images, where they are not what `config.data` names.
       progress: told what happens; silent by default.
+      at_once: what a second Ctrl-C does; it raises KeyboardInterrupt where not given.
 
     Raises:
       JnasError: something asked for cannot be had, or no template could be trained.
     """
     config.check()
-    search = Search(config, data or load_data(config.data, config.classes), progress or Progress())
-    for generation, step in enumerate(search.steps):
-        search.round(step, generation)
-    return search.finish()
+    progress = progress or Progress()
+    with Interrupt(progress.interrupted, at_once) as interrupt:
+        budget = Budget(config, lambda: interrupt.asked)
+        search = Search(config, data or load_data(config.data, config.classes), progress, budget)
+        for generation, (step, count) in enumerate(config.rounds()):
+            search.over = search.spent()
+            if search.over or not search.round(step, generation, count):
+                break
+        return search.finish()
 
 
 class Search:
     """What the rounds share."""
 
-    def __init__(self, config: SearchConfig, data: Dataset, progress: Progress):
-        self.config, self.data, self.progress = config, data, progress
+    def __init__(self, config: SearchConfig, data: Dataset, progress: Progress, budget: Budget):
+        self.config, self.data, self.progress, self.budget = config, data, progress, budget
         self.store = Store(config.store)
         self.store.patience = 600  # once it runs, a search waits for whoever reads its rows
         self.recipe = config.training()
@@ -73,6 +90,7 @@ class Search:
         self.searcher = evolution.algorithm(config.algorithm, self.space, config.objectives, config.candidates)
         self.latencies = Latencies(self.store, data.in_shape, data.classes)
         self.population_diversity: float | None = None
+        self.over: str | None = None  # why it ended before all rounds were done
         self.experiment = config.experiment(data)
         self.checkpoints = folders.checkpoints(self.store.path, self.experiment)
         self.trained: dict[str, tuple[str, Evaluation]] = {}  # by hash: the step that chose it, and its row
@@ -90,30 +108,44 @@ class Search:
             versions=versions(),
             git=git_state(),
         )
-        # The predictor is fitted again whenever so many filtered candidates are trained.
-        filtered = [min(config.refit, config.filtered - done) for done in range(0, config.filtered, config.refit)]
-        self.steps = ["random", *["filtered"] * len(filtered), *["evolved"] * config.generations]
-        self.counts = [config.random, *filtered, *[config.children] * config.generations]
         progress.begin(self)
 
     def good(self) -> list[Evaluation]:
         """The rows that ended well, in the order of training."""
         return [row for _, row in self.trained.values() if row.status == "ok"]
 
-    def round(self, step: str, generation: int) -> None:
-        """Chooses templates, trains them, and writes down how it went."""
+    def spent(self) -> str | None:
+        """Why nothing more should be begun, in a few words, or None."""
+        good = self.good()
+        best = max(good, key=lambda row: row.val_acc_final, default=None)
+        if best is None:
+            return self.budget.spent(len(self.trained), 0.0, 0.0)
+        epochs = self.config.final_seeds * self.config.final_epochs
+        reserve = best.compile_seconds + best.train_seconds / len(best.epochs) * epochs
+        return self.budget.spent(len(self.trained), best.val_acc_final, reserve)
+
+    def round(self, step: str, generation: int, count: int) -> bool:
+        """Chooses templates, trains them, and writes down how it went.
+
+        Returns:
+          False where it ended before all were trained, or there is nothing left to choose.
+        """
         start = time.perf_counter()
         chosen = [choose.Choice(*row) for row in self.store.candidates(self.experiment, generation)]
         if not chosen:
-            chosen = self._choose(step, generation)
+            chosen = self._choose(step, generation, count)
             self.store.add_candidates(self.experiment, step, generation, chosen)
-        self.counts[generation] = len(chosen)
-        self.progress.planned(sum(self.counts))
+        self.progress.planned(generation, len(chosen))
+        choices = {choice.hash: choice for choice in chosen[: self.budget.left(len(self.trained))]}
         rows = []
-        for choice, row in zip(chosen, self._train([c.hash for c in chosen], generation), strict=True):
-            self.trained[choice.hash] = (step, row)
-            rows.append((choice, row))
+        for row in self._train(list(choices), step, generation):
+            self.trained[row.key.hash] = (step, row)
+            rows.append((choices[row.key.hash], row))
             self.progress.trained(step, row)
+        front = self._store_front(generation)
+        if len(rows) < len(chosen):
+            self.over = self.spent()
+            return False  # its summary is written when the rest is trained
         good = [(choice, row) for choice, row in rows if row.status == "ok"]
         predicted = [
             (row.val_acc_final, choice.predicted_mean) for choice, row in good if choice.predicted_mean is not None
@@ -130,14 +162,15 @@ class Search:
             kendall_tau=tau,
             diversity=self._diversity([row.key.hash for _, row in rows]),
             population_diversity=self.population_diversity,
-            front=len(self._store_front(generation)),
+            front=len(front),
             seconds=time.perf_counter() - start,
         )
         self.progress.round_done(step, generation, accuracies)
+        return bool(chosen)
 
-    def _choose(self, step: str, generation: int) -> list[choose.Choice]:
+    def _choose(self, step: str, generation: int, count: int) -> list[choose.Choice]:
         """The templates of a round; those that are too slow are left out before they are trained."""
-        count, taken, self.population_diversity = self.counts[generation], set(self.trained), None
+        taken, self.population_diversity = set(self.trained), None
         key = jax.random.fold_in(jax.random.key(self.config.seed), generation)
         propose = self._proposals(step, generation, key)
         chosen: list[choose.Choice] = []
@@ -232,6 +265,7 @@ class Search:
         if predictor is not None:
             folder = self._predictor(generation)
             predictor.save(folder)
+            shutil.rmtree(self._predictor(generation - 1), ignore_errors=True)  # nothing asks it any more
             scores = predictor.scores
             self.store.add_predictor(
                 experiment=self.experiment,
@@ -250,18 +284,21 @@ class Search:
         """Where the predictor that was fitted before a round is."""
         return self.checkpoints / f"predictor-{generation}"
 
-    def _train(self, hashes: list[str], generation: int) -> Iterator[Evaluation]:
+    def _train(self, hashes: list[str], step: str, generation: int) -> Iterator[Evaluation]:
         trials = [Trial(self._template(hash), self.config.seed) for hash in hashes]
         keys = [key_of(trial, self.recipe, self.data, SPLIT_SEED) for trial in trials]
         asked = Request(trials, keys, self.recipe, self.split, self.store)
-        how = {"policy": self.config.policy, "on_epoch": self.progress.epoch}
+        how = {"policy": self.config.policy, "on_epoch": self.progress.epoch, "stop": lambda: self.spent() is not None}
+        how |= {"compile_limit": self.config.max_compile_seconds}
         first, folder = self.config.early_epochs, self._predictor(generation)
-        if not first or not folder.exists():
+        if not first or step == "random":
             return evaluate_each(*asked, **how)
-        # From the disk, so that a search that goes on here decides alike.
-        predictor, best = Predictor.load(folder), max(row.val_acc_final for row in self.good())
 
         def goes_on(keys, curves):
+            if not folder.exists():  # there were too few rows for a predictor
+                return [True] * len(keys)
+            # From the disk, so that a search that goes on here decides alike.
+            predictor, best = Predictor.load(folder), max(row.val_acc_final for row in self.good())
             return hopeful(self.space.space, [key.hash for key in keys], curves, predictor, best)
 
         return evaluate_stopping(asked, first, goes_on, **how)
@@ -272,18 +309,26 @@ class Search:
     def finish(self) -> SearchResult:
         """Trains the winner for longer, tests it, and gathers what was found."""
         good = sorted(self.good(), key=lambda row: -row.val_acc_final)
+        if not good and not self.trained:
+            raise JnasError(f"The search ended {self.over}, before any template was trained: give it more.")
         if not good:
             reasons = "; ".join(sorted({row.message for _, row in self.trained.values()}))
             raise JnasError(f"None of the {len(self.trained)} templates could be trained: {reasons}.")
-        recipe = self.config.final_training()
-        folder = folders.winner(self.checkpoints, recipe.id, good[0].key.hash)
-        final = self._final(self._template(good[0].key.hash), recipe, folder)
+        if self.over:
+            self.progress.ended(self.over)
+        self.progress.note("training the winner")
+        best, recipe = self._template(good[0].key.hash), self.config.final_training()
+        folder = folders.winner(self.checkpoints, recipe.id, best.hash)
+        seeds = range(self.config.seed, self.config.seed + self.config.final_seeds)
+        finals = train_winner(
+            best, recipe, seeds, self.data, self.split, SPLIT_SEED, self.store, folder, self.progress.epoch
+        )
         candidates = tuple(
             Candidate(
                 template=self._template(row.key.hash),
                 evaluation=row,
                 step=self.trained[row.key.hash][0],
-                final=final if row is good[0] else None,
+                finals=tuple(finals) if row is good[0] else (),
                 _data=self.data,
                 _recipe=self.recipe,
                 _weights=folder if row is good[0] else None,
@@ -293,22 +338,3 @@ class Search:
         result = SearchResult(candidates, self.store, self.experiment)
         self.progress.finish(result)
         return result
-
-    def _final(self, template: Template, recipe: Recipe, folder: Path) -> Evaluation:
-        """The winner's row under the longer recipe, its test accuracy in it, its weights in `folder`."""
-        trial = Trial(template, self.config.seed)
-        key = key_of(trial, recipe, self.data, SPLIT_SEED)
-        row = self.store.find([key]).get(key)
-        tested = row is not None and (row.test_acc_final is not None or not len(self.data.x_test))
-        if row is not None and row.lasting and (row.status != "ok" or (tested and folders.holds(folder, key.hash))):
-            return row
-        self.progress.note("training the winner")
-        row, left = evaluate_one(trial, key, recipe, self.split, self.progress.epoch)
-        self.store.add([row], recipe.to_json())
-        if left is not None:
-            trainer, trained = left
-            weights.save(folder, template, trainer.module(trained))
-            if len(self.data.x_test):
-                (accuracy,) = trainer.accuracy(trained.state, self.data.x_test, self.data.y_test)
-                self.store.set_test_accuracy(key, float(accuracy))
-        return self.store.find([key])[key]

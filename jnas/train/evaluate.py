@@ -15,10 +15,10 @@ from jnas.space import Template
 from jnas.store import Evaluation, Key, Store
 from jnas.train.cache import use_compilation_cache
 from jnas.train.device import Device
-from jnas.train.population import Job, device_name, groups
+from jnas.train.population import Job, Report, device_name, groups
 from jnas.train.progress import Bar, print_reports
 from jnas.train.recipe import Recipe
-from jnas.train.schedule import Watch, train
+from jnas.train.schedule import COMPILE_LIMIT, Watch, train
 from jnas.train.trainer import Run, Trainer, check_batch
 from jnas.train.trial import Trial, as_trials
 
@@ -33,6 +33,7 @@ def evaluate(
     store: Store | str | Path | None = None,
     policy: Policy = "exact",
     memory: int | None = None,
+    compile_limit: float = COMPILE_LIMIT,
     progress: bool = True,
     on_result: Callable[[Evaluation], None] | None = None,
     explain: bool = False,
@@ -55,6 +56,8 @@ def evaluate(
         run-time data; "envelope", different architectures too; "auto", whichever is expected to be fastest. All train
         each template as "exact" does, to the rounding of float32 (see `jnas.nn.lowering`).
       memory: bytes that training may take; by default nine tenths of what the device has free.
+      compile_limit: seconds after which a program that still compiles is given up ("timeout"). The compiler itself
+        cannot be stopped: it keeps a processor busy until it is done.
       progress: whether to show how it goes.
       on_result: called with each row, in order.
       explain: whether to print, at the end, which programs were chosen, what they were expected to take and took.
@@ -70,7 +73,8 @@ def evaluate(
     watch = watch or Watch()
     results = []
     with Bar(len(asked.trials), watch) if progress else contextlib.nullcontext() as bar:
-        for row in evaluate_each(*asked, policy=policy, memory=memory, watch=watch):
+        how = {"policy": policy, "memory": memory, "compile_limit": compile_limit}
+        for row in evaluate_each(*asked, **how, watch=watch):
             results.append(row)
             if bar:
                 bar.done(row)
@@ -90,10 +94,15 @@ def evaluate_each(
     *,
     policy: Policy = "exact",
     memory: int | None = None,
+    compile_limit: float = COMPILE_LIMIT,
     on_epoch: Callable[[int], None] | None = None,
+    stop: Callable[[], bool] | None = None,
     watch: Watch | None = None,
 ) -> Iterator[Evaluation]:
     """The row of each trial in turn; see `evaluate`.
+
+    Where `stop` says True, what is in training is finished, nothing else begins, and only trials that are done have a
+    row.
 
     Raises:
       JnasError: the recipe does not suit the images.
@@ -103,37 +112,40 @@ def evaluate_each(
     watch = watch or Watch()
     written = len(watch.reports)
     work = groups(jobs.values(), policy, recipe, split, Device.here(memory))
-    trained = train(work, recipe.epochs, on_epoch=on_epoch, watch=watch)
+    trained = train(work, recipe.epochs, on_epoch=on_epoch, watch=watch, stop=stop, compile_limit=compile_limit)
     del jobs, work  # each goes when it is done
-    try:
+    with contextlib.closing(trained):
         for key in keys:
-            while key not in rows:
-                for job in next(trained):
+            while key not in rows and (done := next(trained, None)) is not None:
+                for job in done:
                     rows[job.key] = asked.record(job)
-                for report in watch.reports[written:] if store else ():
-                    store.add_program(recipe=recipe.id, device=device_name(), **dataclasses.asdict(report))
+                asked.record_programs(watch.reports[written:])
                 written = len(watch.reports)
-            yield rows[key]
-    finally:
-        trained.close()
+            if key in rows:
+                yield rows[key]
 
 
-def evaluate_one(
-    trial: Trial, key: Key, recipe: Recipe, split: Split, on_epoch: Callable[[int], None] | None = None
-) -> tuple[Evaluation, tuple[Trainer, Run] | None]:
-    """One trial trained: its row, and the trainer with what it left (None where it failed).
+def evaluate_kept(
+    trials: Sequence[tuple[Trial, Key]],
+    recipe: Recipe,
+    split: Split,
+    on_epoch: Callable[[int], None] | None = None,
+) -> Iterator[tuple[Evaluation, tuple[Trainer, Run] | None]]:
+    """Trials of one template, trained: the row of each, and the trainer with what it left (None where it failed).
 
     Raises:
       JnasError: the recipe does not suit the images.
     """
     check_batch(recipe, split)
     use_compilation_cache()
-    job = Job(trial, key)
-    (group,) = groups([job], "exact", recipe, split, Device.here())
-    group.compile()
-    list(group.run(recipe.epochs, keep=True, on_epoch=on_epoch))
-    row = job.row()
-    return row, (group.trainer, job.run) if row.status == "ok" else None
+    jobs = [Job(trial, key) for trial, key in trials]
+    for group in groups(jobs, "exact", recipe, split, Device.here()):
+        group.compile()
+        for chunk in group.run(recipe.epochs, keep=True, on_epoch=on_epoch):
+            for job in chunk:
+                row = job.row()
+                yield row, (group.trainer, job.run) if row.status == "ok" else None
+                job.run = None  # its weights go
 
 
 class Request(NamedTuple):
@@ -172,6 +184,11 @@ class Request(NamedTuple):
         if self.store:
             self.store.add([row], job.trial.recipe(self.recipe).to_json())
         return row
+
+    def record_programs(self, reports: Iterable[Report]) -> None:
+        """Writes what programs took, where there is a store."""
+        for report in reports if self.store else ():
+            self.store.add_program(recipe=self.recipe.id, device=device_name(), **dataclasses.asdict(report))
 
 
 def known_and_missing(asked: Request, stopped: int | None = None) -> tuple[dict[Key, Evaluation], dict[Key, Job]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -96,7 +97,7 @@ class Group:
         self.expected, self.structure, self.jobs = expected, expected.structure, jobs
         self.recipe, self.split, self.device = recipe, split, device
         self.trainer: Trainer | None = None
-        self.refused = False
+        self.refused = self.abandoned = False
         self.compile_seconds = 0.0
 
     def compile(self) -> None:
@@ -113,6 +114,8 @@ class Group:
             while self.trainer is None:
                 trainer = Trainer(self.structure, self.recipe, self.split, width)
                 self.compile_seconds += trainer.compile()
+                if self.abandoned:
+                    return None
                 if trainer.memory <= self.device.memory:
                     self.trainer = trainer
                     if isinstance(self.structure.hull, Envelope):
@@ -123,7 +126,16 @@ class Group:
         except Exception as error:
             self._fail(*failure_of(error))
 
+    def abandon(self, seconds: float) -> None:
+        """Waits for the compiler no longer, which cannot be stopped: it has had so many seconds."""
+        self._fail(
+            "timeout", f"compiling it took longer than {seconds:g} s: allow more, or limit the size of templates"
+        )
+        self.abandoned = True
+
     def _fail(self, status: str, message: str) -> None:
+        if self.abandoned:
+            return
         if self.structure.policy != "exact":
             self.refused = True  # what they share may be at fault: see `alone`
             return
@@ -153,10 +165,9 @@ class Group:
         """
         for job in self.jobs:
             job.compile_seconds += self.compile_seconds / len(self.jobs)
-        if self.trainer is None:
+        if self.trainer is None or self.abandoned:
             yield self.jobs
             return
-        width = self.trainer.lanes
 
         def report(number: int, _: list) -> None:
             try:
@@ -165,25 +176,51 @@ class Group:
             except Exception as error:
                 raise _CallersError from error
 
-        for start in range(0, len(self.jobs), width):
-            chunk = self.jobs[start : start + width]
+        left = collections.deque(self.jobs)
+        while left:
+            chunk = [left.popleft() for _ in range(min(self.trainer.lanes, len(left)))]
             try:
-                runs = [job.run or Run.start(self.trainer, job.trial) for job in chunk]
-                filled = [*runs, *[runs[-1]] * (width - len(runs))]  # a lane too many is trained, and forgotten
-                together = Run.stack(filled)
-                begun = clock()
-                self.trainer.advance(together, until, report)
-                seconds = clock() - begun
-                alone = together.split() if keep else [None] * width
-                for lane, job in enumerate(chunk):
-                    job.epochs, job.run = together.epochs[lane], alone[lane]
-                    job.train_seconds += seconds / len(chunk)
+                self._advance(chunk, until, keep, report, clock)
             except _CallersError as error:
                 raise error.__cause__ from None
             except Exception as error:
+                status, message = failure_of(error)
+                if status == "out_of_memory" and self._narrow():
+                    left.extendleft(reversed(chunk))
+                    continue
                 for job in chunk:
-                    job.failure, job.run = failure_of(error), None
+                    job.failure, job.run = (status, message), None
             yield chunk
+
+    def _advance(self, chunk: list[Job], until: int, keep: bool, report: Callable, clock: Callable[[], float]) -> None:
+        """Trains jobs side by side."""
+        width = self.trainer.lanes
+        runs = [job.run or Run.start(self.trainer, job.trial) for job in chunk]
+        filled = [*runs, *[runs[-1]] * (width - len(runs))]  # a lane too many is trained, and forgotten
+        together = Run.stack(filled)
+        begun = clock()
+        self.trainer.advance(together, until, report)
+        seconds = clock() - begun
+        alone = together.split() if keep else [None] * width
+        for lane, job in enumerate(chunk):
+            job.epochs, job.run = together.epochs[lane], alone[lane]
+            job.train_seconds += seconds / len(chunk)
+
+    def _narrow(self) -> bool:
+        """Goes on with half as many lanes side by side, as so many took more memory than the compiler had said.
+
+        Returns:
+          False where there is one lane only, or a program for fewer does not compile either.
+        """
+        if self.trainer.lanes == 1:
+            return False
+        narrower = Trainer(self.structure, self.recipe, self.split, self.trainer.lanes // 2)
+        try:
+            self.compile_seconds += narrower.compile()
+        except Exception:
+            return False  # the first failure is the one to tell
+        self.trainer = narrower
+        return True
 
     @property
     def memory(self) -> int:

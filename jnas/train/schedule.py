@@ -18,6 +18,11 @@ from dataclasses import dataclass, field
 
 from jnas.train.population import Group, Job, Report
 
+COMPILE_LIMIT = 600.0
+"""Seconds that a program may take to compile; most take a few."""
+_TICK = 0.2
+"""Seconds between two looks at what does not tell when it changes: the caller's wish to stop, and the clock."""
+
 
 @dataclass
 class Watch:
@@ -52,6 +57,8 @@ def train(
     keep: bool = False,
     on_epoch: Callable[[int], None] | None = None,
     watch: Watch | None = None,
+    stop: Callable[[], bool] | None = None,
+    compile_limit: float = COMPILE_LIMIT,
 ) -> Iterator[list[Job]]:
     """Trains groups, the coming ones compiling meanwhile; yields jobs as they are done.
 
@@ -59,9 +66,11 @@ def train(
       work: the groups; each is let go when it is done.
       until, keep, on_epoch: as in `Group.run`; `on_epoch` is called in other threads.
       watch: told where the time goes.
+      stop: asked again and again; once it says True no group begins any more, and those in training are finished.
+      compile_limit: seconds after which a program that still compiles is given up.
     """
     watch = watch or Watch()
-    schedule = _Schedule(collections.deque(work), until, keep, on_epoch, watch)
+    schedule = _Schedule(collections.deque(work), until, keep, on_epoch, watch, stop, compile_limit)
     del work  # so that each group goes, with its program, when it is done
     try:
         yield from schedule.run()
@@ -76,26 +85,26 @@ class _Stopped(BaseException):
 class _Schedule:
     """Groups on their way: coming, compiling, ready, in training. Threads tell the caller's one by `events`."""
 
-    def __init__(self, coming, until, keep, on_epoch, watch):
+    def __init__(self, coming, until, keep, on_epoch, watch, stop, compile_limit):
         self.coming, self.until, self.keep, self.on_epoch, self.watch = coming, until, keep, on_epoch, watch
+        self.stop, self.compile_limit = stop or (lambda: False), compile_limit
         self.programs = max((group.device.programs for group in coming), default=1)
-        self.compiling = 0
+        self.compiling: dict[Group, tuple[threading.Thread, float]] = {}
         self.ready: collections.deque[Group] = collections.deque()
         self.training: list[Group] = []
         self.events: queue.SimpleQueue = queue.SimpleQueue()
         self.clock = _SharedClock()
         self.stopped = threading.Event()
-        self.compilers = ThreadPoolExecutor(compile_workers(), "jnas-compile")
         self.trainers = ThreadPoolExecutor(self.programs, "jnas-train")
 
     def run(self) -> Iterator[list[Job]]:
         """Yields the jobs of each chunk that is done."""
         while True:
             self._fill()
-            if not self.compiling and not self.training:
+            if not self.training and (not self.compiling or self.stop()):
                 return
             start = time.perf_counter()
-            handle, group, found = self.events.get()
+            handle, group, found = self._event()
             if not self.training:
                 self.watch.waiting += time.perf_counter() - start
             chunk = handle(group, found)
@@ -104,22 +113,41 @@ class _Schedule:
                 yield chunk
             del group, found, chunk
 
+    def _event(self) -> tuple[Callable, Group | None, object]:
+        """What happens next: which method is told, of which group, and what."""
+        while True:
+            try:
+                return self.events.get(timeout=_TICK)
+            except queue.Empty:
+                for group, (_, begun) in self.compiling.items():
+                    if time.monotonic() - begun > self.compile_limit:
+                        group.abandon(self.compile_limit)
+                        return self._compiled, group, None
+                if self.stop() and not self.training:
+                    return self._nothing, None, None
+
     def close(self) -> None:
         """Ends what is in training after its epoch."""
         self.stopped.set()
-        for pool in (self.compilers, self.trainers):
-            pool.shutdown(wait=True, cancel_futures=True)
+        for thread, _ in self.compiling.values():
+            thread.join()
+        self.trainers.shutdown(wait=True, cancel_futures=True)
 
     def _fill(self) -> None:
         """Starts what can start."""
+        if self.stop():
+            self.coming.clear(), self.ready.clear()
         while self.ready and self._fits(self.ready[0]):
             group = self.ready.popleft()
             self.training.append(group)
             self.clock.enter()
             self.trainers.submit(self._train, group)
-        while self.coming and self.compiling + len(self.ready) < max(compile_workers(), self.programs):
-            self.compiling += 1
-            self.compilers.submit(self._compile, self.coming.popleft())
+        while self.coming and len(self.compiling) + len(self.ready) < max(compile_workers(), self.programs):
+            group = self.coming.popleft()
+            # No pool: a thread whose program was given up would keep a place in it.
+            thread = threading.Thread(target=self._compile, args=(group,), name="jnas-compile", daemon=True)
+            self.compiling[group] = thread, time.monotonic()
+            thread.start()
 
     def _fits(self, group: Group) -> bool:
         """Whether a group may train beside those that do."""
@@ -151,8 +179,12 @@ class _Schedule:
 
     # In the caller's thread.
 
+    def _nothing(self, *_) -> None:
+        """Nothing happened, and nothing will."""
+
     def _compiled(self, group: Group, error: BaseException | None) -> None:
-        self.compiling -= 1
+        if self.compiling.pop(group, None) is None:
+            return  # given up before
         if error:
             raise error
         if group.refused:

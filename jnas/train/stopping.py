@@ -16,7 +16,7 @@ from jnas.store import Evaluation, Key
 from jnas.train.device import Device
 from jnas.train.evaluate import Request, known_and_missing
 from jnas.train.population import groups
-from jnas.train.schedule import Watch, train
+from jnas.train.schedule import COMPILE_LIMIT, Watch, train
 
 GoesOn = Callable[[Sequence[Key], np.ndarray], Sequence[bool]]
 """From N keys and their validation accuracies in the first epochs, `[N, K]`: which of them are trained to the end."""
@@ -29,7 +29,9 @@ def evaluate_stopping(
     *,
     policy: Policy = "exact",
     memory: int | None = None,
+    compile_limit: float = COMPILE_LIMIT,
     on_epoch: Callable[[int], None] | None = None,
+    stop: Callable[[], bool] | None = None,
     watch: Watch | None = None,
 ) -> Iterator[Evaluation]:
     """The row of each trial in turn; "stopped" after `first` epochs for those that do not go on.
@@ -39,7 +41,7 @@ def evaluate_stopping(
         epochs are among them.
       first: epochs of all; fewer than the recipe's.
       goes_on: asked once, about those that are well after these.
-      policy, memory, on_epoch, watch: as in `evaluate`.
+      policy, memory, compile_limit, on_epoch, stop, watch: as in `evaluate_each`.
 
     Raises:
       JnasError: the recipe does not suit the images.
@@ -49,23 +51,29 @@ def evaluate_stopping(
 
     def advance(keys: Collection[Key], epochs: int, until: int) -> Iterator[Key]:
         work = groups([jobs[key] for key in keys], policy, asked.recipe, asked.split, device, epochs)
-        with contextlib.closing(train(work, until, keep=True, on_epoch=on_epoch, watch=watch)) as chunks:
+        how = {"on_epoch": on_epoch, "watch": watch, "stop": stop, "compile_limit": compile_limit}
+        told = len(watch.reports)
+        with contextlib.closing(train(work, until, keep=True, **how)) as chunks:
             for chunk in chunks:
+                asked.record_programs(watch.reports[told:])
+                told = len(watch.reports)
                 yield from (job.key for job in chunk)
 
     def done(key: Key) -> None:
         rows[key] = asked.record(jobs.pop(key))  # its weights go
 
-    for _ in advance(list(jobs), first, first):
-        pass
-    well = [key for key, job in jobs.items() if job.row().status == "ok"]
-    curves = np.array([[epoch.val_acc for epoch in jobs[key].epochs] for key in well]).reshape(len(well), first)
-    going = [key for key, on in zip(well, goes_on(well, curves) if well else (), strict=True) if on]
-    for key in [key for key in jobs if key not in going]:
-        done(key)
-    rest = advance(going, asked.recipe.epochs - first, asked.recipe.epochs)
-    with contextlib.closing(rest):
+    begun = set(advance(list(jobs), first, first))
+    if begun == set(jobs):  # else it was stopped before anything could be decided
+        well = [key for key, job in jobs.items() if job.row().status == "ok"]
+        curves = np.array([[epoch.val_acc for epoch in jobs[key].epochs] for key in well]).reshape(len(well), first)
+        going = [key for key, on in zip(well, goes_on(well, curves) if well else (), strict=True) if on]
+        for key in [key for key in jobs if key not in going]:
+            done(key)
+    else:
+        going = []
+    with contextlib.closing(advance(going, asked.recipe.epochs - first, asked.recipe.epochs)) as rest:
         for key in asked.keys:
-            while key not in rows:
-                done(next(rest))
-            yield rows[key]
+            while key not in rows and (finished := next(rest, None)) is not None:
+                done(finished)
+            if key in rows:
+                yield rows[key]

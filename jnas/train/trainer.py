@@ -230,6 +230,11 @@ class Trainer:
         """The share of `images` `[N, H, W, C]` uint8 that each lane of `state` labels right: `[lanes]`."""
         return self._accuracy(state, *batches.chunks(images, labels, self._chunk), len(images))
 
+    def accuracy_of(self, run: Run, images: np.ndarray, labels: np.ndarray) -> float:
+        """The same of a run's first lane."""
+        one = run.split()[0]
+        return float(self.accuracy(Run.stack([one] * self.lanes).state, images, labels)[0])
+
     def module(self, run: Run, lane: int = 0) -> nnx.Module:
         """The trained module of one lane's template, in evaluation mode."""
         module = self.program.merge(jax.tree.map(lambda leaf: _to_host(leaf)[lane], run.state))

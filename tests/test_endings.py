@@ -1,0 +1,153 @@
+"""How a search ends: by a budget, by Ctrl-C, and what is there then."""
+
+import re
+import signal
+import threading
+
+import pytest
+from conftest import small_arrays
+
+import jnas
+from jnas.errors import JnasError
+from jnas.search.__main__ import main
+from jnas.search.budget import Budget
+from jnas.search.config import SearchConfig
+from jnas.search.interrupt import Interrupt
+from jnas.train.trainer import Trainer
+
+TINY = {"random": 3, "filtered": 0, "candidates": 64, "children": 2, "epochs": 1, "final_epochs": 2, "final_seeds": 1}
+TINY |= {"conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 100_000}
+
+
+def searched(folder, **settings):
+    return jnas.search(small_arrays(), store=str(folder / "results.duckdb"), **{"verbose": False} | TINY | settings)
+
+
+def rows(result):
+    return result.to_df()[["step", "hash", "val_acc_final"]].values.tolist()
+
+
+def test_a_number_of_templates_ends_it_and_a_larger_one_continues(tmp_path):
+    few = searched(tmp_path, max_evaluations=4)
+    first = rows(few)
+    assert len(first) == 4 and few.best.final.status == "ok" and few.best.final.test_acc_final is not None
+    assert few.store.sql("SELECT trained FROM generations").trained.tolist() == [3]  # the second is not done
+    more = searched(tmp_path, max_evaluations=6)
+    second = rows(more)
+    assert second[:4] == first and len(second) == 6 and more.experiment == few.experiment
+    whole = searched(tmp_path, generations=2)
+    assert rows(whole)[:6] == second and len(rows(whole)) == 7
+    assert whole.store.sql("SELECT trained FROM generations ORDER BY generation").trained.tolist() == [3, 2, 2]
+
+
+def test_an_accuracy_that_is_enough_ends_it(tmp_path, capsys):
+    result = searched(tmp_path, target_accuracy=0.05, verbose=True)
+    assert 1 <= len(rows(result)) <= 3 and result.best.final.status == "ok"
+    assert "The search ended at a validation accuracy of" in capsys.readouterr().out
+
+
+def test_minutes_end_it(tmp_path, monkeypatch, capsys):
+    """The clock jumps when the fourth template is trained; without any other limit generations go on for ever."""
+    trained, jump = [], [0.0]
+    advance, clock = Trainer.advance, __import__("time").monotonic
+
+    def counted(self, *args):
+        trained.append(1)
+        if len(trained) == 4:
+            jump[0] = 3600.0
+        return advance(self, *args)
+
+    monkeypatch.setattr(Trainer, "advance", counted)
+    monkeypatch.setattr("jnas.search.budget.time.monotonic", lambda: clock() + jump[0])
+    result = searched(tmp_path, max_minutes=30, verbose=True)
+    assert 4 <= len(rows(result)) <= 5  # two train at the same time
+    assert result.best.final.status == "ok" and "for its limit of 30 minutes" in capsys.readouterr().out
+
+
+def test_the_winners_training_is_within_the_minutes():
+    config = SearchConfig(max_minutes=2)
+    budget = Budget(config)
+    assert budget.spent(5, 0.5, reserve=100) is None
+    assert "limit of 2 minutes" in budget.spent(5, 0.5, reserve=121)
+
+
+def test_ctrl_c_once_finishes_what_trains_and_the_winner(tmp_path, monkeypatch, capsys):
+    advance, count = Trainer.advance, iter(range(100))
+
+    def interrupted(self, *args):
+        if next(count) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return advance(self, *args)
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "advance", interrupted)
+        few = searched(tmp_path, generations=1, verbose=True)
+    assert signal.getsignal(signal.SIGINT) is before
+    first = rows(few)
+    assert 2 <= len(first) <= 3 and few.best.final.status == "ok"
+    told = capsys.readouterr().out
+    assert "Stopping: what is in training is finished" in told and "The search ended by Ctrl-C" in told
+    whole = searched(tmp_path, generations=1)
+    assert rows(whole)[: len(first)] == first and len(rows(whole)) == 5
+    (tmp_path / "other").mkdir()
+    assert rows(searched(tmp_path / "other", generations=1)) == rows(whole)
+
+
+def test_ctrl_c_twice_ends_now_and_keeps_what_is_finished(tmp_path, monkeypatch):
+    def twice(row):
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("jnas.search.progress.Progress.trained", lambda self, step, row: twice(row))
+    with pytest.raises(KeyboardInterrupt):
+        searched(tmp_path, generations=1)
+    assert len(jnas.Store(tmp_path / "results.duckdb").to_df()) >= 1
+
+
+def test_another_thread_than_the_main_one_takes_no_signals():
+    found = []
+
+    def work():
+        with Interrupt(lambda: None) as interrupt:
+            found.append((interrupt.asked, signal.getsignal(signal.SIGINT)))
+
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [(False, before)]
+
+
+def test_nothing_trained_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr("jnas.search.budget.time.monotonic", iter([0.0] + [1e9] * 1000).__next__)
+    with pytest.raises(JnasError, match="ended for its limit of 1 minutes, before any template was trained"):
+        searched(tmp_path, max_minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("max-minutes", "0", "is no limit: give a positive number"),
+        ("max-minutes", "nan", "is no limit: give a positive number"),
+        ("max-evaluations", "0", "is too small: give 1 or more"),
+        ("target-accuracy", "90", "give a share of 1, such as 0.9"),
+        ("final-seeds", "0", "is too small: give 1 or more"),
+        ("max-compile-seconds", "-1", "is no limit: give a positive number"),
+    ],
+)
+def test_mistakes_are_sentences(tmp_path, capsys, option, value, told):
+    store = tmp_path / "results.duckdb"
+    assert main([f"--{option}", value, "--store", str(store)]) == 2
+    error = capsys.readouterr().err
+    assert re.match(f"jnas: --{option} \\S+ ", error) and told in error and error.count("\n") == 1
+    assert not store.exists()
+
+
+def test_limits_do_not_make_another_search():
+    data = jnas.load_data(small_arrays())
+    plain = SearchConfig(**TINY).experiment(data)
+    for limit in ({"max_minutes": 5}, {"max_evaluations": 3}, {"target_accuracy": 0.9}, {"final_seeds": 5}):
+        assert SearchConfig(**TINY | limit).experiment(data) == plain
+    assert SearchConfig(**TINY | {"random": 4}).experiment(data) != plain
+    assert SearchConfig(max_minutes=5).endless and not SearchConfig(max_minutes=5, generations=2).endless
