@@ -84,3 +84,22 @@ def test_what_a_group_raises_reaches_the_caller(where):
     setattr(group, where, broken)
     with pytest.raises(ZeroDivisionError, match=where):
         list(train([group, Fake(10)], 1))
+
+
+def test_once_asked_to_stop_it_finishes_what_trains_and_begins_nothing():
+    asked = threading.Event()
+    first = Fake(10, chunks=3, work=asked.set)
+    others = [Fake(60) for _ in range(5)]  # none fits beside another
+    done = [job for chunk in train([first, *others], 1, stop=asked.is_set) for job in chunk]
+    assert done == first.jobs
+
+
+def test_asked_to_stop_it_does_not_wait_for_the_compiler():
+    class Slow(Fake):
+        def compile(self):
+            time.sleep(0.5)
+
+    asked, watch = threading.Event(), Watch()
+    threading.Timer(0.1, asked.set).start()
+    assert list(train([Slow(10), Slow(10)], 1, stop=asked.is_set, watch=watch)) == []
+    assert watch.programs == 0 and not [t for t in threading.enumerate() if t.name.startswith("jnas-")]

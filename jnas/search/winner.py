@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,13 +40,16 @@ def train_winner(
 
     missing = [(trial, key) for trial, key in zip(trials, keys, strict=True) if not finished(key)]
     for row, kept in evaluate_kept(missing, recipe, split, on_epoch):
+        if kept is not None:
+            trainer, run = kept
+            if row.key == keys[0]:
+                weights.save(folder, template, trainer.module(run))
+            if len(data.x_test):
+                row = dataclasses.replace(row, test_acc_final=trainer.accuracy_of(run, data.x_test, data.y_test))
+        # Last, so that a row has its weights and its test accuracy, whenever the process may die. Only where candidates
+        # are trained for as long as the winner is it there already, untested.
         store.add([row], recipe.to_json())
-        if kept is None:
-            continue
-        trainer, run = kept
-        if row.key == keys[0]:
-            weights.save(folder, template, trainer.module(run))
-        if len(data.x_test):
-            store.set_test_accuracy(row.key, trainer.accuracy_of(run, data.x_test, data.y_test))
+        if row.key in found and row.test_acc_final is not None:
+            store.set_test_accuracy(row.key, row.test_acc_final)
     found = store.find(keys)
     return [found[key] for key in keys]

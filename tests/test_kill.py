@@ -1,0 +1,131 @@
+"""A search that is killed at any moment, again and again, ends with the rows of one that was never killed.
+
+A process is forked for each life of the search: it tells what it is about to do, and is killed by SIGKILL a random
+while after. With JNAS_TEST_ALL=1 it is killed 20 times, and evolves too.
+"""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+
+import pytest
+from conftest import small_arrays
+
+import jnas
+
+PHASES = ("compile", "train", "write", "checkpoint", "fit")
+ALL = bool(os.environ.get("JNAS_TEST_ALL"))
+KILLS = 20 if ALL else 5
+SEARCH = {"random": 11, "filtered": 2, "candidates": 64, "generations": int(ALL), "children": 2, "epochs": 2}
+SEARCH |= {"final_epochs": 2, "final_seeds": 2, "conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
+SEARCH |= {"early_epochs": 1}
+
+forks = multiprocessing.get_context("forkserver")
+forks.set_forkserver_preload(["jnas.search.run", "jnas.store", "duckdb"])
+
+
+def live(store, arrays, tells):
+    """One life of the search; `tells` gets the name of each phase as it begins, and each row that was written."""
+    from jnas import checkpoint
+    from jnas.predict import Predictor
+    from jnas.store import Store
+    from jnas.train.trainer import Trainer
+
+    def told(owner, name, phase, what=lambda *_: None, after=False):
+        works = getattr(owner, name)
+
+        def telling(*args, **kwargs):
+            tells.send((phase, None))
+            result = works(*args, **kwargs)
+            if after:
+                tells.send(("written", what(*args)))
+            return result
+
+        setattr(owner, name, telling)
+
+    told(Trainer, "compile", "compile")
+    told(Trainer, "advance", "train")
+    told(Predictor, "fit", "fit")
+    told(Store, "add", "write", lambda _, rows, *__: [tuple(row.key) for row in rows], after=True)
+    told(checkpoint, "save", "checkpoint")
+    jnas.search(arrays, store=store, verbose=False, **SEARCH)
+    tells.send(("finished", None))
+
+
+def survive(store, arrays, phase, generator):
+    """A life until so many of a phase have begun; the rows it wrote, and whether it came to its end."""
+    ours, theirs = forks.Pipe(duplex=False)
+    process = forks.Process(target=live, args=(store, arrays, theirs))
+    process.start()
+    theirs.close()
+    written, left = [], generator.choice((1, 1, 2, 3))
+    try:
+        while True:
+            event, rows = ours.recv()
+            if event == "finished":
+                process.join(60)
+                return written, True
+            if event == "written":
+                written += rows
+            elif event == phase:
+                left -= 1
+                if left == 0:
+                    time.sleep(generator.uniform(0, 0.3 if phase in ("compile", "train", "fit") else 0.03))
+                    break
+    except EOFError:
+        pytest.fail("the search ended by itself")
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(60)
+    while ours.poll():  # what it said before it died
+        try:
+            event, rows = ours.recv()
+        except (EOFError, OSError):
+            break
+        written += rows or []
+    return written, False
+
+
+def rows_of(path):
+    """Everything in a store that must not depend on how often the search was killed."""
+    store = jnas.Store(path, patience=60)
+    (experiment,) = store.experiments_df().experiment
+    columns = ["step", "generation", "hash", "seed", "status", "val_acc_final", "train_acc_final", "predicted_mean"]
+    searched = store.experiment_df(experiment)[columns]
+    tested = store.sql(
+        "SELECT hash, seed, test_acc_final FROM evaluations WHERE test_acc_final IS NOT NULL ORDER BY ALL"
+    )
+    epochs = store.sql("SELECT * FROM epochs ORDER BY ALL")
+    rounds = store.sql("SELECT * EXCLUDE (seconds) FROM generations ORDER BY generation")
+    return {"searched": searched, "tested": tested, "epochs": epochs, "rounds": rounds}
+
+
+def test_killed_again_and_again_it_ends_with_the_same_rows(tmp_path):
+    seed = int(os.environ.get("JNAS_TEST_SEED", "0"))
+    generator, arrays = random.Random(seed), small_arrays(train=192)
+    (tmp_path / "whole").mkdir(), (tmp_path / "killed").mkdir()
+    whole, killed = str(tmp_path / "whole" / "r.duckdb"), str(tmp_path / "killed" / "r.duckdb")
+    written, kills, ended = [], [], False
+    order = [phase for _ in range(KILLS) for phase in generator.sample(PHASES, len(PHASES))]
+    for phase in order:
+        if len(kills) == KILLS or ended:
+            break
+        more, ended = survive(killed, arrays, phase, generator)
+        written += more
+        kills += [] if ended else [phase]
+        if not ended and os.path.exists(killed):  # what was told to be written is there
+            store = jnas.Store(killed, patience=60)
+            assert len(store.to_df()) >= len(set(written))
+    while not ended:
+        more, ended = survive(killed, arrays, None, generator)
+        written += more
+    assert len(kills) == KILLS and set(kills) == set(PHASES)
+    assert len(written) == len(set(written))  # nothing that was finished is trained again
+    _, finished = survive(whole, arrays, None, generator)
+    assert finished
+    expected, found = rows_of(whole), rows_of(killed)
+    for name in expected:
+        assert found[name].equals(expected[name]), name
+    leftovers = [p.name for p in (tmp_path / "killed").rglob("*") if p.suffix in (".tmp", ".wal")]
+    assert leftovers == []
