@@ -15,11 +15,11 @@ from conftest import small_arrays
 
 import jnas
 
-PHASES = ("compile", "train", "write", "checkpoint", "fit")
+PHASES = ("compile", "train", "write", "fit", "checkpoint")
 ALL = bool(os.environ.get("JNAS_TEST_ALL"))
 KILLS = 20 if ALL else 5
 SEARCH = {"random": 11, "filtered": 2, "candidates": 64, "generations": int(ALL), "children": 2, "epochs": 2}
-SEARCH |= {"final_epochs": 2, "final_seeds": 2, "conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
+SEARCH |= {"final_epochs": 3, "final_seeds": 2, "conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
 SEARCH |= {"early_epochs": 1}
 
 forks = multiprocessing.get_context("forkserver")
@@ -60,7 +60,7 @@ def survive(store, arrays, phase, generator):
     process = forks.Process(target=live, args=(store, arrays, theirs))
     process.start()
     theirs.close()
-    written, left = [], generator.choice((1, 1, 2, 3))
+    written, left = [], generator.choice((1, 2, 3)) if ALL else 1
     try:
         while True:
             event, rows = ours.recv()
@@ -101,31 +101,36 @@ def rows_of(path):
     return {"searched": searched, "tested": tested, "epochs": epochs, "rounds": rounds}
 
 
-def test_killed_again_and_again_it_ends_with_the_same_rows(tmp_path):
-    seed = int(os.environ.get("JNAS_TEST_SEED", "0"))
-    generator, arrays = random.Random(seed), small_arrays(train=192)
-    (tmp_path / "whole").mkdir(), (tmp_path / "killed").mkdir()
-    whole, killed = str(tmp_path / "whole" / "r.duckdb"), str(tmp_path / "killed" / "r.duckdb")
+def killed_to_its_end(store, arrays, phases, generator):
+    """A search that is killed in each of these phases in turn; those in which it was, before it came to its end."""
     written, kills, ended = [], [], False
-    order = [phase for _ in range(KILLS) for phase in generator.sample(PHASES, len(PHASES))]
-    for phase in order:
-        if len(kills) == KILLS or ended:
-            break
-        more, ended = survive(killed, arrays, phase, generator)
-        written += more
-        kills += [] if ended else [phase]
-        if not ended and os.path.exists(killed):  # what was told to be written is there
-            store = jnas.Store(killed, patience=60)
-            assert len(store.to_df()) >= len(set(written))
     while not ended:
-        more, ended = survive(killed, arrays, None, generator)
+        more, ended = survive(store, arrays, next(phases, None), generator)
         written += more
-    assert len(kills) == KILLS and set(kills) == set(PHASES)
+        if not ended:
+            kills.append(1)
+            if os.path.exists(store):  # what was told to be written is there
+                there = jnas.Store(store, patience=60).to_df()
+                assert set(there[["hash", "recipe", "seed"]].itertuples(index=False, name=None)) >= {
+                    (hash, recipe, seed) for hash, _, _, recipe, _, _, seed in written
+                }
     assert len(written) == len(set(written))  # nothing that was finished is trained again
-    _, finished = survive(whole, arrays, None, generator)
-    assert finished
-    expected, found = rows_of(whole), rows_of(killed)
-    for name in expected:
-        assert found[name].equals(expected[name]), name
-    leftovers = [p.name for p in (tmp_path / "killed").rglob("*") if p.suffix in (".tmp", ".wal")]
-    assert leftovers == []
+    return len(kills)
+
+
+def test_killed_again_and_again_it_ends_with_the_same_rows(tmp_path):
+    generator, arrays = random.Random(int(os.environ.get("JNAS_TEST_SEED", "0"))), small_arrays(train=192)
+    expected, kills, lives = None, 0, 0
+    while kills < KILLS or expected is None:
+        lives += 1
+        (tmp_path / str(lives)).mkdir()
+        store = str(tmp_path / str(lives) / "r.duckdb")
+        # The first search is left alone, so that it can be compared with.
+        plan = [] if expected is None else [phase for _ in range(KILLS) for phase in PHASES][: KILLS - kills]
+        kills += killed_to_its_end(store, arrays, iter(plan), generator)
+        found = rows_of(store)
+        expected = expected or found
+        for name in expected:
+            assert found[name].equals(expected[name]), name
+        assert [path for path in (tmp_path / str(lives)).rglob("*") if path.suffix in (".tmp", ".wal")] == []
+    print(f"{kills} kills in {lives - 1} searches")
