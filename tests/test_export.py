@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -261,7 +262,8 @@ def spoil(kind):
             Path("empty.duckdb").touch()
         case "unfinished":
             shutil.rmtree("jnas.checkpoints")
-            jnas.Store("jnas.duckdb").sql("UPDATE evaluations SET test_acc_final = NULL")
+            with duckdb.connect("jnas.duckdb") as connection:
+                connection.execute("UPDATE evaluations SET test_acc_final = NULL")
         case "none":
             jnas.Store("none.duckdb")
         case "text":
