@@ -1,12 +1,14 @@
 """What the parity with PyTorch does not cover: initial weights, dropout, vmap, NaN, gradients of batch norm."""
 
 import jax
+import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
 from jnas.nn import modules
+from jnas.nn.lowering import lower
 from jnas.nn.normalization import batch_norm
 from jnas.nn.pooling import max_pool
 from jnas.space import Space, Template
@@ -20,6 +22,27 @@ def test_initial_weights_are_uniform_in_pytorchs_bounds():
         assert abs(weights).max() <= bound
     assert float(conv.kernel[...].std()) == pytest.approx(bound / 3**0.5, rel=0.05)
     assert not (conv.kernel[...] == modules.Conv2d(16, 64, 3, 1, 1, rngs=nnx.Rngs(1)).kernel[...]).any()
+
+
+def test_a_module_of_new_shapes_is_built_without_the_compiler():
+    """Else thousands of small programs would be compiled in a search, and stay."""
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda name, _, **__: compiled.append(name) if name.endswith("backend_compile_duration") else None
+    )
+
+    def build(width, policy):
+        layers = [lt.Conv2d(width, 7, 4), lt.BatchNorm2d(), lt.PReLU(), lt.Flatten(), lt.Linear(width + 5)]
+        _, lane = lower(Template(layers, (5, 28, 28)), policy)
+        lane.build(nnx.Rngs(jax.random.key(0)))
+
+    for policy in ("exact", "folded", "envelope"):
+        build(8, policy)  # random keys, the same for all
+        before = len(compiled)
+        build(192, policy)
+        assert len(compiled) == before
+    jax.jit(lambda x: x + 17)(1.0)
+    assert len(compiled) == before + 1  # so they are counted
 
 
 def test_initial_weights_are_the_same_under_jit_and_vmap():

@@ -26,7 +26,7 @@ class Gene(nnx.Variable):
 
 def gene(value: object, dtype: type = np.float32) -> Gene:
     """Run-time data, made without a compiled program."""
-    return Gene(jnp.asarray(np.asarray(value, dtype)))
+    return Gene(jax.device_put(np.asarray(value, dtype)))
 
 
 def padded(array: jax.Array | None, shape: tuple[int, ...]) -> np.ndarray:
@@ -39,12 +39,12 @@ def padded(array: jax.Array | None, shape: tuple[int, ...]) -> np.ndarray:
 
 def param(array: np.ndarray) -> nnx.Param:
     """Float32 weights, made without a compiled program."""
-    return nnx.Param(jnp.asarray(np.asarray(array, np.float32)))
+    return nnx.Param(jax.device_put(np.asarray(array, np.float32)))
 
 
 def cropped(array: jax.Array, like: nnx.Variable) -> jax.Array:
     """The first corner of an array, in the shape of `like`."""
-    return jnp.asarray(np.asarray(array)[tuple(slice(n) for n in like.shape)])
+    return jax.device_put(np.asarray(array)[tuple(slice(n) for n in like.shape)])
 
 
 class Conv2d(nnx.Module):

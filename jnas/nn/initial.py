@@ -26,9 +26,9 @@ def uniform(key: jax.Array, shape: tuple[int, ...], fan_in: int) -> jax.Array:
     data = jax.random.key_data(key)
     if isinstance(data, jax.core.Tracer):
         return jax.pure_callback(draw, jax.ShapeDtypeStruct(shape, jnp.float32), data, vmap_method="sequential")
-    return jnp.asarray(draw(data))
+    return jax.device_put(draw(data))  # `jnp.asarray` would compile a program for each shape
 
 
 def constant(size: int, value: float) -> jax.Array:
     """Float32 `[size]`, all `value`, without a compiled program."""
-    return jnp.asarray(np.full(size, value, np.float32))
+    return jax.device_put(np.full(size, value, np.float32))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jnas.errors import JnasError
@@ -64,7 +63,7 @@ def filtered(
 
 def seen(space: Space, genomes: jax.Array) -> tuple[np.ndarray, np.ndarray]:
     """What the predictor sees of genomes: `[N, L, FEATURES]` and their lengths `[N]`."""
-    return np.asarray(facts_and_bits(jnp.asarray(genomes), space)), np.asarray(lengths(jnp.asarray(genomes)))
+    return np.asarray(facts_and_bits(jax.device_put(genomes), space)), np.asarray(lengths(jax.device_put(genomes)))
 
 
 def _number(key: jax.Array) -> int:

@@ -87,12 +87,12 @@ def _costs(space: LimitedSpace, objectives: tuple[str, ...], genomes: np.ndarray
     """`gains` of a varying number of genomes, filled up so that few shapes are compiled."""
     if len(objectives) == 1:
         return np.zeros((len(genomes), 0), np.float32)
-    return np.asarray(_gains(space.space, objectives, _filled(genomes, size), jnp.asarray(latency)))[: len(genomes)]
+    return np.asarray(_gains(space.space, objectives, _filled(genomes, size), jax.device_put(latency)))[: len(genomes)]
 
 
 def _filled(genomes: np.ndarray, size: int) -> jax.Array:
     missing = max(size, 1 << (len(genomes) - 1).bit_length()) - len(genomes)
-    return jnp.asarray(np.pad(genomes, ((0, missing), (0, 0), (0, 0))))
+    return jax.device_put(np.pad(genomes, ((0, missing), (0, 0), (0, 0))))
 
 
 def algorithm(name: Searcher, space: LimitedSpace, objectives: tuple[str, ...], size: int) -> Algorithm:
@@ -138,7 +138,7 @@ def evolved(
     measured = np.array([row.val_acc_final for row in rows], np.float32)[:, None]
     measured = np.concatenate([measured, _costs(space, objectives, known, latency, size)], 1)
     fitness = Promise(space, objectives)
-    arguments = (predictor.fitted, jnp.asarray(latency))
+    arguments = (predictor.fitted, jax.device_put(latency))
     width = len(objectives)
     genomes = np.zeros((size, *known.shape[1:]), np.int8)
     genomes[: len(known)] = known
@@ -146,18 +146,18 @@ def evolved(
     values[: len(known)] = measured
     if before is not None:
         shape = (size, width) if width > 1 else (size,)
-        blank = jax.eval_shape(searcher.init, key, jnp.asarray(genomes), jax.ShapeDtypeStruct(shape, jnp.float32))
+        blank = jax.eval_shape(searcher.init, key, jax.device_put(genomes), jax.ShapeDtypeStruct(shape, jnp.float32))
         last = blank.load(before)
         there = np.asarray(last.fitness).reshape(size, -1)[:, 0] > -np.inf
         old = np.asarray(last.genomes)[there][: size - len(known)]
         # The predictor has changed, so they are judged anew. Those that were trained since are parents already.
         filled = np.zeros_like(genomes)
         filled[: len(old)] = old
-        judged = np.asarray(_judge(fitness, jnp.asarray(filled), arguments)).reshape(size, width)
+        judged = np.asarray(_judge(fitness, jax.device_put(filled), arguments)).reshape(size, width)
         genomes[len(known) : len(known) + len(old)] = old
         values[len(known) : len(known) + len(old)] = judged[: len(old)]
-    first = jnp.asarray(values if width > 1 else values[:, 0])
-    state = evolve(searcher, fitness, key, jnp.asarray(genomes), first, arguments, INNER_GENERATIONS)
+    first = jax.device_put(values if width > 1 else values[:, 0])
+    state = evolve(searcher, fitness, key, jax.device_put(genomes), first, arguments, INNER_GENERATIONS)
     there = np.asarray(state.fitness).reshape(size, -1)[:, 0] > -np.inf
     population = np.asarray(state.genomes)[there]
     return state, pool(space, objectives, population, taken, predictor, latency, measured)
@@ -173,7 +173,7 @@ def pool(
     measured: np.ndarray,
 ) -> Pool:
     """Of genomes `[N, L, 6]` those whose hashes are not taken, with what is expected of them."""
-    names = hashes(jnp.asarray(genomes))
+    names = hashes(jax.device_put(genomes))
     fresh = [i for i, name in enumerate(names) if name not in taken]
     genomes, names = genomes[fresh], [names[i] for i in fresh]
     if not names:
@@ -249,9 +249,9 @@ def structures(space: LimitedSpace, policy: Policy) -> Callable[[str], Hashable]
 
 def bred(space: LimitedSpace, key: jax.Array, count: int, rows: Sequence[Evaluation], taken: set[str]) -> list[Choice]:
     """Children of what was trained, where there is no predictor to choose among them."""
-    genomes = jnp.asarray(to_genomes([_template(space, row.key.hash) for row in rows], space.space.length))
+    genomes = jax.device_put(to_genomes([_template(space, row.key.hash) for row in rows], space.space.length))
     searcher = GeneticAlgorithm(space, children=4 * count, capacity=1 << 12)
-    state = searcher.init(key, genomes, jnp.array([row.val_acc_final for row in rows]))
+    state = searcher.init(key, genomes, jax.device_put(np.array([row.val_acc_final for row in rows], np.float32)))
     _, children = jax.jit(searcher.ask)(state)
     names = hashes(children[np.asarray(space.valid(children))])
     return [Choice(name, None, None) for name in dict.fromkeys(names) if name not in taken][:count]

@@ -13,7 +13,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jnas.data import Dataset, load_data
@@ -230,7 +229,7 @@ class Search:
 
     def _diversity(self, names: list[str]) -> float | None:
         """The mean distance of templates from one another."""
-        genomes = jnp.asarray(to_genomes([self._template(name) for name in names], self.space.space.length))
+        genomes = jax.device_put(to_genomes([self._template(name) for name in names], self.space.space.length))
         pairs = [(i, j) for i in range(len(names)) for j in range(i)]
         if not pairs:
             return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jnas.errors import JnasError
@@ -56,7 +55,7 @@ class LimitedSpace:
             if total >= count:
                 break
         if total >= least:
-            return jnp.asarray(np.concatenate(found)[:count])
+            return jax.device_put(np.concatenate(found)[:count])
         limits = " and ".join(
             f"{name.replace('_', '-')} {value:,}"
             for name, value in (("max_params", self.max_params), ("max_macs", self.max_macs))

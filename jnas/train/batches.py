@@ -6,7 +6,6 @@ import functools
 import weakref
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jnas.data import Split, augment
@@ -89,7 +88,7 @@ def chunks(images: jax.Array, labels: jax.Array, size: int) -> tuple[jax.Array, 
     missing = count * size - len(images)
     images = np.pad(np.asarray(images), ((0, missing), (0, 0), (0, 0), (0, 0)))
     labels = np.pad(np.asarray(labels), (0, missing), constant_values=-1)
-    return jnp.asarray(images.reshape(count, size, *images.shape[1:])), jnp.asarray(labels.reshape(count, size))
+    return jax.device_put(images.reshape(count, size, *images.shape[1:])), jax.device_put(labels.reshape(count, size))
 
 
 def chunk_size(images: int, most: int = EVALUATION_BATCH) -> int:
