@@ -42,7 +42,7 @@ def test_a_module_of_new_shapes_is_built_without_the_compiler():
         build(192, policy)
         assert len(compiled) == before
     jax.jit(lambda x: x + 17)(1.0)
-    assert len(compiled) == before + 1  # so they are counted
+    assert len(compiled) > before  # so they are counted
 
 
 def test_initial_weights_are_the_same_under_jit_and_vmap():
