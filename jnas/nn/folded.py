@@ -146,7 +146,7 @@ class BatchNorm2d(modules.BatchNorm2d):
         self.active = gene(own is not None)
         if own is not None:
             for name in ("scale", "bias", "mean", "var"):
-                getattr(self, name)[...] = jnp.asarray(padded(getattr(own, name)[...], (channels,)))
+                getattr(self, name)[...] = jax.device_put(padded(getattr(own, name)[...], (channels,)))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return jnp.where(self.active[...] > 0, super().__call__(x), x)
