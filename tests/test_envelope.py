@@ -265,10 +265,11 @@ def test_the_templates_share_few_envelopes():
     assert len(GROUPS) < 50 and all(group.structure.policy == "envelope" for group in GROUPS)
 
 
-@pytest.mark.parametrize("part", range(20))
+@pytest.mark.spread
+@pytest.mark.parametrize("part", range(40))
 def test_a_lane_of_an_envelope_trains_as_its_template_does_alone(part):
     """Logits, gradients and 20 steps of COUNT random templates in all."""
-    for group in GROUPS[part::20]:
+    for group in GROUPS[part::40]:
         together = train(group.structure, group.members)
         for i, number in enumerate(group.members):
             exact, lane = lower(TEMPLATES[number])
