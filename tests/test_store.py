@@ -1,7 +1,6 @@
 """The store: the contract that any back end has to keep, and what DuckDB's files may run into."""
 
 import os
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -224,21 +223,20 @@ def test_a_file_of_another_database_is_refused(tmp_path):
     assert "cannot be opened as a DuckDB file" in sentence(caught) and path.read_bytes() == before
 
 
-def run(code: str, *arguments, **options):
+def run(code: str, *arguments):
     words = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run(words, capture_output=True, text=True, timeout=120)
 
 
 def test_a_full_disk_loses_nothing_that_was_written(store):
     store.add([row()])
 
-    def limit():  # as good as a full disk: a file may grow by no more than this
-        size = store.path.stat().st_size + 4096
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
     code = """
-        import os, signal, sys
+        import os, resource, signal, sys
         sys.path.insert(0, sys.argv[2])
+        # As good as a full disk: a file may grow by no more than this.
+        size = os.path.getsize(sys.argv[1]) + 4096
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         from jnas.errors import JnasError
         from jnas.store import Store
@@ -248,7 +246,7 @@ def test_a_full_disk_loses_nothing_that_was_written(store):
         except JnasError as error:
             print(error)
     """
-    done = run(code, store.path, Path(__file__).parent, preexec_fn=limit)
+    done = run(code, store.path, Path(__file__).parent)
     assert "nothing of this write was kept" in done.stdout and done.stdout.count("\n") == 1, done.stderr
     again = Store(store.path, patience=5)
     assert again.find([row().key]) == {row().key: row()} and len(again.to_df()) == 1
