@@ -13,12 +13,10 @@ os.environ["XDG_CACHE_HOME"] = os.environ["JAX_COMPILATION_CACHE_DIR"]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items):
+def pytest_itemcollected(item):
     """A file is one worker's, whose tests share fixtures and programs; but for those that are marked to be spread."""
-    for item in items:
-        if not item.get_closest_marker("spread"):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    if not item.get_closest_marker("spread"):
+        item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 # A first example compiles, later ones do not: a time limit an example says nothing here.
