@@ -13,10 +13,20 @@ os.environ["XDG_CACHE_HOME"] = os.environ["JAX_COMPILATION_CACHE_DIR"]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 
-def pytest_itemcollected(item):
-    """A file is one worker's, whose tests share fixtures and programs; but for those that are marked to be spread."""
-    if not item.get_closest_marker("spread"):
-        item.add_marker(pytest.mark.xdist_group(item.path.name))
+SPREAD = ("trains_as_its_template_does_alone", "test_random_template")
+"""Long tests that any worker may take, apart from the rest of their file."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file is one worker's, whose tests share fixtures and programs; but for those that are spread."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return nodeid if any(name in nodeid for name in SPREAD) else nodeid.split("::")[0]
+
+    return ByFile(config, log)
 
 
 # A first example compiles, later ones do not: a time limit an example says nothing here.

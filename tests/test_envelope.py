@@ -263,7 +263,6 @@ def test_the_templates_share_few_envelopes():
     assert len(GROUPS) < 50 and all(group.structure.policy == "envelope" for group in GROUPS)
 
 
-@pytest.mark.spread
 @pytest.mark.parametrize("part", range(40))
 def test_a_lane_of_an_envelope_trains_as_its_template_does_alone(part):
     """Logits, gradients and 20 steps of COUNT random templates in all."""

@@ -97,7 +97,6 @@ def split():
     return jnas.load_data({"x_train": images, "y_train": np.arange(96) % 3}).split(0.25)
 
 
-@pytest.mark.spread
 @pytest.mark.parametrize("seed", range(10))
 def test_a_folded_lane_trains_as_its_template_does_alone(seed, split):
     """20 steps of 10 templates, beside four others in one program, against each alone: 100 pairs in all."""

@@ -30,7 +30,6 @@ def run(module, x):
     return module(x)
 
 
-@pytest.mark.spread
 @pytest.mark.parametrize("seed", range(50))
 def test_random_template(seed):
     template = without_dropout(Space(in_shape=(3, 16, 16), conv_num=4).random(seed))
