@@ -241,8 +241,9 @@ def test_a_full_disk_loses_nothing_that_was_written(store):
         from jnas.errors import JnasError
         from jnas.store import Store
         from test_store import row
+        rows = [row(f"{i:08x}", message=os.urandom(4000).hex()) for i in range(2, 300 + size // 4000)]
         try:
-            Store(sys.argv[1]).add([row(f"{i:08x}", message=os.urandom(4000).hex()) for i in range(2, 300)])
+            Store(sys.argv[1]).add(rows)
         except JnasError as error:
             print(error)
     """

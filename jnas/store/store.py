@@ -40,7 +40,9 @@ _ADD_EVALUATION = (
     f"VALUES ({', '.join('?' * len((*Key._fields, *_WRITTEN)))}) "
     f"ON CONFLICT ({', '.join(Key._fields)}) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in _WRITTEN)
-    + f" WHERE evaluations.status IN {RETRIED}"
+    # Not IN: of more than four DuckDB 1.1 makes a join, and of that in an upsert an internal error.
+    + " WHERE "
+    + " OR ".join(f"evaluations.status = '{status}'" for status in RETRIED)
 )
 _JOINED = "SELECT * FROM evaluations JOIN architectures USING (hash, in_shape, classes) ORDER BY finished"
 
