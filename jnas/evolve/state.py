@@ -53,11 +53,11 @@ class State:
         """A copy with other values."""
         return dataclasses.replace(self, **changes)
 
-    def save(self, folder: str | Path) -> None:
-        """Writes the state as an Orbax checkpoint; what `folder` held is replaced."""
+    def save(self, folder: str | Path, **facts: Any) -> None:
+        """Writes the state as an Orbax checkpoint, and facts that JSON can hold; what `folder` held is replaced."""
         leaves = jax.tree.leaves(self.replace(key=jax.random.key_data(self.key)))
         arrays = {f"{number:03}": leaf for number, leaf in enumerate(leaves)}
-        checkpoint.save(folder, arrays, {"evolution": len(leaves)})
+        checkpoint.save(folder, arrays, facts | {"evolution": len(leaves)})
 
     def load(self, folder: str | Path) -> State:
         """What `save` wrote of a state of the same algorithm and sizes as this one.

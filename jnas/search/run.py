@@ -15,6 +15,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from jnas import checkpoint
 from jnas.data import Dataset, load_data
 from jnas.errors import JnasError
 from jnas.evolve import diversity, front
@@ -131,7 +132,10 @@ class Search:
         """
         start = time.perf_counter()
         chosen = [choose.Choice(*row) for row in self.store.candidates(self.experiment, generation)]
-        if not chosen:
+        if chosen:  # by an earlier run
+            evolved = self._evolution(generation)
+            self.population_diversity = checkpoint.load_facts(evolved).get("diversity") if evolved.exists() else None
+        else:
             chosen = self._choose(step, generation, count)
             self.store.add_candidates(self.experiment, step, generation, chosen)
         self.progress.planned(generation, len(chosen))
@@ -211,10 +215,10 @@ class Search:
             size=config.candidates,
             before=before if before.exists() else None,
         )
-        state.save(self._evolution(generation))
-        shutil.rmtree(self._evolution(generation - 2), ignore_errors=True)
         alive = state.fitness.reshape(len(state.fitness), -1)[:, 0] > -np.inf
         self.population_diversity = float(diversity(state.genomes, alive, space.distance))
+        state.save(self._evolution(generation), diversity=self.population_diversity)
+        shutil.rmtree(self._evolution(generation - 2), ignore_errors=True)
         shared = evolution.structures(space, config.policy)
 
         def propose(key, count, taken):
