@@ -19,7 +19,12 @@ SPREAD = ("trains_as_its_template_does_alone", "test_random_template")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """A file is one worker's, whose tests share fixtures and programs; but for those that are spread."""
+    """A file is one worker's, whose tests share fixtures and programs; but for those that are spread.
+
+    Another way of sharing out that is asked for, such as `--dist load`, is taken.
+    """
+    if config.getvalue("dist") != "loadscope":
+        return None
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):

@@ -27,8 +27,9 @@ def rows(result):
     return result.to_df()[["step", "hash", "val_acc_final"]].values.tolist()
 
 
-def test_a_number_of_templates_ends_it_and_a_larger_one_continues(tmp_path):
-    few = searched(tmp_path, max_evaluations=4)
+def test_a_number_of_templates_ends_it_and_a_larger_one_continues(tmp_path, capsys):
+    few = searched(tmp_path, max_evaluations=4, verbose=True)
+    assert "The search ended after 4 templates." in capsys.readouterr().out
     first = rows(few)
     assert len(first) == 4 and few.best.final.status == "ok" and few.best.final.test_acc_final is not None
     assert few.store.sql("SELECT trained FROM generations").trained.tolist() == [3]  # the second is not done
@@ -151,3 +152,9 @@ def test_limits_do_not_make_another_search():
         assert SearchConfig(**TINY | limit).experiment(data) == plain
     assert SearchConfig(**TINY | {"random": 4}).experiment(data) != plain
     assert SearchConfig(max_minutes=5).endless and not SearchConfig(max_minutes=5, generations=2).endless
+
+
+def test_the_largest_seed_has_seeds_after_it(tmp_path):
+    result = searched(tmp_path, random=1, generations=0, seed=2**32 - 1, final_seeds=2)
+    assert [row.key.seed for row in result.best.finals] == [2**32 - 1, 0]
+    assert {row.status for row in result.best.finals} == {"ok"}

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 from typing import Any
 
-import flax
-import jax
 import orbax.checkpoint as ocp
 
-import jnas
 from jnas.export.source import Source
+from jnas.provenance import versions
 from jnas.store import Evaluation
 
 _ACCURACIES = ("test_acc_final", "val_acc_final", "val_acc_max", "train_acc_final")
@@ -40,13 +37,7 @@ def facts(source: Source, row: Evaluation, checked: dict[str, Any] | None) -> di
         "trained_again": source.weights is None,
         "accuracies": {name: getattr(row, name) for name in _ACCURACIES},
         "checked": checked,
-        "versions": {
-            "jnas": jnas.__version__,
-            "jax": jax.__version__,
-            "flax": flax.__version__,
-            "orbax-checkpoint": ocp.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions() | {"orbax-checkpoint": ocp.__version__},
     }
 
 

@@ -8,10 +8,6 @@ from collections.abc import Callable
 from types import FrameType
 
 
-def _raise() -> None:
-    raise KeyboardInterrupt
-
-
 class Interrupt:
     """A context in which the first Ctrl-C is noted down.
 
@@ -23,7 +19,7 @@ class Interrupt:
     """
 
     def __init__(self, first: Callable[[], None], second: Callable[[], None] | None = None):
-        self.first, self.second = first, second or _raise
+        self.first, self.second = first, second
         self.asked = False
 
     def __enter__(self) -> Interrupt:
@@ -37,8 +33,10 @@ class Interrupt:
             signal.signal(signal.SIGINT, self.before)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
-            self.second()
-        else:
+        if not self.asked:
             self.asked = True
             self.first()
+        elif self.second:
+            self.second()
+        else:
+            signal.default_int_handler(number, frame)

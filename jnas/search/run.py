@@ -70,8 +70,7 @@ def run(
         budget = Budget(config, lambda: interrupt.asked)
         search = Search(config, data or load_data(config.data, config.classes), progress, budget)
         for generation, (step, count) in enumerate(config.rounds()):
-            search.over = search.spent()
-            if search.over or not search.round(step, generation, count):
+            if search.spent() or not search.round(step, generation, count):
                 break
         return search.finish()
 
@@ -115,14 +114,16 @@ class Search:
         return [row for _, row in self.trained.values() if row.status == "ok"]
 
     def spent(self) -> str | None:
-        """Why nothing more should be begun, in a few words, or None."""
-        good = self.good()
-        best = max(good, key=lambda row: row.val_acc_final, default=None)
-        if best is None:
-            return self.budget.spent(len(self.trained), 0.0, 0.0)
-        epochs = self.config.final_seeds * self.config.final_epochs
-        reserve = best.compile_seconds + best.train_seconds / len(best.epochs) * epochs
-        return self.budget.spent(len(self.trained), best.val_acc_final, reserve)
+        """Why nothing more should be begun, in a few words, or None; once there is a reason it stays."""
+        if self.over is None:
+            best = max(self.good(), key=lambda row: row.val_acc_final, default=None)
+            accuracy = reserve = 0.0
+            if best is not None:
+                epochs = self.config.final_seeds * self.config.final_epochs
+                accuracy = best.val_acc_final
+                reserve = best.compile_seconds + best.train_seconds / len(best.epochs) * epochs
+            self.over = self.budget.spent(len(self.trained), accuracy, reserve)
+        return self.over
 
     def round(self, step: str, generation: int, count: int) -> bool:
         """Chooses templates, trains them, and writes down how it went.
@@ -147,7 +148,7 @@ class Search:
             self.progress.trained(step, row)
         front = self._store_front(generation)
         if len(rows) < len(chosen):
-            self.over = self.spent()
+            self.spent()  # notes down why
             return False  # its summary is written when the rest is trained
         good = [(choice, row) for choice, row in rows if row.status == "ok"]
         predicted = [
@@ -322,7 +323,7 @@ class Search:
         self.progress.note("training the winner")
         best, recipe = self._template(good[0].key.hash), self.config.final_training()
         folder = folders.winner(self.checkpoints, recipe.id, best.hash)
-        seeds = range(self.config.seed, self.config.seed + self.config.final_seeds)
+        seeds = [(self.config.seed + i) % 2**32 for i in range(self.config.final_seeds)]  # as large as a seed may be
         finals = train_winner(
             best, recipe, seeds, self.data, self.split, SPLIT_SEED, self.store, folder, self.progress.epoch
         )

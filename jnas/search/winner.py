@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jnas.data import Dataset, Split
@@ -17,7 +17,7 @@ from jnas.train.evaluate import evaluate_kept, key_of
 def train_winner(
     template: Template,
     recipe: Recipe,
-    seeds: range,
+    seeds: Sequence[int],
     data: Dataset,
     split: Split,
     split_seed: int,
