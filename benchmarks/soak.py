@@ -3,13 +3,15 @@
     python benchmarks/soak.py --minutes M --json OUT.json [options of the search]
 
 Runs `python -m jnas.search --max-minutes M` on the embedded images in a folder of its own, and reads the resident
-memory of its process every half minute (Linux: /proc). `growth` is the mean of the last ten minutes over the mean of
-minutes 10 to 20, less one: the first ten minutes fill caches.
+memory of its process every ten seconds (Linux: /proc). It goes up and down with the template that is in training, so
+`growth` is that of a straight line through all samples after the first ten minutes, which fill caches: its rise over
+its beginning. `windows` are the median and the highest of each ten minutes.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import subprocess
 import sys
@@ -21,7 +23,9 @@ from common import about, report
 
 import jnas
 
-EVERY = 30.0
+EVERY = 10.0
+WINDOW = 10.0
+"""Minutes."""
 
 
 def resident(process: int) -> float:
@@ -30,10 +34,23 @@ def resident(process: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-def mean(samples: list[tuple[float, float]], first: float, last: float) -> float | None:
-    """Of the samples between two minutes."""
-    found = [memory for minute, memory in samples if first <= minute <= last]
-    return statistics.fmean(found) if found else None
+def growth(samples: list[tuple[float, float]]) -> float | None:
+    """The rise of the line of least squares over its beginning, of samples of minutes and memory."""
+    if len(samples) < 2:
+        return None
+    minutes, memory = zip(*samples, strict=True)
+    slope, intercept = statistics.linear_regression(minutes, memory)
+    return slope * (minutes[-1] - minutes[0]) / (intercept + slope * minutes[0])
+
+
+def windows(samples: list[tuple[float, float]]) -> list[dict[str, float]]:
+    """What happened in each ten minutes."""
+    found = []
+    for _, window in itertools.groupby(samples, lambda sample: sample[0] // WINDOW):
+        first, *_ = kept = list(window)
+        memory = [value for _, value in kept]
+        found.append({"minute": round(first[0]), "median_mib": statistics.median(memory), "highest_mib": max(memory)})
+    return found
 
 
 def main() -> None:
@@ -59,12 +76,9 @@ def main() -> None:
         statuses = store.sql("SELECT status, count(*) AS n FROM evaluations GROUP BY status").set_index("status").n
         generations = int(store.sql("SELECT count(*) AS n FROM generations").n[0])
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()) / 2**20
-    early, late = mean(samples, 10, 20), mean(samples, samples[-1][0] - 10, samples[-1][0])
     result = {
-        "growth": late / early - 1 if early and late else None,
-        "memory_early_mib": early,
-        "memory_late_mib": late,
-        "memory_highest_mib": max(memory for _, memory in samples),
+        "growth": growth([sample for sample in samples if sample[0] >= WINDOW]),
+        "windows": windows(samples),
         "minutes": (time.monotonic() - begun) / 60,
         "exit_code": search.returncode,
         "evaluations": statuses.to_dict(),

@@ -7,6 +7,7 @@ them. On a CPU that is up to half of a training step (benchmarks/RESULTS.md).
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -43,6 +44,13 @@ def keep_freed_memory() -> bool:
     # come and go in order, so that each finds the blocks of the one before.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     return bool(kept)
+
+
+def give_back() -> None:
+    """Gives the memory that is free now back to the system, where it would stay with the process."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _use_large_pages(libc: ctypes.CDLL, size: int) -> None:

@@ -25,6 +25,7 @@ from jnas.train import (
     Watch,
     evaluate,
     population,
+    remembered,
     rungs,
     sample_trials,
     schedule,
@@ -148,25 +149,46 @@ def test_small_models_go_side_by_side_on_a_gpu_and_in_turn_on_a_cpu():
 
 
 def test_programs_go_when_their_group_is_done(data, monkeypatch):
-    alive = []
+    alive = weakref.WeakSet()
     compile = Trainer.compile
 
     def noted(self):
-        seconds = compile(self)
-        alive.append(weakref.ref(self))
-        return seconds
+        alive.add(self)
+        return compile(self)
 
     monkeypatch.setattr(Trainer, "compile", noted)
     counts = []
 
     def count(_):
         gc.collect()
-        counts.append(sum(ref() is not None for ref in alive))
+        counts.append(len(alive))
 
-    evaluate(SMALL, data, RECIPE, progress=False, on_result=count)
+    trials = sample_trials(SPACE, 5, structures=8, lanes=1)
+    evaluate(trials, data, RECIPE, progress=False, on_result=count)
     gc.collect()
-    # The one in training, and those that are compiled ahead.
-    assert max(counts) <= 2 * max(2, schedule.compile_workers()) and not any(ref() for ref in alive)
+    # Those in training, those that are compiled ahead, and the one that is just done.
+    assert max(counts) <= 2 + max(2, schedule.compile_workers()) + 1 and not alive
+
+
+def test_jax_is_made_to_forget_the_programs_that_are_done(data, monkeypatch):
+    """Or a search that is left alone would grow with each template."""
+    monkeypatch.setattr(remembered, "MOST", 2)
+    kept, forget = [], remembered.forget
+
+    def watched():
+        forget()
+        kept.append(len(jax.devices()[0].client.live_executables()))
+
+    monkeypatch.setattr(remembered, "forget", watched)
+    remembered.forget()
+    trials = sample_trials(SPACE, 5, structures=8, lanes=1)
+    rows = evaluate(trials, data, RECIPE, progress=False)
+    assert len(kept) >= 4  # at the start, and once in two programs
+    # What is in training, or ready for it, is held: of each a step and an evaluation; and what makes batches of images.
+    assert max(kept) <= kept[0] + 2 * (2 + max(2, schedule.compile_workers())) + 3
+    monkeypatch.undo()
+    again = evaluate(trials, data, RECIPE, progress=False)
+    assert [row.epochs for row in rows] == [row.epochs for row in again]
 
 
 def test_a_second_run_of_a_population_compiles_nothing(data, tmp_path):

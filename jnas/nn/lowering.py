@@ -91,7 +91,7 @@ class Skeleton(NamedTuple):
     rest: nnx.State
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=32)
 def _skeleton(structure: Structure) -> Skeleton:
     if structure.policy == "exact":
         module = nnx.eval_shape(lambda: build(structure.hull, nnx.Rngs(0)))
