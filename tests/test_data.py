@@ -76,6 +76,18 @@ def test_flip_mirrors_half_of_the_images():
     assert (same ^ mirrored).all() and 60 < mirrored.sum() < 140
 
 
+def test_flips_that_alternate_show_each_image_both_ways_in_two_epochs():
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 255, (200, 4, 5, 3)), jnp.uint8)
+    key, numbers = jax.random.key(0), jnp.arange(200) * 7
+    shown = [augment.alternate(key, images, numbers, jnp.int32(epoch)) for epoch in range(3)]
+    mirrored = [(epoch == images[:, :, ::-1]).all((1, 2, 3)) for epoch in shown]
+    assert (mirrored[0] ^ mirrored[1]).all() and (mirrored[0] == mirrored[2]).all()
+    assert 60 < mirrored[0].sum() < 140
+    # It is the image that decides, not its place in a batch.
+    again = augment.alternate(key, images[::-1], numbers[::-1], jnp.int32(0))
+    assert (again[::-1] == shown[0]).all()
+
+
 def test_shift_is_a_reflected_padding_cropped():
     images = jnp.asarray(np.random.default_rng(0).integers(0, 255, (64, 6, 5, 2)), jnp.uint8)
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")

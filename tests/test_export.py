@@ -24,7 +24,7 @@ from jnas.export.source import _named, find
 from jnas.export.stablehlo import stablehlo
 from jnas.space import Template
 from jnas.space import layers as lt
-from jnas.train import weights
+from jnas.train import program, weights
 
 SEARCH = {"random": 2, "filtered": 0, "generations": 0, "epochs": 1, "final_epochs": 2, "conv_num": 1, "lin_num": 1}
 SEARCH |= {"batch_size": 24, "max_macs": 200_000, "verbose": False}
@@ -98,21 +98,31 @@ def logits_of(module, inputs):
     return module(inputs)
 
 
-@pytest.mark.parametrize(("layers", "count"), [(LAYERS, 7), (GLOBAL, 1)], ids=["all", "global"])
-def test_code_and_program_give_the_logits_of_jnas(layers, count, tmp_path):
+@pytest.mark.parametrize(
+    ("layers", "count", "mirrored"),
+    [(LAYERS, 7, False), (GLOBAL, 1, False), (LAYERS, 3, True)],
+    ids=["all", "global", "mirrored"],
+)
+def test_code_and_program_give_the_logits_of_jnas(layers, count, mirrored, tmp_path):
     template = Template(layers, (3, 19, 26))
     module = restless(template)
     weights.save(tmp_path / "weights", template, module)
-    (tmp_path / "model.py").write_text(code(template))
+    (tmp_path / "model.py").write_text(code(template, mirrored))
     images = np.random.default_rng(0).integers(0, 256, (count, 19, 26, 3), np.uint8)
     logits = np.asarray(logits_of(module, normalise(images)))
     assert logits.std() > 0.01
+    if mirrored:
+        logits = (logits + np.asarray(logits_of(module, normalise(images)[:, :, ::-1]))) / 2
     plain = imported(tmp_path / "model.py")
     network = plain.load()
-    np.testing.assert_allclose(logits_of(network, plain.preprocess(images)), logits, rtol=1e-4, atol=1e-5)
-    program = export.deserialize(bytearray(stablehlo(tmp_path / "model.py", template.in_shape)))
-    assert program.platforms == ("cpu", "cuda")
-    np.testing.assert_allclose(program.call(images), logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(plain.logits(network, images), logits, rtol=1e-4, atol=1e-5)
+    assert (plain.predict(network, images) == logits.argmax(-1)).all()
+    # As `check` computes it with jnas' own module.
+    own = program.logits_of(module, normalise(images), mirrored)
+    np.testing.assert_allclose(own, logits, rtol=1e-4, atol=1e-5)
+    exported = export.deserialize(bytearray(stablehlo(tmp_path / "model.py", template.in_shape)))
+    assert exported.platforms == ("cpu", "cuda")
+    np.testing.assert_allclose(exported.call(images), logits, rtol=1e-4, atol=1e-5)
 
 
 def test_every_layer_type_is_covered():
@@ -121,8 +131,8 @@ def test_every_layer_type_is_covered():
 
 def test_the_code_is_one_layer_a_line_and_formatted(tmp_path):
     path = tmp_path / "model.py"
-    for layers in (LAYERS, GLOBAL):
-        path.write_text(code(Template(layers, (3, 19, 26))))
+    for layers, mirrored in ((LAYERS, False), (GLOBAL, True)):
+        path.write_text(code(Template(layers, (3, 19, 26)), mirrored))
         lines = path.read_text().splitlines()
         first = lines.index("    return nnx.Sequential(") + 1
         assert lines[first + len(layers)] == "    )"

@@ -94,22 +94,28 @@ def test_it_learns_and_the_module_is_the_one_that_was_measured(tmp_path):
         weights.load(tmp_path, TEMPLATE)
 
 
+@pytest.mark.parametrize("vectors", [True, False], ids=["all decay", "kernels decay"])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_steps_follow_pytorchs(split, optimizer):
+def test_steps_follow_pytorchs(split, optimizer, vectors):
     torch = pytest.importorskip("torch", reason="compared with PyTorch where it is installed")
     from torch_peer import copy_weights, torch_network
 
-    recipe = dataclasses.replace(RECIPE, optimizer=optimizer, label_smoothing=0.1, weight_decay=0.1)
+    given = {"optimizer": optimizer, "decay_vectors": vectors}
+    recipe = dataclasses.replace(RECIPE, label_smoothing=0.1, weight_decay=0.1, **given)
     template = Template([layer for layer in TEMPLATE.layers if not isinstance(layer, lt.Dropout)], (3, 8, 8))
     structure, lane = lower(template)
     program = Program(structure, recipe)
     hyper = Hyper(np.uint32(0), np.float32(1e-2), np.float32(0.1))
     network = torch_network(template)
     copy_weights(template, lane.build(nnx.Rngs(jax.random.key(0))), network)
+    groups = [
+        {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": 0.1},
+        {"params": [p for p in network.parameters() if p.ndim == 1], "weight_decay": 0.1 if vectors else 0.0},
+    ]
     theirs = {
-        "adamw": lambda p: torch.optim.AdamW(p, 1e-2, weight_decay=0.1),
-        "sgd": lambda p: torch.optim.SGD(p, 1e-2, momentum=0.9, nesterov=True, weight_decay=0.1),
-    }[optimizer](network.parameters())
+        "adamw": lambda p: torch.optim.AdamW(p, 1e-2),
+        "sgd": lambda p: torch.optim.SGD(p, 1e-2, momentum=0.9, nesterov=True),
+    }[optimizer](groups)
     loss_of = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
     state, step = program.init(lane, 0), jax.jit(program.step)
     for i in range(8):
@@ -121,6 +127,55 @@ def test_steps_follow_pytorchs(split, optimizer):
         loss.backward()
         theirs.step()
         assert float(metrics.loss) / 8 == pytest.approx(float(loss.detach()), rel=1e-3, abs=1e-4)
+
+
+def test_what_is_kept_is_the_average_of_the_weights(split):
+    """By its definition, from the weights after each step."""
+    plain, averaged = RECIPE, dataclasses.replace(RECIPE, average=0.8)
+    structure, lane = lower(TEMPLATE)
+    hyper = Hyper(np.uint32(0), np.float32(1e-2), np.float32(0.1))
+    left = {}
+    for recipe in (plain, averaged):
+        program = Program(structure, recipe)
+        state, step = program.init(lane, 0), jax.jit(program.step)
+        left[recipe.average] = []
+        for i in range(4):
+            images, labels = (np.asarray(array)[8 * i : 8 * i + 8] for array in (split.x_train, split.y_train))
+            inputs = images.astype(np.float32) * (2 / 255) - 1
+            state, _ = step(state, Metrics(jnp.float32(0), jnp.int32(0)), hyper, inputs, labels, jnp.float32(1))
+            left[recipe.average].append((state, program.trained(state)))
+    factors = 0.2 * 0.8 ** np.arange(3, -1, -1)
+    steps = [jax.tree.leaves(state.params) for state, _ in left[0.0]]
+    for i, leaf in enumerate(jax.tree.leaves(left[0.8][-1][1].params)):
+        expected = sum(factor * step[i] for factor, step in zip(factors, steps, strict=True)) / factors.sum()
+        np.testing.assert_allclose(leaf, expected, rtol=1e-4, atol=1e-6)
+        assert not np.allclose(leaf, steps[-1][i], atol=1e-5)
+    assert left[0.0][-1][1].params is left[0.0][-1][0].params
+
+
+def test_accuracies_are_those_of_the_averaged_module_on_images_and_their_mirror_images(split):
+    recipe = dataclasses.replace(RECIPE, average=0.9, test_flip=True, alternate=True)
+    trainer, trained = train(TEMPLATE, recipe, split, seeds=(0, 1))
+    inputs = np.asarray(split.x_val, np.float32) * (2 / 255) - 1
+    for lane in (0, 1):
+        module = trainer.module(trained, lane)
+        logits = module(jnp.asarray(inputs)) + module(jnp.asarray(inputs[:, :, ::-1]))
+        accuracy = float((logits.argmax(-1) == np.asarray(split.y_val)).mean())
+        assert trained.epochs[lane][-1].val_acc == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize("policy", ["folded", "envelope"])
+def test_every_ingredient_is_the_same_under_every_policy(policy):
+    """A lane's own kernels are what decays and what is averaged, wherever they lie in a shared program."""
+    data = load_data(small_arrays())
+    every = {"average": 0.9, "test_flip": True, "alternate": True, "decay_vectors": False, "weight_decay": 0.3}
+    for optimizer in ("adamw", "sgd"):
+        recipe = dataclasses.replace(RECIPE, optimizer=optimizer, **every)
+        alone, shared = (
+            evaluate([TEMPLATE], data, recipe, policy=how, progress=False)[0].epochs for how in ("exact", policy)
+        )
+        for one, other in zip(alone, shared, strict=True):
+            assert dataclasses.astuple(one) == pytest.approx(dataclasses.astuple(other), abs=1e-3)
 
 
 def test_one_trace_a_structure(split, monkeypatch):
@@ -145,6 +200,8 @@ def test_presets_and_ids():
     assert (sophius.epochs, sophius.batch_size, sophius.learning_rate, sophius.decay) == (50, 256, 1e-3, 0.95)
     assert not sophius.flip and sophius.shift == 0 and sophius.label_smoothing == 0
     assert Recipe().id == Recipe.standard().id != sophius.id
+    assert sophius.id == "22ff6f2acb52", "recipes of stores that are there have changed their names"
+    assert dataclasses.replace(sophius, average=0.9).id != sophius.id
 
 
 @pytest.mark.parametrize(
@@ -155,6 +212,7 @@ def test_presets_and_ids():
         ("learning_rate", 0.0),
         ("learning_rate", float("nan")),
         ("weight_decay", -1.0),
+        ("average", 1.0),
         ("optimizer", "lion"),
         ("schedule", "none"),
         ("validation", 1.0),

@@ -11,10 +11,31 @@ def normalise(images: jax.Array) -> jax.Array:
     return images.astype(jnp.float32) * (2 / 255) - 1
 
 
+def mirror(images: jax.Array) -> jax.Array:
+    """Images `[N, H, W, C]`, left and right exchanged."""
+    return images[:, :, ::-1]
+
+
 def flip(key: jax.Array, images: jax.Array) -> jax.Array:
     """Mirrors each image of `[N, H, W, C]` left to right with probability one half."""
     mirrored = jax.random.bernoulli(key, shape=(len(images), 1, 1, 1))
-    return jnp.where(mirrored, images[:, :, ::-1], images)
+    return jnp.where(mirrored, mirror(images), images)
+
+
+def alternate(key: jax.Array, images: jax.Array, numbers: jax.Array, epoch: jax.Array) -> jax.Array:
+    """Mirrors each image in every other epoch, half of them in even ones.
+
+    So in two epochs an image is seen both ways, where chance shows it twice the same way in every second case.
+
+    Args:
+      key: decides which images begin mirrored; the same in all epochs.
+      images: `[N, H, W, C]`.
+      numbers: `[N]`, which images they are.
+      epoch: its number.
+    """
+    first = jax.vmap(lambda number: jax.random.bernoulli(jax.random.fold_in(key, number)))(numbers)
+    mirrored = first ^ (epoch % 2 == 1)
+    return jnp.where(mirrored[:, None, None, None], mirror(images), images)
 
 
 def shift(key: jax.Array, images: jax.Array, pixels: int) -> jax.Array:

@@ -37,7 +37,7 @@ def check(folder: Path, source: Source, row: Evaluation, data: Dataset) -> dict:
         split = data.split(source.recipe.validation, row.key.split_seed)
         images, labels = np.asarray(split.x_val), np.asarray(split.y_val)
     stored = round((row.test_acc_final if tested else row.val_acc_final) * len(labels))
-    found = right_answers(folder, images, labels)
+    found = right_answers(folder, images, labels, source.recipe.test_flip)
     precision = source.recipe.precision
     facts = {"split": "test" if tested else "validation", "images": len(labels), "stored": stored}
     facts |= {"stored_in": precision, **found}
@@ -53,8 +53,10 @@ def check(folder: Path, source: Source, row: Evaluation, data: Dataset) -> dict:
     return facts
 
 
-def right_answers(folder: Path, images: np.ndarray, labels: np.ndarray) -> dict[str, int]:
+def right_answers(folder: Path, images: np.ndarray, labels: np.ndarray, mirrored: bool = False) -> dict[str, int]:
     """How many of `images` `[N, H, W, C]` uint8 each of the three files labels right, by a process of its own.
+
+    `mirrored` says how the weights are evaluated, as in `code`; the other two files know.
 
     Raises:
       JnasError: that process failed.
@@ -66,7 +68,7 @@ def right_answers(folder: Path, images: np.ndarray, labels: np.ndarray) -> dict[
     }
     with tempfile.TemporaryDirectory() as work:
         arrays = Path(work) / "arrays.npz"
-        np.savez(arrays, images=images, labels=labels)
+        np.savez(arrays, images=images, labels=labels, mirrored=mirrored)
         command = [sys.executable, "-m", "jnas.export.answers", str(folder), str(arrays)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:

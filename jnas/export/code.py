@@ -18,7 +18,7 @@ It has {params:,} parameters and takes {macs:,} multiply-accumulates an image.
 
 >>> model = load()
 >>> predict(model, images)  # [N, {height}, {width}, {channels}] uint8 to [N], the class of each image
->>> model(preprocess(images))  # the logits, [N, {classes}]
+>>> logits(model, images)  # [N, {classes}]
 """
 
 {imports}
@@ -52,10 +52,22 @@ def preprocess(images: jax.Array) -> jax.Array:
     return jnp.asarray(images).astype(jnp.float32) * (2 / 255) - 1
 
 
+{logits}
+
 @nnx.jit
 def predict(model: nnx.Module, images: jax.Array) -> jax.Array:
     """The class of each image: `[N, {height}, {width}, {channels}]` uint8 to `[N]` int32."""
-    return model(preprocess(images)).argmax(-1)
+    return logits(model, images).argmax(-1)
+'''
+
+_LOGITS = '''def logits(model: nnx.Module, images: jax.Array) -> jax.Array:
+    """The logits of each image: `[N, {height}, {width}, {channels}]` uint8 to `[N, {classes}]`."""
+    return model(preprocess(images))
+'''
+_MIRRORED_LOGITS = '''def logits(model: nnx.Module, images: jax.Array) -> jax.Array:
+    """The mean logits of each image and its mirror: `[N, {height}, {width}, {channels}]` uint8 to `[N, {classes}]`."""
+    pixels = preprocess(images)
+    return (model(pixels) + model(pixels[:, :, ::-1])) / 2
 '''
 
 _HELPERS = {
@@ -99,8 +111,10 @@ def flatten(x: jax.Array) -> jax.Array:
 """What a layer needs beside Flax, by how its line begins."""
 
 
-def code(template: Template) -> str:
+def code(template: Template, mirrored: bool = False) -> str:
     """The text of `model.py`: one layer a line; its `load()` reads the weights beside it.
+
+    `mirrored` is the recipe's `test_flip`: whether logits are means over an image and its mirror image.
 
     What it builds is a `nnx.Sequential` whose variables are named as those of `Template.build`, so both read the same
     checkpoint. Nothing but numbers and the hash comes from outside.
@@ -115,7 +129,8 @@ def code(template: Template) -> str:
     channels, height, width = template.in_shape
     values = {"height": height, "width": width, "channels": channels, "classes": template.classes}
     values |= {"params": template.cost.params, "macs": template.cost.macs, "hash": template.hash}
-    body = "".join((*helpers, _BUILD.format(**values, layers="\n".join(lines))))
+    logits = (_MIRRORED_LOGITS if mirrored else _LOGITS).format(**values)
+    body = "".join((*helpers, _BUILD.format(**values, layers="\n".join(lines), logits=logits)))
     return _HEAD.format(**values, imports=_imports(body)) + body
 
 

@@ -29,5 +29,5 @@ def stablehlo(model: Path, in_shape: tuple[int, int, int]) -> bytes:
     network = code.load()
     channels, *sides = in_shape
     images = jax.ShapeDtypeStruct((*export.symbolic_shape("n"), *sides, channels), jnp.uint8)
-    program = jax.jit(lambda images: network(code.preprocess(images)))
+    program = jax.jit(lambda images: code.logits(network, images))
     return bytes(export.export(program, platforms=PLATFORMS)(images).serialize())

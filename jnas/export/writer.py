@@ -112,7 +112,7 @@ def _write(folder: Path, source: Source, module: nnx.Module, row: Evaluation, im
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".jnas-export-") as work:
         draft = Path(work) / "export"
         weights.save(draft / "weights", source.template, module)
-        (draft / "model.py").write_text(code(source.template))
+        (draft / "model.py").write_text(code(source.template, source.recipe.test_flip))
         (draft / "model.stablehlo").write_bytes(stablehlo(draft / "model.py", source.template.in_shape))
         checked = checked_facts(draft, source, row, images) if images is not None else None
         about = facts(source, row, checked)

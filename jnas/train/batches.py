@@ -34,7 +34,7 @@ def order(seeds: jax.Array, epoch: jax.Array, *, images: int, steps: int, batch_
     return jax.vmap(one)(seeds)
 
 
-@functools.partial(jax.jit, static_argnames=("flip", "shift"))
+@functools.partial(jax.jit, static_argnames=("flip", "shift", "alternate"))
 def prepare(
     seeds: jax.Array,
     number: jax.Array,
@@ -44,6 +44,7 @@ def prepare(
     *,
     flip: bool,
     shift: int,
+    alternate: int = 0,
 ) -> tuple[jax.Array, jax.Array]:
     """Each lane's batch, augmented and normalised.
 
@@ -53,6 +54,7 @@ def prepare(
       images, labels: all training images, `[N, H, W, C]` uint8 and `[N]` int32.
       batch: `[lanes, B]` int32, which of them.
       flip, shift: as in `Recipe`.
+      alternate: steps an epoch, where each image is mirrored in every other one; 0 for chance.
 
     Returns:
       `[lanes, B, H, W, C]` float32 and `[lanes, B]` int32.
@@ -61,7 +63,9 @@ def prepare(
     def one(seed, batch):
         flip_key, shift_key = jax.random.split(jax.random.fold_in(_stream(seed, _AUGMENTATION), number))
         inputs = images[batch]
-        if flip:
+        if flip and alternate:
+            inputs = augment.alternate(_stream(seed, _AUGMENTATION), inputs, batch, number // alternate)
+        elif flip:
             inputs = augment.flip(flip_key, inputs)
         if shift:
             inputs = augment.shift(shift_key, inputs, shift)

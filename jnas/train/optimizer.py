@@ -5,7 +5,7 @@ optax bakes both into the transformation; here they are a lane's, so that one co
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,20 @@ from jnas.train.recipe import Recipe
 
 _LARGE = 1 << 16
 """Elements from which a parameter is updated where it lies: it is not worth a copy."""
+
+
+class OptimizerState(NamedTuple):
+    """What the optimiser remembers.
+
+    Attributes:
+      moments: of the gradients, as optax keeps them.
+      steps: int32, how many there were; only where weights are averaged.
+      average: of the weights, packed and not yet divided by the sum of its factors; empty where there is none.
+    """
+
+    moments: Any
+    steps: Any = ()
+    average: Any = ()
 
 
 def _transformation(recipe: Recipe) -> optax.GradientTransformation:
@@ -45,19 +59,30 @@ def _unpacked(arrays: list[jax.Array], tree: Any) -> Any:
     return jax.tree.unflatten(structure, taken)
 
 
-def shapes(recipe: Recipe, params: Any) -> Any:
+def shapes(recipe: Recipe, params: Any) -> OptimizerState:
     """The shapes and types of the optimiser's state for `params`."""
-    return jax.eval_shape(lambda tree: _transformation(recipe).init(_packed(tree)), params)
+
+    def start(tree):
+        weights = _packed(tree)
+        moments = _transformation(recipe).init(weights)
+        return OptimizerState(moments, jnp.int32(0), weights) if recipe.average else OptimizerState(moments)
+
+    return jax.eval_shape(start, params)
 
 
-def init(recipe: Recipe, params: Any) -> Any:
-    """The optimiser's state for `params`: zeros all through, for both optimisers."""
+def init(recipe: Recipe, params: Any) -> OptimizerState:
+    """The optimiser's state for `params`: zeros all through, whatever the recipe."""
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes(recipe, params))  # no compiled program
 
 
 def update(
-    recipe: Recipe, params: Any, gradients: Any, state: Any, learning_rate: jax.Array, weight_decay: jax.Array
-) -> tuple[Any, Any]:
+    recipe: Recipe,
+    params: Any,
+    gradients: Any,
+    state: OptimizerState,
+    learning_rate: jax.Array,
+    weight_decay: jax.Array,
+) -> tuple[Any, OptimizerState]:
     """The parameters after one step, and the optimiser's new state.
 
     Args:
@@ -66,16 +91,41 @@ def update(
       state: as `init` or the step before returned it.
       learning_rate, weight_decay: scalars.
     """
-
     weights, gradients = _packed(params), _packed(gradients)
+    decayed = weights if recipe.decay_vectors else _packed(_kernels(params))
 
     def decay(arrays):
-        return [array + weight_decay * weight for array, weight in zip(arrays, weights, strict=True)]
+        return [array + weight_decay * weight for array, weight in zip(arrays, decayed, strict=True)]
 
     if recipe.optimizer == "adamw":
-        direction, state = _transformation(recipe).update(gradients, state)
+        direction, moments = _transformation(recipe).update(gradients, state.moments)
         direction = decay(direction)  # decoupled from the gradient's moments
     else:
-        direction, state = _transformation(recipe).update(decay(gradients), state)
+        direction, moments = _transformation(recipe).update(decay(gradients), state.moments)
     weights = [weight - learning_rate * step for weight, step in zip(weights, direction, strict=True)]
+    state = state._replace(moments=moments)
+    if recipe.average:
+        old, keep = state.average, recipe.average
+        average = [keep * before + (1 - keep) * now for before, now in zip(old, weights, strict=True)]
+        state = state._replace(steps=state.steps + 1, average=average)
     return _unpacked(weights, params), state
+
+
+def averaged(recipe: Recipe, params: Any, state: OptimizerState) -> Any:
+    """The mean of the weights over the steps so far, the latest counting most; `params` where none is kept.
+
+    It is unbiased as Adam's moments are: the factors that there were so far add up to one.
+    """
+    if not recipe.average:
+        return params
+    total = 1 - recipe.average ** state.steps.astype(jnp.float32)
+    return _unpacked([average / jnp.maximum(total, 1e-6) for average in state.average], params)
+
+
+def _kernels(params: Any) -> Any:
+    """The parameters with zeros in place of those that are no kernel."""
+
+    def kept(path, leaf):
+        return leaf if "kernel" in {getattr(entry, "key", None) for entry in path} else jnp.zeros_like(leaf)
+
+    return jax.tree_util.tree_map_with_path(kept, params)

@@ -14,6 +14,9 @@ import optax
 
 from jnas.errors import JnasError
 
+_SINCE = {"decay_vectors": True, "alternate": False, "average": 0.0, "test_flip": False}
+"""Fields that came later, with what they were before: recipes that do not use them keep their rows in a store."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -24,13 +27,20 @@ class Recipe:
       batch_size: images a step; a last incomplete batch is left out, and other images fall out each epoch.
       optimizer: "adamw" (Loshchilov and Hutter, arXiv:1711.05101) or "sgd" (Nesterov momentum 0.9).
       learning_rate: the schedule's peak.
-      weight_decay: decoupled for adamw, as in PyTorch's AdamW; added to the gradient for sgd. Acts on all parameters.
+      weight_decay: decoupled for adamw, as in PyTorch's AdamW; added to the gradient for sgd.
+      decay_vectors: whether weight decay acts on all parameters, or on kernels alone and not on biases, batch norm and
+        slopes (as Jia et al., arXiv:1807.11205).
       schedule: "one_cycle" (linear to the peak over the first quarter of all steps, then by a cosine to zero),
         "exponential" (times `decay` after each epoch) or "constant".
       decay: factor an epoch of the exponential schedule.
       label_smoothing: share of each target that is spread over all classes.
       flip: mirror training images left to right with probability one half.
+      alternate: where they are flipped, mirror each in every other epoch instead (Jordan, arXiv:2404.00498).
       shift: move training images by up to this many pixels each way.
+      average: decay a step of an exponential moving average of the weights, which is what accuracies are measured with
+        and what is kept (Polyak and Juditsky 1992); 0 for the weights themselves.
+      test_flip: whether accuracies are measured, and classes predicted, by the mean of the logits of each image and its
+        mirror image; twice the work.
       validation: share of the training images that is kept for validation.
       precision: "float32", or "bfloat16" for the forward and backward pass of networks (weights, statistics, loss and
         optimiser stay float32); faster on GPUs, slower on most CPUs.
@@ -44,11 +54,15 @@ class Recipe:
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
+    decay_vectors: bool = True
     schedule: Literal["one_cycle", "exponential", "constant"] = "one_cycle"
     decay: float = 1.0
     label_smoothing: float = 0.1
     flip: bool = True
+    alternate: bool = False
     shift: int = 2
+    average: float = 0.0
+    test_flip: bool = False
     validation: float = 0.2
     precision: Literal["float32", "bfloat16"] = "float32"
 
@@ -63,6 +77,7 @@ class Recipe:
             ("decay", 0 < self.decay <= 1, "above 0 and at most 1"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "0 or more and below 1"),
             ("shift", self.shift >= 0, "0 pixels or more"),
+            ("average", 0 <= self.average < 1, "0 or more and below 1"),
             ("validation", 0 < self.validation < 1, "a share above 0 and below 1"),
             ("precision", self.precision in ("float32", "bfloat16"), "float32 or bfloat16"),
         ):
@@ -105,8 +120,12 @@ class Recipe:
         return np.broadcast_to(schedule(np.arange(total)), total).astype(np.float32).reshape(self.epochs, steps)
 
     def to_json(self) -> str:
-        """All fields as JSON, in a fixed order."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """The fields as JSON, in a fixed order; those of `_SINCE` only where they are used."""
+        fields = dataclasses.asdict(self)
+        for name, unused in _SINCE.items():
+            if fields[name] == unused:
+                del fields[name]
+        return json.dumps(fields, sort_keys=True)
 
     @property
     def id(self) -> str:

@@ -130,7 +130,8 @@ class Trainer:
         self.lanes = lanes
         self.scan = jax.default_backend() != "cpu" if scan is None else scan
         self.steps = len(split.x_train) // recipe.batch_size
-        self._prepare = functools.partial(batches.prepare, flip=recipe.flip, shift=recipe.shift)
+        alternate = self.steps if recipe.flip and recipe.alternate else 0
+        self._prepare = functools.partial(batches.prepare, flip=recipe.flip, shift=recipe.shift, alternate=alternate)
         self._validation = batches.validation_chunks(split, lanes)
         self._chunk = self._validation[0].shape[1]
         self._train: jax.stages.Compiled | None = None
@@ -162,7 +163,7 @@ class Trainer:
             function = self._step
         lowered = [
             jax.jit(function, donate_argnums=(0, 1)).lower(state, metrics, hyper, *arguments),
-            jax.jit(self._count).lower(state.params, state.rest, *(chunk[0] for chunk in self._validation)),
+            jax.jit(self._count).lower(self._needed(state), *(chunk[0] for chunk in self._validation)),
         ]
         work = recipe.epochs * self.steps
         options = compiler_options(brief(self.structure, recipe.batch_size, self.lanes, work, Device.here()))
@@ -237,7 +238,8 @@ class Trainer:
 
     def module(self, run: Run, lane: int = 0) -> nnx.Module:
         """The trained module of one lane's template, in evaluation mode."""
-        module = self.program.merge(jax.tree.map(lambda leaf: _to_host(leaf)[lane], run.state))
+        state = jax.tree.map(lambda leaf: _to_host(leaf)[lane], run.state)
+        module = self.program.merge(jax.jit(self.program.trained)(state))
         module = run.lanes[lane].unfold(module)
         module.eval()
         return module
@@ -254,7 +256,8 @@ class Trainer:
         return state, metrics
 
     def _accuracy(self, state, images, labels, count) -> np.ndarray:
-        correct = [self._correct(state.params, state.rest, *chunk) for chunk in zip(images, labels, strict=True)]
+        state = self._needed(state)
+        correct = [self._correct(state, *chunk) for chunk in zip(images, labels, strict=True)]
         return sum(np.asarray(c) for c in correct) / count
 
     # What is compiled. Every argument and result has a leading axis of lanes, unless it is shared.
@@ -271,8 +274,12 @@ class Trainer:
         steps = (jnp.swapaxes(order, 0, 1), rates, first + jnp.arange(self.steps))
         return jax.lax.scan(body, (state, metrics), steps)[0]
 
-    def _count(self, params, rest, images, labels):
-        return self._over_lanes(self.program.correct, 2, (images, labels))(params, rest)
+    def _count(self, state, images, labels):
+        return self._over_lanes(self.program.correct, 1, (images, labels))(state)
+
+    def _needed(self, state: State) -> State:
+        """What evaluation needs of a state: the optimiser's only where it holds the average."""
+        return state if self.program.recipe.average else state._replace(optimizer=None)
 
     def _over_lanes(self, function: Callable, mapped: int, shared: tuple) -> Callable:
         """`function` over the lanes of its first `mapped` arguments, the `shared` ones following.
