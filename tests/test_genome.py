@@ -117,7 +117,35 @@ _LETTER = {
 _GRAMMAR = re.compile(r"(cam?b?v?)*g?f(lad?)*l")
 
 
+def test_modern_samples_are_what_one_would_write_today():
+    space = Space(in_shape=(3, 24, 24), conv_num=10, lin_num=2, style="modern")
+    genomes = space.sample(jax.random.key(0), 300)
+    convs, linears, kernels = [], [], []
+    for rows in np.asarray(genomes):
+        template = space.template(rows)  # raises where it is not valid
+        kinds = "".join(_LETTER[type(layer)] for layer in template.layers)
+        assert re.fullmatch(r"(cbam?)+g?f(lad?)?l", kinds), kinds
+        assert Template.from_hash(template.hash, space.in_shape, 10) == template
+        for layer in template.layers:
+            if isinstance(layer, lt.Conv2d):
+                assert layer.padding and layer.stride in (1, 2) and layer.kernel_size in (1, 3, 5)
+                kernels.append(layer.kernel_size)
+            elif isinstance(layer, lt.MaxPool2d):
+                assert (layer.kernel_size, layer.stride, layer.padding) == (2, 2, False)
+        convs.append(kinds.count("c"))
+        linears.append(kinds.count("l"))
+    assert set(convs) == set(range(1, 11)) and set(linears) == {1, 2}
+    assert 0.5 < np.mean(np.array(kernels) == 3) < 0.7
+    # They are templates of the other space, too, so evolution needs nothing else.
+    other = LimitedSpace(Space(in_shape=(3, 24, 24), conv_num=10, lin_num=2))
+    assert other.valid(genomes).all()
+
+
 def test_sampling_repeats_itself_and_depends_on_the_key():
+    drawn = Space().sample(jax.random.key(3), 1)
+    assert genome.hashes(drawn)[0] == (
+        "0081040a20000000400000000081004a08080000004460004000000001000000800200001004000004000004"
+    ), "a search of the same seed draws other templates than it did"
     first, again, other = (SMALL.sample(jax.random.key(seed), 8) for seed in (3, 3, 4))
     assert (first == again).all() and not (first == other).all()
     assert SMALL.random(3) == SMALL.random(3)

@@ -14,6 +14,7 @@ from conftest import small_arrays
 import jnas
 from jnas.data import normalise
 from jnas.errors import JnasError
+from jnas.export.source import find
 from jnas.predict import Predictor, Settings
 from jnas.search import choose
 from jnas.search.__main__ import main
@@ -21,6 +22,7 @@ from jnas.search.config import SearchConfig
 from jnas.search.evolution import Pool, batch
 from jnas.search.screen import facts_and_bits, screen_members
 from jnas.space import LimitedSpace, Space, genome
+from jnas.train import Trainer
 
 TINY = {"random": 11, "filtered": 2, "candidates": 64, "generations": 1, "children": 2, "epochs": 1, "final_epochs": 2}
 TINY |= {"final_seeds": 2, "conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
@@ -76,6 +78,47 @@ def test_the_winner_is_the_module_that_was_tested(finished):
     assert list(tested.sort_values("seed").test_acc_final) == [row.test_acc_final for row in result.best.finals]
 
 
+def test_of_several_the_best_after_longer_training_wins_and_it_alone_is_tested(finished, tmp_path, monkeypatch):
+    result, arrays = finished
+    store = tmp_path / "results.duckdb"
+    shutil.copy(result.store.path, store)
+    settings = TINY | {"final_templates": 3, "final_epochs": 4}
+    trained = []
+    advance = Trainer.advance
+    monkeypatch.setattr(Trainer, "advance", lambda self, run, *_: trained.extend(run.lanes) or advance(self, run, *_))
+    several = jnas.search(arrays, store=str(store), verbose=False, **settings)
+    finalists = [candidate for candidate in several.candidates if candidate.finals]
+    assert [c.template.hash for c in finalists] == [c.template.hash for c in result.top(3)]
+    assert len(trained) == 6, "three templates with two seeds: to be tested, nothing is trained again"
+    means = [np.mean([row.val_acc_final for row in candidate.finals]) for candidate in finalists]
+    assert several.best is finalists[int(np.argmax(means))]
+    tested = [candidate for candidate in finalists if candidate.final.test_acc_final is not None]
+    assert tested == [several.best] and all(row.test_acc_final is not None for row in several.best.finals)
+    predicted = np.asarray(several.best.build()(normalise(jnp.asarray(arrays["x_test"])))).argmax(-1)
+    assert (predicted == arrays["y_test"]).mean() == pytest.approx(several.best.final.test_acc_final)
+    assert find(several.store).template == several.best.template
+    again = jnas.search(arrays, store=str(store), verbose=False, **settings)
+    assert len(trained) == 6 and again.best.finals == several.best.finals
+
+
+def test_a_preset_is_where_settings_begin():
+    config = SearchConfig.of("record", epochs=5)
+    assert (config.preset, config.data, config.epochs, config.style) == ("record", "cifar10", 5, "modern")
+    config.check()
+    assert config.space(None).style == "modern" and config.endless
+    assert SearchConfig.of(random=5) == SearchConfig(random=5)
+
+
+def test_the_command_line_takes_a_preset_and_says_which_there_are(capsys):
+    with pytest.raises(SystemExit):
+        main(["--preset=record", "--help"])
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "(default: cifar10)" in told and "(default: modern)" in told
+    for words in (["--preset", "best"], ["--random", "1", "--preset=best"]):
+        assert main(words) == 2
+        assert "There is no preset 'best': choose one of record, or none." in capsys.readouterr().err
+
+
 def test_another_candidate_is_trained_again_as_its_row_says(finished):
     result, arrays = finished
     second = result.top(2)[1]
@@ -94,8 +137,6 @@ def test_the_same_again_trains_nothing(finished, monkeypatch):
 
 def test_an_interrupted_search_ends_as_an_uninterrupted_one(finished, tmp_path, monkeypatch):
     result, arrays = finished
-    from jnas.train.trainer import Trainer
-
     train, count = Trainer.advance, iter(range(100))
 
     def interrupted(self, *args):

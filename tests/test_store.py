@@ -18,7 +18,16 @@ from jnas.store import Epoch, Evaluation, Key, Store
 from jnas.store.__main__ import main
 from jnas.store.schema import VERSION
 
-OLDER = {1: Path(__file__).parent / "store_v1.sql", 2: Path(__file__).parent / "store_v2.sql"}
+HERE = Path(__file__).parent
+OLDER = {version: (HERE / f"store_v{version}.sql").read_text() for version in (1, 2)}
+"""The tables of a store of each schema version, as the jnas of its time made them."""
+OLDER[3] = (
+    OLDER[2].replace("VALUES (2)", "VALUES (3)")
+    + """
+ALTER TABLE experiments ADD COLUMN git VARCHAR;
+ALTER TABLE evaluations ADD COLUMN versions JSON;
+"""
+)
 
 
 def row(hash="00000001", seed=0, **changes):
@@ -178,10 +187,12 @@ def test_a_locked_file_is_told_and_waited_for(store):
 def test_an_older_schema_is_brought_up_to_date(tmp_path, version):
     path = tmp_path / "old.duckdb"
     with duckdb.connect(path) as connection:
-        connection.execute(OLDER[version].read_text())
+        connection.execute(OLDER[version])
         connection.execute(
-            "INSERT INTO evaluations VALUES ('00000001', '3x32x32', 10, 'recipe', 'data', 0, 0, 'ok', '', 0.5, 0.6, "
-            "0.7, NULL, 0, 0, 'cpu', TIMESTAMP '2020-01-01')"
+            "INSERT INTO evaluations BY NAME SELECT '00000001' AS hash, '3x32x32' AS in_shape, 10 AS classes, "
+            "'recipe' AS recipe, 'data' AS data, 0 AS split_seed, 0 AS seed, 'ok' AS status, '' AS message, "
+            ".5 AS val_acc_final, .6 AS val_acc_max, .7 AS train_acc_final, 0 AS compile_seconds, "
+            "0 AS train_seconds, 'cpu' AS device"
         )
         connection.execute("INSERT INTO architectures VALUES ('00000001', '3x32x32', 10, 3, 5, 7)")
         connection.execute(
@@ -197,6 +208,8 @@ def test_an_older_schema_is_brought_up_to_date(tmp_path, version):
     for each in (store, new):
         each.add([row("00000002")])
         each.add_experiment("x", settings={}, git="abc", classes=10)
+        each.set_winner("x", "00000002")
+        assert each.experiments_df().winner.tolist() == ["00000002"]
         each.add_generation(experiment="x", step="random", generation=0, diversity=0.5, front=1)
     assert len(store.to_df()) == 2
 

@@ -66,8 +66,12 @@ def find(store: Store, hash: str | None = None, experiment: str | None = None) -
             f"Search {search.experiment} in {store.path} has no template that was trained to the end ({len(rows)} were "
             "tried): run it again, or name another with --experiment."
         )
-    # As in the search: of equals, the one that was trained first.
-    name = good.hash[good.val_acc_final.idxmax()] if hash is None else _template(hash, rows, search.experiment)
+    if hash is not None:
+        name = _template(hash, rows, search.experiment)
+    elif pd.notna(search.winner):
+        name = search.winner
+    else:  # a store of an older jnas, or a search that is not at its end: of equals, the one that was trained first
+        name = good.hash[good.val_acc_final.idxmax()]
     shape = [int(n) for n in search.in_shape.split("x")]
     template = Template.from_hash(name, shape, int(search.classes))
     checkpoints = folders.checkpoints(store.path, search.experiment)

@@ -39,6 +39,30 @@ def ranking(rows: Sequence[tuple[str, Evaluation]], validation_images: int) -> T
     return table
 
 
+def finalist_table(trainings: Sequence[tuple[Evaluation, Sequence[Evaluation]]], validation_images: int) -> Table:
+    """Templates that were trained for longer, of which the best mean wins.
+
+    Args:
+      trainings: the shorter training of each, and its longer ones, one a seed.
+      validation_images: how many accuracies were measured on.
+    """
+    title = f"Trained for longer: validation accuracy after the last epoch ({validation_images:,} images)"
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE, pad_edge=False)
+    for name in ("before", "longer", "seeds", "params", "MACs"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("hash", no_wrap=True)
+    for row, longer in trainings:
+        good = [one.val_acc_final for one in longer if one.status == "ok"]
+        table.add_row(
+            f"{row.val_acc_final:.4f}",
+            spread(good) if good else "failed",
+            str(len(good)),
+            *(count(row.params), count(row.macs)),
+            f"{row.key.hash[:16]}…" if len(row.key.hash) > 16 else row.key.hash,
+        )
+    return table
+
+
 def architecture(template: Template) -> Table:
     """A template, one layer a row: its type, output shape, and parameters."""
     table = Table.grid(padding=(0, 2))

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from jnas.search.result import SearchResult
 
 
-def search(data: Any = "excerpt", *, verbose: bool = True, **settings: Any) -> SearchResult:
+def search(data: Any = None, *, verbose: bool = True, **settings: Any) -> SearchResult:
     """Finds a small image classifier: random templates, then filtered ones, then evolved ones.
 
     Args:
-      data: a `Dataset`, or what `load_data` takes: "excerpt", "cifar10", a path, a dictionary of arrays.
+      data: a `Dataset`, or what `load_data` takes: "excerpt", "cifar10", a path, a dictionary of arrays; by default
+        those of the preset, or the excerpt.
       verbose: show progress and the final tables.
       **settings: the other fields of `SearchConfig`, which are the options of the command line.
 
@@ -39,13 +40,14 @@ def search(data: Any = "excerpt", *, verbose: bool = True, **settings: Any) -> S
     if unknown:
         known = ", ".join(field.name for field in fields(SearchConfig))
         raise JnasError(f"A search has no setting {', '.join(unknown)}: the settings are {known}.")
-    # What the store notes down as the source; `run` gets the images themselves.
-    source = data if isinstance(data, str) else getattr(data, "name", "arrays")
-    config = SearchConfig(data=source, **settings)
+    if data is not None:
+        # What the store notes down as the source; `run` gets the images themselves.
+        settings["data"] = data if isinstance(data, str) else getattr(data, "name", "arrays")
+    config = SearchConfig.of(**settings)
     config.check()
     progress = ConsoleProgress() if verbose else Progress()
     try:
-        return run(config, load_data(data, config.classes), progress)
+        return run(config, load_data(config.data if data is None else data, config.classes), progress)
     finally:
         progress.close()
 

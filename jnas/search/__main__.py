@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 
@@ -26,7 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
         os._exit(130)
 
     try:
-        config = tyro.cli(SearchConfig, prog="python -m jnas.search", args=arguments)
+        begin = SearchConfig.of(_preset(sys.argv[1:] if arguments is None else arguments))
+        config = tyro.cli(SearchConfig, prog="python -m jnas.search", args=arguments, default=begin)
         run(config, progress=progress, at_once=leave)
     except JnasError as error:
         progress.close()
@@ -37,6 +39,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(_STOPPED, file=sys.stderr)
         return 130
     return 0
+
+
+def _preset(arguments: list[str]) -> str | None:
+    """What --preset names, looked up before the other options, whose defaults it decides."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", default=None)
+    try:
+        name = parser.parse_known_args(arguments)[0].preset
+    except (argparse.ArgumentError, SystemExit):
+        return None  # which is told when all options are read
+    return None if name == "None" else name
 
 
 if __name__ == "__main__":

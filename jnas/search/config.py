@@ -8,7 +8,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from jnas.data import Dataset
 from jnas.errors import JnasError
@@ -18,12 +18,52 @@ from jnas.search.acquire import Acquisition
 from jnas.search.evolution import Searcher
 from jnas.search.objectives import Objective
 from jnas.space import Space
-from jnas.train import PRESETS, Recipe
+from jnas.space.space import Style
+from jnas.train import PRESETS as RECIPES
+from jnas.train import Recipe
 from jnas.train.schedule import COMPILE_LIMIT
 
+PRESETS: dict[str, dict[str, Any]] = {
+    "record": {
+        "data": "cifar10",
+        "style": "modern",
+        "conv_num": 10,
+        "lin_num": 2,
+        "max_macs": 150_000_000,
+        "objectives": ("accuracy", "params"),
+        "random": 48,
+        "filtered": 48,
+        "refit": 24,
+        "candidates": 8192,
+        "children": 24,
+        "epochs": 8,
+        "early_epochs": 2,
+        "final_epochs": 60,
+        "final_seeds": 5,
+        "final_templates": 3,
+        "max_minutes": 45.0,
+        "batch_size": 256,
+        "precision": "bfloat16",
+        "policy": "auto",
+    },
+}
+"""Settings by name. "record" is for all of CIFAR-10 on one GPU, and goes for an accuracy of more than .9."""
+
+_SINCE = {"style": "sophius"}
+"""Settings that came later, with what they were before: searches that do not use them keep their names in a store."""
 _ASIDE = (
-    *("data", "classes", "store", "policy", "generations", "max_minutes", "max_evaluations", "target_accuracy"),
-    *("final_epochs", "final_seeds", "max_compile_seconds"),
+    *(
+        "preset",
+        "data",
+        "classes",
+        "store",
+        "policy",
+        "generations",
+        "max_minutes",
+        "max_evaluations",
+        "target_accuracy",
+    ),
+    *("final_epochs", "final_seeds", "final_templates", "max_compile_seconds"),
 )
 """Settings by which no other templates are trained, or no other way."""
 
@@ -39,6 +79,8 @@ class SearchConfig:
     Run the same command on the same store again, and the search goes on where it stopped.
     """
 
+    preset: Literal["record"] | None = None
+    """Settings to begin with, which other options change. 'record': all of CIFAR-10 on one GPU, for more than .9."""
     data: str = "excerpt"
     """Images: 'excerpt' (the 5,000 of CIFAR-10 that come with jnas), 'cifar10' (all 60,000, by TensorFlow Datasets),
     the path of an .npz file (x_train, y_train, x_test, y_test; uint8), or of a prepared TensorFlow Datasets folder."""
@@ -83,6 +125,8 @@ class SearchConfig:
     """Passes over the training images for the winner."""
     final_seeds: int = 3
     """How often the winner is trained, each time with another seed; the first one's weights are kept."""
+    final_templates: int = 1
+    """How many of the best are trained so; the winner is the one with the best mean validation accuracy then."""
     batch_size: int | None = None
     """Images a training step; the recipe's own where not given."""
     learning_rate: float | None = None
@@ -93,6 +137,9 @@ class SearchConfig:
     """What networks compute in while training; bfloat16 is for GPUs. Weights and optimiser stay float32."""
     policy: Literal["exact", "folded", "envelope", "auto"] = "exact"
     """Which templates share a compiled program; auto takes what is expected to be fastest. Rows differ by rounding."""
+    style: Style = "sophius"
+    """Random templates: those of Sophius; or modern, padded 3x3 convolutions with batch norm, an activation and now and
+    then a pooling. Evolution goes beyond."""
     conv_num: int = 6
     """Convolution layers a random template has, at most."""
     lin_num: int = 3
@@ -108,13 +155,24 @@ class SearchConfig:
     seed: int = 0
     """Of everything random: the same seed on the same CPU finds the same."""
 
+    @classmethod
+    def of(cls, preset: str | None = None, **settings: Any) -> SearchConfig:
+        """A preset's settings with others in their place.
+
+        Raises:
+          JnasError: there is no such preset.
+        """
+        if preset is not None and preset not in PRESETS:
+            raise JnasError(f"There is no preset {preset!r}: choose one of {', '.join(PRESETS)}, or none.")
+        return cls(preset=preset, **(PRESETS.get(preset, {}) | settings))
+
     def check(self) -> None:
         """Raises a JnasError where no search can be made of this.
 
         Not on construction: the command line's parser would wrap the sentence in words of its own.
         """
         least = {"random": 1, "filtered": 0, "candidates": 2, "refit": 1, "children": 1, "seed": 0}
-        least |= {"generations": 0, "max_evaluations": 1, "final_seeds": 1}
+        least |= {"generations": 0, "max_evaluations": 1, "final_seeds": 1, "final_templates": 1}
         for name, minimum in least.items():
             value = getattr(self, name)
             if value is not None and value < minimum:
@@ -153,19 +211,19 @@ class SearchConfig:
         if self.acquisition not in get_args(Acquisition):
             rules = ", ".join(get_args(Acquisition))
             raise JnasError(f"There is no acquisition rule {self.acquisition!r}: choose one of {rules}.")
-        if self.recipe not in PRESETS:
-            raise JnasError(f"There is no recipe {self.recipe!r}: choose one of {', '.join(PRESETS)}.")
+        if self.recipe not in RECIPES:
+            raise JnasError(f"There is no recipe {self.recipe!r}: choose one of {', '.join(RECIPES)}.")
         self.space(None), self.training(), self.final_training()  # they check the rest
 
     def space(self, data: Dataset | None) -> Space:
         """The space to search; with the image shape and class count of CIFAR-10 where there is no data yet."""
         shape = {} if data is None else {"in_shape": data.in_shape, "classes": data.classes}
-        return Space(**shape, conv_num=self.conv_num, lin_num=self.lin_num)
+        return Space(**shape, conv_num=self.conv_num, lin_num=self.lin_num, style=self.style)
 
     def training(self) -> Recipe:
         """How candidates are trained."""
         given = {name: getattr(self, name) for name in ("batch_size", "learning_rate", "validation", "precision")}
-        return PRESETS[self.recipe](
+        return RECIPES[self.recipe](
             epochs=self.epochs, **{name: value for name, value in given.items() if value is not None}
         )
 
@@ -195,7 +253,7 @@ class SearchConfig:
         a search.
         """
         settings = dataclasses.asdict(self)
-        for name in _ASIDE:
+        for name in (*_ASIDE, *(name for name, unused in _SINCE.items() if settings[name] == unused)):
             del settings[name]
         identity = json.dumps([settings, self.training().id, data.fingerprint], sort_keys=True)
         return hashlib.sha256(identity.encode()).hexdigest()[:12]

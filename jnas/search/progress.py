@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichProgress
 
 from jnas.predict import Predictor
-from jnas.report import architecture, count, front_table, ranking, spread
+from jnas.report import architecture, count, finalist_table, front_table, ranking, spread
 from jnas.store import Evaluation
 from jnas.train.population import device_name
 
@@ -109,7 +109,8 @@ class ConsoleProgress(Progress):
     def total(self) -> int:
         """Trainings, as it is known by now."""
         templates, most = sum(self.counts.values()), self.search.config.max_evaluations
-        return (templates if most is None else min(templates, most)) + 1  # the winner is trained again
+        longer = self.search.config.final_templates  # which are trained again
+        return (templates if most is None else min(templates, most)) + longer
 
     def planned(self, generation: int, templates: int) -> None:
         self.counts[generation] = templates
@@ -170,6 +171,9 @@ class ConsoleProgress(Progress):
             self._say(f"{stopped} templates were stopped early.")
         if failed:
             self._say(f"{failed} templates failed; their rows say why.")
+        finalists = [(candidate.evaluation, candidate.finals) for candidate in result.candidates if candidate.finals]
+        if len(finalists) > 1:
+            self._say(finalist_table(finalists, len(self.search.split.x_val)))
         cost = best.template.cost
         self._say(f"\nThe winner ({count(cost.params)} params, {count(cost.macs)} MACs):", "bold")
         self._say(architecture(best.template))

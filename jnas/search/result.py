@@ -24,7 +24,8 @@ class Candidate:
     Attributes:
       template: the architecture; `print(candidate.template)` shows it.
       evaluation: the row of its training in the search.
-      finals: the rows of its longer training, one a seed, with the test accuracy; of the winner only.
+      finals: the rows of its longer training, one a seed, with the test accuracy; of the winner, and without that of
+        those that were trained for longer beside it.
       step: "random", "filtered" or "evolved".
     """
 
@@ -63,16 +64,13 @@ class SearchResult:
       candidates: the templates that were trained well, best validation accuracy (after the last epoch) first.
       store: where all rows are; `store.sql(...)` asks anything.
       experiment: the search's name in the store.
+      best: the winner: the best by validation accuracy, of the longer trainings where there were several.
     """
 
     candidates: tuple[Candidate, ...]
     store: Store
     experiment: str
-
-    @property
-    def best(self) -> Candidate:
-        """The winner: the best by validation accuracy."""
-        return self.candidates[0]
+    best: Candidate
 
     def top(self, k: int = 10) -> list[Candidate]:
         """The best k."""

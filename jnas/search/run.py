@@ -29,7 +29,7 @@ from jnas.search.latencies import Latencies
 from jnas.search.progress import Progress
 from jnas.search.result import Candidate, SearchResult
 from jnas.search.stop import hopeful
-from jnas.search.winner import train_winner
+from jnas.search.winner import Final, find_winner
 from jnas.space import LimitedSpace, Template
 from jnas.space.genome import to_genomes
 from jnas.store import Evaluation, Store
@@ -119,7 +119,7 @@ class Search:
             best = max(self.good(), key=lambda row: row.val_acc_final, default=None)
             accuracy = reserve = 0.0
             if best is not None:
-                epochs = self.config.final_seeds * self.config.final_epochs
+                epochs = self.config.final_templates * self.config.final_seeds * self.config.final_epochs
                 accuracy = best.val_acc_final
                 reserve = best.compile_seconds + best.train_seconds / len(best.epochs) * epochs
             self.over = self.budget.spent(len(self.trained), accuracy, reserve)
@@ -321,24 +321,25 @@ class Search:
         if self.over:
             self.progress.ended(self.over)
         self.progress.note("training the winner")
-        best, recipe = self._template(good[0].key.hash), self.config.final_training()
-        folder = folders.winner(self.checkpoints, recipe.id, best.hash)
         seeds = [(self.config.seed + i) % 2**32 for i in range(self.config.final_seeds)]  # as large as a seed may be
-        finals = train_winner(
-            best, recipe, seeds, self.data, self.split, SPLIT_SEED, self.store, folder, self.progress.epoch
-        )
+        images = (self.data, self.split, SPLIT_SEED)
+        final = Final(self.config.final_training(), seeds, *images, self.store, self.checkpoints, self.progress.epoch)
+        longest = [self._template(row.key.hash) for row in good[: self.config.final_templates]]
+        best, finals = find_winner(longest, final)
+        self.store.set_winner(self.experiment, best.hash)
         candidates = tuple(
             Candidate(
                 template=self._template(row.key.hash),
                 evaluation=row,
                 step=self.trained[row.key.hash][0],
-                finals=tuple(finals) if row is good[0] else (),
+                finals=tuple(finals.get(row.key.hash, ())),
                 _data=self.data,
                 _recipe=self.recipe,
-                _weights=folder if row is good[0] else None,
+                _weights=final.folder(best) if row.key.hash == best.hash else None,
             )
             for row in good
         )
-        result = SearchResult(candidates, self.store, self.experiment)
+        winner = next(candidate for candidate in candidates if candidate.template.hash == best.hash)
+        result = SearchResult(candidates, self.store, self.experiment, winner)
         self.progress.finish(result)
         return result

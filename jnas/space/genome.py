@@ -28,7 +28,7 @@ from jnas.space.vectors import BITS
 KIND, WIDTH, KERNEL, STRIDE, PADDING, COUNT_PAD = range(6)
 COLUMNS = 6
 
-_COLUMN_OF_PARAMETER = {
+COLUMN_OF_PARAMETER = {
     "out_features": WIDTH,
     "out_channels": WIDTH,
     "negative_slope": WIDTH,
@@ -56,7 +56,7 @@ def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         first_bit[kind, KIND] = -1  # KIND counts from 1
         bit = len(LAYER_TYPES)
         for name, choices in cls.ranges():
-            column = _COLUMN_OF_PARAMETER[name]
+            column = COLUMN_OF_PARAMETER[name]
             cardinality[kind, column] = len(choices)
             first_bit[kind, column] = bit
             bit += len(choices)
@@ -86,7 +86,7 @@ def to_genome(template: Template, length: int) -> np.ndarray:
     for row, layer in zip(genome, layers, strict=False):
         row[KIND] = kind_of(type(layer))
         for name, values in layer.ranges():
-            row[_COLUMN_OF_PARAMETER[name]] = values.index(getattr(layer, name))
+            row[COLUMN_OF_PARAMETER[name]] = values.index(getattr(layer, name))
     return genome
 
 
@@ -106,7 +106,7 @@ def from_genome(genome: np.ndarray, in_shape: Sequence[int] = (3, 32, 32), class
     for row in np.asarray(genome):
         if row[KIND]:
             cls = LAYER_TYPES[row[KIND] - 1]
-            layers.append(cls(**{name: values[row[_COLUMN_OF_PARAMETER[name]]] for name, values in cls.ranges()}))
+            layers.append(cls(**{name: values[row[COLUMN_OF_PARAMETER[name]]] for name, values in cls.ranges()}))
     return Template((*layers, Linear(classes)), in_shape)
 
 

@@ -11,6 +11,7 @@ CREATE TABLE IF NOT EXISTS recipes (
 );
 
 -- A search: what was asked for, and what it ran with; `git` is the commit of jnas' source, and whether it was changed.
+-- `winner` is the hash of what it found, once that is known.
 CREATE TABLE IF NOT EXISTS experiments (
     experiment VARCHAR PRIMARY KEY,
     started TIMESTAMP,
@@ -23,7 +24,8 @@ CREATE TABLE IF NOT EXISTS experiments (
     split_seed BIGINT,
     seed BIGINT,
     versions JSON,
-    git VARCHAR
+    git VARCHAR,
+    winner VARCHAR
 );
 
 CREATE TABLE IF NOT EXISTS architectures (
@@ -172,6 +174,10 @@ MIGRATIONS = (
     """
     ALTER TABLE experiments ADD COLUMN IF NOT EXISTS git VARCHAR;
     ALTER TABLE evaluations ADD COLUMN IF NOT EXISTS versions JSON;
+    """,
+    # To version 4: the winner may be another than the best of the shorter trainings.
+    """
+    ALTER TABLE experiments ADD COLUMN IF NOT EXISTS winner VARCHAR;
     """,
 )
 """What changes the tables of each version into those of the next, the first version's first.

@@ -199,6 +199,11 @@ class Store:
         """Writes what a search was asked for, unless it is there."""
         self._insert("experiments", {"experiment": experiment, "started": _now(), **columns})
 
+    def set_winner(self, experiment: str, hash: str) -> None:
+        """Writes down what a search found."""
+        with self._writing() as connection:
+            connection.execute("UPDATE experiments SET winner = ? WHERE experiment = ?", [hash, experiment])
+
     def add_candidates(self, experiment: str, step: str, generation: int, rows: Sequence[tuple]) -> None:
         """Writes what a round will train: `(hash, predicted_mean, predicted_std)` each, in order."""
         with self._writing() as connection:
