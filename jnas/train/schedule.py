@@ -67,7 +67,7 @@ def train(
       work: the groups; each is let go when it is done.
       until, keep, on_epoch: as in `Group.run`; `on_epoch` is called in other threads.
       watch: told where the time goes.
-      stop: asked again and again; once it says True no group begins any more, and those in training are finished.
+      stop: asked again and again; once it says True nothing begins any more, and the chunks in training are finished.
       compile_limit: seconds after which a program that still compiles is given up.
     """
     watch = watch or Watch()
@@ -95,14 +95,14 @@ class _Schedule:
         self.training: list[Group] = []
         self.events: queue.SimpleQueue = queue.SimpleQueue()
         self.clock = _SharedClock()
-        self.stopped = threading.Event()
+        self.ending, self.stopped = threading.Event(), threading.Event()  # after the chunk, after the epoch
         self.trainers = ThreadPoolExecutor(self.programs, "jnas-train")
 
     def run(self) -> Iterator[list[Job]]:
         """Yields the jobs of each chunk that is done."""
         while True:
             self._fill()
-            if not self.training and (not self.compiling or self.stop()):
+            if not self.training and (not self.compiling or self._ends()):
                 return
             start = time.perf_counter()
             handle, group, found = self._event()
@@ -124,8 +124,14 @@ class _Schedule:
                     if time.monotonic() - begun > self.compile_limit:
                         group.abandon(self.compile_limit)
                         return self._compiled, group, None
-                if self.stop() and not self.training:
+                if self._ends() and not self.training:
                     return self._nothing, None, None
+
+    def _ends(self) -> bool:
+        """Whether the caller wants an end, which the training threads are told."""
+        if not self.ending.is_set() and self.stop():
+            self.ending.set()
+        return self.ending.is_set()
 
     def close(self) -> None:
         """Ends what is in training after its epoch."""
@@ -136,7 +142,7 @@ class _Schedule:
 
     def _fill(self) -> None:
         """Starts what can start."""
-        if self.stop():
+        if self._ends():
             self.coming.clear(), self.ready.clear()
         while self.ready and self._fits(self.ready[0]):
             group = self.ready.popleft()
@@ -170,7 +176,7 @@ class _Schedule:
         def work() -> None:
             for chunk in group.run(self.until, self.keep, self._epoch, self.clock.now):
                 self.events.put((self._chunk, group, chunk))
-                if self.stopped.is_set():
+                if self.stopped.is_set() or self.ending.is_set():
                     return
 
         error = _error_of(work)
