@@ -44,7 +44,7 @@ CHANGES = {
     "decay on kernels only": {"decay_vectors": False},
     "Nesterov SGD, rate .05": {"optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 5e-4},
     "Nesterov SGD, rate .2": {"optimizer": "sgd", "learning_rate": 0.2, "weight_decay": 5e-4},
-    "averaged weights (.99)": {"average": 0.99},
+    "look-ahead .5": {"lookahead": 0.5},
     "flips when testing": {"test_flip": True},
 }
 

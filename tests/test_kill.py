@@ -19,7 +19,8 @@ PHASES = ("compile", "train", "write", "fit", "checkpoint")
 ALL = bool(os.environ.get("JNAS_TEST_ALL"))
 KILLS = 20 if ALL else 5
 SEARCH = {"random": 11, "filtered": 2, "candidates": 64, "generations": int(ALL), "children": 2, "epochs": 2}
-SEARCH |= {"final_epochs": 3, "final_seeds": 2, "conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
+SEARCH |= {"final_epochs": 3, "final_seeds": 2, "final_templates": 2, "batch_size": 24}
+SEARCH |= {"conv_num": 1, "lin_num": 1, "max_macs": 200_000}
 SEARCH |= {"early_epochs": 1}
 
 forks = multiprocessing.get_context("forkserver")

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from jnas.train import Watch
+from jnas.train import Watch, remembered, schedule
 from jnas.train.device import Device
 from jnas.train.schedule import train
 
@@ -97,6 +97,22 @@ def test_once_asked_to_stop_it_finishes_what_trains_and_begins_nothing():
     others = [Fake(100) for _ in range(5)]  # none fits beside another
     done = [job for chunk in train([first, *others], 1, stop=asked.is_set) for job in chunk]
     assert 1 <= len(done) < 1000 and done == first.jobs[: len(done)], "the chunk in training is the last one"
+
+
+def test_who_compiles_slowly_does_not_keep_others_from_being_forgotten(monkeypatch):
+    class Slow(Fake):
+        def compile(self):
+            done.wait(30)
+
+    done, forgotten = threading.Event(), []
+    monkeypatch.setattr(schedule, "compile_workers", lambda: 4)
+    monkeypatch.setattr(remembered, "too_many", lambda: True)
+    monkeypatch.setattr(remembered, "forget", lambda: forgotten.append(1))
+    others = [Fake(10, chunks=1) for _ in range(20)]
+    chunks = train([Slow(10), *others], 1)
+    assert [job for _ in others for job in next(chunks)] and len(forgotten) == 21
+    done.set()
+    assert len(list(chunks)) == 2
 
 
 def test_asked_to_stop_it_does_not_wait_for_the_compiler():

@@ -1,5 +1,7 @@
 """The three steps together: on small images, from the command line and from Python."""
 
+import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -16,13 +18,14 @@ from jnas.data import normalise
 from jnas.errors import JnasError
 from jnas.export.source import find
 from jnas.predict import Predictor, Settings
-from jnas.search import choose
+from jnas.search import choose, winner
 from jnas.search.__main__ import main
 from jnas.search.config import SearchConfig
 from jnas.search.evolution import Pool, batch
 from jnas.search.screen import facts_and_bits, screen_members
 from jnas.space import LimitedSpace, Space, genome
 from jnas.train import Trainer
+from jnas.train.evaluate import evaluate_kept
 
 TINY = {"random": 11, "filtered": 2, "candidates": 64, "generations": 1, "children": 2, "epochs": 1, "final_epochs": 2}
 TINY |= {"final_seeds": 2, "conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
@@ -99,6 +102,46 @@ def test_of_several_the_best_after_longer_training_wins_and_it_alone_is_tested(f
     assert find(several.store).template == several.best.template
     again = jnas.search(arrays, store=str(store), verbose=False, **settings)
     assert len(trained) == 6 and again.best.finals == several.best.finals
+    # Of the weights only the winner's are kept; an export of another takes its longest training.
+    folders = sorted(path.name for path in several.store.path.with_suffix(".checkpoints").glob("*/*"))
+    assert [name for name in folders if name.startswith("finalist")] == []
+    loser = next(candidate for candidate in finalists if candidate is not several.best)
+    assert len(find(several.store, loser.template.hash).row.epochs) == 4
+
+
+def test_a_template_that_cannot_be_trained_with_each_seed_loses(finished, tmp_path, monkeypatch):
+    """However good it was with the others; and its first seed has weights, which can be kept."""
+    result, arrays = finished
+    store = tmp_path / "results.duckdb"
+    shutil.copy(result.store.path, store)
+    monkeypatch.setattr(winner, "evaluate_kept", lambda wanted, *rest: map(sick, evaluate_kept(wanted, *rest)))
+    victims = {candidate.template.hash: seed for candidate, seed in zip(result.top(2), (0, 1), strict=True)}
+
+    def sick(trained):
+        row, kept = trained
+        if victims.get(row.key.hash) == row.key.seed:
+            return dataclasses.replace(row, status="nan", message="by hand", val_acc_final=None), None
+        return dataclasses.replace(row, val_acc_final=0.9 if row.key.hash in victims else 0.1), kept
+
+    settings = TINY | {"final_templates": 3, "final_epochs": 3}
+    several = jnas.search(arrays, store=str(store), verbose=False, **settings)
+    assert several.best.template.hash == result.top(3)[2].template.hash
+    victims |= {several.best.template.hash: 1}
+    settings |= {"final_epochs": 4}
+    # Of those that failed with one seed each, the first of which there are weights.
+    several = jnas.search(arrays, store=str(store), verbose=False, **settings)
+    assert several.best.template.hash == result.top(2)[1].template.hash and several.best.build() is not None
+
+
+def test_what_a_search_is_called_stays_what_it_was():
+    data = jnas.load_data("excerpt")
+    assert SearchConfig().experiment(data) == "84e1452ad465", "searches in stores that are there cannot go on"
+    assert SearchConfig(style="modern").experiment(data) != "84e1452ad465"
+
+
+def test_the_store_notes_down_where_the_images_were(npz, tmp_path):
+    result = jnas.search(npz, store=str(tmp_path / "r.duckdb"), verbose=False, **TINY | {"random": 1, "filtered": 0})
+    assert json.loads(result.store.experiments_df().settings[0])["data"] == str(npz)
 
 
 def test_a_preset_is_where_settings_begin():

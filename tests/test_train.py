@@ -17,6 +17,7 @@ from jnas.space import Space, Template
 from jnas.space import layers as lt
 from jnas.store import Store
 from jnas.train import Recipe, Trainer, Trial, evaluate, weights
+from jnas.train.optimizer import OptimizerState
 from jnas.train.program import Hyper, Metrics, Program
 
 RECIPE = Recipe(epochs=2, batch_size=24, validation=0.25, learning_rate=1e-2, shift=1)
@@ -129,32 +130,33 @@ def test_steps_follow_pytorchs(split, optimizer, vectors):
         assert float(metrics.loss) / 8 == pytest.approx(float(loss.detach()), rel=1e-3, abs=1e-4)
 
 
-def test_what_is_kept_is_the_average_of_the_weights(split):
-    """By its definition, from the weights after each step."""
-    plain, averaged = RECIPE, dataclasses.replace(RECIPE, average=0.8)
+def test_the_optimiser_looks_ahead(split):
+    """By its definition, from what the optimiser itself would do at each step."""
     structure, lane = lower(TEMPLATE)
     hyper = Hyper(np.uint32(0), np.float32(1e-2), np.float32(0.1))
-    left = {}
-    for recipe in (plain, averaged):
-        program = Program(structure, recipe)
-        state, step = program.init(lane, 0), jax.jit(program.step)
-        left[recipe.average] = []
-        for i in range(4):
-            images, labels = (np.asarray(array)[8 * i : 8 * i + 8] for array in (split.x_train, split.y_train))
-            inputs = images.astype(np.float32) * (2 / 255) - 1
-            state, _ = step(state, Metrics(jnp.float32(0), jnp.int32(0)), hyper, inputs, labels, jnp.float32(1))
-            left[recipe.average].append((state, program.trained(state)))
-    factors = 0.2 * 0.8 ** np.arange(3, -1, -1)
-    steps = [jax.tree.leaves(state.params) for state, _ in left[0.0]]
-    for i, leaf in enumerate(jax.tree.leaves(left[0.8][-1][1].params)):
-        expected = sum(factor * step[i] for factor, step in zip(factors, steps, strict=True)) / factors.sum()
-        np.testing.assert_allclose(leaf, expected, rtol=1e-4, atol=1e-6)
-        assert not np.allclose(leaf, steps[-1][i], atol=1e-5)
-    assert left[0.0][-1][1].params is left[0.0][-1][0].params
+    plain, ahead = (Program(structure, dataclasses.replace(RECIPE, lookahead=share)) for share in (0.0, 0.3))
+    steps = [jax.jit(program.step) for program in (plain, ahead)]
+    state, slow = ahead.init(lane, 0), None
+    for i in range(1, 12):
+        images, labels = (np.asarray(array)[8 * (i % 4) :][:8] for array in (split.x_train, split.y_train))
+        batch = (images.astype(np.float32) * (2 / 255) - 1, labels, jnp.float32(1))
+        nothing = Metrics(jnp.float32(0), jnp.int32(0))
+        without = state._replace(optimizer=OptimizerState(state.optimizer.moments))
+        fast = jax.tree.leaves(steps[0](without, nothing, hyper, *batch)[0].params)
+        state, _ = steps[1](state, nothing, hyper, *batch)
+        found = jax.tree.leaves(state.params)
+        if i == 5:
+            slow = fast
+        elif i == 10:
+            slow = [old + 0.3 * (new - old) for old, new in zip(slow, fast, strict=True)]
+            assert any(np.abs(one - other).max() > 1e-3 for one, other in zip(slow, fast, strict=True))
+        expected = slow if i in (5, 10) else fast
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
-def test_accuracies_are_those_of_the_averaged_module_on_images_and_their_mirror_images(split):
-    recipe = dataclasses.replace(RECIPE, average=0.9, test_flip=True, alternate=True)
+def test_accuracies_are_those_of_images_and_their_mirror_images(split):
+    recipe = dataclasses.replace(RECIPE, test_flip=True, alternate=True)
     trainer, trained = train(TEMPLATE, recipe, split, seeds=(0, 1))
     inputs = np.asarray(split.x_val, np.float32) * (2 / 255) - 1
     for lane in (0, 1):
@@ -166,9 +168,9 @@ def test_accuracies_are_those_of_the_averaged_module_on_images_and_their_mirror_
 
 @pytest.mark.parametrize("policy", ["folded", "envelope"])
 def test_every_ingredient_is_the_same_under_every_policy(policy):
-    """A lane's own kernels are what decays and what is averaged, wherever they lie in a shared program."""
+    """A lane's own kernels are what decays, wherever they lie in a shared program."""
     data = load_data(small_arrays())
-    every = {"average": 0.9, "test_flip": True, "alternate": True, "decay_vectors": False, "weight_decay": 0.3}
+    every = {"lookahead": 0.5, "test_flip": True, "alternate": True, "decay_vectors": False, "weight_decay": 0.3}
     for optimizer in ("adamw", "sgd"):
         recipe = dataclasses.replace(RECIPE, optimizer=optimizer, **every)
         alone, shared = (
@@ -201,7 +203,7 @@ def test_presets_and_ids():
     assert not sophius.flip and sophius.shift == 0 and sophius.label_smoothing == 0
     assert Recipe().id == Recipe.standard().id != sophius.id
     assert sophius.id == "22ff6f2acb52", "recipes of stores that are there have changed their names"
-    assert dataclasses.replace(sophius, average=0.9).id != sophius.id
+    assert dataclasses.replace(sophius, lookahead=0.5).id != sophius.id
 
 
 @pytest.mark.parametrize(
@@ -212,7 +214,7 @@ def test_presets_and_ids():
         ("learning_rate", 0.0),
         ("learning_rate", float("nan")),
         ("weight_decay", -1.0),
-        ("average", 1.0),
+        ("lookahead", 1.0),
         ("optimizer", "lion"),
         ("schedule", "none"),
         ("validation", 1.0),

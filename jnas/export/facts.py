@@ -58,7 +58,7 @@ import model
 
 classifier = model.load()
 model.predict(classifier, images)  # [N, {in_shape[1]}, {in_shape[2]}, {in_shape[0]}] uint8 to [N]: the classes
-classifier(model.preprocess(images))  # the logits, [N, {classes}]
+model.logits(classifier, images)  # [N, {classes}]
 ```
 
 ```python

@@ -80,10 +80,10 @@ def find(store: Store, hash: str | None = None, experiment: str | None = None) -
         folder = folders.winner(checkpoints, row.key.recipe, name)
         if folders.holds(folder, name):
             return Source(search, template, row, _recipe(store, row), folder)
-    # The winner's longer training is the one that was tested.
+    # The winner's longer training is the one that was tested; of others it is the longest there is.
     wanted = [row for row in trainings if row.test_acc_final is not None]
     if hash is not None:
-        wanted += [row for row in trainings if row.key.recipe == search.recipe]
+        wanted = sorted(trainings, key=lambda row: -len(row.epochs))
     if not wanted:
         raise JnasError(
             f"Search {search.experiment} has not trained its winner for longer yet, or that failed: run the search to "

@@ -15,6 +15,7 @@ from jnas.export.source import Source
 from jnas.store import Evaluation
 from jnas.train import Trial, weights
 from jnas.train.evaluate import evaluate_kept
+from jnas.train.measure import accuracy
 
 
 def images_of(source: Source, given: str | Path | Mapping | Dataset | None = None) -> Dataset:
@@ -68,6 +69,8 @@ def again(source: Source, data: Dataset) -> tuple[nnx.Module, Evaluation]:
             f"it was trained ({old.device}), or name another with --hash."
         )
     trainer, run = left
+    module = trainer.module(run)
     if old.test_acc_final is not None:
-        row = dataclasses.replace(row, test_acc_final=trainer.accuracy_of(run, data.x_test, data.y_test))
-    return trainer.module(run), row
+        tested = accuracy(module, data.x_test, data.y_test, source.recipe.test_flip)
+        row = dataclasses.replace(row, test_acc_final=tested)
+    return module, row

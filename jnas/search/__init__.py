@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,8 @@ def search(data: Any = None, *, verbose: bool = True, **settings: Any) -> Search
         raise JnasError(f"A search has no setting {', '.join(unknown)}: the settings are {known}.")
     if data is not None:
         # What the store notes down as the source; `run` gets the images themselves.
-        settings["data"] = data if isinstance(data, str) else getattr(data, "name", "arrays")
+        path = isinstance(data, str | os.PathLike)
+        settings["data"] = os.fspath(data) if path else getattr(data, "name", "arrays")
     config = SearchConfig.of(**settings)
     config.check()
     progress = ConsoleProgress() if verbose else Progress()

@@ -44,11 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _preset(arguments: list[str]) -> str | None:
     """What --preset names, looked up before the other options, whose defaults it decides."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--preset", default=None)
-    try:
-        name = parser.parse_known_args(arguments)[0].preset
-    except (argparse.ArgumentError, SystemExit):
-        return None  # which is told when all options are read
+    parser.add_argument("--preset", nargs="?")  # without a name is told when all options are read
+    name = parser.parse_known_args(arguments)[0].preset
     return None if name == "None" else name
 
 

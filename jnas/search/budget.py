@@ -31,7 +31,7 @@ class Budget:
         Args:
           trained: templates.
           best: the highest validation accuracy so far.
-          reserve: seconds that training the winner is going to take.
+          reserve: seconds that training the best for longer is going to take.
         """
         if self.asked():
             return "by Ctrl-C"
@@ -40,5 +40,6 @@ class Budget:
         if self.left(trained) == 0:
             return f"after {trained} templates"
         if self.minutes is not None and time.monotonic() - self.begun + reserve > 60 * self.minutes:
-            return f"for its limit of {self.minutes:g} minutes"
+            kept = f", of which about {reserve:.0f} s are kept for training the best for longer" if reserve else ""
+            return f"for its limit of {self.minutes:g} minutes{kept}"
         return None

@@ -19,8 +19,7 @@ from jnas.search.evolution import Searcher
 from jnas.search.objectives import Objective
 from jnas.space import Space
 from jnas.space.space import Style
-from jnas.train import PRESETS as RECIPES
-from jnas.train import Recipe
+from jnas.train import RECIPES, Recipe
 from jnas.train.schedule import COMPILE_LIMIT
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -74,7 +73,7 @@ class SearchConfig:
 
     Step 1 trains random templates. Step 2 fits LSTMs to their validation accuracies, and trains the candidates that
     they like best. Step 3 evolves candidates against the LSTMs and trains the best of each generation. The winner by
-    validation accuracy is trained once more, for longer, and only then tested.
+    validation accuracy is trained again, for longer, and only then tested.
 
     Run the same command on the same store again, and the search goes on where it stopped.
     """
@@ -103,7 +102,7 @@ class SearchConfig:
     """Step 3: number of generations in which templates are trained; 2 where not given, or, with any of the three limits
     that follow, as many as they allow."""
     max_minutes: float | None = None
-    """Wall clock of this run, the winner's training included as far as it can be foreseen."""
+    """Wall clock of this run, the last and longer trainings included as far as they can be foreseen."""
     max_evaluations: int | None = None
     """Templates to train, at most, all steps and all runs of this search together."""
     target_accuracy: float | None = None
@@ -122,11 +121,11 @@ class SearchConfig:
     """Steps 2 and 3: epochs after which a template is stopped that, by the predictor, will hardly become the best; 0 to
     train all to the end."""
     final_epochs: int = 10
-    """Passes over the training images for the winner."""
+    """Passes over the training images when the best are trained for longer."""
     final_seeds: int = 3
-    """How often the winner is trained, each time with another seed; the first one's weights are kept."""
+    """How often each of the best is trained then, with another seed each time; the winner's first weights are kept."""
     final_templates: int = 1
-    """How many of the best are trained so; the winner is the one with the best mean validation accuracy then."""
+    """How many of the best are trained for longer; the one with the best mean validation accuracy then wins."""
     batch_size: int | None = None
     """Images a training step; the recipe's own where not given."""
     learning_rate: float | None = None
@@ -139,7 +138,7 @@ class SearchConfig:
     """Which templates share a compiled program; auto takes what is expected to be fastest. Rows differ by rounding."""
     style: Style = "sophius"
     """Random templates: those of Sophius; or modern, padded 3x3 convolutions with batch norm, an activation and now and
-    then a pooling. Evolution goes beyond."""
+    then a pooling (give them a higher --max-macs). Evolution goes beyond."""
     conv_num: int = 6
     """Convolution layers a random template has, at most."""
     lin_num: int = 3

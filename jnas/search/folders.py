@@ -19,6 +19,11 @@ def winner(checkpoints: Path, recipe: str, hash: str) -> Path:
     return checkpoints / f"winner-{recipe}-{hash[:16]}"
 
 
+def finalist(checkpoints: Path, recipe: str, hash: str, seed: int) -> Path:
+    """The weights of one training of a template that might win."""
+    return checkpoints / f"finalist-{recipe}-{hash[:16]}-{len(hash) // 8}-{seed}"
+
+
 def holds(winner: Path, hash: str) -> bool:
     """Whether the weights of a template are in a folder, whose name tells only the beginning of a hash."""
     try:

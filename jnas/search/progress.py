@@ -54,7 +54,7 @@ class Progress:
         """The user pressed Ctrl-C once; called within a signal handler."""
 
     def ended(self, why: str) -> None:
-        """A budget is spent, or the user wants an end; the winner is trained now."""
+        """A budget is spent, or the user wants an end; the best are trained for longer now."""
 
     def finish(self, result: SearchResult) -> None:
         """The winner is trained and tested."""
@@ -185,7 +185,9 @@ class ConsoleProgress(Progress):
         )
 
     def interrupted(self) -> None:
-        self._say("Stopping: what is in training is finished, then the winner is trained. Ctrl-C again to end now.")
+        self._say(
+            "Stopping: what is in training is finished, then the best are trained for longer. Ctrl-C again to end now."
+        )
 
     def ended(self, why: str) -> None:
         self._say(f"The search ended {why}. The same command goes on where it stopped, with a higher limit if need be.")

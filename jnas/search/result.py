@@ -24,8 +24,8 @@ class Candidate:
     Attributes:
       template: the architecture; `print(candidate.template)` shows it.
       evaluation: the row of its training in the search.
-      finals: the rows of its longer training, one a seed, with the test accuracy; of the winner, and without that of
-        those that were trained for longer beside it.
+      finals: the rows of its longer training, one a seed; of the winner, which is tested, and of those that were
+        trained for longer beside it.
       step: "random", "filtered" or "evolved".
     """
 
@@ -39,7 +39,7 @@ class Candidate:
 
     @property
     def final(self) -> Evaluation | None:
-        """The first of `finals`, whose weights are kept; None where there is none."""
+        """The first of `finals`, of which the winner's weights are kept; None where there is none."""
         return self.finals[0] if self.finals else None
 
     def build(self) -> nnx.Module:
@@ -91,6 +91,6 @@ class SearchResult:
     def __repr__(self) -> str:
         best = self.best.evaluation
         return (
-            f"SearchResult({len(self.candidates)} candidates, best validation accuracy after the last epoch "
+            f"SearchResult({len(self.candidates)} candidates, the winner's validation accuracy after the last epoch "
             f"{best.val_acc_final:.4f}, store {str(self.store.path)!r})"
         )

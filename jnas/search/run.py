@@ -116,12 +116,10 @@ class Search:
     def spent(self) -> str | None:
         """Why nothing more should be begun, in a few words, or None; once there is a reason it stays."""
         if self.over is None:
-            best = max(self.good(), key=lambda row: row.val_acc_final, default=None)
-            accuracy = reserve = 0.0
-            if best is not None:
-                epochs = self.config.final_templates * self.config.final_seeds * self.config.final_epochs
-                accuracy = best.val_acc_final
-                reserve = best.compile_seconds + best.train_seconds / len(best.epochs) * epochs
+            best = sorted(self.good(), key=lambda row: -row.val_acc_final)[: self.config.final_templates]
+            epochs = self.config.final_seeds * self.config.final_epochs
+            reserve = sum(row.compile_seconds + row.train_seconds / len(row.epochs) * epochs for row in best)
+            accuracy = best[0].val_acc_final if best else 0.0
             self.over = self.budget.spent(len(self.trained), accuracy, reserve)
         return self.over
 
@@ -320,12 +318,12 @@ class Search:
             raise JnasError(f"None of the {len(self.trained)} templates could be trained: {reasons}.")
         if self.over:
             self.progress.ended(self.over)
-        self.progress.note("training the winner")
+        self.progress.note("training the best for longer")
         seeds = [(self.config.seed + i) % 2**32 for i in range(self.config.final_seeds)]  # as large as a seed may be
         images = (self.data, self.split, SPLIT_SEED)
         final = Final(self.config.final_training(), seeds, *images, self.store, self.checkpoints, self.progress.epoch)
-        longest = [self._template(row.key.hash) for row in good[: self.config.final_templates]]
-        best, finals = find_winner(longest, final)
+        finalists = [self._template(row.key.hash) for row in good[: self.config.final_templates]]
+        best, finals = find_winner(finalists, final)
         self.store.set_winner(self.experiment, best.hash)
         candidates = tuple(
             Candidate(

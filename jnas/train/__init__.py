@@ -6,7 +6,7 @@ from jnas.train.evaluate import evaluate as evaluate
 from jnas.train.halving import rungs as rungs
 from jnas.train.halving import successive_halving as successive_halving
 from jnas.train.latency import latency_ms as latency_ms
-from jnas.train.recipe import PRESETS as PRESETS
+from jnas.train.recipe import RECIPES as RECIPES
 from jnas.train.recipe import Recipe as Recipe
 from jnas.train.schedule import Watch as Watch
 from jnas.train.trainer import Run as Run

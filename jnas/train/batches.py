@@ -11,7 +11,7 @@ import numpy as np
 from jnas.data import Split, augment
 
 # The module's own streams are small numbers folded into the seed's key; these are far from them.
-_ORDER, _AUGMENTATION = 0x0DE50001, 0x0DE50002
+_ORDER, _AUGMENTATION, _ALTERNATION = 0x0DE50001, 0x0DE50002, 0x0DE50003
 
 
 def _stream(seed: jax.Array, purpose: int) -> jax.Array:
@@ -64,7 +64,7 @@ def prepare(
         flip_key, shift_key = jax.random.split(jax.random.fold_in(_stream(seed, _AUGMENTATION), number))
         inputs = images[batch]
         if flip and alternate:
-            inputs = augment.alternate(_stream(seed, _AUGMENTATION), inputs, batch, number // alternate)
+            inputs = augment.alternate(_stream(seed, _ALTERNATION), inputs, batch, number // alternate)
         elif flip:
             inputs = augment.flip(flip_key, inputs)
         if shift:

@@ -101,8 +101,8 @@ def evaluate_each(
 ) -> Iterator[Evaluation]:
     """The row of each trial in turn; see `evaluate`.
 
-    Where `stop` says True, what is in training is finished, nothing else begins, and only trials that are done have a
-    row.
+    Where `stop` says True, the trials in training are finished, nothing else begins, and only trials that are done have
+    a row.
 
     Raises:
       JnasError: the recipe does not suit the images.

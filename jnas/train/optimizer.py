@@ -14,6 +14,8 @@ import optax
 
 from jnas.train.recipe import Recipe
 
+LOOKAHEAD_STEPS = 5
+"""Steps between two meetings of the fast and the slow weights, see `Recipe.lookahead`."""
 _LARGE = 1 << 16
 """Elements from which a parameter is updated where it lies: it is not worth a copy."""
 
@@ -23,13 +25,12 @@ class OptimizerState(NamedTuple):
 
     Attributes:
       moments: of the gradients, as optax keeps them.
-      steps: int32, how many there were; only where weights are averaged.
-      average: of the weights, packed and not yet divided by the sum of its factors; empty where there is none.
+      steps: int32, how many there were. slow: the slow weights, packed. Both only where the recipe looks ahead.
     """
 
     moments: Any
     steps: Any = ()
-    average: Any = ()
+    slow: Any = ()
 
 
 def _transformation(recipe: Recipe) -> optax.GradientTransformation:
@@ -65,7 +66,7 @@ def shapes(recipe: Recipe, params: Any) -> OptimizerState:
     def start(tree):
         weights = _packed(tree)
         moments = _transformation(recipe).init(weights)
-        return OptimizerState(moments, jnp.int32(0), weights) if recipe.average else OptimizerState(moments)
+        return OptimizerState(moments, jnp.int32(0), weights) if recipe.lookahead else OptimizerState(moments)
 
     return jax.eval_shape(start, params)
 
@@ -104,22 +105,16 @@ def update(
         direction, moments = _transformation(recipe).update(decay(gradients), state.moments)
     weights = [weight - learning_rate * step for weight, step in zip(weights, direction, strict=True)]
     state = state._replace(moments=moments)
-    if recipe.average:
-        old, keep = state.average, recipe.average
-        average = [keep * before + (1 - keep) * now for before, now in zip(old, weights, strict=True)]
-        state = state._replace(steps=state.steps + 1, average=average)
+    if recipe.lookahead:
+        number = state.steps + 1
+        meet = number % LOOKAHEAD_STEPS == 0
+        share = jnp.where(number == LOOKAHEAD_STEPS, 1.0, recipe.lookahead)  # the slow ones begin where they first meet
+        slow = [
+            jnp.where(meet, old + share * (weight - old), old) for weight, old in zip(weights, state.slow, strict=True)
+        ]
+        weights = [jnp.where(meet, one, weight) for one, weight in zip(slow, weights, strict=True)]
+        state = state._replace(steps=number, slow=slow)
     return _unpacked(weights, params), state
-
-
-def averaged(recipe: Recipe, params: Any, state: OptimizerState) -> Any:
-    """The mean of the weights over the steps so far, the latest counting most; `params` where none is kept.
-
-    It is unbiased as Adam's moments are: the factors that there were so far add up to one.
-    """
-    if not recipe.average:
-        return params
-    total = 1 - recipe.average ** state.steps.astype(jnp.float32)
-    return _unpacked([average / jnp.maximum(total, 1e-6) for average in state.average], params)
 
 
 def _kernels(params: Any) -> Any:

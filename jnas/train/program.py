@@ -66,10 +66,6 @@ class Program:
         skeleton = self.structure.skeleton
         return State(skeleton.params, skeleton.rest, optimizer.shapes(self.recipe, skeleton.params))
 
-    def trained(self, state: State) -> State:
-        """What is evaluated and kept of a state: its weights, averaged where the recipe says so, without optimiser."""
-        return State(optimizer.averaged(self.recipe, state.params, state.optimizer), state.rest, None)
-
     def merge(self, state: State, train: bool = False) -> nnx.Module:
         """The structure's module with the weights of `state`."""
         # Copied, so that the module's changes stay its own: `nnx.merge` may hand on the variables it is given.
@@ -111,10 +107,9 @@ class Program:
         )
         return State(params, rest, opt_state), Metrics(metrics.loss + loss * len(labels), metrics.correct + correct)
 
-    def correct(self, state: State, images: jax.Array, labels: jax.Array) -> jax.Array:
+    def correct(self, params: Any, rest: Any, images: jax.Array, labels: jax.Array) -> jax.Array:
         """How many of `images` `[B, H, W, C]` uint8 get their label, in evaluation mode; a label of -1 never counts."""
-        trained = self.trained(state)
-        module = self.merge(trained._replace(params=self._compute(trained.params)))
+        module = self.merge(State(self._compute(params), rest, None))
         logits = logits_of(module, self._compute(augment.normalise(images)), self.recipe.test_flip)
         return (logits.argmax(-1) == labels).sum(dtype=jnp.int32)
 

@@ -14,7 +14,7 @@ import optax
 
 from jnas.errors import JnasError
 
-_SINCE = {"decay_vectors": True, "alternate": False, "average": 0.0, "test_flip": False}
+_SINCE = {"decay_vectors": True, "alternate": False, "lookahead": 0.0, "test_flip": False}
 """Fields that came later, with what they were before: recipes that do not use them keep their rows in a store."""
 
 
@@ -37,8 +37,8 @@ class Recipe:
       flip: mirror training images left to right with probability one half.
       alternate: where they are flipped, mirror each in every other epoch instead (Jordan, arXiv:2404.00498).
       shift: move training images by up to this many pixels each way.
-      average: decay a step of an exponential moving average of the weights, which is what accuracies are measured with
-        and what is kept (Polyak and Juditsky 1992); 0 for the weights themselves.
+      lookahead: every fifth step, how much of the way slow weights go towards those of the optimiser, which then go on
+        from there (Zhang et al., arXiv:1907.08610); 0 for none.
       test_flip: whether accuracies are measured, and classes predicted, by the mean of the logits of each image and its
         mirror image; twice the work.
       validation: share of the training images that is kept for validation.
@@ -61,7 +61,7 @@ class Recipe:
     flip: bool = True
     alternate: bool = False
     shift: int = 2
-    average: float = 0.0
+    lookahead: float = 0.0
     test_flip: bool = False
     validation: float = 0.2
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -77,7 +77,7 @@ class Recipe:
             ("decay", 0 < self.decay <= 1, "above 0 and at most 1"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "0 or more and below 1"),
             ("shift", self.shift >= 0, "0 pixels or more"),
-            ("average", 0 <= self.average < 1, "0 or more and below 1"),
+            ("lookahead", 0 <= self.lookahead < 1, "0 or more and below 1"),
             ("validation", 0 < self.validation < 1, "a share above 0 and below 1"),
             ("precision", self.precision in ("float32", "bfloat16"), "float32 or bfloat16"),
         ):
@@ -133,5 +133,5 @@ class Recipe:
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
 
-PRESETS = {"standard": Recipe.standard, "sophius": Recipe.sophius}
+RECIPES = {"standard": Recipe.standard, "sophius": Recipe.sophius}
 """The presets by name."""

@@ -18,7 +18,7 @@ _count = 0
 
 
 def add() -> None:
-    """Notes down that one more program is compiled."""
+    """Notes down that one more program was compiled."""
     global _count
     _count += 1
 
@@ -32,7 +32,8 @@ def forget() -> None:
     """Makes JAX let go of every program that nobody holds, and gives the memory back to the system.
 
     What is called again, such as the predictor's program, is traced again then, and taken from the persistent cache: a
-    few seconds, once in so many programs.
+    few seconds, once in so many programs. Other threads may trace and compile meanwhile: what they are at is kept until
+    the next time.
     """
     global _count
     _count = 0

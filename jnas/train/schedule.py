@@ -2,7 +2,7 @@
 
 XLA releases Python's lock while it compiles and while it computes, so threads are enough. A small network leaves a part
 of a CPU idle, however many of its cores XLA uses for it, which a second one takes. A GPU trains lanes side by side
-instead. A compiled program goes when its group is done, and JAX made to forget it now and then (see `remembered`).
+instead. A compiled program goes when its group is done, and JAX is made to forget it (see `remembered`).
 """
 
 from __future__ import annotations
@@ -151,10 +151,7 @@ class _Schedule:
             self.trainers.submit(self._train, group)
         while self.coming and len(self.compiling) + len(self.ready) < max(compile_workers(), self.programs):
             if remembered.too_many():
-                if self.compiling:
-                    break  # they would be traced into what is being forgotten
                 remembered.forget()
-            remembered.add()
             group = self.coming.popleft()
             # No pool: a thread whose program was given up would keep a place in it.
             thread = threading.Thread(target=self._compile, args=(group,), name="jnas-compile", daemon=True)

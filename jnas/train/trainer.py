@@ -25,7 +25,7 @@ from jnas.nn.envelope import Envelope
 from jnas.nn.lowering import Lane, Structure, lower
 from jnas.space import Template
 from jnas.store import Epoch
-from jnas.train import batches
+from jnas.train import batches, remembered
 from jnas.train.device import Device, brief
 from jnas.train.program import Hyper, Metrics, Program, State
 from jnas.train.recipe import Recipe
@@ -163,11 +163,12 @@ class Trainer:
             function = self._step
         lowered = [
             jax.jit(function, donate_argnums=(0, 1)).lower(state, metrics, hyper, *arguments),
-            jax.jit(self._count).lower(self._needed(state), *(chunk[0] for chunk in self._validation)),
+            jax.jit(self._count).lower(state.params, state.rest, *(chunk[0] for chunk in self._validation)),
         ]
         work = recipe.epochs * self.steps
         options = compiler_options(brief(self.structure, recipe.batch_size, self.lanes, work, Device.here()))
         self._train, self._correct = (program.compile(options) for program in lowered)
+        remembered.add()
         return time.perf_counter() - start
 
     @property
@@ -231,15 +232,9 @@ class Trainer:
         """The share of `images` `[N, H, W, C]` uint8 that each lane of `state` labels right: `[lanes]`."""
         return self._accuracy(state, *batches.chunks(images, labels, self._chunk), len(images))
 
-    def accuracy_of(self, run: Run, images: np.ndarray, labels: np.ndarray) -> float:
-        """The same of a run's first lane."""
-        one = run.split()[0]
-        return float(self.accuracy(Run.stack([one] * self.lanes).state, images, labels)[0])
-
     def module(self, run: Run, lane: int = 0) -> nnx.Module:
         """The trained module of one lane's template, in evaluation mode."""
-        state = jax.tree.map(lambda leaf: _to_host(leaf)[lane], run.state)
-        module = self.program.merge(jax.jit(self.program.trained)(state))
+        module = self.program.merge(jax.tree.map(lambda leaf: _to_host(leaf)[lane], run.state))
         module = run.lanes[lane].unfold(module)
         module.eval()
         return module
@@ -256,8 +251,7 @@ class Trainer:
         return state, metrics
 
     def _accuracy(self, state, images, labels, count) -> np.ndarray:
-        state = self._needed(state)
-        correct = [self._correct(state, *chunk) for chunk in zip(images, labels, strict=True)]
+        correct = [self._correct(state.params, state.rest, *chunk) for chunk in zip(images, labels, strict=True)]
         return sum(np.asarray(c) for c in correct) / count
 
     # What is compiled. Every argument and result has a leading axis of lanes, unless it is shared.
@@ -274,12 +268,8 @@ class Trainer:
         steps = (jnp.swapaxes(order, 0, 1), rates, first + jnp.arange(self.steps))
         return jax.lax.scan(body, (state, metrics), steps)[0]
 
-    def _count(self, state, images, labels):
-        return self._over_lanes(self.program.correct, 1, (images, labels))(state)
-
-    def _needed(self, state: State) -> State:
-        """What evaluation needs of a state: the optimiser's only where it holds the average."""
-        return state if self.program.recipe.average else state._replace(optimizer=None)
+    def _count(self, params, rest, images, labels):
+        return self._over_lanes(self.program.correct, 2, (images, labels))(params, rest)
 
     def _over_lanes(self, function: Callable, mapped: int, shared: tuple) -> Callable:
         """`function` over the lanes of its first `mapped` arguments, the `shared` ones following.
