@@ -3,9 +3,10 @@
     python benchmarks/soak.py --minutes M --json OUT.json [options of the search]
 
 Runs `python -m jnas.search --max-minutes M` on the embedded images in a folder of its own, and reads the resident
-memory of its process every ten seconds (Linux: /proc). It goes up and down with the template that is in training, so
-`growth` is that of a straight line through all samples after the first ten minutes, which fill caches: its rise over
-its beginning. `windows` are the median and the highest of each ten minutes.
+memory of its process every two seconds (Linux: /proc). It goes up and down with the templates that are in training,
+and these become larger as the search goes on. Hence the limit of 0.2 M MACs a template (see MACS), and `growth` is that
+of a straight line through all samples after the first ten minutes, which fill caches: its rise over its beginning.
+`windows` are the lowest, the median and the highest of each ten minutes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from common import about, report
 
 import jnas
 
-EVERY = 10.0
+EVERY = 2.0
+MACS = 200_000
+"""So small that what stays would show beside what templates take."""
 WINDOW = 10.0
 """Minutes."""
 
@@ -49,7 +52,8 @@ def windows(samples: list[tuple[float, float]]) -> list[dict[str, float]]:
     for _, window in itertools.groupby(samples, lambda sample: sample[0] // WINDOW):
         first, *_ = kept = list(window)
         memory = [value for _, value in kept]
-        found.append({"minute": round(first[0]), "median_mib": statistics.median(memory), "highest_mib": max(memory)})
+        sizes = {"lowest_mib": min(memory), "median_mib": statistics.median(memory), "highest_mib": max(memory)}
+        found.append({"minute": round(first[0])} | sizes)
     return found
 
 
@@ -59,7 +63,8 @@ def main() -> None:
     parser.add_argument("--json")
     options, others = parser.parse_known_args()
     with tempfile.TemporaryDirectory(prefix="jnas-soak-") as folder:
-        command = [sys.executable, "-m", "jnas.search", "--max-minutes", str(options.minutes), *others]
+        command = [sys.executable, "-m", "jnas.search", "--max-minutes", str(options.minutes)]
+        command += ["--max-macs", str(MACS), *others]
         samples = []
         begun = time.monotonic()
         with (Path(folder) / "log.txt").open("w") as log, subprocess.Popen(command, cwd=folder, stdout=log) as search:
@@ -69,7 +74,8 @@ def main() -> None:
                     samples.append((minute, resident(search.pid)))
                 except (OSError, ValueError):
                     break  # it has just ended
-                print(f"{minute:.1f} min, {samples[-1][1]:.0f} MiB", flush=True)
+                if len(samples) % 15 == 0:
+                    print(f"{minute:.1f} min, {samples[-1][1]:.0f} MiB", flush=True)
                 time.sleep(EVERY)
         told = (Path(folder) / "log.txt").read_text().splitlines()
         store = jnas.Store(Path(folder) / "jnas.duckdb")

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from jnas import memory
 from jnas.train import remembered
 from jnas.train.population import Group, Job, Report
 
@@ -77,6 +78,7 @@ def train(
         yield from schedule.run()
     finally:
         schedule.close()
+        memory.give_back()  # what the largest of them took need not stay
 
 
 class _Stopped(BaseException):
