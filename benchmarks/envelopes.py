@@ -28,6 +28,7 @@ import time
 import jax
 import numpy as np
 from common import HASHES, about, read_templates, report
+from jax.experimental.compilation_cache import compilation_cache
 from population import take
 
 import jnas
@@ -89,6 +90,7 @@ def measure(templates: list[jnas.Template], data) -> dict:
         with tempfile.TemporaryDirectory() as cache:
             os.environ["XDG_CACHE_HOME"] = cache
             jax.config.update("jax_compilation_cache_dir", None)
+            compilation_cache.reset_cache()  # JAX looks where it is only once
             watch = Watch()
             rows = jnas.evaluate(templates, part, recipe, policy=policy, progress=False, watch=watch)
         found[policy] = {

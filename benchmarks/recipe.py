@@ -1,9 +1,11 @@
-"""What each ingredient of a recipe brings: one small template, trained with it and without it.
+"""What each ingredient of a recipe brings: a small template, or some of a table, trained with it and without it.
 
-    python benchmarks/recipe.py --data PATH.npz --seeds 5 --json OUT.json
+    python benchmarks/recipe.py --data PATH.npz --seeds 5 --json OUT.json [--hashes FILE.csv --limit N]
 
-Each line is the recipe "standard" with one thing changed, on the same images, seed by seed against the unchanged recipe
-(which is the first line). `val_acc` is the validation accuracy after the last epoch. Test images are not looked at.
+Each line is the recipe "standard" with one thing changed, on the same images, training by training against the
+unchanged recipe (which is the first line): a training a seed of a template with two convolutions, 1.4 M MACs and 30,000
+parameters; or, with FILE, of its first N templates with each seed. `val_acc` is the validation accuracy after the last
+epoch. Test images are not looked at.
 """
 
 from __future__ import annotations
@@ -14,21 +16,18 @@ import pathlib
 import time
 
 import numpy as np
-from common import about
+from common import about, read_templates
 
 import jnas
 from jnas.data import Dataset, load_data
 from jnas.space import layers as lt
 from jnas.train import Recipe, Trial
 
-TEMPLATES = {
-    "two": [
-        *(lt.Conv2d(32, 3, 2, True), lt.ReLU(), lt.MaxPool2d(2, 2, False), lt.BatchNorm2d()),
-        *(lt.Conv2d(64, 3, 1, True), lt.ReLU(), lt.MaxPool2d(2, 2, False), lt.BatchNorm2d()),
-        *(lt.Flatten(), lt.Linear(10)),
-    ],
-}
-"""By name; "two" has two convolutions, 1.4 M MACs and 30,000 parameters."""
+TEMPLATE = [
+    *(lt.Conv2d(32, 3, 2, True), lt.ReLU(), lt.MaxPool2d(2, 2, False), lt.BatchNorm2d()),
+    *(lt.Conv2d(64, 3, 1, True), lt.ReLU(), lt.MaxPool2d(2, 2, False), lt.BatchNorm2d()),
+    *(lt.Flatten(), lt.Linear(10)),
+]
 CHANGES = {
     "standard": {},
     "no label smoothing": {"label_smoothing": 0.0},
@@ -61,7 +60,8 @@ def images(path: str, train: int, validation: int) -> Dataset:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="excerpt")
-    parser.add_argument("--template", choices=list(TEMPLATES), default="two")
+    parser.add_argument("--hashes")
+    parser.add_argument("--limit", type=int, default=16)
     parser.add_argument("--images", type=int, default=10_000, help="to train on")
     parser.add_argument("--validation", type=int, default=10_000, help="images to validate on")
     parser.add_argument("--epochs", type=int, default=10)
@@ -71,7 +71,10 @@ def main() -> None:
     parser.add_argument("--json")
     options = parser.parse_args()
     data = images(options.data, options.images, options.validation)
-    template = jnas.Template(TEMPLATES[options.template], data.in_shape)
+    templates = [jnas.Template(TEMPLATE, data.in_shape)]
+    if options.hashes:
+        templates = read_templates(options.hashes, options.limit)
+    trials = [Trial(template, seed) for template in templates for seed in range(options.seeds)]
     share = options.validation / (options.images + options.validation)
     changes = {name: CHANGES[name] for name in ["standard", *options.only]}
     if options.together:
@@ -81,10 +84,9 @@ def main() -> None:
     for name, change in changes.items():
         start = time.perf_counter()
         recipe = Recipe.standard(epochs=options.epochs, validation=share, **change)
-        trials = [Trial(template, seed) for seed in range(options.seeds)]
         rows = jnas.evaluate(trials, data, recipe, progress=False)
         accuracies = np.array([row.epochs[-1].val_acc for row in rows])
-        gains = accuracies - np.array(found["standard"]["val_acc"]) if found else np.zeros(options.seeds)
+        gains = accuracies - np.array(found["standard"]["val_acc"]) if found else np.zeros(len(rows))
         found[name] = {
             "val_acc": accuracies.tolist(),
             "val_acc_mean": float(accuracies.mean()),
@@ -100,7 +102,7 @@ def main() -> None:
             flush=True,
         )
         if options.json:
-            result = {"about": about() | vars(options) | {"macs": template.cost.macs}, "recipes": found}
+            result = {"about": about() | vars(options), "recipes": found}
             pathlib.Path(options.json).write_text(json.dumps(result, indent=1))
 
 

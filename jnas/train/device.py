@@ -29,7 +29,7 @@ _TOUCHED = 8
 """How often a step reads or writes each feature map: a mean over the space's layers."""
 _KEPT = 3
 """Feature maps that are in memory at once, each as often as this: value, gradient, temporary."""
-_ENVELOPE = 3
+_ENVELOPE = 4
 """How much longer a layer takes to compile where its sizes are run-time data."""
 _BRIEF = 6
 """Training that takes less than this many times as long as compiling is worth a program that compiles quickly."""
