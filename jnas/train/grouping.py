@@ -95,20 +95,36 @@ def assign(
         found.setdefault(lower(template, lowered)[0], []).append(index)
     groups = [expect(structure, members, load) for structure, members in found.items()]
     if policy in ("envelope", "auto"):
-        alone = functools.partial(_own_programs, templates, load) if policy == "auto" else None
         loose = [group for group in groups if isinstance(group.structure.hull, Envelope)]
         groups = [group for group in groups if not isinstance(group.structure.hull, Envelope)]
         taken, loose = _recognised(loose, templates, load, list(known), most_padding)
-        images = dict.fromkeys((group.structure.hull.in_shape, group.structure.hull.classes) for group in loose)
-        for image in images:
-            same = [g for g in loose if (g.structure.hull.in_shape, g.structure.hull.classes) == image]
-            taken += _merge(same, templates, load, alone, most_padding)
-        for group in taken:
-            choices = [[group]]
-            if alone or not np.isfinite(group.seconds):  # too large for an envelope may fit without patches
-                choices.insert(0, (alone or functools.partial(_own_programs, templates, load))(group.members))
-            groups += min(choices, key=_seconds)
+        own = functools.partial(_own_programs, templates, load)
+        # Merging is greedy: from envelopes alone it finds large groups, to which no two templates would begin that may
+        # stay by themselves.
+        ways = [taken + _merged(loose, templates, load, None, most_padding)]
+        if policy == "auto":
+            ways.append(taken + _merged(loose, templates, load, own, most_padding))
+        choices = [[best for group in way for best in _best(group, own, policy == "auto")] for way in ways]
+        groups += min(choices, key=_seconds)
     return sorted(groups, key=lambda group: group.members[0])
+
+
+def _merged(loose: list[Assignment], templates, load: Workload, alone: Callable | None, most_padding: float) -> list:
+    """`_merge` for each shape of image and number of classes."""
+    images = dict.fromkeys((group.structure.hull.in_shape, group.structure.hull.classes) for group in loose)
+    found = []
+    for image in images:
+        same = [g for g in loose if (g.structure.hull.in_shape, g.structure.hull.classes) == image]
+        found += _merge(same, templates, load, alone, most_padding)
+    return found
+
+
+def _best(group: Assignment, own: Callable[[Sequence[int]], list[Assignment]], free: bool) -> list[Assignment]:
+    """The group, or its members' own programs where these are faster and it is `free` to choose them."""
+    choices = [[group]]
+    if free or not np.isfinite(group.seconds):  # too large for an envelope may fit without patches
+        choices.insert(0, own(group.members))
+    return min(choices, key=_seconds)
 
 
 def expect(structure: Structure, members: Sequence[int], load: Workload) -> Assignment:
