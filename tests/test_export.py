@@ -45,14 +45,13 @@ import numpy as np
 from flax import nnx
 from jax import export
 
-jitted = nnx.jit(lambda module, inputs: module(inputs))
 folder = Path(sys.argv[1])
 images = np.load(folder.parent / "images.npy")
 sys.path.insert(0, str(folder))
 import model
 network = model.load()
 program = export.deserialize(bytearray((folder / "model.stablehlo").read_bytes()))
-found = [jitted(network, model.preprocess(images)), program.call(images)]
+found = [nnx.jit(model.logits)(network, images), program.call(images)]
 classes = model.predict(network, images)
 
 del sys.modules["jnas"]
@@ -61,7 +60,8 @@ from jnas.space import Template
 from jnas.train import weights
 about = json.loads((folder / "facts.json").read_text())
 template = Template.from_hash(about["hash"], about["in_shape"], about["classes"])
-found.append(jitted(weights.load(folder / "weights", template), normalise(images)))
+both = nnx.jit(lambda module, inputs: (module(inputs) + module(inputs[:, :, ::-1])) / 2)
+found.append(both(weights.load(folder / "weights", template), normalise(images)))
 np.savez(folder.parent / "found.npz", *found, classes=classes)
 """
 
@@ -151,7 +151,7 @@ def test_the_winner_answers_as_the_store_says_without_jnas(searched, tmp_path):
     written = jnas.export_model(result.store, out=tmp_path / "model", check=False)
     np.save(tmp_path / "images.npy", arrays["x_test"])
     subprocess.run([sys.executable, "-c", ALONE, str(written.folder)], check=True, capture_output=True, text=True)
-    logits = np.asarray(logits_of(result.best.build(), normalise(jnp.asarray(arrays["x_test"]))))
+    logits = np.asarray(program.logits_of(result.best.build(), normalise(jnp.asarray(arrays["x_test"])), True))
     stored = result.best.final.test_acc_final
     with np.load(tmp_path / "found.npz") as found:
         for name in ("arr_0", "arr_1", "arr_2"):

@@ -1,6 +1,7 @@
 """Training: against PyTorch step by step, repeatable, the same however it is driven, and failures as rows."""
 
 import dataclasses
+import json
 import time
 
 import jax
@@ -78,7 +79,7 @@ def test_a_lane_that_turns_to_nan_leaves_its_neighbours_alone(split):
 def test_it_learns_and_the_module_is_the_one_that_was_measured(tmp_path):
     data = load_data(small_arrays(train=384))
     split = data.split(0.25)
-    recipe = dataclasses.replace(RECIPE, epochs=6, flip=False, shift=0, label_smoothing=0.0)
+    recipe = dataclasses.replace(RECIPE, epochs=6, flip=False, shift=0, label_smoothing=0.0, test_flip=False)
     trainer, trained = train(TEMPLATE, recipe, split)
     epochs = trained.epochs[0]
     assert len(epochs) == 6 and epochs[-1].val_acc > 0.9 and epochs[-1].train_loss < epochs[0].train_loss
@@ -204,6 +205,11 @@ def test_presets_and_ids():
     assert Recipe().id == Recipe.standard().id != sophius.id
     assert sophius.id == "22ff6f2acb52", "recipes of stores that are there have changed their names"
     assert dataclasses.replace(sophius, lookahead=0.5).id != sophius.id
+    for recipe in (Recipe(), sophius, Recipe(lookahead=0.5, decay_vectors=False, test_flip=False)):
+        assert Recipe.from_json(recipe.to_json()) == recipe
+    older = json.loads(Recipe().to_json())
+    assert older.pop("test_flip") and older.pop("alternate")
+    assert Recipe.from_json(json.dumps(older)) == Recipe(test_flip=False, alternate=False)
 
 
 @pytest.mark.parametrize(

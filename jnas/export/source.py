@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,4 +130,4 @@ def _some(names: list[str]) -> str:
 
 
 def _recipe(store: Store, row: Evaluation) -> Recipe:
-    return Recipe(**json.loads(store.recipe_json(row.key.recipe)))
+    return Recipe.from_json(store.recipe_json(row.key.recipe))

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from flax import nnx
 
 from jnas.data import Dataset
 from jnas.space import Template
 from jnas.store import Evaluation, Store
 from jnas.train import Recipe, Trainer, Trial, weights
+from jnas.train.measure import classes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +47,8 @@ class Candidate:
     def build(self) -> nnx.Module:
         """The trained Flax module, in evaluation mode: pixels from -1 to 1 in, logits out.
 
-        It takes `[N, H, W, C]` floats and returns `[N, classes]`; `jnas.data.normalise` scales uint8 images.
+        It takes `[N, H, W, C]` floats and returns `[N, classes]`; `jnas.data.normalise` scales uint8 images. Accuracies
+        are measured as by `predict`.
 
         The winner's weights are on disk. Other candidates are trained again, as their row says.
         """
@@ -54,6 +57,14 @@ class Candidate:
             return weights.load(self._weights, self.template)
         trainer = Trainer(self.template, self._recipe, self._data.split(self._recipe.validation, key.split_seed))
         return trainer.module(trainer.train([Trial(self.template, key.seed)]))
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """The class of each of `images` `[N, H, W, C]` uint8, `[N]`: of the recipe `standard` by the mean logits of an
+        image and its mirror image.
+
+        It loads or trains the module, as `build` does, each time.
+        """
+        return classes(self.build(), images, self._recipe.test_flip)
 
 
 @dataclass(frozen=True)

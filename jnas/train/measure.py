@@ -15,14 +15,18 @@ AT_ONCE = 500
 """Images that are classified at once."""
 
 
-def accuracy(module: nnx.Module, images: np.ndarray, labels: np.ndarray, mirrored: bool = False) -> float:
-    """The share of `images` `[N, H, W, C]` uint8 that a module in evaluation mode labels right, in its own precision.
+def classes(module: nnx.Module, images: np.ndarray, mirrored: bool = False) -> np.ndarray:
+    """The class of each of `images` `[N, H, W, C]` uint8 by a module in evaluation mode: `[N]`.
 
     `mirrored` is the recipe's `test_flip`.
     """
-    parts = np.array_split(np.asarray(images), -(-len(images) // AT_ONCE))
-    classes = [np.asarray(_logits(module, jax.device_put(part), mirrored)).argmax(-1) for part in parts]
-    return float((np.concatenate(classes) == np.asarray(labels)).sum() / len(labels))
+    parts = np.array_split(np.asarray(images), max(1, -(-len(images) // AT_ONCE)))
+    return np.concatenate([np.asarray(_logits(module, jax.device_put(part), mirrored)).argmax(-1) for part in parts])
+
+
+def accuracy(module: nnx.Module, images: np.ndarray, labels: np.ndarray, mirrored: bool = False) -> float:
+    """The share of `images` that `classes` gets right."""
+    return float((classes(module, images, mirrored) == np.asarray(labels)).sum() / len(labels))
 
 
 @functools.partial(nnx.jit, static_argnames="mirrored")

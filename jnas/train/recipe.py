@@ -59,10 +59,10 @@ class Recipe:
     decay: float = 1.0
     label_smoothing: float = 0.1
     flip: bool = True
-    alternate: bool = False
+    alternate: bool = True
     shift: int = 2
     lookahead: float = 0.0
-    test_flip: bool = False
+    test_flip: bool = True
     validation: float = 0.2
     precision: Literal["float32", "bfloat16"] = "float32"
 
@@ -86,7 +86,10 @@ class Recipe:
 
     @classmethod
     def standard(cls, **changes) -> Recipe:
-        """What one would use today: AdamW, one-cycle schedule, label smoothing, flips and shifts."""
+        """What one would use today: AdamW, one-cycle schedule, label smoothing, flips and shifts.
+
+        What each of them brings is in benchmarks/RESULTS.md.
+        """
         return cls(**changes)
 
     @classmethod
@@ -103,7 +106,9 @@ class Recipe:
             decay=0.95,
             label_smoothing=0.0,
             flip=False,
+            alternate=False,
             shift=0,
+            test_flip=False,
         )
         return dataclasses.replace(protocol, **changes)
 
@@ -126,6 +131,15 @@ class Recipe:
             if fields[name] == unused:
                 del fields[name]
         return json.dumps(fields, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """The recipe of `to_json`, by this jnas or an older one.
+
+        Raises:
+          JnasError: a value that cannot be trained with.
+        """
+        return cls(**(_SINCE | json.loads(text)))
 
     @property
     def id(self) -> str:
