@@ -347,7 +347,7 @@ def test_a_store_in_use(tmp_path, monkeypatch, capsys, npz):
 
 
 def test_an_unknown_setting_in_python():
-    with pytest.raises(JnasError, match="A search has no setting epoch: the settings are data, "):
+    with pytest.raises(JnasError, match="A search has no setting epoch: the settings are preset, data, "):
         jnas.search(epoch=3)
 
 
