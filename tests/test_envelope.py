@@ -181,7 +181,8 @@ def test_what_fits_no_envelope_is_lowered_exactly():
 COUNT = 200
 SPACES = [Space((3, 8, 8), 4, conv_num=most, lin_num=1 + most // 2) for most in (1, 1, 1, 1, 2, 2, 2, 2, 2, 3)]
 TEMPLATES = [SPACES[seed % 10].random(seed) for seed in range(COUNT)]
-GROUPS = assign(TEMPLATES, "envelope", Workload(BATCH, 0, Device.here()), most_padding=4)
+# A few large ones: it is compiling that takes long.
+GROUPS = assign(TEMPLATES, "envelope", Workload(BATCH, 0, Device.here()), most_padding=8)
 
 
 def images():
@@ -260,13 +261,13 @@ def weights(structure, lane, states, i=None):
 
 def test_the_templates_share_few_envelopes():
     assert sorted(i for group in GROUPS for i in group.members) == list(range(COUNT))
-    assert len(GROUPS) < 50 and all(group.structure.policy == "envelope" for group in GROUPS)
+    assert 10 <= len(GROUPS) < 20 and all(group.structure.policy == "envelope" for group in GROUPS)
 
 
-@pytest.mark.parametrize("part", range(40))
+@pytest.mark.parametrize("part", range(10))
 def test_a_lane_of_an_envelope_trains_as_its_template_does_alone(part):
     """Logits, gradients and 20 steps of COUNT random templates in all."""
-    for group in GROUPS[part::40]:
+    for group in GROUPS[part::10]:
         together = train(group.structure, group.members)
         for i, number in enumerate(group.members):
             exact, lane = lower(TEMPLATES[number])
