@@ -18,14 +18,10 @@ from flax import nnx
 from jax import export
 
 from jnas import checkpoint
-from jnas.data import normalise
 from jnas.export.code import imported
 from jnas.space import Template
 from jnas.train import weights
-from jnas.train.program import logits_of
-
-_AT_ONCE = 500
-"""Images that are classified at once."""
+from jnas.train.measure import classes_by, logits
 
 Logits = Callable[[np.ndarray], jax.Array]
 
@@ -35,19 +31,14 @@ def main(folder: Path, arrays: Path) -> None:
     with np.load(arrays, allow_pickle=False) as file:
         images, labels, mirrored = file["images"], file["labels"], bool(file["mirrored"])
     ways = {"weights": functools.partial(_by_jnas, mirrored), "model.py": _by_code, "model.stablehlo": _by_stablehlo}
-    print(json.dumps({name: _right(way(folder / name), images, labels) for name, way in ways.items()}))
-
-
-def _right(logits: Logits, images: np.ndarray, labels: np.ndarray) -> int:
-    parts = np.array_split(images, -(-len(images) // _AT_ONCE))
-    return int((np.concatenate([np.asarray(logits(part)).argmax(-1) for part in parts]) == labels).sum())
+    right = {name: int((classes_by(way(folder / name), images) == labels).sum()) for name, way in ways.items()}
+    print(json.dumps(right))
 
 
 def _by_jnas(mirrored: bool, folder: Path) -> Logits:
     about = checkpoint.load_facts(folder)
     module = weights.load(folder, Template.from_hash(about["hash"], about["in_shape"], about["classes"]))
-    program = nnx.jit(lambda module, images: logits_of(module, normalise(images), mirrored))
-    return lambda images: program(module, images)
+    return lambda images: logits(module, images, mirrored)
 
 
 def _by_code(path: Path) -> Logits:
