@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--ablate", action="store_true", help="leave out one thing after the other, instead")
     parser.add_argument("--curve", type=int, nargs="+", help="learning curve of these sizes, and cross validation")
-    parser.add_argument("--picture", help="draw predicted against measured on the last split to this file")
+    parser.add_argument("--picture", help="draw predicted against measured on the first split to this file")
     parser.add_argument("--json", help="where to write everything")
     options = parser.parse_args()
     table = read(options.table, options.target, options.epochs_seen, options.against)

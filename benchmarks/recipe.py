@@ -4,7 +4,7 @@
 
 Each line is the recipe "standard" with one thing changed, on the same images, training by training against the
 unchanged recipe (which is the first line): a training a seed of a template with two convolutions, 1.4 M MACs and 30,000
-parameters; or, with FILE, of its first N templates with each seed. `val_acc` is the validation accuracy after the last
+parameters; or, with FILE, of its first N templates with each seed. What `--base` names is changed in all lines. `val_acc` is the validation accuracy after the last
 epoch. Test images are not looked at.
 """
 
@@ -33,11 +33,13 @@ CHANGES = {
     "no label smoothing": {"label_smoothing": 0.0},
     "label smoothing .2": {"label_smoothing": 0.2},
     "no flips": {"flip": False},
+    "flips by chance": {"alternate": False},
     "alternating flips": {"alternate": True},
     "no shifts": {"shift": 0},
     "shifts of 4 pixels": {"shift": 4},
     "constant learning rate": {"schedule": "constant"},
     "learning rate 1e-3": {"learning_rate": 1e-3},
+    "learning rate 5e-3": {"learning_rate": 5e-3},
     "learning rate 1e-2": {"learning_rate": 1e-2},
     "weight decay .1": {"weight_decay": 0.1},
     "decay on kernels only": {"decay_vectors": False},
@@ -45,6 +47,8 @@ CHANGES = {
     "Nesterov SGD, rate .2": {"optimizer": "sgd", "learning_rate": 0.2, "weight_decay": 5e-4},
     "look-ahead .5": {"lookahead": 0.5},
     "flips when testing": {"test_flip": True},
+    "no flips when testing": {"test_flip": False},
+    "bfloat16": {"precision": "bfloat16"},
 }
 
 
@@ -57,9 +61,14 @@ def images(path: str, train: int, validation: int) -> Dataset:
     return load_data({"x_train": data.x_train[:count], "y_train": data.y_train[:count]})
 
 
+def merged(names: list[str]) -> dict:
+    """Several changes as one."""
+    return {key: value for name in names for key, value in CHANGES[name].items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="excerpt")
+    parser.add_argument("--data", required=True)
     parser.add_argument("--hashes")
     parser.add_argument("--limit", type=int, default=16)
     parser.add_argument("--images", type=int, default=10_000, help="to train on")
@@ -67,6 +76,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=list(CHANGES), default=list(CHANGES))
+    parser.add_argument("--base", nargs="+", choices=list(CHANGES), default=[], help="the first line has all of these")
     parser.add_argument("--together", nargs="+", choices=list(CHANGES), help="all of these at once, as a last line")
     parser.add_argument("--json")
     options = parser.parse_args()
@@ -78,12 +88,12 @@ def main() -> None:
     share = options.validation / (options.images + options.validation)
     changes = {name: CHANGES[name] for name in ["standard", *options.only]}
     if options.together:
-        changes["together"] = {key: value for name in options.together for key, value in CHANGES[name].items()}
+        changes["together"] = merged(options.together)
     found: dict[str, dict] = {}
     width = max(map(len, changes))
     for name, change in changes.items():
         start = time.perf_counter()
-        recipe = Recipe.standard(epochs=options.epochs, validation=share, **change)
+        recipe = Recipe.standard(epochs=options.epochs, validation=share, **merged(options.base) | change)
         rows = jnas.evaluate(trials, data, recipe, progress=False)
         accuracies = np.array([row.epochs[-1].val_acc for row in rows])
         gains = accuracies - np.array(found["standard"]["val_acc"]) if found else np.zeros(len(rows))

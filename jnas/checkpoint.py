@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -29,8 +31,17 @@ def save(folder: str | Path, arrays: Any, facts: dict[str, Any]) -> None:
         checkpointer.save(unfinished / "arrays", arrays)
     (unfinished / FACTS).write_text(json.dumps(facts))
     (unfinished / _DIGESTS).write_text(json.dumps(digests(unfinished / "arrays")))
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(folder)
     unfinished.rename(folder)
+
+
+def remove(folder: str | Path) -> None:
+    """Removes what `save` wrote, if it is there; whenever the process may die, none is left in parts under its name."""
+    gone = Path(folder).with_name(Path(folder).name + ".gone")
+    shutil.rmtree(gone, ignore_errors=True)  # of one that died here
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(folder, gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def load_facts(folder: str | Path) -> dict[str, Any]:

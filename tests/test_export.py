@@ -1,5 +1,6 @@
 """A trained template as files that need no jnas: each answers as the trained module does, in a fresh process too."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from jnas.export.__main__ import main
 from jnas.export.code import code, imported
 from jnas.export.source import _named, find
 from jnas.export.stablehlo import stablehlo
+from jnas.export.trained import images_of
 from jnas.space import Template
 from jnas.space import layers as lt
 from jnas.train import program, weights
@@ -220,6 +222,16 @@ def test_a_search_does_not_take_the_weights_of_another_winner(store, searched):
     images = normalise(jnp.asarray(searched[1]["x_test"]))
     expected = logits_of(searched[0].best.build(), images)
     np.testing.assert_allclose(logits_of(again.best.build(), images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_images_that_a_search_was_given_are_asked_for(tmp_path):
+    """As nobody knows where they were; a data set's name is no place."""
+    arrays = small_arrays()
+    data = dataclasses.replace(jnas.load_data(arrays), name="mnist")
+    result = jnas.search(data, store=tmp_path / "results.duckdb", **SEARCH)
+    with pytest.raises(JnasError, match="was given mnist from Python: say where they are"):
+        images_of(find(result.store))
+    assert images_of(find(result.store), arrays).fingerprint == data.fingerprint
 
 
 def test_an_export_is_replaced_and_nothing_else(store):

@@ -298,9 +298,18 @@ def test_budgets_of_successive_halving(data):
     rows = successive_halving(SMALL, data, recipe, max_epochs=2, progress=False)
     assert sum(len(row.epochs) for row in rows) == 2 and {row.status for row in rows} == {"stopped"}
     rows = successive_halving(SMALL, data, recipe, max_seconds=1e-9, progress=False)
-    assert sum(len(row.epochs) for row in rows) == 1
+    assert sum(len(row.epochs) for row in rows) == 0 and {row.status for row in rows} == {"stopped"}
     with pytest.raises(JnasError, match="max_seconds=0 is no budget"):
         successive_halving(SMALL, data, recipe, max_seconds=0)
+
+
+def test_what_is_in_training_when_the_time_is_over_is_finished(data, monkeypatch):
+    begun = []
+    advance = Trainer.advance
+    monkeypatch.setattr(Trainer, "advance", lambda self, run, *rest: begun.append(run) or advance(self, run, *rest))
+    monkeypatch.setattr(Watch, "seconds", property(lambda self: float(len(begun))))
+    rows = successive_halving(SMALL, data, dataclasses.replace(RECIPE, epochs=4), max_seconds=0.5, progress=False)
+    assert 1 <= sum(len(row.epochs) for row in rows) == len(begun) <= 2, "as many as train at the same time"
 
 
 def test_halving_goes_on_without_what_failed(data):

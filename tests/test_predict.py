@@ -216,6 +216,7 @@ def test_reports():
         (lambda s, n, y: (s[:9], n[:9], y[:9]), "got 9 rows and needs 10"),
         (lambda s, n, y: (s, n, np.where(np.arange(20) == 3, np.nan, y)), "a target that is not a number (nan, row 3)"),
         (lambda s, n, y: (s, n, np.full(20, 0.5)), "All 20 targets are 0.5"),
+        (lambda s, n, y: (s, n, 1e6 + 1e-3 * np.arange(20)), "All 20 targets are 1e+06"),
         (lambda s, n, y: (s[0], n, y), "give [N, T, D] and [N]"),
         (lambda s, n, y: (s, n[:5], y), "give [N, T, D] and [N]"),
         (lambda s, n, y: (s, n, y[:5]), "one target for each sequence"),

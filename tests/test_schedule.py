@@ -115,6 +115,21 @@ def test_who_compiles_slowly_does_not_keep_others_from_being_forgotten(monkeypat
     assert len(list(chunks)) == 2
 
 
+def test_an_end_waits_for_a_compiler_no_longer_than_its_limit():
+    """One that hangs would keep the winner from being trained."""
+
+    class Hangs(Fake):
+        def compile(self):
+            done.wait(30)
+
+    asked, done = threading.Event(), threading.Event()
+    threading.Timer(0.1, asked.set).start()
+    begun = time.monotonic()
+    assert list(train([Hangs(10)], 1, stop=asked.is_set, compile_limit=0.5)) == []
+    assert time.monotonic() - begun < 20
+    done.set()
+
+
 def test_asked_to_stop_it_does_not_wait_for_the_compiler():
     class Slow(Fake):
         def compile(self):

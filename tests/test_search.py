@@ -18,7 +18,7 @@ from jnas.data import normalise
 from jnas.errors import JnasError
 from jnas.export.source import find
 from jnas.predict import Predictor, Settings
-from jnas.search import choose, winner
+from jnas.search import choose, folders, winner
 from jnas.search.__main__ import main
 from jnas.search.config import SearchConfig
 from jnas.search.evolution import Pool, batch
@@ -117,11 +117,13 @@ def test_a_template_that_cannot_be_trained_with_each_seed_loses(finished, tmp_pa
     shutil.copy(result.store.path, store)
     monkeypatch.setattr(winner, "evaluate_kept", lambda wanted, *rest: map(sick, evaluate_kept(wanted, *rest)))
     victims = {candidate.template.hash: seed for candidate, seed in zip(result.top(2), (0, 1), strict=True)}
+    keys = []
 
     def sick(trained):
         row, kept = trained
+        keys.append(row.key)
         if victims.get(row.key.hash) == row.key.seed:
-            return dataclasses.replace(row, status="nan", message="by hand", val_acc_final=None), None
+            return dataclasses.replace(row, status="error", message="by hand", val_acc_final=None), None
         return dataclasses.replace(row, val_acc_final=0.9 if row.key.hash in victims else 0.1), kept
 
     settings = TINY | {"final_templates": 3, "final_epochs": 3}
@@ -132,6 +134,14 @@ def test_a_template_that_cannot_be_trained_with_each_seed_loses(finished, tmp_pa
     # Of those that failed with one seed each, the first of which there are weights.
     several = jnas.search(arrays, store=str(store), verbose=False, **settings)
     assert several.best.template.hash == result.top(2)[1].template.hash and several.best.build() is not None
+    assert len(set(keys)) == len(keys) == 12, "what failed is not tried again at once"
+
+
+def test_finalists_that_are_alike_have_folders_of_their_own(tmp_path):
+    """Those of one search often are: the first layers are the beginning of the hash."""
+    names = ["0" * 16 + end * 8 for end in "12"]
+    first, second = (folders.finalist(tmp_path, "recipe", name, 0) for name in names)
+    assert first != second and len(folders.finalist(tmp_path, "recipe", "0" * 8000, 0).name) < 255
 
 
 def test_what_a_search_is_called_stays_what_it_was():
@@ -333,6 +343,12 @@ def test_options_that_do_not_exist(words, capsys):
         main(words)
     assert stop.value.code == 2
     assert words[0] in capsys.readouterr().err
+
+
+def test_settings_from_python_may_be_paths_lists_and_numbers_of_numpy(tmp_path):
+    config = SearchConfig.of(store=tmp_path / "a.duckdb", objectives=["accuracy", "macs"], seed=np.int64(3))
+    assert config == SearchConfig(store=str(tmp_path / "a.duckdb"), objectives=("accuracy", "macs"), seed=3)
+    assert hash(config) and json.dumps(dataclasses.asdict(config))
 
 
 def test_a_store_in_use(tmp_path, monkeypatch, capsys, npz):

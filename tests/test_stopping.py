@@ -8,15 +8,18 @@ from conftest import small_arrays
 
 import jnas
 from jnas.errors import JnasError
-from jnas.search.stop import hopeful
-from jnas.space import Space
+from jnas.search.stop import hopeful, to_beat
+from jnas.space import Space, Template
+from jnas.space import layers as lt
 from jnas.store import Store
-from jnas.train import Recipe, Trial
+from jnas.train import Recipe, Trial, population
 from jnas.train.evaluate import Request
 from jnas.train.stopping import evaluate_stopping
 
 SPACE = Space((3, 8, 8), 3, conv_num=1, lin_num=1)
 RECIPE = Recipe(epochs=3, batch_size=24)
+SEARCH = {"random": 11, "filtered": 2, "candidates": 64, "generations": 1, "children": 2, "epochs": 2}
+SEARCH |= {"final_epochs": 3, "conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
 TEMPLATES = [SPACE.random(seed) for seed in range(4)]
 
 
@@ -61,18 +64,48 @@ def test_the_hopeful_are_those_that_may_be_better_than_the_best():
 
     names = [template.hash for template in TEMPLATES[:3]]
     curves = np.array([[0.2], [0.2], [0.5]])
-    assert hopeful(SPACE, names, curves, Model(), best=0.45).tolist() == [False, True, True]
+    assert hopeful(SPACE, names, curves, Model(), np.full(3, 0.45)).tolist() == [False, True, True]
+    assert hopeful(SPACE, names, curves, Model(), np.array([-np.inf, 0.55, 0.7])).tolist() == [True, False, False]
+
+
+def test_with_several_objectives_only_what_costs_as_little_is_to_be_beaten():
+    accuracies = np.array([0.4, 0.6, 0.8])
+    assert to_beat(np.zeros((2, 0)), np.zeros((3, 0)), accuracies).tolist() == [0.8, 0.8]
+    known = np.array([[10.0, 2], [20, 1], [30, 3]])
+    asked = np.array([[9.0, 9], [10, 2], [25, 1], [40, 3], [np.inf, 0]])
+    assert to_beat(asked, known, accuracies).tolist() == [-np.inf, 0.4, 0.6, 0.8, -np.inf]
+    assert to_beat(asked, known[:0], accuracies[:0]).tolist() == [-np.inf] * 5
+
+
+def test_a_search_with_several_objectives_stops_nothing_for_being_small(tmp_path, monkeypatch):
+    """Nothing as small was as good, so it belongs to the front, however bad it is."""
+    asked = []
+
+    def note(space, names, curves, predictor, best):
+        asked.extend(zip(names, best, strict=True))
+        return np.ones(len(names), bool)
+
+    monkeypatch.setattr("jnas.search.run.hopeful", note)
+    store = str(tmp_path / "results.duckdb")
+    result = jnas.search(
+        *(small_arrays(train=192),),
+        **{"store": store, "verbose": False, "objectives": ["accuracy", "params"], "early_epochs": 1, **SEARCH},
+    )
+    frame = result.to_df()
+    chosen = [(frame[frame.hash == name].iloc[0], best) for name, best in asked]
+    assert len(chosen) == 4
+    for row, best in chosen:
+        before = frame[(frame.generation < row.generation) & (frame.params <= row.params)]
+        assert best == before.val_acc_final.max() or (before.empty and best == -np.inf)
 
 
 def test_a_search_that_stops_losers_early(tmp_path, monkeypatch, capsys):
     arrays = small_arrays(train=192)
-    settings = {"random": 11, "filtered": 2, "candidates": 64, "generations": 1, "children": 2, "epochs": 2}
-    settings |= {"final_epochs": 3, "conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
-    settings |= {"early_epochs": 1}
+    settings = SEARCH | {"early_epochs": 1}
     decided = []
 
     def first_alone(space, names, curves, predictor, best):
-        assert curves.shape == (2, 1) and predictor.epochs == 1 and 0 < best <= 1
+        assert curves.shape == (2, 1) and predictor.epochs == 1 and ((best > 0) & (best <= 1)).all()
         decided.append(names)
         return np.array([True, False])
 
@@ -86,6 +119,23 @@ def test_a_search_that_stops_losers_early(tmp_path, monkeypatch, capsys):
     assert len(result.candidates) == 13 and not set(stopped.hash) & {c.template.hash for c in result.candidates}
     again = jnas.search(arrays, store=store, **settings)
     assert len(decided) == 2 and [c.evaluation for c in again.candidates] == [c.evaluation for c in result.candidates]
+
+
+def test_who_loses_a_shared_program_on_the_way_begins_anew_alone(data, monkeypatch):
+    """The state of a lane is one of that program, and fits no other."""
+    plan, plans = population.plan, []
+
+    def once(structure, *rest):
+        plans.append(structure.policy)
+        return None if plans.count("folded") > 1 and structure.policy == "folded" else plan(structure, *rest)
+
+    monkeypatch.setattr(population, "plan", once)
+    pair = [
+        Template([lt.Flatten(), lt.Linear(32), act, lt.Linear(3)], (3, 8, 8)) for act in (lt.ReLU(), lt.LeakyReLU())
+    ]
+    rows = list(evaluate_stopping(asked(data, pair), 1, lambda *_: [True, False], policy="folded"))
+    assert plans == ["folded", "folded", "exact"] and [row.status for row in rows] == ["ok", "stopped"]
+    assert rows[0].epochs == jnas.evaluate(pair[:1], data, RECIPE, progress=False)[0].epochs
 
 
 def test_early_epochs_that_stop_nothing_are_named(tmp_path):

@@ -1,5 +1,6 @@
 """The store: the contract that any back end has to keep, and what DuckDB's files may run into."""
 
+import dataclasses
 import os
 import sqlite3
 import subprocess
@@ -72,6 +73,17 @@ class StoreContract:
         assert store.find([row().key]) == {row().key: row()}
         store.add([failed])
         assert store.find([row().key]) == {row().key: row()}
+
+    @pytest.mark.parametrize("count", [0, 1, 3])
+    def test_what_is_written_over_keeps_none_of_its_epochs(self, store, count):
+        """As when it is trained anew on another device: an early epoch of one training is nothing to the other."""
+        other, *_ = row().epochs
+        failed = row(status="stopped", val_acc_final=None, epochs=(dataclasses.replace(other, val_acc=0.9),) * count)
+        store.add([failed, row(seed=1)])
+        store.add([row(status="error", val_acc_final=None, epochs=row().epochs[:1])])
+        assert store.find([row().key])[row().key].epochs == row().epochs[:1]
+        store.add([row()])
+        assert store.find([row().key, row(seed=1).key]) == {row().key: row(), row(seed=1).key: row(seed=1)}
 
     def test_test_accuracy_is_added(self, store):
         store.add([row()])

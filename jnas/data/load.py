@@ -13,6 +13,9 @@ from jnas.data.npz import load_npz, with_optional_test
 from jnas.data.tfds import load_tfds_folder, load_tfds_name
 from jnas.errors import JnasError
 
+ARRAYS = "arrays"
+"""In place of a source, where images were given as they are, so that there is none to read them from again."""
+
 
 def load_data(
     source: str | Path | Mapping[str, np.ndarray] | Dataset = "excerpt", classes: int | None = None

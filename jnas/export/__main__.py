@@ -16,7 +16,8 @@ from jnas.export.writer import export_model
 class Options:
     """Write a trained template as a folder: Orbax weights, plain Flax code (model.py), and StableHLO (model.stablehlo).
 
-    All three are loaded again in a fresh process, and must give as many right answers as the store says.
+    All three are loaded again in a fresh process, and must give as many right answers as the store says (after
+    training in bfloat16: as the weights do when they are read again).
     """
 
     store: tyro.conf.Positional[str] = "jnas.duckdb"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flax import nnx
 
-from jnas.data import Dataset, load_data
+from jnas.data import ARRAYS, Dataset, load_data
 from jnas.errors import JnasError
 from jnas.export.source import Source
 from jnas.store import Evaluation
@@ -30,6 +30,8 @@ def images_of(source: Source, given: str | Path | Mapping | Dataset | None = Non
     """
     search = source.search
     place = json.loads(search.settings)["data"] if given is None else given
+    if isinstance(place, str) and place == ARRAYS:
+        raise JnasError(f"Search {search.experiment} was given {search.data_name} from Python: say where they are.")
     data = load_data(place, int(search.classes))
     if data.fingerprint != search.data:
         raise JnasError(

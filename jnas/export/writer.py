@@ -57,7 +57,8 @@ def export_model(
         template is replaced, anything else never.
       experiment: the search, by its name in the store or the beginning of it; None for the newest.
       data: the images that the search was on, where they are not at the place that it was told.
-      check: whether to load the three files in a fresh process; each must give as many right answers as the store says.
+      check: whether to load the three files in a fresh process; each must give as many right answers as the store says,
+        or, after training in bfloat16, as the weights do when they are read again.
 
     Raises:
       JnasError: something asked for cannot be had, or the check failed; then nothing is written.

@@ -70,8 +70,8 @@ class Regressor(abc.ABC):
                 f"The predictor got a target that is not a number ({targets[row]}, row {row}): leave out the rows of "
                 "failed evaluations."
             )
-        if np.ptp(targets) == 0:
-            raise JnasError(f"All {len(targets)} targets are {targets[0]}: there is nothing to tell apart.")
+        if np.ptp(targets.astype(np.float32)) == 0:  # which is what models compute in
+            raise JnasError(f"All {len(targets)} targets are {targets[0]:g}: there is nothing to tell apart.")
         self.width, self.epochs, self.scores = sequences.shape[2], early.shape[1], None
         held_out = self._fit(sequences, lengths, targets, early)
         if held_out is not None:

@@ -31,7 +31,7 @@ def search(data: Any = None, *, verbose: bool = True, **settings: Any) -> Search
     """
     from dataclasses import fields
 
-    from jnas.data import load_data
+    from jnas.data import ARRAYS, load_data
     from jnas.errors import JnasError
     from jnas.search.config import SearchConfig
     from jnas.search.progress import ConsoleProgress, Progress
@@ -43,8 +43,7 @@ def search(data: Any = None, *, verbose: bool = True, **settings: Any) -> Search
         raise JnasError(f"A search has no setting {', '.join(unknown)}: the settings are {known}.")
     if data is not None:
         # What the store notes down as the source; `run` gets the images themselves.
-        path = isinstance(data, str | os.PathLike)
-        settings["data"] = os.fspath(data) if path else getattr(data, "name", "arrays")
+        settings["data"] = data if isinstance(data, str | os.PathLike) else ARRAYS
     config = SearchConfig.of(**settings)
     config.check()
     progress = ConsoleProgress() if verbose else Progress()

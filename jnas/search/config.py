@@ -6,9 +6,12 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
+
+import numpy as np
 
 from jnas.data import Dataset
 from jnas.errors import JnasError
@@ -67,6 +70,15 @@ _ASIDE = (
 """Settings by which no other templates are trained, or no other way."""
 
 
+def _plain(value: Any) -> Any:
+    """A setting as the command line gives it: hashable, and known to JSON."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, list):
+        return tuple(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
 @dataclass(frozen=True)
 class SearchConfig:
     """Find a small image classifier: random templates, then filtered ones, then evolved ones.
@@ -88,7 +100,7 @@ class SearchConfig:
     store: str = "jnas.duckdb"
     """File of the results (DuckDB); weights are kept in a folder of the same name ending in .checkpoints."""
     random: int = 12
-    """Step 1: number of random templates to train."""
+    """Step 1: number of random templates to train; the predictor needs 10 rows that ended well, or there is none."""
     filtered: int = 4
     """Step 2: number of filtered candidates to train."""
     candidates: int = 2048
@@ -96,7 +108,7 @@ class SearchConfig:
     refit: int = 20
     """Step 2: number of candidates to train between two fits of the predictor."""
     acquisition: Acquisition = "ucb"
-    """Which candidates the predictor prefers: the best by its mean, by its mean plus one standard deviation (ucb), or
+    """Step 2: which candidates the predictor prefers: the best by its mean, by its mean plus one standard deviation (ucb), or
     the best of one member of the ensemble after the other, drawn at random (thompson)."""
     generations: int | None = None
     """Step 3: number of generations in which templates are trained; 2 where not given, or, with any of the three limits
@@ -156,14 +168,15 @@ class SearchConfig:
 
     @classmethod
     def of(cls, preset: str | None = None, **settings: Any) -> SearchConfig:
-        """A preset's settings with others in their place.
+        """A preset's settings with others in their place; paths, lists and NumPy's numbers will do as well.
 
         Raises:
           JnasError: there is no such preset.
         """
         if preset is not None and preset not in PRESETS:
             raise JnasError(f"There is no preset {preset!r}: choose one of {', '.join(PRESETS)}, or none.")
-        return cls(preset=preset, **(PRESETS.get(preset, {}) | settings))
+        given = PRESETS.get(preset, {}) | settings
+        return cls(preset=preset, **{name: _plain(value) for name, value in given.items()})
 
     def check(self) -> None:
         """Raises a JnasError where no search can be made of this.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from jnas import checkpoint
@@ -21,7 +22,8 @@ def winner(checkpoints: Path, recipe: str, hash: str) -> Path:
 
 def finalist(checkpoints: Path, recipe: str, hash: str, seed: int) -> Path:
     """The weights of one training of a template that might win."""
-    return checkpoints / f"finalist-{recipe}-{hash[:16]}-{len(hash) // 8}-{seed}"
+    # Not the beginning of the hash, which those that might win often share; all of it may be too long for a name.
+    return checkpoints / f"finalist-{recipe}-{hashlib.sha256(hash.encode()).hexdigest()[:16]}-{seed}"
 
 
 def holds(winner: Path, hash: str) -> bool:

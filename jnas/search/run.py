@@ -6,9 +6,8 @@ have yet. So a search that was stopped, run again, looks up what it chose and tr
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from jnas.search.interrupt import Interrupt
 from jnas.search.latencies import Latencies
 from jnas.search.progress import Progress
 from jnas.search.result import Candidate, SearchResult
-from jnas.search.stop import hopeful
+from jnas.search.stop import hopeful, to_beat
 from jnas.search.winner import Final, find_winner
 from jnas.space import LimitedSpace, Template
 from jnas.space.genome import to_genomes
@@ -217,7 +216,7 @@ class Search:
         alive = state.fitness.reshape(len(state.fitness), -1)[:, 0] > -np.inf
         self.population_diversity = float(diversity(state.genomes, alive, space.distance))
         state.save(self._evolution(generation), diversity=self.population_diversity)
-        shutil.rmtree(self._evolution(generation - 2), ignore_errors=True)
+        checkpoint.remove(self._evolution(generation - 2))
         shared = evolution.structures(space, config.policy)
 
         def propose(key, count, taken):
@@ -242,11 +241,10 @@ class Search:
     def _store_front(self, generation: int) -> list[Evaluation]:
         """The templates so far that no other beats in every objective; MACs are one where there is no other."""
         rows = self.good()
-        others = [name for name in self.config.objectives if name != "accuracy"] or ["macs"]
-        cost = {"macs": lambda row: row.macs, "params": lambda row: row.params}
-        cost["latency"] = lambda row: self.latencies.known.get(row.key.hash, np.inf)
-        values = [[row.val_acc_final, *(-cost[name](row) for name in others)] for row in rows]
-        best = [rows[i] for i in front(np.array(values).reshape(len(rows), 1 + len(others)))]
+        others = self._other_objectives or ("macs",)
+        costs = self._costs([row.key.hash for row in rows], others)
+        values = np.concatenate([np.array([[row.val_acc_final] for row in rows]).reshape(-1, 1), -costs], 1)
+        best = [rows[i] for i in front(values)]
         columns = [
             {
                 "hash": row.key.hash,
@@ -260,6 +258,19 @@ class Search:
         self.store.add_front(self.experiment, generation, columns)
         return best
 
+    @property
+    def _other_objectives(self) -> tuple[str, ...]:
+        return tuple(name for name in self.config.objectives if name != "accuracy")
+
+    def _costs(self, names: Sequence[str], objectives: Sequence[str]) -> np.ndarray:
+        """`[N, M]`: what templates cost, by hash, in each of M objectives; endless where a latency is not known."""
+        costs = np.zeros((len(names), len(objectives)))
+        for i, name in enumerate(names):
+            cost = self._template(name).cost
+            every = {"macs": cost.macs, "params": cost.params, "latency": self.latencies.known.get(name, np.inf)}
+            costs[i] = [every[objective] for objective in objectives]
+        return costs
+
     def _fit(self, generation: int) -> Predictor | None:
         """A predictor of all rows so far, stored; None where they are too few."""
         self.progress.note("fitting the predictor")
@@ -267,7 +278,7 @@ class Search:
         if predictor is not None:
             folder = self._predictor(generation)
             predictor.save(folder)
-            shutil.rmtree(self._predictor(generation - 1), ignore_errors=True)  # nothing asks it any more
+            checkpoint.remove(self._predictor(generation - 1))  # nothing asks it any more
             scores = predictor.scores
             self.store.add_predictor(
                 experiment=self.experiment,
@@ -300,8 +311,14 @@ class Search:
             if not folder.exists():  # there were too few rows for a predictor
                 return [True] * len(keys)
             # From the disk, so that a search that goes on here decides alike.
-            predictor, best = Predictor.load(folder), max(row.val_acc_final for row in self.good())
-            return hopeful(self.space.space, [key.hash for key in keys], curves, predictor, best)
+            names = [key.hash for key in keys]
+            rows, others = self.good(), self._other_objectives
+            best = to_beat(
+                self._costs(names, others),
+                self._costs([row.key.hash for row in rows], others),
+                np.array([row.val_acc_final for row in rows]),
+            )
+            return hopeful(self.space.space, names, curves, Predictor.load(folder), best)
 
         return evaluate_stopping(asked, first, goes_on, **how)
 

@@ -128,7 +128,7 @@ CREATE TABLE IF NOT EXISTS fronts (
     PRIMARY KEY (experiment, generation, position)
 );
 
--- Each round of a search: random templates (0), filtered ones (1), then the generations of the genetic algorithm.
+-- Each round of a search, numbered from 0, with its step: random, filtered or evolved.
 -- `diversity` is the mean distance (0 to 1) of the trained templates from one another, `population_diversity` that of
 -- the members which evolved against the predictor; `kendall_tau` compares what was predicted with what was trained.
 CREATE TABLE IF NOT EXISTS generations (
@@ -146,7 +146,8 @@ CREATE TABLE IF NOT EXISTS generations (
     PRIMARY KEY (experiment, generation)
 );
 
--- A predictor, as fitted before a round; the scores are on rows that the scored member had not seen.
+-- A predictor, as fitted before a round; the scores are on rows that the scored member had not seen. Of the folders
+-- only the latest one is kept.
 CREATE TABLE IF NOT EXISTS predictors (
     experiment VARCHAR,
     generation INTEGER,

@@ -40,9 +40,6 @@ _ADD_EVALUATION = (
     f"VALUES ({', '.join('?' * len((*Key._fields, *_WRITTEN)))}) "
     f"ON CONFLICT ({', '.join(Key._fields)}) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in _WRITTEN)
-    # Not IN: of more than four DuckDB 1.1 makes a join, and of that in an upsert an internal error.
-    + " WHERE "
-    + " OR ".join(f"evaluations.status = '{status}'" for status in RETRIED)
 )
 _JOINED = "SELECT * FROM evaluations JOIN architectures USING (hash, in_shape, classes) ORDER BY finished"
 
@@ -151,24 +148,26 @@ class Store:
         """Writes evaluations that share a recipe, in one transaction.
 
         Those that are there already stay as they are, unless they may end otherwise another time (see
-        `Evaluation.lasting`).
+        `Evaluation.lasting`): then they are replaced, epochs and all.
         """
         now = _now()
         evaluations = list(evaluations)  # first, so that nobody waits while they are computed
         with self._writing() as connection:
             for e in evaluations:
                 key = list(e.key)
+                there = connection.execute(f"SELECT status FROM evaluations WHERE {_WHERE_KEY}", key).fetchone()
+                if there and there[0] not in RETRIED:
+                    continue
                 results = [getattr(e, name) for name in _RESULTS]
                 cost = [getattr(e, name) for name in _COST]
                 connection.execute("INSERT OR IGNORE INTO recipes VALUES (?, ?)", [e.key.recipe, recipe_json])
                 connection.execute("INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?)", key[:3] + cost)
                 made_with = json.dumps(versions() | {"device": e.device})
                 connection.execute(_ADD_EVALUATION, [*key, *results, now, made_with])
-                for number, epoch in enumerate(e.epochs, start=1):
-                    connection.execute(
-                        f"INSERT OR IGNORE INTO epochs VALUES ({_marks(11)})",
-                        [*key, number, *dataclasses.astuple(epoch)],
-                    )
+                self._replace(
+                    *(connection, "epochs", dict(zip(Key._fields, key, strict=True)), "epoch", 1),
+                    [dataclasses.asdict(epoch) for epoch in e.epochs],
+                )
 
     def find(self, keys: Sequence[Key]) -> dict[Key, Evaluation]:
         """The evaluations that are there, by key."""
@@ -247,15 +246,8 @@ class Store:
     def add_front(self, experiment: str, generation: int, rows: Sequence[dict[str, Any]]) -> None:
         """Writes a Pareto front, in place of one that an earlier run of the round wrote."""
         with self._writing() as connection:
-            # Not deleted and written again: DuckDB 1.1 takes that for a duplicate key within one transaction.
-            connection.execute(
-                "DELETE FROM fronts WHERE experiment = ? AND generation = ? AND position >= ?",
-                [experiment, generation, len(rows)],
-            )
-            for position, row in enumerate(rows):
-                values = [experiment, generation, position, *row.values()]
-                names = ", ".join(("experiment", "generation", "position", *row))
-                connection.execute(f"INSERT OR REPLACE INTO fronts ({names}) VALUES ({_marks(len(values))})", values)
+            place = {"experiment": experiment, "generation": generation}
+            self._replace(connection, "fronts", place, "position", 0, rows)
 
     def front_df(self, experiment: str) -> pd.DataFrame:
         """The Pareto front of a search after its last round, the most accurate first."""
@@ -272,6 +264,17 @@ class Store:
     def add_predictor(self, **columns: Any) -> None:
         """Writes the scores of a predictor."""
         self._insert("predictors", columns)
+
+    @staticmethod
+    def _replace(connection, table: str, place: dict, counter: str, start: int, rows: Sequence[dict]) -> None:
+        """Writes the numbered rows of a place, instead of those that are there."""
+        # Not deleted and written again: DuckDB 1.1 takes that for a duplicate key within one transaction.
+        same = " AND ".join(f"{name} = ?" for name in place)
+        connection.execute(f"DELETE FROM {table} WHERE {same} AND {counter} >= ?", [*place.values(), start + len(rows)])
+        for number, row in enumerate(rows, start):
+            values = [*place.values(), number, *row.values()]
+            names = ", ".join((*place, counter, *row))
+            connection.execute(f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({_marks(len(values))})", values)
 
     def _insert(self, table: str, columns: dict[str, Any]) -> None:
         values = [json.dumps(v) if isinstance(v, dict) else v for v in columns.values()]

@@ -50,12 +50,13 @@ def evaluate(
       recipe: how to train; `Recipe.standard()` by default.
       seed: of initial weights, image order, augmentation and dropout, where a trial has none of its own.
       split_seed: which training images are kept for validation.
-      store: a `Store` or its path. Rows that it has are not trained again, unless an error or a lack of memory ended
-        them, or they were stopped early; each new one is written as it is done.
+      store: a `Store` or its path. Rows that it has are not trained again, unless an error, a lack of memory or
+        the compiler's time limit ended them, or they were stopped early; each new one is written as it is done.
       policy: which templates share a program: "exact", those that are equal; "folded", those that differ in what can be
         run-time data; "envelope", different architectures too; "auto", whichever is expected to be fastest. All train
         each template as "exact" does, to the rounding of float32 (see `jnas.nn.lowering`).
-      memory: bytes that training may take; by default nine tenths of what the device has free.
+      memory: bytes that training may take; by default nine tenths of what a GPU has free, or of what the machine (or container) has
+        in all where there is none.
       compile_limit: seconds after which a program that still compiles is given up ("timeout"). The compiler itself
         cannot be stopped: it keeps a processor busy until it is done.
       progress: whether to show how it goes.

@@ -93,6 +93,9 @@ def successive_halving(
         fine = key in known or jobs[key].failure is None
         return fine and len(curve(key)) >= epochs and np.isfinite(curve(key)[epochs - 1].train_loss)
 
+    def late() -> bool:
+        return max_seconds is not None and watch.seconds > max_seconds
+
     levels = rungs(recipe.epochs, first, eta)
     try:
         with Bar(_work(len(jobs), len(levels), eta), watch, "halving") if progress else contextlib.nullcontext() as bar:
@@ -103,21 +106,17 @@ def successive_halving(
                     out_of_budget = len(working) > affordable
                     working = working[:affordable]
                 before = {id(job): len(job.epochs) for job in working}
-                chunks = train(
-                    groups(working, policy, recipe, split, device, until - done), until, keep=True, watch=watch
-                )
+                work = groups(working, policy, recipe, split, device, until - done)
+                chunks = train(work, until, keep=True, watch=watch, stop=late)
                 with contextlib.closing(chunks):
                     for chunk in chunks:
                         spent += sum(len(job.epochs) - before[id(job)] for job in chunk)
                         if bar:
                             bar.note(f"rung {number + 1} of {len(levels)} ({until} epochs), {len(working)} trials")
-                        if max_seconds is not None and watch.seconds > max_seconds:
-                            out_of_budget = True
-                            break
                 ranked = sorted(
                     (key for key in alive if goes_on(key, until)), key=lambda key: -curve(key)[until - 1].val_acc
                 )
-                if out_of_budget or not ranked:
+                if out_of_budget or late() or not ranked:
                     break
                 alive, done = ranked[: -(-len(alive) // eta)], until
                 for key in jobs.keys() - set(alive):

@@ -228,9 +228,12 @@ class Group:
         return self.trainer.memory if self.trainer else 0
 
     def alone(self) -> list[Group]:
-        """The jobs in programs of their own, where the one that they would share did not come to be."""
+        """The jobs in programs of their own, where the one that they would share did not come to be.
+
+        They begin anew: a run that was kept fits the shared program alone.
+        """
         for job in self.jobs:
-            job.structure = None
+            job.structure, job.run, job.epochs = None, None, []
         return groups(self.jobs, "exact", self.recipe, self.split, self.device)
 
     def report(self) -> Report:

@@ -136,10 +136,10 @@ class _Schedule:
         return self.ending.is_set()
 
     def close(self) -> None:
-        """Ends what is in training after its epoch."""
+        """Ends what is in training after its epoch; of what compiles it waits for no more than its time limit."""
         self.stopped.set()
-        for thread, _ in self.compiling.values():
-            thread.join()
+        for thread, begun in self.compiling.values():
+            thread.join(max(0.0, begun + self.compile_limit - time.monotonic()))
         self.trainers.shutdown(wait=True, cancel_futures=True)
 
     def _fill(self) -> None:
