@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx, struct
 from jax.flatten_util import ravel_pytree
@@ -249,9 +250,15 @@ def part(fitted: Fitted, members: int) -> Fitted:
     return fitted.replace(networks=networks, baselines=baselines, settings=fitted.settings._replace(members=members))
 
 
-def deviation(fitted: Fitted, members: jax.Array) -> jax.Array:
-    """The standard deviation of the error of the mean of predictions `[members, N]`: `[N]`."""
-    return jnp.sqrt(jnp.square(fitted.stretch * members.std(0)) + jnp.square(fitted.noise))
+def deviation(fitted: Fitted, members: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
+    """The standard deviation of the error of the mean of predictions `[members, N]`: `[N]`.
+
+    Of NumPy's arrays it is one of NumPy's, so that nothing is compiled for their shape.
+    """
+    stretch, noise = fitted.stretch, fitted.noise
+    if isinstance(members, np.ndarray):
+        stretch, noise = np.float32(stretch), np.float32(noise)
+    return ((stretch * members.std(0)) ** 2 + noise**2) ** 0.5
 
 
 def _network(width: int, epochs: int, settings: Settings, words: jax.Array) -> Network:

@@ -74,7 +74,7 @@ class Predictor(Regressor):
     def _predict(self, sequences, lengths, early):
         members = self._members(sequences, lengths, early)
         std = ensemble.deviation(self.fitted, members)
-        return members.mean(0), np.asarray(std)
+        return members.mean(0), std
 
     def _members(self, sequences, lengths, early) -> np.ndarray:
         # Short sequences need few steps, so rows go in the order of their lengths.

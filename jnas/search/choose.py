@@ -12,9 +12,9 @@ from jnas.errors import JnasError
 from jnas.predict import Predictor
 from jnas.predict.ensemble import deviation
 from jnas.search.acquire import Acquisition, ranked
-from jnas.search.screen import facts_and_bits, screen_members, shortlist
+from jnas.search.screen import screen_members, seen, shortlist
 from jnas.space import LimitedSpace, Space, Template
-from jnas.space.genome import hashes, lengths, to_genomes
+from jnas.space.genome import hashes, to_genomes
 from jnas.store import Evaluation
 
 
@@ -61,11 +61,6 @@ def filtered(
     return _best(space.space, genomes, count, taken, predictor, acquisition, _number(key))
 
 
-def seen(space: Space, genomes: jax.Array) -> tuple[np.ndarray, np.ndarray]:
-    """What the predictor sees of genomes: `[N, L, FEATURES]` and their lengths `[N]`."""
-    return np.asarray(facts_and_bits(jax.device_put(genomes), space)), np.asarray(lengths(jax.device_put(genomes)))
-
-
 def _number(key: jax.Array) -> int:
     """A seed for the host's random numbers."""
     return int(jax.random.bits(key))
@@ -84,7 +79,7 @@ def _best(
     genomes = np.asarray(genomes)
     genomes = genomes[shortlist(space, genomes, predictor, front)]
     members = screen_members(space, genomes, predictor)
-    mean, std = members.mean(0), np.asarray(deviation(predictor.fitted, members))
+    mean, std = members.mean(0), deviation(predictor.fitted, members)
     # Only the front of the ranking is named: names are made on the host, one by one.
     order = ranked(acquisition, members, std, front, seed)
     chosen: dict[str, Choice] = {}

@@ -108,8 +108,8 @@ class SearchConfig:
     refit: int = 20
     """Step 2: number of candidates to train between two fits of the predictor."""
     acquisition: Acquisition = "ucb"
-    """Step 2: which candidates the predictor prefers: the best by its mean, by its mean plus one standard deviation (ucb), or
-    the best of one member of the ensemble after the other, drawn at random (thompson)."""
+    """Step 2: which candidates the predictor prefers: the best by its mean, by its mean plus one standard deviation
+    (ucb), or the best of one member of the ensemble after the other, drawn at random (thompson)."""
     generations: int | None = None
     """Step 3: number of generations in which templates are trained; 2 where not given, or, with any of the three limits
     that follow, as many as they allow."""

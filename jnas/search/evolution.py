@@ -27,7 +27,7 @@ from jnas.predict import Predictor, apply
 from jnas.predict.ensemble import deviation
 from jnas.search.choose import Choice
 from jnas.search.objectives import gains
-from jnas.search.screen import screen_members
+from jnas.search.screen import filled, screen_members
 from jnas.space import LimitedSpace, Template
 from jnas.space.genome import hashes, lengths, to_genomes
 from jnas.store import Evaluation
@@ -81,18 +81,14 @@ class Promise:
 
 
 _gains = jax.jit(gains, static_argnums=(0, 1))
+_improvement = jax.jit(log_expected_improvement)
 
 
 def _costs(space: LimitedSpace, objectives: tuple[str, ...], genomes: np.ndarray, latency, size: int) -> np.ndarray:
     """`gains` of a varying number of genomes, filled up so that few shapes are compiled."""
     if len(objectives) == 1:
         return np.zeros((len(genomes), 0), np.float32)
-    return np.asarray(_gains(space.space, objectives, _filled(genomes, size), jax.device_put(latency)))[: len(genomes)]
-
-
-def _filled(genomes: np.ndarray, size: int) -> jax.Array:
-    missing = max(size, 1 << (len(genomes) - 1).bit_length()) - len(genomes)
-    return jax.device_put(np.pad(genomes, ((0, missing), (0, 0), (0, 0))))
+    return np.asarray(_gains(space.space, objectives, filled(genomes, size), jax.device_put(latency)))[: len(genomes)]
 
 
 def algorithm(name: Searcher, space: LimitedSpace, objectives: tuple[str, ...], size: int) -> Algorithm:
@@ -151,9 +147,9 @@ def evolved(
         there = np.asarray(last.fitness).reshape(size, -1)[:, 0] > -np.inf
         old = np.asarray(last.genomes)[there][: size - len(known)]
         # The predictor has changed, so they are judged anew. Those that were trained since are parents already.
-        filled = np.zeros_like(genomes)
-        filled[: len(old)] = old
-        judged = np.asarray(_judge(fitness, jax.device_put(filled), arguments)).reshape(size, width)
+        alone = np.zeros_like(genomes)
+        alone[: len(old)] = old
+        judged = np.asarray(_judge(fitness, jax.device_put(alone), arguments)).reshape(size, width)
         genomes[len(known) : len(known) + len(old)] = old
         values[len(known) : len(known) + len(old)] = judged[: len(old)]
     first = jax.device_put(values if width > 1 else values[:, 0])
@@ -180,7 +176,7 @@ def pool(
         nothing = np.zeros(0, np.float32)
         return Pool(names, genomes, nothing, nothing, np.zeros((0, len(objectives) - 1), np.float32), measured)
     members = screen_members(space.space, genomes, predictor)
-    std = np.asarray(deviation(predictor.fitted, members))
+    std = deviation(predictor.fitted, members)
     costs = _costs(space, objectives, genomes, latency, len(genomes))
     return Pool(names, genomes, members.mean(0), std, costs, measured)
 
@@ -214,7 +210,8 @@ def batch(
       structure_of: from a hash to what decides of its program; None where different templates never share one.
     """
     generator = np.random.default_rng(seed)
-    genomes = _filled(found.genomes, 64)
+    genomes = filled(found.genomes, 64)
+    fill = (0, len(genomes) - len(found.names))
     discount = np.zeros(len(found.names))
     chosen: list[int] = []
     structures: dict[int, Hashable] = {}
@@ -224,7 +221,8 @@ def batch(
         worth = weights / scale
         mean = worth[0] * (found.mean - low[0]) + (found.gains - low[1:]) @ worth[1:]
         best = ((found.best - low) @ worth).max()
-        scores = np.asarray(log_expected_improvement(mean, worth[0] * found.std, best)) + discount
+        improvement = _improvement(np.pad(mean, fill), np.pad(worth[0] * found.std, fill), best)
+        scores = np.asarray(improvement)[: len(discount)] + discount
         pick = int(scores.argmax())
         if structure_of is not None:
             near = [i for i in np.argsort(-scores)[:SHORTLIST] if scores[i] >= scores[pick] - SLACK]

@@ -39,6 +39,18 @@ def bits_alone(genomes: jax.Array, space: Space) -> jax.Array:
 _lengths = jax.jit(lengths)
 
 
+def filled(genomes: np.ndarray, least: int = 1) -> jax.Array:
+    """Genomes `[N, L, 6]` and empty ones, up to the next power of two, or `least`: so few shapes are compiled."""
+    missing = max(least, 1 << max(len(genomes) - 1, 0).bit_length()) - len(genomes)
+    return jax.device_put(np.pad(genomes, ((0, missing), (0, 0), (0, 0))))
+
+
+def seen(space: Space, genomes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the predictor sees of genomes: `[N, L, FEATURES]` and their lengths `[N]`."""
+    whole = filled(genomes)
+    return np.asarray(facts_and_bits(whole, space))[: len(genomes)], np.asarray(_lengths(whole))[: len(genomes)]
+
+
 def chunks(genomes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Genomes `[N, L, 6]` in the order of their lengths, cut to what they use: `(rows, genomes, lengths)` each.
 

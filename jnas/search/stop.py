@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jnas.predict import Predictor
-from jnas.search.choose import seen
+from jnas.search.screen import seen
 from jnas.space import Space, Template
 from jnas.space.genome import to_genomes
 

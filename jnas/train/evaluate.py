@@ -55,8 +55,8 @@ def evaluate(
       policy: which templates share a program: "exact", those that are equal; "folded", those that differ in what can be
         run-time data; "envelope", different architectures too; "auto", whichever is expected to be fastest. All train
         each template as "exact" does, to the rounding of float32 (see `jnas.nn.lowering`).
-      memory: bytes that training may take; by default nine tenths of what a GPU has free, or of what the machine (or container) has
-        in all where there is none.
+      memory: bytes that training may take; by default nine tenths of what a GPU has free, or, where there is none, of
+        what the machine or the container has in all.
       compile_limit: seconds after which a program that still compiles is given up ("timeout"). The compiler itself
         cannot be stopped: it keeps a processor busy until it is done.
       progress: whether to show how it goes.
