@@ -4,9 +4,8 @@
 
 Each line is the recipe "standard" with one thing changed, on the same images, training by training against the
 unchanged recipe (which is the first line): a training a seed of a template with two convolutions, 1.4 M MACs and 30,000
-parameters; or, with FILE, of its first N templates with each seed. What `--base` names is changed in all lines. `val_acc` is the
-validation accuracy after the last
-epoch. Test images are not looked at.
+parameters; or, with FILE, of its first N templates with each seed. What `--base` names is changed in all lines.
+`val_acc` is the validation accuracy after the last epoch. Test images are not looked at.
 """
 
 from __future__ import annotations
