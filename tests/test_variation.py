@@ -103,6 +103,25 @@ def test_repair_leaves_nothing_that_is_not_valid(genomes):
     ]
 
 
+@pytest.mark.parametrize("style", ["sophius", "modern"])
+def test_repair_keeps_children_like_what_is_sampled(style):
+    """After many generations no block has two activations, or two layers of a kind, and nothing is before the first."""
+    space = LimitedSpace(Space(in_shape=(3, 12, 12), classes=7, conv_num=3, lin_num=3, style=style))
+    sampled = children = space.sample(jax.random.key(5), 200)
+    repair, mutate = jax.jit(space.repair), jax.jit(jax.vmap(space.mutate, (0, 0, None)))
+    np.testing.assert_array_equal(repair(sampled), sampled)
+    for generation in range(12):
+        children = repair(mutate(jax.random.split(jax.random.key(generation), 200), children, 2.0))
+    begins = (lt.Conv2d, lt.Linear)
+    activations = (lt.ReLU, lt.LeakyReLU, lt.PReLU)
+    for rows in np.asarray(children):
+        there = {lt.BatchNorm2d, lt.MaxPool2d, lt.AvgPool2d, "activation"}  # not before the first convolution
+        for layer in space.space.template(rows).layers[:-1]:
+            name = "activation" if isinstance(layer, activations) else type(layer)
+            assert name not in there
+            there = set() if isinstance(layer, begins) else there | {name}
+
+
 def _alone(layer):
     """The layer in a template of large images."""
     inside = [lt.Flatten(), layer] if layer.spatial is False else [layer, lt.Flatten()]

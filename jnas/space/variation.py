@@ -1,7 +1,9 @@
 """Crossover, mutation and repair of genomes: written for one individual, vmapped by the caller.
 
 Crossover and mutation keep layers that take maps before Flatten and the others after it, and repair drops what does
-not fit, so that nearly all children are valid. Rows are packed (see `rows`) while they are moved about.
+not fit, so that nearly all children are valid. It also keeps them alike what is sampled: without that, changes that
+change nothing (an activation after another, two batch norms in a row) pile up from generation to generation, and the
+predictor is asked for what it has never seen. Rows are packed (see `rows`) while they are moved about.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ from jnas.space.space import ACTIVATIONS, FLATTEN
 from jnas.space.trace import start, step
 
 _CONV, _LINEAR, _GLOBAL = map(kind_of, (lt.Conv2d, lt.Linear, lt.GlobalAvgPool2d))
-_FOR_MAPS = np.array([*ACTIVATIONS, *map(kind_of, (lt.Conv2d, lt.MaxPool2d, lt.AvgPool2d, lt.BatchNorm2d))])
+# What is inserted, about as often as it is sampled.
+_FOR_MAPS = np.repeat(
+    [*ACTIVATIONS, *map(kind_of, (lt.Conv2d, lt.MaxPool2d, lt.AvgPool2d, lt.BatchNorm2d))], (2, 2, 2, 6, 3, 3, 3)
+)
 _FOR_VECTORS = np.array([*ACTIVATIONS, *map(kind_of, (lt.Linear, lt.Dropout))])
 
 _STEP, _INSERT, _DELETE, _DUPLICATE, _SWAP, _REPLACE = range(6)
@@ -29,6 +34,13 @@ _FREE = [[c for c in range(1, COLUMNS) if n[c] > 1] for n in CARDINALITY]
 _FREE_COUNT = np.array([len(columns) for columns in _FREE], np.int32)
 _FREE_COLUMN = np.array([(columns + [0] * COLUMNS)[:COLUMNS] for columns in _FREE], np.int32)
 _HAS_FREE = np.uint32(sum(1 << k for k, columns in enumerate(_FREE) if columns))
+
+# What a block has once at most, as a bit for each kind; all activations are one. Those of maps need a convolution.
+_ONCE = np.zeros(len(CARDINALITY), np.uint32)
+_ONCE[list(ACTIVATIONS)] = 1
+for _bit, _layer in enumerate((lt.BatchNorm2d, lt.MaxPool2d, lt.AvgPool2d, lt.GlobalAvgPool2d, lt.Dropout), 1):
+    _ONCE[kind_of(_layer)] = 1 << _bit
+_AFTER_CONV = np.uint32(0b1111)
 
 
 def crossover(key: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
@@ -73,7 +85,7 @@ def mutate(key: jax.Array, genome: jax.Array, rate: jax.Array | float = 1.0) -> 
     """One or two random changes.
 
     A change is, most often, a step of one parameter to a neighbouring value; else a layer is inserted, removed,
-    repeated, replaced by another of its part, or swapped with the next.
+    replaced by another of its part, swapped with the next, or (a convolution or Linear layer) repeated.
 
     Args:
       key: for the choice.
@@ -92,8 +104,9 @@ def mutate(key: jax.Array, genome: jax.Array, rate: jax.Array | float = 1.0) -> 
 def repair(genome: jax.Array, in_shape: tuple[int, int, int]) -> jax.Array:
     """Drops the layers of a genome `[L, 6]` that do not fit where they are, as the sampler does.
 
-    A genome without Flatten gets one at its end. What comes out is a template for images of `in_shape`, in whatever
-    order the layers were.
+    Likewise what it never draws: a second activation or a second layer of a kind in a block, and those before the first
+    convolution. A genome without Flatten gets one at its end. What comes out is a template for images of `in_shape`, in
+    whatever order the layers were.
     """
     rows = pack(genome)
     place = jnp.arange(len(rows))
@@ -101,17 +114,22 @@ def repair(genome: jax.Array, in_shape: tuple[int, int, int]) -> jax.Array:
     end = jnp.minimum((rows != 0).sum(), len(rows) - 1)
     rows = jnp.where(~flat & (place == end), jnp.uint32(FLATTEN), rows)
 
-    def body(state, layer):
+    def body(carry, layer):
+        state, there = carry
         out, fits = step(state, layer)
-        return jax.tree.map(lambda new, old: jnp.where(fits, new, old), out, state), fits
+        once = jnp.asarray(_ONCE)[layer.kind]
+        fits &= there & once == 0
+        state = jax.tree.map(lambda new, old: jnp.where(fits, new, old), out, state)
+        begins = (layer.kind == _CONV) | (layer.kind == _LINEAR)
+        return (state, jnp.where(fits, jnp.where(begins, 0, there | once), there)), fits
 
-    _, fits = jax.lax.scan(body, start(in_shape), meaning(rows))
+    _, fits = jax.lax.scan(body, (start(in_shape), _AFTER_CONV), meaning(rows))
     return unpack(compact(jnp.where(fits, rows, 0)))
 
 
 def neighbour(genome: jax.Array, number: jax.Array) -> jax.Array:
     """Change `number` of a genome `[L, 6]`, of `NEIGHBOURS` for each row: a step up or down of each parameter, the row
-    removed, or repeated. Where that is not possible the genome comes back as it is.
+    removed, or (of a convolution or Linear layer) repeated. Where that is not possible the genome comes back as it is.
     """
     rows = pack(genome)
     place, change = number // NEIGHBOURS, number % NEIGHBOURS
@@ -120,7 +138,7 @@ def neighbour(genome: jax.Array, number: jax.Array) -> jax.Array:
     moved = value + jnp.where(change % 2 == 0, 1, -1)
     parameter = change < 2 * (COLUMNS - 1)
     possible = jnp.where(parameter, (moved >= 0) & (moved < most), (row != 0) & (kind(row) != FLATTEN))
-    possible &= (change < NEIGHBOURS - 1) | (rows[-1] == 0)
+    possible &= (change < NEIGHBOURS - 1) | ((rows[-1] == 0) & (jnp.asarray(_ONCE)[kind(rows[place])] == 0))
     stepped = genome.at[place, column % COLUMNS].set(moved.astype(genome.dtype))
     shifted = unpack(_shift(rows, place, change == NEIGHBOURS - 1, change == NEIGHBOURS - 2))
     return jnp.where(possible, jnp.where(parameter, stepped, shifted), genome)
@@ -183,6 +201,7 @@ def _change(bits: jax.Array, rows: jax.Array) -> jax.Array:
     full = rows[-1] != 0
     kept = (kind(here) == FLATTEN) & (which != _INSERT)
     unable = kept | (full & ((which == _INSERT) | (which == _DUPLICATE)))
+    unable |= (which == _DUPLICATE) & (jnp.asarray(_ONCE)[kind(here)] != 0)
     unable |= (which == _SWAP) & ((after == 0) | (kind(after) == FLATTEN))
     which = jnp.where(unable, _STEP, which)
     which = jnp.where((which == _STEP) & (highest == 0), _INSERT, which)
