@@ -21,7 +21,7 @@ from jnas.predict import Predictor, Settings
 from jnas.search import choose, folders, winner
 from jnas.search.__main__ import main
 from jnas.search.config import SearchConfig
-from jnas.search.evolution import Pool, batch
+from jnas.search.evolution import Pool, batch, mixed
 from jnas.search.screen import facts_and_bits, screen_members
 from jnas.space import LimitedSpace, Space, genome
 from jnas.train import Trainer
@@ -64,6 +64,14 @@ def test_the_three_steps(finished):
         assert ((front.val_acc_final >= row.val_acc_final) & (front.macs <= row.macs)).any()
     predictors = result.store.sql("SELECT * FROM predictors ORDER BY generation")
     assert predictors.rows.tolist() == [11, 13]
+
+
+def test_a_quarter_of_a_population_is_random():
+    old, newcomers = np.arange(60), np.arange(100, 150)
+    assert mixed(old, newcomers, 50, 16).tolist() == [*range(34), *range(100, 116)]
+    assert mixed(old[:20], newcomers, 50, 16).tolist() == [*range(20), *range(100, 130)]
+    assert mixed(old, newcomers[:5], 50, 16).tolist() == [*range(45), *range(100, 105)]  # where limits leave few
+    assert mixed(old, newcomers, 10, 16).tolist() == list(range(100, 110))
 
 
 def test_the_winner_is_the_module_that_was_tested(finished):

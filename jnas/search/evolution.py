@@ -40,6 +40,11 @@ INNER_GENERATIONS = 3
 Few: the further children get from what was trained, the more the predictor's errors choose them. The population lives
 on from round to round.
 """
+NEWCOMERS = 0.25
+"""Share of a population that are random templates in each round (immigrants, Grefenstette 1992).
+
+While the predictor knows little, the relatives of the few that were trained are no better than these, only more alike.
+"""
 SLACK = 0.1
 """Logarithm of the expected improvement that a candidate may lack if it shares a program with one that was chosen."""
 REACH = 0.15
@@ -127,7 +132,8 @@ def evolved(
       predictor: fitted to the rows.
       latency: coefficients of the model of latency.
       size: of the population.
-      before: the checkpoint of the last generation's state, whose members go on; None where there is none.
+      before: the checkpoint of the last generation's state, whose members go on, the best first; None where there is
+        none. Newcomers take their places then.
     """
     rows = rows[: max(size // 2, 2)]
     known = np.asarray(to_genomes([_template(space, row.key.hash) for row in rows], space.space.length))
@@ -140,23 +146,31 @@ def evolved(
     genomes[: len(known)] = known
     values = np.full((size, width), -np.inf, np.float32)
     values[: len(known)] = measured
+    key, newcomers_key = jax.random.split(key)
+    others = np.asarray(space.draw(newcomers_key, size - len(known), least=0))
     if before is not None:
         shape = (size, width) if width > 1 else (size,)
         blank = jax.eval_shape(searcher.init, key, jax.device_put(genomes), jax.ShapeDtypeStruct(shape, jnp.float32))
         last = blank.load(before)
         there = np.asarray(last.fitness).reshape(size, -1)[:, 0] > -np.inf
-        old = np.asarray(last.genomes)[there][: size - len(known)]
-        # The predictor has changed, so they are judged anew. Those that were trained since are parents already.
-        alone = np.zeros_like(genomes)
-        alone[: len(old)] = old
-        judged = np.asarray(_judge(fitness, jax.device_put(alone), arguments)).reshape(size, width)
-        genomes[len(known) : len(known) + len(old)] = old
-        values[len(known) : len(known) + len(old)] = judged[: len(old)]
+        others = mixed(np.asarray(last.genomes)[there], others, size - len(known), int(NEWCOMERS * size))
+    # The predictor has changed, so they are judged anew. Those that were trained since are parents already.
+    alone = np.zeros_like(genomes)
+    alone[: len(others)] = others
+    judged = np.asarray(_judge(fitness, jax.device_put(alone), arguments)).reshape(size, width)
+    genomes[len(known) : len(known) + len(others)] = others
+    values[len(known) : len(known) + len(others)] = judged[: len(others)]
     first = jax.device_put(values if width > 1 else values[:, 0])
     state = evolve(searcher, fitness, key, jax.device_put(genomes), first, arguments, INNER_GENERATIONS)
     there = np.asarray(state.fitness).reshape(size, -1)[:, 0] > -np.inf
     population = np.asarray(state.genomes)[there]
     return state, pool(space, objectives, population, taken, predictor, latency, measured)
+
+
+def mixed(old: np.ndarray, newcomers: np.ndarray, places: int, share: int) -> np.ndarray:
+    """Who takes the free places: `share` newcomers, the old ones, best first, and more newcomers for what is left."""
+    kept = old[: max(places - min(share, len(newcomers)), 0)]
+    return np.concatenate([kept, newcomers[: places - len(kept)]])
 
 
 def pool(
