@@ -26,7 +26,7 @@ import jnas
 
 SMALL = 500_000
 """Parameters under which an architecture counts as small."""
-RANDOM = ["--random", "2000", "--filtered", "0", "--generations", "0"]
+RANDOM = ["--random", "1000", "--filtered", "0", "--generations", "0"]
 """More templates than the minutes allow for."""
 
 
