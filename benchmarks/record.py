@@ -26,8 +26,6 @@ import jnas
 
 SMALL = 500_000
 """Parameters under which an architecture counts as small."""
-RANDOM = ["--random", "1000", "--filtered", "0", "--generations", "0"]
-"""More templates than the minutes allow for."""
 
 
 def searched(folder: Path, minutes: float, target: float, options: list[str]) -> dict:
@@ -102,13 +100,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=45)
     parser.add_argument("--target", type=float, default=0.90, help="the validation accuracy to be reached")
+    parser.add_argument(
+        "--most", type=int, default=2000, help="templates of the random search: more than the minutes allow for"
+    )
     parser.add_argument("--only", choices=["full", "random"], help="one of the two searches")
     parser.add_argument("--json")
     parser.add_argument("--picture")
     options, others = parser.parse_known_args()
+    random = ["--random", str(options.most), "--filtered", "0", "--generations", "0"]
     found = {}
     with tempfile.TemporaryDirectory(prefix="jnas-record-") as folder:
-        for name, more in {"full": [], "random": RANDOM}.items():
+        for name, more in {"full": [], "random": random}.items():
             if options.only in (None, name):
                 place = Path(folder) / name
                 place.mkdir()
