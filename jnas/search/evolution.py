@@ -142,24 +142,20 @@ def evolved(
     fitness = Promise(space, objectives)
     arguments = (predictor.fitted, jax.device_put(latency))
     width = len(objectives)
-    genomes = np.zeros((size, *known.shape[1:]), np.int8)
-    genomes[: len(known)] = known
-    values = np.full((size, width), -np.inf, np.float32)
-    values[: len(known)] = measured
     key, newcomers_key = jax.random.split(key)
     others = np.asarray(space.draw(newcomers_key, size - len(known), least=0))
     if before is not None:
-        shape = (size, width) if width > 1 else (size,)
-        blank = jax.eval_shape(searcher.init, key, jax.device_put(genomes), jax.ShapeDtypeStruct(shape, jnp.float32))
-        last = blank.load(before)
+        members = jax.ShapeDtypeStruct((size, *known.shape[1:]), jnp.int8)
+        their_fitness = jax.ShapeDtypeStruct((size, width) if width > 1 else (size,), jnp.float32)
+        last = jax.eval_shape(searcher.init, key, members, their_fitness).load(before)
         there = np.asarray(last.fitness).reshape(size, -1)[:, 0] > -np.inf
         others = mixed(np.asarray(last.genomes)[there], others, size - len(known), int(NEWCOMERS * size))
-    # The predictor has changed, so they are judged anew. Those that were trained since are parents already.
-    alone = np.zeros_like(genomes)
-    alone[: len(others)] = others
-    judged = np.asarray(_judge(fitness, jax.device_put(alone), arguments)).reshape(size, width)
-    genomes[len(known) : len(known) + len(others)] = others
-    values[len(known) : len(known) + len(others)] = judged[: len(others)]
+    count = len(known) + len(others)
+    genomes = np.pad(np.concatenate([known, others]), ((0, size - count), (0, 0), (0, 0)))
+    # The predictor has changed since the others were last judged. The trained ones are parents already, as measured.
+    values = np.array(_judge(fitness, jax.device_put(genomes), arguments)).reshape(size, width)
+    values[: len(known)] = measured
+    values[count:] = -np.inf
     first = jax.device_put(values if width > 1 else values[:, 0])
     state = evolve(searcher, fitness, key, jax.device_put(genomes), first, arguments, INNER_GENERATIONS)
     there = np.asarray(state.fitness).reshape(size, -1)[:, 0] > -np.inf

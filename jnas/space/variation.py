@@ -19,7 +19,7 @@ from jnas.space.space import ACTIVATIONS, FLATTEN
 from jnas.space.trace import start, step
 
 _CONV, _LINEAR, _GLOBAL = map(kind_of, (lt.Conv2d, lt.Linear, lt.GlobalAvgPool2d))
-# What is inserted, about as often as it is sampled.
+# What is inserted or takes another's place, about as often as it is sampled.
 _FOR_MAPS = np.repeat(
     [*ACTIVATIONS, *map(kind_of, (lt.Conv2d, lt.MaxPool2d, lt.AvgPool2d, lt.BatchNorm2d))], (2, 2, 2, 6, 3, 3, 3)
 )
@@ -35,12 +35,12 @@ _FREE_COUNT = np.array([len(columns) for columns in _FREE], np.int32)
 _FREE_COLUMN = np.array([(columns + [0] * COLUMNS)[:COLUMNS] for columns in _FREE], np.int32)
 _HAS_FREE = np.uint32(sum(1 << k for k, columns in enumerate(_FREE) if columns))
 
-# What a block has once at most, as a bit for each kind; all activations are one. Those of maps need a convolution.
+# What a block has once at most, as a bit for each kind; all activations are one. Those for maps follow a convolution.
+_SINGLE = [*map(kind_of, (lt.BatchNorm2d, lt.MaxPool2d, lt.AvgPool2d, lt.GlobalAvgPool2d, lt.Dropout))]
 _ONCE = np.zeros(len(CARDINALITY), np.uint32)
-_ONCE[list(ACTIVATIONS)] = 1
-for _bit, _layer in enumerate((lt.BatchNorm2d, lt.MaxPool2d, lt.AvgPool2d, lt.GlobalAvgPool2d, lt.Dropout), 1):
-    _ONCE[kind_of(_layer)] = 1 << _bit
-_AFTER_CONV = np.uint32(0b1111)
+_ONCE[_SINGLE] = 2 ** np.arange(1, 1 + len(_SINGLE))
+_ONCE[[*ACTIVATIONS]] = 1
+_AFTER_CONV = np.bitwise_or.reduce(_ONCE[_FOR_MAPS])
 
 
 def crossover(key: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
@@ -120,8 +120,7 @@ def repair(genome: jax.Array, in_shape: tuple[int, int, int]) -> jax.Array:
         once = jnp.asarray(_ONCE)[layer.kind]
         fits &= there & once == 0
         state = jax.tree.map(lambda new, old: jnp.where(fits, new, old), out, state)
-        begins = (layer.kind == _CONV) | (layer.kind == _LINEAR)
-        return (state, jnp.where(fits, jnp.where(begins, 0, there | once), there)), fits
+        return (state, jnp.where(fits, jnp.where(_begins(layer.kind), 0, there | once), there)), fits
 
     _, fits = jax.lax.scan(body, (start(in_shape), _AFTER_CONV), meaning(rows))
     return unpack(compact(jnp.where(fits, rows, 0)))
@@ -138,7 +137,7 @@ def neighbour(genome: jax.Array, number: jax.Array) -> jax.Array:
     moved = value + jnp.where(change % 2 == 0, 1, -1)
     parameter = change < 2 * (COLUMNS - 1)
     possible = jnp.where(parameter, (moved >= 0) & (moved < most), (row != 0) & (kind(row) != FLATTEN))
-    possible &= (change < NEIGHBOURS - 1) | ((rows[-1] == 0) & (jnp.asarray(_ONCE)[kind(rows[place])] == 0))
+    possible &= (change < NEIGHBOURS - 1) | ((rows[-1] == 0) & _begins(kind(rows[place])))
     stepped = genome.at[place, column % COLUMNS].set(moved.astype(genome.dtype))
     shifted = unpack(_shift(rows, place, change == NEIGHBOURS - 1, change == NEIGHBOURS - 2))
     return jnp.where(possible, jnp.where(parameter, stepped, shifted), genome)
@@ -153,6 +152,11 @@ def distance(first: jax.Array, second: jax.Array) -> jax.Array:
     used = jnp.maximum((rows != 0).sum(), (others != 0).sum())
     differ = jnp.where(kind(rows) != kind(others), 1.0, jnp.where(rows != others, 0.5, 0.0))
     return differ.sum() / jnp.maximum(used, 1)
+
+
+def _begins(kinds: jax.Array) -> jax.Array:
+    """Whether layers of these kinds begin a block."""
+    return (kinds == _CONV) | (kinds == _LINEAR)
 
 
 def _starts(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -201,7 +205,7 @@ def _change(bits: jax.Array, rows: jax.Array) -> jax.Array:
     full = rows[-1] != 0
     kept = (kind(here) == FLATTEN) & (which != _INSERT)
     unable = kept | (full & ((which == _INSERT) | (which == _DUPLICATE)))
-    unable |= (which == _DUPLICATE) & (jnp.asarray(_ONCE)[kind(here)] != 0)
+    unable |= (which == _DUPLICATE) & ~_begins(kind(here))
     unable |= (which == _SWAP) & ((after == 0) | (kind(after) == FLATTEN))
     which = jnp.where(unable, _STEP, which)
     which = jnp.where((which == _STEP) & (highest == 0), _INSERT, which)
