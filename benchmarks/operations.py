@@ -29,7 +29,7 @@ from common import HASHES, about, geometric_mean, read_templates, report
 from steps import jnas_steps, timed
 
 import jnas
-from jnas.nn import convolution
+from jnas.nn import convolution, patches
 from jnas.nn.compiler import compiler_options
 from jnas.nn.geometry import Geometry
 from jnas.space import layers as lt
@@ -42,6 +42,8 @@ WAYS = {
     "dense": convolution._DENSE,
     "phases": {"input": convolution._phases_input},
     "padded": {"forward": convolution._padded_forward},
+    "pairs": {"forward": convolution._pairs_forward},
+    "taps": {"kernel": patches.kernel_gradient_by_taps},
     "spectral": convolution._SPECTRAL,
 }
 LARGEST = 2 << 30
@@ -84,7 +86,7 @@ def measure(geometry: Geometry, torch: bool = False) -> dict:
     }
     arrays = {name: jnp.asarray(generator.normal(size=shape), jnp.float32) for name, shape in shapes.items()}
     operands = {"forward": ("x", "kernel"), "input": ("y", "kernel"), "kernel": ("x", "y")}
-    patches = 4 * BATCH * np.prod(geometry.out) * geometry.size**2 * geometry.channels
+    matrix = 4 * BATCH * np.prod(geometry.out) * geometry.size**2 * geometry.channels
     row = {"geometry": geometry._asdict(), "ways": {}, "rule": {}}
     if torch:
         row["torch"] = torch_milliseconds(geometry)
@@ -95,8 +97,13 @@ def measure(geometry: Geometry, torch: bool = False) -> dict:
         row["ways"][name] = {}
         for way, operations in WAYS.items():
             operation = operations.get(name)
-            too_large = (way == "patches" and patches > LARGEST) or (way == "dense" and not geometry.suits_dense(6))
-            if operation is None or (too_large and operation is not rule):
+            unsuited = {
+                "patches": matrix > LARGEST,
+                "dense": not geometry.suits_dense(6),
+                "pairs": geometry.stride > 1,
+                "taps": geometry.channels > 16,
+            }
+            if operation is None or (unsuited.get(way, False) and operation is not rule):
                 continue
             taken = milliseconds(lambda a, b, f=operation: f(a, b, geometry), arrays[one], arrays[other])
             row["ways"][name][way] = taken

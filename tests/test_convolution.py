@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jnas.nn import convolution, spectral
+from jnas.nn import convolution, patches, spectral
 from jnas.nn.compiler import compiler_options
 from jnas.nn.convolution import conv2d
 from jnas.nn.geometry import Geometry
@@ -76,22 +76,33 @@ def test_any_shape(side, channels, out_channels, size, stride, padding):
     assert_close(ours(x, kernel, stride, pad), by_torch(x, kernel, stride, pad))
 
 
-@pytest.mark.parametrize("way", ["_WINDOW", "_PATCHES", "_DENSE", "_SPECTRAL", "phases"])
+WAYS = {
+    "window": convolution._WINDOW,
+    "patches": convolution._PATCHES,
+    "dense": convolution._DENSE,
+    "spectral": convolution._SPECTRAL,
+    "phases": {"input": convolution._phases_input},
+    "taps": {"kernel": patches.kernel_gradient_by_taps},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("side", "size", "stride", "pad"), [(6, 3, 2, 1), (5, 4, 1, 2), (9, 5, 3, 0), (4, 7, 2, 3)])
 def test_each_way_on_shapes_that_the_rule_gives_to_others(way, side, size, stride, pad):
     x, kernel = arrays(side, 3, 5, size)
     y, gx, gk = by_torch(x, kernel, stride, pad)
     geometry = Geometry(*x.shape[1:], 5, size, stride, pad)
-    if way == "phases":
-        assert_close([convolution._phases_input(jnp.asarray(y), kernel, geometry)], [gx])
-        return
-    operations = getattr(convolution, way)
-    results = [
-        operations["forward"](x, kernel, geometry),
-        operations["input"](y, kernel, geometry),
-        operations["kernel"](x, y, geometry),
-    ]
-    assert_close(results, (y, gx, gk))
+    operands = {"forward": (x, kernel, y), "input": (jnp.asarray(y), kernel, gx), "kernel": (x, jnp.asarray(y), gk)}
+    for name, operation in WAYS[way].items():
+        one, other, expected = operands[name]
+        assert_close([operation(one, other, geometry)], [expected])
+
+
+@pytest.mark.parametrize(("side", "size", "pad"), [(6, 3, 1), (5, 4, 2), (5, 4, 0), (9, 6, 3), (4, 7, 3), (7, 7, 0)])
+def test_pairs_of_pixels(side, size, pad):
+    x, kernel = arrays(side, 3, 5, size)
+    y, *_ = by_torch(x, kernel, 1, pad)
+    assert_close([convolution._pairs_forward(x, kernel, Geometry(*x.shape[1:], 5, size, 1, pad))], [y])
 
 
 @pytest.mark.parametrize(("side", "size"), [(8, 3), (3, 5)])

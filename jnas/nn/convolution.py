@@ -1,34 +1,38 @@
-"""Convolution on `[N, H, W, C]`: five ways to compute it, chosen for each shape and device.
+"""Convolution on `[N, H, W, C]`: ways to compute it, chosen for each shape and device.
 
-*window*: XLA's own convolution. *patches*: the windows laid out as rows of a matrix (im2col), then one matrix
-product. *dense*: where the window covers the whole map, a convolution is nearly a fully connected layer, and one
-matrix product of flattened maps does less work than its windows would. *phases*: the gradient of a strided
-convolution's input, as one convolution without stride. *spectral*: products of Fourier spectra, whose arithmetic hardly
-depends on the window.
+*window*: XLA's own convolution. *pairs*: the same, of two neighbouring pixels at once. *patches*: the windows laid out
+as rows of a matrix (im2col), then one matrix product. *dense*: where the window covers the whole map, a convolution is
+nearly a fully connected layer, and one matrix product of flattened maps does less work than its windows would.
+*phases*: the gradient of a strided convolution's input, as one convolution without stride. *spectral*: products of
+Fourier spectra, whose arithmetic hardly depends on the window.
 
 The rule for a CPU (`_rule`) follows what was measured (benchmarks/RESULTS.md). On a GPU a lone convolution is left to
-cuDNN. Lanes with kernels of their own never become a grouped convolution, which is
-slow forward and worse backward on both (jax#26568, jax#13800): `custom_vmap` makes them patches or dense, so batched
-matrix products.
+cuDNN. Lanes with kernels of their own never become a grouped convolution, which is slow forward and worse backward on
+both (jax#26568, jax#13800): `custom_vmap` makes them patches or dense, so batched matrix products.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
 
-from jnas.nn import spectral
+from jnas.nn import patches, spectral
 from jnas.nn.fusion import materialise
 from jnas.nn.geometry import Geometry
-from jnas.nn.windows import out_size, overlap_add, pad_maps, strided_slice
+from jnas.nn.windows import out_size, pad_maps
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 _FEW = 16
 """Channels up to which writing the padding out pays in the forward pass."""
+_IMAGE = 4
+"""Channels of images, at most."""
+_WASTE = 1.5
+"""How many times the windows' arithmetic the phases may take before patches are faster."""
 
 
 def conv2d(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
@@ -118,6 +122,26 @@ def _window_kernel(x, gradient, geometry):
     return transpose(gradient)[0]
 
 
+def _pairs_forward(x, kernel, geometry):
+    """A convolution of stride 1 that computes two neighbours of a row at once.
+
+    Their windows lie in one that is a pixel wider, and two pixels are one of twice the channels: a sixth to a third
+    more arithmetic, but in longer pieces.
+    """
+    size, pad = geometry.size, geometry.pad
+    channels, out_channels = kernel.shape[2:]
+    taps = size // 2 + 1
+    pairs = -(-geometry.out[1] // 2)
+    right = 2 * (pairs + taps - 1) - geometry.width - pad
+    x = jax.lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (pad, pad, 0), (pad, right, 0), (0, 0, 0)))
+    x = materialise(x).reshape(len(x), x.shape[1], -1, 2 * channels)
+    fill = 2 * taps - size
+    kernel = jnp.stack([jnp.pad(kernel, ((0, 0), (first, fill - first), (0, 0), (0, 0))) for first in (0, 1)], 3)
+    kernel = kernel.reshape(size, taps, 2 * channels, 2 * out_channels)
+    y = _convolve(x, materialise(kernel), 1, [(0, 0)] * 2)
+    return y.reshape(len(x), geometry.out[0], 2 * pairs, out_channels)[:, :, : geometry.out[1]]
+
+
 def _padded(x, geometry):
     """The maps with their padding written out."""
     x = materialise(pad_maps(x, geometry.pad))
@@ -131,15 +155,13 @@ def _phases_input(gradient, kernel, geometry):
     `r` is a convolution of stride 1, and all phases are the channels of a single one.
     """
     size, stride, pad = geometry.size, geometry.stride, geometry.pad
-    taps = -(-size // stride)
+    counts, taps = _phase_sizes(geometry)
     channels, out_channels = kernel.shape[2:]
     fill = taps * stride - size
     kernel = jnp.pad(kernel, ((0, fill), (0, fill), (0, 0), (0, 0)))
     kernel = kernel.reshape(taps, stride, taps, stride, channels, out_channels)[::-1, :, ::-1]
     kernel = kernel.transpose(0, 2, 5, 1, 3, 4).reshape(taps, taps, out_channels, stride**2 * channels)
-    # Only what lies on the map: from the `q` of its first pixel to that of its last.
     first = pad // stride
-    counts = [(n + pad - 1) // stride + 1 - first for n in (geometry.height, geometry.width)]
     borders = [
         (taps - 1 - first, count + first - out, 0) for count, out in zip(counts, gradient.shape[1:3], strict=True)
     ]
@@ -152,37 +174,11 @@ def _phases_input(gradient, kernel, geometry):
     return maps[:, offset : offset + geometry.height, offset : offset + geometry.width]
 
 
-# By patches.
-
-
-def _patches(x: jax.Array, geometry: Geometry) -> jax.Array:
-    """What each window sees, as a row: `[N H_out W_out, k k C]`."""
-    padded = pad_maps(x, geometry.pad)
-    taps = [strided_slice(padded, tap, geometry.stride, geometry.out) for tap in _taps(geometry)]
-    return materialise(jnp.concatenate(taps, -1)).reshape(-1, geometry.size**2 * x.shape[3])
-
-
-def _taps(geometry: Geometry) -> list[tuple[int, int]]:
-    return [(i, j) for i in range(geometry.size) for j in range(geometry.size)]
-
-
-def _patches_forward(x, kernel, geometry):
-    y = _patches(x, geometry) @ kernel.reshape(-1, kernel.shape[3])
-    return y.reshape(len(x), *geometry.out, -1)
-
-
-def _patches_input(gradient, kernel, geometry):
-    count, *out, out_channels = gradient.shape
-    channels = kernel.shape[2]
-    rows = gradient.reshape(-1, out_channels) @ kernel.reshape(-1, out_channels).T
-    rows = materialise(rows).reshape(count, *out, geometry.size**2, channels)
-    shares = ((tap, rows[:, :, :, number]) for number, tap in enumerate(_taps(geometry)))
-    return overlap_add(shares, geometry.stride, geometry.pad, (geometry.height, geometry.width))
-
-
-def _patches_kernel(x, gradient, geometry):
-    product = _patches(x, geometry).T @ gradient.reshape(-1, gradient.shape[3])
-    return product.reshape(geometry.size, geometry.size, x.shape[3], -1)
+def _phase_sizes(geometry: Geometry) -> tuple[list[int], int]:
+    """Rows and columns of each phase that lie on the map, and taps along a side of its window."""
+    stride, pad = geometry.stride, geometry.pad
+    sides = geometry.height, geometry.width
+    return [(n + pad - 1) // stride + 1 - pad // stride for n in sides], -(-geometry.size // stride)
 
 
 # As a fully connected layer.
@@ -219,7 +215,7 @@ def _dense_kernel(x, gradient, geometry):
 
 
 _WINDOW = {"forward": _window_forward, "input": _window_input, "kernel": _window_kernel}
-_PATCHES = {"forward": _patches_forward, "input": _patches_input, "kernel": _patches_kernel}
+_PATCHES = {"forward": patches.forward, "input": patches.input_gradient, "kernel": patches.kernel_gradient}
 _DENSE = {"forward": _dense_forward, "input": _dense_input, "kernel": _dense_kernel}
 _SPECTRAL = {"forward": spectral.forward, "input": spectral.input_gradient, "kernel": spectral.kernel_gradient}
 
@@ -234,13 +230,27 @@ def _rule(name: str, geometry: Geometry):
         return _SPECTRAL[name]
     if geometry.size <= 2:
         return _PATCHES[name]
-    if name == "forward" and geometry.channels <= _FEW and geometry.pad:
-        return _padded_forward
-    if name != "input":
-        return _WINDOW[name]
+    return {"forward": _rule_forward, "input": _rule_input, "kernel": _rule_kernel}[name](geometry)
+
+
+def _rule_forward(geometry: Geometry):
+    if geometry.channels <= _IMAGE and geometry.stride == 1:
+        return _pairs_forward
+    return _padded_forward if geometry.channels <= _FEW and geometry.pad else _window_forward
+
+
+def _rule_input(geometry: Geometry):
     if geometry.suits_dense(most=2):
         return _dense_input
-    if geometry.stride > 1:
-        return _patches_input if geometry.size == 3 else _phases_input
-    # XLA would swap the operands of a convolution whose window is larger than its map, at a ruinous price.
-    return _patches_input if min(geometry.out) <= geometry.size + 1 else _window_input
+    if geometry.stride == 1:
+        # XLA would swap the operands of a convolution whose window is larger than its map, at a ruinous price.
+        return patches.input_gradient if min(geometry.out) <= geometry.size + 1 else _window_input
+    counts, taps = _phase_sizes(geometry)
+    arithmetic = math.prod(counts) * (taps * geometry.stride) ** 2
+    wasteful = arithmetic > _WASTE * math.prod(geometry.out) * geometry.size**2
+    return patches.input_gradient if wasteful else _phases_input
+
+
+def _rule_kernel(geometry: Geometry):
+    by_taps = geometry.channels <= _IMAGE and geometry.size == 3
+    return patches.kernel_gradient_by_taps if by_taps else _window_kernel
