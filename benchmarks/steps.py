@@ -25,6 +25,8 @@ import jnas
 from jnas.train import Recipe, Run, Trainer, Trial, batches
 from jnas.train.program import Metrics
 
+LONG = 1000
+"""Epochs: so many that programs are compiled to run quickly, as in any long training, and not to compile quickly."""
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 
 
@@ -89,7 +91,7 @@ def main() -> None:
     parser.add_argument("--json")
     options = parser.parse_args()
     split = jnas.load_data().split(0.2)
-    recipe = Recipe.sophius(epochs=1)
+    recipe = Recipe.sophius(epochs=LONG)
     rows = []
     for template in read_templates(options.hashes, options.limit):
         trainer = Trainer(template, recipe, split)
