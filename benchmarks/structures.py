@@ -1,18 +1,18 @@
 """Seconds to compile a structure, and milliseconds a training step of 1, 8 and 32 lanes side by side.
 
-    python benchmarks/structures.py [--hashes FILE.csv] [--limit N] [--threads T] [--autotune LEVEL]
+    python benchmarks/structures.py [--hashes FILE.csv] [--limit N] [--threads T] [--xla NAME=VALUE ...]
         [--lanes 1 8 32] [--policies exact folded envelope] [--profile FOLDER] [--json OUT.json]
 
 First part: the training programs of the first N templates of FILE (column `hash`; 3x32x32 images, 10 classes; batch
-256) are compiled by T threads, without any cache; wall clock of all together over their number. On a GPU, LEVEL is
-XLA's autotune level (4 is its default, 0 is none). XLA remembers what it has tuned, so each setting needs a process of
-its own: run `--threads 1` and `--threads 16`, each with `--autotune 4` and `--autotune 0`.
+256) are compiled by T threads, without any cache; wall clock of all together over their number. Options of XLA are
+those of jnas with those given. On a GPU, `xla_gpu_autotune_level` is 4 by default, and 0 is none; XLA remembers what
+it has tuned, so each setting needs a process of its own.
 
-Second part: milliseconds a step of that many lanes of one structure, in one vmapped program, over the number of lanes;
-`share` is the true arithmetic over half of what matrix products reach here (`jnas.calibrate` measures it first),
-`padded_share` that with the padding of the program's hull, `bandwidth_share` the feature maps and patches that the
-cost model counts, over the speed of a pass over memory. With FOLDER, one epoch of each is profiled there, for
-TensorBoard or Perfetto.
+Second part (`--lanes` without a number leaves it out): milliseconds a step of that many lanes of one structure, in one
+vmapped program, over the number of lanes; `share` is the true arithmetic over half of what matrix products reach here
+(by `jnas.calibrate`, which is called where it never was), `padded_share` that with the padding of the program's hull,
+`bandwidth_share` the feature maps and patches that the cost model counts, over the speed of a pass over memory. With
+FOLDER, one epoch of each is profiled there, for TensorBoard or Perfetto.
 """
 
 from __future__ import annotations
@@ -30,17 +30,15 @@ import jnas
 from jnas.nn.compiler import compiler_options
 from jnas.nn.lowering import lower
 from jnas.train import Recipe, Run, Trainer, Trial, batches, calibrate, trainer
-from jnas.train.device import Device, traffic
+from jnas.train.device import Device, kept, traffic
 from jnas.train.program import Metrics
 
 
-def compile_all(templates, recipe, split, threads: int, autotune: int | None) -> float:
+def compile_all(templates, recipe, split, threads: int) -> float:
     """Seconds a structure."""
-    options = compiler_options() | ({} if autotune is None else {"xla_gpu_autotune_level": autotune})
-    jax.clear_caches()
     made = [Trainer(template, recipe, split) for template in templates]
     start = time.perf_counter()
-    with mock.patch.object(trainer, "compiler_options", lambda: options), ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         list(pool.map(Trainer.compile, made))
     return (time.perf_counter() - start) / len(templates)
 
@@ -81,20 +79,29 @@ def main() -> None:
     parser.add_argument("--hashes", default=HASHES)
     parser.add_argument("--limit", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--autotune", type=int)
+    parser.add_argument("--xla", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--lanes", type=int, nargs="*", default=[1, 8, 32])
     parser.add_argument("--policies", nargs="*", default=["exact", "folded", "envelope"])
     parser.add_argument("--profile")
     parser.add_argument("--json")
     options = parser.parse_args()
     jax.config.update("jax_enable_compilation_cache", False)
-    calibrate()
+    if options.lanes and not kept(jax.devices()[0].device_kind):
+        calibrate()
+    xla = compiler_options() | dict(option.split("=", 1) for option in options.xla)
+    with mock.patch.object(trainer, "compiler_options", lambda brief=False: xla):
+        result = measure(options)
+    report(result, options.json, ("about", "compile_seconds"))
+
+
+def measure(options: argparse.Namespace) -> dict:
+    """Both parts."""
     templates = read_templates(options.hashes, options.limit)
     split = jnas.load_data().split(0.2)
     recipe = Recipe.sophius(epochs=1)
-    settings = {"templates": len(templates), "threads": options.threads, "autotune": options.autotune}
-    seconds = compile_all(templates, recipe, split, options.threads, options.autotune)
+    seconds = compile_all(templates, recipe, split, options.threads)
     print(f"{seconds:.2f} s a structure, {options.threads} threads", flush=True)
+    settings = {"templates": len(templates), "threads": options.threads, "xla": options.xla}
     result = {"about": about() | settings, "compile_seconds": seconds, "steps": []}
     for template in templates:
         for policy in options.policies:
@@ -107,7 +114,7 @@ def main() -> None:
                     f"{lanes} lanes: {row['ms']:.2f} ms a step and lane, {row['macs'] / 1e6:.2f} M MACs",
                     flush=True,
                 )
-    report(result, options.json, ("about", "compile_seconds"))
+    return result
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ _WANTED = {
     "cpu": {
         # XLA:CPU expands optimisation barriers before it fuses, which undoes them: see `fusion`.
         "xla_disable_hlo_passes": "cse_barrier_expander",
-        # Matrix products, convolutions and reductions by YNNPACK instead of Eigen: up to twice as fast
-        # (benchmarks/RESULTS.md). Element-wise operations stay with XLA, which fuses them better.
+        # Matrix products and reductions by YNNPACK instead of Eigen: up to twice as fast (benchmarks/RESULTS.md).
+        # Convolutions stay with Eigen, as YNNPACK's are a little faster forward and two to four times slower for
+        # kernels' gradients; element-wise operations stay with XLA, which fuses them better.
         "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE",
         # What is left to LLVM is element-wise: it runs as fast, and compiles in a seventh less time. Level 0 would
         # save a third of the rest, and take four times as long a step.

@@ -155,7 +155,7 @@ def _phases_input(gradient, kernel, geometry):
     `r` is a convolution of stride 1, and all phases are the channels of a single one.
     """
     size, stride, pad = geometry.size, geometry.stride, geometry.pad
-    counts, taps = _phase_sizes(geometry)
+    counts, taps = _phase_counts(geometry), geometry.phase_taps
     channels, out_channels = kernel.shape[2:]
     fill = taps * stride - size
     kernel = jnp.pad(kernel, ((0, fill), (0, fill), (0, 0), (0, 0)))
@@ -174,11 +174,10 @@ def _phases_input(gradient, kernel, geometry):
     return maps[:, offset : offset + geometry.height, offset : offset + geometry.width]
 
 
-def _phase_sizes(geometry: Geometry) -> tuple[list[int], int]:
-    """Rows and columns of each phase that lie on the map, and taps along a side of its window."""
+def _phase_counts(geometry: Geometry) -> list[int]:
+    """Rows and columns of each phase: from the `q` of the map's first pixel to that of its last."""
     stride, pad = geometry.stride, geometry.pad
-    sides = geometry.height, geometry.width
-    return [(n + pad - 1) // stride + 1 - pad // stride for n in sides], -(-geometry.size // stride)
+    return [(n + pad - 1) // stride + 1 - pad // stride for n in (geometry.height, geometry.width)]
 
 
 # As a fully connected layer.
@@ -245,8 +244,7 @@ def _rule_input(geometry: Geometry):
     if geometry.stride == 1:
         # XLA would swap the operands of a convolution whose window is larger than its map, at a ruinous price.
         return patches.input_gradient if min(geometry.out) <= geometry.size + 1 else _window_input
-    counts, taps = _phase_sizes(geometry)
-    arithmetic = math.prod(counts) * (taps * geometry.stride) ** 2
+    arithmetic = math.prod(_phase_counts(geometry)) * (geometry.phase_taps * geometry.stride) ** 2
     wasteful = arithmetic > _WASTE * math.prod(geometry.out) * geometry.size**2
     return patches.input_gradient if wasteful else _phases_input
 

@@ -27,6 +27,11 @@ class Geometry(NamedTuple):
         """Height and width of the output."""
         return tuple(out_size(n, self.size, self.stride, self.pad) for n in (self.height, self.width))
 
+    @property
+    def phase_taps(self) -> int:
+        """Taps along a side of the window that the pixels of one phase, `stride` apart, meet at most."""
+        return -(-self.size // self.stride)
+
     def suits_dense(self, most: float) -> bool:
         """Whether one matrix for the whole map is small, and takes at most `most` times the windows' arithmetic."""
         pixels, outputs = self.height * self.width, math.prod(self.out)

@@ -1,7 +1,7 @@
 """Convolution by patches (im2col): what each window sees is a row of a matrix, and the convolution one matrix product.
 
-Patches are laid out, and their gradients summed, along one side of the maps after the other: `2 k` copies instead of
-`k ** 2`. Lanes with kernels of their own take this way, as batched matrix products.
+Patches are laid out tap by tap; gradients are summed along one side of the maps after the other, in `2 k` passes
+instead of `k ** 2`. Lanes with kernels of their own take this way, as batched matrix products.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def kernel_gradient_by_taps(x: jax.Array, gradient: jax.Array, geometry: Geometr
     short to be copied one by one."""
     size, stride = geometry.size, geometry.stride
     planes = materialise(pad_maps(x, geometry.pad).transpose(3, 0, 1, 2))
-    for axis, count in ((3, geometry.out[1]), (-2, geometry.out[0])):
+    for axis, count in ((-1, geometry.out[1]), (-2, geometry.out[0])):
         cuts = [jax.lax.slice_in_dim(planes, i, i + (count - 1) * stride + 1, stride, axis) for i in range(size)]
         planes = materialise(jnp.stack(cuts))  # [k, C, N, H, W_out], then [k, k, C, N, H_out, W_out]
     product = planes.reshape(size**2 * x.shape[3], -1) @ gradient.reshape(-1, gradient.shape[3])
@@ -71,7 +71,7 @@ def _fold(shares: jax.Array, axis: int, geometry: Geometry, side: int) -> jax.Ar
       The same with `side` pixels at `axis`, and without taps.
     """
     size, stride, pad = geometry.size, geometry.stride, geometry.pad
-    steps = -(-size // stride)
+    steps = geometry.phase_taps
     zero = jnp.zeros((), shares.dtype)
     total = None
     for step in range(steps):

@@ -52,7 +52,7 @@ def phases(geometry: Geometry) -> Phases:
     """How to compute a convolution."""
     stride, pad = geometry.stride, geometry.pad
     size = tuple(-(-(n + pad) // stride) for n in (geometry.height, geometry.width))
-    return Phases(size, -(-geometry.size // stride), stride, *((0, pad) if stride == 1 else (pad, 0)))
+    return Phases(size, geometry.phase_taps, stride, *((0, pad) if stride == 1 else (pad, 0)))
 
 
 def suits(geometry: Geometry) -> bool:
