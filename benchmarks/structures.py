@@ -68,7 +68,7 @@ def step_of_lanes(template, recipe, split, lanes: int, policy: str, profile: str
         "ms": taken * 1e3,
         "share": 3 * template.cost.macs * size / taken / device.macs,
         "padded_share": 3 * cost.macs * size / taken / device.macs,
-        "bandwidth_share": traffic(cost, size, lanes) / taken / device.bandwidth,
+        "bandwidth_share": traffic(cost, size, lanes, device) / taken / device.bandwidth,
         "compile_seconds": seconds,
         "memory": made.memory,
     }

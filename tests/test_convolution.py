@@ -98,6 +98,38 @@ def test_each_way_on_shapes_that_the_rule_gives_to_others(way, side, size, strid
         assert_close([operation(one, other, geometry)], [expected])
 
 
+@pytest.fixture
+def gpu_rule(monkeypatch):
+    """What a GPU would compute, on the CPU."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    convolution._operation.cache_clear()
+    yield
+    convolution._operation.cache_clear()
+
+
+@pytest.mark.parametrize("channels", [3, 8])
+@pytest.mark.parametrize(("side", "size", "stride", "pad"), [(12, 3, 1, 1), (9, 4, 2, 2), (16, 5, 3, 0), (4, 7, 2, 3)])
+def test_on_a_gpu_no_convolution_is_left(gpu_rule, monkeypatch, side, size, stride, pad, channels):
+    monkeypatch.setattr(patches, "_LEAST", 16)
+    x, kernel = arrays(side, channels, 8, size, count=6)
+
+    def run(x, kernel):
+        y, back = jax.vjp(lambda x, kernel: conv2d(x, kernel, stride, pad), x, kernel)
+        return y, *back(y)
+
+    assert_close(jax.jit(run)(x, kernel), by_torch(x, kernel, stride, pad))
+    assert "convolution" not in jax.jit(run).lower(x, kernel).as_text()
+
+
+def test_kernel_gradients_occupy_a_gpu(gpu_rule):
+    # Rows of patches, taps and channels of the kernel.
+    assert patches._groups(256, 256 * 32 * 32, 3 * 3 * 4, 32) == 256
+    assert patches._groups(256, 256 * 32 * 32, 7 * 7 * 64, 128) == 2
+    assert patches._groups(256, 256 * 2 * 2, 192, 64) == 2
+    assert patches._groups(250, 250 * 64, 9 * 16, 16) == 25
+    assert patches._groups(2, 8, 9 * 16, 16) == 1
+
+
 @pytest.mark.parametrize(("side", "size", "pad"), [(6, 3, 1), (5, 4, 2), (5, 4, 0), (9, 6, 3), (4, 7, 3), (7, 7, 0)])
 def test_pairs_of_pixels(side, size, pad):
     x, kernel = arrays(side, 3, 5, size)

@@ -129,7 +129,7 @@ def test_the_estimate_of_memory_is_of_the_right_size():
         template = Space((3, 32, 32), 3, conv_num=3).random(seed)
         trainer = Trainer(template, Recipe(batch_size=64), split)
         trainer.compile()
-        estimate = required_memory(lower(template)[0], 64)
+        estimate = required_memory(lower(template)[0], 64, Device.here())
         assert 0.3 < estimate / trainer.memory < 5, (estimate, trainer.memory, template)
 
 
@@ -142,10 +142,12 @@ def test_small_models_go_side_by_side_on_a_gpu_and_in_turn_on_a_cpu():
     assert plan(large, 128, 16, GPU).width == 1
     assert plan(small, 128, 1, GPU).width == 1
     # Memory bounds the width, and in the end says no.
-    need = required_memory(small, 128)
+    need = required_memory(small, 128, GPU)
     bounded = plan(small, 128, 16, dataclasses.replace(GPU, memory=6 * need))
     assert 1 < bounded.width < 16 and bounded.memory <= 6 * need
     assert plan(small, 128, 16, dataclasses.replace(GPU, memory=need // 2)) is None
+    # Where a lone lane lays out its patches, too, it takes more.
+    assert required_memory(large, 128, dataclasses.replace(GPU, patches=True)) > required_memory(large, 128, GPU)
 
 
 def test_programs_go_when_their_group_is_done(data, monkeypatch):

@@ -18,6 +18,12 @@ _WANTED = {
         # save a third of the rest, and take four times as long a step.
         "xla_backend_optimization_level": "1",
     },
+    "gpu": {
+        # Matrix products by cuBLAS as its own heuristics choose: trying what is fastest takes 34 s a structure on an
+        # H100, and all the rest 2 s. It is convolutions that need it, and there are none (see `convolution`).
+        "xla_gpu_autotune_level": "0",
+        "xla_gpu_enable_triton_gemm": False,
+    },
 }
 _BRIEF = {
     # The older emitters write simpler code, of which more is left to LLVM: a third less to compile, and steps that

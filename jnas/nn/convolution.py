@@ -6,9 +6,10 @@ nearly a fully connected layer, and one matrix product of flattened maps does le
 *phases*: the gradient of a strided convolution's input, as one convolution without stride. *spectral*: products of
 Fourier spectra, whose arithmetic hardly depends on the window.
 
-The rule for a CPU (`_rule`) follows what was measured (benchmarks/RESULTS.md). On a GPU a lone convolution is left to
-cuDNN. Lanes with kernels of their own never become a grouped convolution, which is slow forward and worse backward on
-both (jax#26568, jax#13800): `custom_vmap` makes them patches or dense, so batched matrix products.
+The rule (`_rule`) follows what was measured (benchmarks/RESULTS.md). On a GPU all convolutions are matrix products:
+cuDNN is fast only after its many algorithms were tried, which takes ten times as long as compiling all the rest. Lanes
+with kernels of their own never become a grouped convolution, which is slow forward and worse backward everywhere
+(jax#26568, jax#13800): `custom_vmap` makes them patches or dense, so batched matrix products.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ _IMAGE = 4
 """Channels of images, at most."""
 _WASTE = 1.5
 """How many times the windows' arithmetic the phases may take before patches are faster."""
+_ALIGNED = 4
+"""Channels of which a GPU's tensor cores want a multiple."""
 
 
 def conv2d(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
@@ -46,6 +49,10 @@ def conv2d(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
     Returns:
       `[N, (H + 2 pad - k) // stride + 1, (W + 2 pad - k) // stride + 1, C_out]`.
     """
+    missing = -x.shape[3] % _ALIGNED
+    if missing and jax.default_backend() != "cpu":
+        x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, missing)))
+        kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, missing), (0, 0)))
     return _conv2d(x, kernel, Geometry(*x.shape[1:], kernel.shape[3], kernel.shape[0], stride, pad))
 
 
@@ -221,10 +228,10 @@ _SPECTRAL = {"forward": spectral.forward, "input": spectral.input_gradient, "ker
 
 def _rule(name: str, geometry: Geometry):
     """The way to compute a convolution that is not one of several lanes, on the default device."""
-    if jax.default_backend() != "cpu":
-        return _WINDOW[name]
     if geometry.suits_dense(most=1):
         return _DENSE[name]
+    if jax.default_backend() != "cpu":
+        return _PATCHES[name]
     if spectral.suits(geometry):
         return _SPECTRAL[name]
     if geometry.size <= 2:

@@ -6,12 +6,21 @@ instead of `k ** 2`. Lanes with kernels of their own take this way, as batched m
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 
 from jnas.nn.fusion import materialise
 from jnas.nn.geometry import Geometry
 from jnas.nn.windows import pad_maps, strided_slice
+
+_TILE = 64
+"""Rows and columns of a matrix product that one multiprocessor of a GPU takes."""
+_TILES = 256
+"""Tiles that occupy a large GPU."""
+_LEAST = 512
+"""Rows of patches that are worth a tile of their own."""
 
 
 def forward(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
@@ -33,8 +42,25 @@ def input_gradient(gradient: jax.Array, kernel: jax.Array, geometry: Geometry) -
 
 def kernel_gradient(x: jax.Array, gradient: jax.Array, geometry: Geometry) -> jax.Array:
     """The gradient of the kernel from that of the output."""
-    product = _patches(x, geometry).T @ gradient.reshape(-1, gradient.shape[3])
+    rows, columns = _patches(x, geometry), gradient.reshape(-1, gradient.shape[3])
+    groups = _groups(len(x), len(rows), rows.shape[1], columns.shape[1])
+    if groups == 1:
+        product = rows.T @ columns
+    else:
+        rows, columns = (array.reshape(groups, -1, array.shape[1]) for array in (rows, columns))
+        product = materialise(jnp.einsum("gnk,gno->gko", rows, columns)).sum(0)
     return product.reshape(geometry.size, geometry.size, x.shape[3], -1)
+
+
+def _groups(images: int, rows: int, taps: int, outs: int) -> int:
+    """Groups of images whose kernel gradients are computed one beside the other, and summed afterwards.
+
+    The product is small and its sums long, so a GPU would compute it on a few of its multiprocessors.
+    """
+    if jax.default_backend() == "cpu":
+        return 1
+    wanted = min(_TILES // (math.ceil(taps / _TILE) * math.ceil(outs / _TILE)), rows // _LEAST)
+    return max((n for n in range(1, images + 1) if images % n == 0 and n <= wanted), default=1)
 
 
 def kernel_gradient_by_taps(x: jax.Array, gradient: jax.Array, geometry: Geometry) -> jax.Array:

@@ -50,6 +50,7 @@ class Device:
       compile_base, compile_layer: seconds to compile a program, and for each of its layers.
       compile_threads: programs that compile at the same time.
       programs: programs that train at the same time.
+      patches: whether a lone lane's convolutions lay out their patches, as those of lanes side by side do.
       name: what JAX calls it.
     """
 
@@ -62,6 +63,7 @@ class Device:
     compile_layer: float = 0.0
     compile_threads: int = 1
     programs: int = 1
+    patches: bool = False
     name: str = ""
 
     @classmethod
@@ -88,7 +90,8 @@ def cpu(memory: int = 16 << 30, cores: int | None = None) -> Device:
 
 def gpu(memory: int = 120 << 30) -> Device:
     """A large GPU's defaults: the order of magnitude of an H200's data sheet, not measured."""
-    return Device(memory, 15e12, 3e12, launch=5e-6, gather=1.5, compile_base=2.0, compile_layer=0.3, compile_threads=4)
+    speeds = {"macs": 15e12, "bandwidth": 3e12, "launch": 5e-6, "gather": 1.5}
+    return Device(memory, **speeds, compile_base=2.0, compile_layer=0.3, compile_threads=4, patches=True)
 
 
 MEASURED = ("macs", "bandwidth", "launch", "gather", "compile_base", "compile_layer")
@@ -150,21 +153,21 @@ def plan(structure: Structure, batch_size: int, lanes: int, device: Device) -> P
     for width in WIDTHS:
         if width >= 2 * lanes:
             break
-        memory = _memory(structure, batch_size, width)
+        memory = _memory(structure, batch_size, width, device)
         if memory <= device.memory:
             chunks = -(-lanes // width)
             plans.append(Plan(width, memory, chunks * _seconds(structure, batch_size, width, device)))
     return min(plans, key=lambda plan: plan.seconds, default=None)
 
 
-def required_memory(structure: Structure, batch_size: int) -> int:
+def required_memory(structure: Structure, batch_size: int, device: Device) -> int:
     """Bytes that training one lane takes, as the model expects."""
-    return _memory(structure, batch_size, 1)
+    return _memory(structure, batch_size, 1, device)
 
 
-def _memory(structure: Structure, batch_size: int, width: int) -> int:
+def _memory(structure: Structure, batch_size: int, width: int, device: Device) -> int:
     cost = structure.footprint
-    patches = max(cost.patches, default=0) if width > 1 or cost.gathers else 0
+    patches = max(_patches(cost, width, device), default=0)
     return memory_of(cost.params, cost.maps, patches, batch_size, width)
 
 
@@ -175,7 +178,7 @@ def memory_of(params, maps, patches, batch_size, width):
 
 def _seconds(structure: Structure, batch_size: int, width: int, device: Device) -> float:
     cost = structure.footprint
-    patches = sum(cost.patches) if width > 1 or cost.gathers else 0
+    patches = sum(_patches(cost, width, device))
     device = device if cost.gathers else dataclasses.replace(device, gather=1.0)
     return step_seconds(cost.macs, cost.params, cost.maps, patches, cost.layers, batch_size, width, device)
 
@@ -195,9 +198,14 @@ def brief(structure: Structure, batch_size: int, width: int, steps: int, device:
     return bool(steps * _seconds(structure, batch_size, width, device) < _BRIEF * compiling)
 
 
-def traffic(cost: Footprint, batch_size: int, width: int) -> int:
+def _patches(cost: Footprint, width: int, device: Device) -> tuple[int, ...]:
+    """Elements of the patches that a step lays out for one image."""
+    return cost.patches if width > 1 or cost.gathers or device.patches else ()
+
+
+def traffic(cost: Footprint, batch_size: int, width: int, device: Device) -> int:
     """Bytes that one lane of a step reads and writes, as the model counts."""
-    patches = sum(cost.patches) if width > 1 or cost.gathers else 0
+    patches = sum(_patches(cost, width, device))
     return 4 * (batch_size * (_TOUCHED * cost.maps + 4 * patches) + 2 * _PARAMETERS * cost.params)
 
 

@@ -109,7 +109,8 @@ class Group:
         try:
             chosen = plan(self.structure, self.recipe.batch_size, len(self.jobs), self.device)
             if chosen is None:
-                return self._fail(*self._too_large(required_memory(self.structure, self.recipe.batch_size)))
+                need = required_memory(self.structure, self.recipe.batch_size, self.device)
+                return self._fail(*self._too_large(need))
             width = chosen.width
             while self.trainer is None:
                 trainer = Trainer(self.structure, self.recipe, self.split, width)
