@@ -147,7 +147,7 @@ def steps(templates: list[jnas.Template]) -> list[dict]:
     without = {
         "jnas": {},
         "xla": {"target": convolution, "attribute": "_rule", "new": lambda name, _: convolution._WINDOW[name]},
-        "plain": {"target": trainer, "attribute": "compiler_options", "new": dict},
+        "plain": {"target": trainer, "attribute": "compiler_options", "new": lambda brief=False: {}},
     }
     rows = []
     for template in templates:

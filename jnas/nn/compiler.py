@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import threading
 
 import jax
+
+_LOCK = threading.Lock()
 
 _WANTED = {
     "cpu": {
@@ -32,15 +35,22 @@ _BRIEF = {
 }
 
 
-@functools.cache
 def compiler_options(brief: bool = False) -> dict[str, str | bool]:
     """Options for `.compile(compiler_options=...)` on the default device.
 
     They change how fast a program is and how quickly it compiles, never what it computes.
 
+    Threads that ask at the same time wait for one of them to find out.
+
     Args:
       brief: whether the program will run so briefly that compiling it is what takes long.
     """
+    with _LOCK:
+        return _options(brief)
+
+
+@functools.cache
+def _options(brief: bool) -> dict[str, str | bool]:
     backend = jax.default_backend()
     return known_options(_WANTED.get(backend, {}) | (_BRIEF.get(backend, {}) if brief else {}))
 

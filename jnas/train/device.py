@@ -89,9 +89,12 @@ def cpu(memory: int = 16 << 30, cores: int | None = None) -> Device:
 
 
 def gpu(memory: int = 120 << 30) -> Device:
-    """A large GPU's defaults: the order of magnitude of an H200's data sheet, not measured."""
-    speeds = {"macs": 15e12, "bandwidth": 3e12, "launch": 5e-6, "gather": 1.5}
-    return Device(memory, **speeds, compile_base=2.0, compile_layer=0.3, compile_threads=4, patches=True)
+    """A large GPU's defaults, measured on an H100 with benchmarks/structures.py, but for `gather`, which is a guess.
+
+    Programs do not compile at the same time there: as many take as long one after the other.
+    """
+    speeds = {"macs": 22e12, "bandwidth": 2.5e12, "launch": 2.2e-6, "gather": 1.5}
+    return Device(memory, **speeds, compile_base=0.8, compile_layer=0.1, patches=True)
 
 
 MEASURED = ("macs", "bandwidth", "launch", "gather", "compile_base", "compile_layer")

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import jax
+
 from jnas import memory
 from jnas.train import remembered
 from jnas.train.population import Group, Job, Report
@@ -255,5 +257,8 @@ def _error_of(function: Callable[[], None]) -> BaseException | None:
 
 
 def compile_workers() -> int:
-    """Threads that compile: half of the processors, as XLA uses more than one for a program; few enough to help."""
-    return max(1, min(8, (os.cpu_count() or 1) // 2))
+    """Threads that compile: half of the processors, as XLA uses more than one for a program; few enough to help.
+
+    For a GPU two: more end no sooner, and the first of them much later (benchmarks/RESULTS.md).
+    """
+    return max(1, min(8 if jax.default_backend() == "cpu" else 2, (os.cpu_count() or 1) // 2))
