@@ -4,17 +4,21 @@
 
 Milliseconds of a whole step at batch 256 under the recipe `sophius`: gathering the batch, forward, backward, AdamW;
 jnas also normalises it, which PyTorch has done once for all images. FILE has a column `hash` (3x32x32 images, 10
-classes). The two take turns, R rounds of about S seconds each, and the median round counts. PyTorch runs with
-channels-last and with contiguous memory, and the faster of the two counts for each template. `geomean_ratio` is
-PyTorch's time over jnas'. Needs PyTorch.
+classes). The two take turns, R rounds of about S seconds each, and the median round counts. Each has a process of its
+own, as in one process either would be left the memory that the other had cut to pieces. PyTorch runs with channels-last
+and with contiguous memory, and the faster of the two counts for each template. `geomean_ratio` is PyTorch's time over
+jnas'. Needs PyTorch.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import statistics
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 
 import numpy as np
 import torch
@@ -65,20 +69,53 @@ def torch_steps(trainer: TorchTrainer) -> Callable[[int], None]:
     return steps
 
 
-def timed(runs: dict[str, Callable], rounds: int, seconds: float, at_least: int) -> dict[str, float]:
+def clocked(steps: Callable[[int], None]) -> Callable[[int], float]:
+    """The seconds that so many steps take."""
+
+    def run(count: int) -> float:
+        start = time.perf_counter()
+        steps(count)
+        return time.perf_counter() - start
+
+    return run
+
+
+def serve(connection: Connection) -> None:
+    """PyTorch's process: a hash makes the trainers of a template, a layout and a number time so many steps."""
+    split, recipe, runs = jnas.load_data().split(0.2), Recipe.sophius(epochs=LONG), {}
+    while (asked := connection.recv()) is not None:
+        if isinstance(asked, str):
+            template = jnas.Template.from_hash(asked)
+            runs = {
+                name: clocked(torch_steps(TorchTrainer(template, recipe, split, memory_format=layout)))
+                for name, layout in LAYOUTS.items()
+            }
+            connection.send(True)
+        else:
+            name, count = asked
+            connection.send(runs[name](count))
+
+
+def remote(connection: Connection, name: str) -> Callable[[int], float]:
+    """The seconds that so many steps take in PyTorch's process."""
+
+    def run(count: int) -> float:
+        connection.send((name, count))
+        return connection.recv()
+
+    return run
+
+
+def timed(runs: dict[str, Callable[[int], float]], rounds: int, seconds: float, at_least: int) -> dict[str, float]:
     """Milliseconds a step of each: the median of rounds, in which they take turns."""
     counts = {}
-    for name, steps in runs.items():
-        steps(at_least)  # warm-up
-        start = time.perf_counter()
-        steps(at_least)
-        counts[name] = at_least * max(1, round(seconds / (time.perf_counter() - start)))
+    for name, run in runs.items():
+        run(at_least)  # warm-up
+        counts[name] = at_least * max(1, round(seconds / run(at_least)))
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
-        for name, steps in runs.items():
-            start = time.perf_counter()
-            steps(counts[name])
-            times[name].append((time.perf_counter() - start) / counts[name] * 1e3)
+        for name, run in runs.items():
+            times[name].append(run(counts[name]) / counts[name] * 1e3)
     return {name: statistics.median(found) for name, found in times.items()}
 
 
@@ -93,18 +130,25 @@ def main() -> None:
     split = jnas.load_data().split(0.2)
     recipe = Recipe.sophius(epochs=LONG)
     rows = []
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # two processes share a GPU
+    connection, far = multiprocessing.Pipe()
+    peer_process = multiprocessing.get_context("spawn").Process(target=serve, args=(far,), daemon=True)
+    peer_process.start()
+    far.close()
     for template in read_templates(options.hashes, options.limit):
         trainer = Trainer(template, recipe, split)
         seconds = trainer.compile()
-        runs = {"jnas": jnas_steps(trainer, Trial(template))}
-        for name, layout in LAYOUTS.items():
-            runs[f"torch {name}"] = torch_steps(TorchTrainer(template, recipe, split, memory_format=layout))
+        connection.send(template.hash)
+        connection.recv()
+        runs = {"jnas": clocked(jnas_steps(trainer, Trial(template)))}
+        runs |= {f"torch {name}": remote(connection, name) for name in LAYOUTS}
         at_least = trainer.steps if trainer.scan else 2
         times = timed(runs, options.rounds, options.seconds, at_least)
         peer = min(times[f"torch {name}"] for name in LAYOUTS)
         row = {"ratio": peer / times["jnas"], **times, "compile_seconds": seconds, "macs": template.cost.macs}
         rows.append({"hash": template.hash, **row})
         print(*(f"{key} {value:.2f}" for key, value in row.items()), repr(template), flush=True)
+    connection.send(None)
     ratios = [row["ratio"] for row in rows]
     result = {
         "geomean_ratio": geometric_mean(ratios),
