@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 import jnas
+from jnas import memory
 
 HASHES = pathlib.Path(__file__).parent.parent / "tests" / "sophius_runs.csv"
 
@@ -31,7 +32,7 @@ def about() -> dict:
         "python": platform.python_version(),
         "jax": jax.__version__,
         "jnas": jnas.__version__,
-        "keep_memory": os.environ.get("JNAS_KEEP_MEMORY") != "0",
+        "keep_memory": memory.wanted(),
     }
     try:
         import torch

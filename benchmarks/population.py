@@ -10,7 +10,8 @@ images.
 jnas runs twice: cold, with an empty compilation cache, and warm, with the programs of the cold run. `seconds` is the
 cold run's wall clock, compiling included; `compile_seconds` are those of all compiling threads together, most of them
 hidden behind training; `train_seconds` is the warm run's training, when nothing else needs the processors. PyTorch runs
-between the two, with channels-last memory. `ratio_total` and `ratio_train` are PyTorch's seconds over jnas'.
+between the two, with channels-last memory, in a process of its own, as in one process either would be left the memory
+that the other had cut to pieces. `ratio_total` and `ratio_train` are PyTorch's seconds over jnas'.
 With `--peer-seeds 2` PyTorch trains all once more under another seed, and Spearman correlations say how far jnas
 agrees with PyTorch, and PyTorch with itself.
 """
@@ -19,9 +20,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import multiprocessing
 import os
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 from common import HASHES, about, read_templates, report
@@ -55,6 +58,7 @@ def train_jnas(templates, data, recipe, options) -> dict:
         "compile_seconds": watch.compiling,
         "waiting_seconds": watch.waiting,
         "train_seconds": sum(row.train_seconds for row in rows),
+        "each_train_seconds": [row.train_seconds for row in rows],
         "programs": watch.programs,
         "reports": [dataclasses.asdict(one) for one in watch.reports],
         "val_acc": [row.val_acc_final for row in rows],
@@ -62,20 +66,34 @@ def train_jnas(templates, data, recipe, options) -> dict:
     }
 
 
-def train_torch(templates, data, recipe, seed) -> dict:
+def train_torch(hashes, data, recipe, seed) -> dict:
     """The same population by the peer."""
     from torch_peer import TorchTrainer
 
     split = data.split(recipe.validation)
     start = time.perf_counter()
-    training, accuracies = 0.0, []
-    for template in templates:
-        trainer = TorchTrainer(template, recipe, split, seed)
+    training, accuracies = [], []
+    for hash in hashes:
+        trainer = TorchTrainer(jnas.Template.from_hash(hash), recipe, split, seed)
         begun = time.perf_counter()
         accuracies.append(trainer.train()[-1])
-        training += time.perf_counter() - begun
+        training.append(time.perf_counter() - begun)
+        print(f"PyTorch, {len(training)}: {training[-1]:.2f} s", flush=True)
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "compile_seconds": 0.0, "train_seconds": training, "val_acc": accuracies}
+    return {
+        "seconds": seconds,
+        "compile_seconds": 0.0,
+        "train_seconds": sum(training),
+        "each_train_seconds": training,
+        "val_acc": accuracies,
+    }
+
+
+def train_peers(seeds, *arguments) -> list[dict]:
+    """The peer under so many seeds, in a process of its own."""
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # there it only draws the order of the images
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return [process.submit(train_torch, *arguments, seed).result() for seed in range(seeds)]
 
 
 def main() -> None:
@@ -99,10 +117,8 @@ def main() -> None:
         os.environ["XDG_CACHE_HOME"] = cache  # the compilation cache and what is remembered beside it
         cold = train_jnas(templates, data, recipe, options)
         print(f"jnas, cold: {cold['seconds']:.1f} s", flush=True)
-        peers = []
-        for seed in range(options.peer_seeds if options.peer == "torch" else 0):
-            peers.append(train_torch(templates, data, recipe, seed))
-            print(f"PyTorch, seed {seed}: {peers[-1]['seconds']:.1f} s", flush=True)
+        seeds = options.peer_seeds if options.peer == "torch" else 0
+        peers = train_peers(seeds, [template.hash for template in templates], data, recipe)
         warm = cold if options.cold_only else train_jnas(templates, data, recipe, options)
         print(f"jnas, warm: {warm['seconds']:.1f} s", flush=True)
     seen = len(templates) * options.epochs * (options.images // recipe.batch_size) * recipe.batch_size

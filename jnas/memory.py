@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import os
 import sys
+from importlib.metadata import entry_points
 
 import jax
 
@@ -21,15 +22,17 @@ _LARGEST = 2**31 - 1
 _NEVER = -1
 _LARGE_PAGE = 2 << 20
 _BLOCK = 1 << 30
+_ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd")
+"""What a system with a GPU of NVIDIA or AMD has."""
 
 
 def keep_freed_memory() -> bool:
     """Tells glibc to keep freed memory, and the system to use large pages for it; returns whether glibc agreed.
 
-    `import jnas` does it, and it must come before JAX first computes. It does nothing on other C libraries, or with
-    JNAS_KEEP_MEMORY=0 in the environment.
+    `import jnas` does it, and it must come before JAX first computes. It does nothing where it is not `wanted`, or on
+    other C libraries.
     """
-    if sys.platform != "linux" or os.environ.get("JNAS_KEEP_MEMORY") == "0":
+    if not wanted():
         return False
     try:
         libc = ctypes.CDLL(None)
@@ -44,6 +47,20 @@ def keep_freed_memory() -> bool:
     # come and go in order, so that each finds the blocks of the one before.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     return bool(kept)
+
+
+def wanted() -> bool:
+    """Whether freed memory is to be kept: on Linux, without a GPU, unless JNAS_KEEP_MEMORY=0 is in the environment.
+
+    Beside a GPU it would hold few feature maps, and the one heap that all threads share holds up those that compile.
+    """
+    return sys.platform == "linux" and os.environ.get("JNAS_KEEP_MEMORY") != "0" and not _gpu_expected()
+
+
+def _gpu_expected() -> bool:
+    """Whether JAX will compute on a GPU, as far as can be told without asking JAX, which would start it."""
+    platforms = os.environ.get("JAX_PLATFORMS", "").lower().split(",")
+    return platforms[0] != "cpu" and any(map(os.path.exists, _ACCELERATORS)) and bool(entry_points(group="jax_plugins"))
 
 
 def give_back() -> None:

@@ -30,7 +30,7 @@ class Job:
     Attributes:
       trial, key: what is trained, and the row's key.
       structure: of the program that trains it, once that is chosen; a kept run goes on in the same one.
-      run: the trial in training, alone, where it was asked to be kept.
+      run: the trial before training, or in training, alone, where it was asked to be kept.
       failure: status and message, where it failed.
     """
 
@@ -101,7 +101,10 @@ class Group:
         self.compile_seconds = 0.0
 
     def compile(self) -> None:
-        """Plans the memory and compiles; what may run in another thread. Failures end up in the jobs."""
+        """Plans the memory, compiles, and draws the first initial weights; what may run in another thread.
+
+        Failures end up in the jobs.
+        """
         try:
             check_template(self.structure.hull, self.split)
         except JnasError as error:
@@ -124,7 +127,10 @@ class Group:
                 elif width == 1:
                     return self._fail(*self._too_large(trainer.memory))
                 width //= 2  # the plan was too bold; the compiler knows better
+            for job in self.jobs[: self.trainer.lanes]:
+                job.run = job.run or Run.start(self.trainer, job.trial)  # here nothing waits for it
         except Exception as error:
+            self.trainer = None
             self._fail(*failure_of(error))
 
     def abandon(self, seconds: float) -> None:
@@ -200,12 +206,16 @@ class Group:
         filled = [*runs, *[runs[-1]] * (width - len(runs))]  # a lane too many is trained, and forgotten
         together = Run.stack(filled)
         begun = clock()
-        self.trainer.advance(together, until, report)
-        seconds = clock() - begun
+        try:
+            self.trainer.advance(together, until, report)
+        finally:  # an epoch that was done before an interruption is known
+            seconds = clock() - begun
+            for lane, job in enumerate(chunk):
+                job.epochs = together.epochs[lane]
+                job.train_seconds += seconds / len(chunk)
         alone = together.split() if keep else [None] * width
         for lane, job in enumerate(chunk):
-            job.epochs, job.run = together.epochs[lane], alone[lane]
-            job.train_seconds += seconds / len(chunk)
+            job.run = alone[lane]
 
     def _narrow(self) -> bool:
         """Goes on with half as many lanes side by side, as so many took more memory than the compiler had said.

@@ -259,6 +259,6 @@ def _error_of(function: Callable[[], None]) -> BaseException | None:
 def compile_workers() -> int:
     """Threads that compile: half of the processors, as XLA uses more than one for a program; few enough to help.
 
-    For a GPU two: more end no sooner, and the first of them much later (benchmarks/RESULTS.md).
+    For a GPU three: more end no sooner, and the first of them much later (benchmarks/RESULTS.md).
     """
-    return max(1, min(8 if jax.default_backend() == "cpu" else 2, (os.cpu_count() or 1) // 2))
+    return max(1, min(8 if jax.default_backend() == "cpu" else 3, (os.cpu_count() or 1) // 2))

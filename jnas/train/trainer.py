@@ -61,7 +61,8 @@ class Run:
         recipe, seed = trial.recipe(trainer.program.recipe), trial.seed or 0
         numbers = ((seed, np.uint32), (recipe.learning_rate, np.float32), (recipe.weight_decay, np.float32))
         hyper = Hyper(*(np.array([value], dtype) for value, dtype in numbers))
-        state = jax.tree.map(lambda leaf: _to_host(leaf)[None], trainer.program.init(lane, seed))
+        with jax.default_device(_host_device()):  # on a GPU, each small array would wait for what it computes
+            state = jax.tree.map(lambda leaf: _to_host(leaf)[None], trainer.program.init(lane, seed))
         return cls([lane], hyper, state, [[]])
 
     @classmethod
@@ -218,8 +219,8 @@ class Trainer:
             metrics = Metrics(np.zeros(self.lanes, np.float32), np.zeros(self.lanes, np.int32))
             run.state, metrics = self._run_epoch(run.state, metrics, hyper, order, rates[number], number * self.steps)
             run.number = number + 1
-            loss, correct = np.asarray(metrics.loss), np.asarray(metrics.correct)
             accuracy = self._accuracy(run.state, *self._validation, len(self.split.x_val))
+            loss, correct = jax.device_get(metrics)  # last: a GPU has been given all its work before it is waited for
             for i, epochs in enumerate(run.epochs):
                 epochs.append(Epoch(float(loss[i]) / seen, int(correct[i]) / seen, float(accuracy[i])))
             if on_epoch:
@@ -252,7 +253,7 @@ class Trainer:
 
     def _accuracy(self, state, images, labels, count) -> np.ndarray:
         correct = [self._correct(state.params, state.rest, *chunk) for chunk in zip(images, labels, strict=True)]
-        return sum(np.asarray(c) for c in correct) / count
+        return sum(jax.device_get(correct)) / count
 
     # What is compiled. Every argument and result has a leading axis of lanes, unless it is shared.
 
@@ -298,6 +299,14 @@ def _joined(trees: list[Any]) -> Any:
         return np.concatenate([np.asarray(leaf) for leaf in leaves])
 
     return trees[0] if len(trees) == 1 else jax.tree.map(join, *trees)
+
+
+def _host_device() -> jax.Device | None:
+    """The CPU, unless JAX was told to leave it alone (JAX_PLATFORMS=cuda)."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return None
 
 
 def _to_host(leaf: jax.Array) -> Any:
