@@ -80,10 +80,15 @@ _CHUNKS: weakref.WeakKeyDictionary[Split, dict[int, tuple]] = weakref.WeakKeyDic
 def validation_chunks(split: Split, lanes: int = 1) -> tuple[jax.Array, jax.Array]:
     """The validation images in equal chunks, once for all templates; smaller ones for more lanes side by side."""
     known = _CHUNKS.setdefault(split, {})
-    size = chunk_size(len(split.x_val), max(EVALUATION_BATCH // lanes, 32))
+    size = validation_chunk(len(split.x_val), lanes)
     if size not in known:
         known[size] = chunks(split.x_val, split.y_val, size)
     return known[size]
+
+
+def validation_chunk(images: int, lanes: int = 1) -> int:
+    """Images in each of the `validation_chunks` of so many images."""
+    return chunk_size(images, max(EVALUATION_BATCH // lanes, 32))
 
 
 def chunks(images: jax.Array, labels: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:

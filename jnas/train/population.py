@@ -16,6 +16,7 @@ from jnas.nn.envelope import Envelope
 from jnas.nn.lowering import Policy, Structure
 from jnas.store import Evaluation, Key
 from jnas.train import codebook
+from jnas.train.compilers import compile_ahead
 from jnas.train.device import Device, plan, required_memory
 from jnas.train.grouping import Assignment, Workload, assign, expect
 from jnas.train.recipe import Recipe
@@ -117,6 +118,9 @@ class Group:
             width = chosen.width
             while self.trainer is None:
                 trainer = Trainer(self.structure, self.recipe, self.split, width)
+                self.compile_seconds += compile_ahead(trainer)
+                if self.abandoned:
+                    return None
                 self.compile_seconds += trainer.compile()
                 if self.abandoned:
                     return None

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import jax
 
 from jnas import memory
-from jnas.train import remembered
+from jnas.train import compilers, remembered
 from jnas.train.population import Group, Job, Report
 
 COMPILE_LIMIT = 600.0
@@ -101,6 +101,8 @@ class _Schedule:
         self.clock = _SharedClock()
         self.ending, self.stopped = threading.Event(), threading.Event()  # after the chunk, after the epoch
         self.trainers = ThreadPoolExecutor(self.programs, "jnas-train")
+        if len(coming) > compile_workers():
+            compilers.start()
 
     def run(self) -> Iterator[list[Job]]:
         """Yields the jobs of each chunk that is done."""
@@ -259,6 +261,7 @@ def _error_of(function: Callable[[], None]) -> BaseException | None:
 def compile_workers() -> int:
     """Threads that compile: half of the processors, as XLA uses more than one for a program; few enough to help.
 
-    For a GPU three: more end no sooner, and the first of them much later (benchmarks/RESULTS.md).
+    For a GPU four: more end no sooner, and the first of them much later (benchmarks/RESULTS.md). Each has a process do
+    it, where there is one (see `compilers`).
     """
-    return max(1, min(8 if jax.default_backend() == "cpu" else 3, (os.cpu_count() or 1) // 2))
+    return max(1, min(8 if jax.default_backend() == "cpu" else 4, (os.cpu_count() or 1) // 2))

@@ -112,7 +112,7 @@ class Trainer:
 
     Args:
       structure: what `lower` gives, or a template, which is lowered exactly.
-      recipe, split: how, and on which images.
+      recipe, split: how, and on which images; to `compile` only, `Split.shapes` are enough.
       lanes: how many candidates train side by side, vmapped.
       scan: one program an epoch (True) or one a step (False); None chooses by the device.
 
@@ -133,8 +133,7 @@ class Trainer:
         self.steps = len(split.x_train) // recipe.batch_size
         alternate = self.steps if recipe.flip and recipe.alternate else 0
         self._prepare = functools.partial(batches.prepare, flip=recipe.flip, shift=recipe.shift, alternate=alternate)
-        self._validation = batches.validation_chunks(split, lanes)
-        self._chunk = self._validation[0].shape[1]
+        self._chunk = batches.validation_chunk(len(split.x_val), lanes)
         self._train: jax.stages.Compiled | None = None
         self._correct: jax.stages.Compiled | None = None
 
@@ -143,7 +142,7 @@ class Trainer:
         if self._train is not None:
             return 0.0
         start = time.perf_counter()
-        recipe, split = self.program.recipe, self.split
+        recipe, split = self.program.recipe, self.split.shapes()
         hyper = Hyper(*(self._array(dtype) for dtype in (np.uint32, np.float32, np.float32)))
         shapes = self.program.shapes()
         state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.lanes, *leaf.shape), leaf.dtype), shapes)
@@ -164,7 +163,12 @@ class Trainer:
             function = self._step
         lowered = [
             jax.jit(function, donate_argnums=(0, 1)).lower(state, metrics, hyper, *arguments),
-            jax.jit(self._count).lower(state.params, state.rest, *(chunk[0] for chunk in self._validation)),
+            jax.jit(self._count).lower(
+                state.params,
+                state.rest,
+                jax.ShapeDtypeStruct((self._chunk, *split.x_val.shape[1:]), split.x_val.dtype),
+                jax.ShapeDtypeStruct((self._chunk,), split.y_val.dtype),
+            ),
         ]
         work = recipe.epochs * self.steps
         options = compiler_options(brief(self.structure, recipe.batch_size, self.lanes, work, Device.here()))
@@ -219,7 +223,8 @@ class Trainer:
             metrics = Metrics(np.zeros(self.lanes, np.float32), np.zeros(self.lanes, np.int32))
             run.state, metrics = self._run_epoch(run.state, metrics, hyper, order, rates[number], number * self.steps)
             run.number = number + 1
-            accuracy = self._accuracy(run.state, *self._validation, len(self.split.x_val))
+            validation = batches.validation_chunks(self.split, self.lanes)
+            accuracy = self._accuracy(run.state, *validation, len(self.split.x_val))
             loss, correct = jax.device_get(metrics)  # last: a GPU has been given all its work before it is waited for
             for i, epochs in enumerate(run.epochs):
                 epochs.append(Epoch(float(loss[i]) / seen, int(correct[i]) / seen, float(accuracy[i])))
