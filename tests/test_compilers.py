@@ -1,5 +1,7 @@
-"""Processes that compile ahead into the persistent cache."""
+"""Processes that compile ahead, and the programs that they keep."""
 
+import dataclasses
+import shutil
 import time
 
 import jax
@@ -8,7 +10,8 @@ from conftest import small_arrays
 from test_population import RECIPE, SMALL, reset_cache
 
 from jnas.data import Dataset
-from jnas.train import Trainer, compilers
+from jnas.train import Trainer, Trial, compilers, evaluate, executables, schedule
+from jnas.train.program import Program
 
 
 @pytest.fixture(scope="module")
@@ -17,49 +20,67 @@ def split():
 
 
 @pytest.fixture
-def compiler(tmp_path, monkeypatch):
-    """One process, ready, which shares an empty cache with this one."""
+def cache(tmp_path, monkeypatch):
+    """An empty cache that keeps programs."""
     settings = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     before = {name: getattr(jax.config, name) for name in settings}
     jax.config.update("jax_compilation_cache_dir", str(tmp_path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     reset_cache()
+    jax.clear_caches()  # what earlier tests compiled
     monkeypatch.setenv("JNAS_COMPILERS", "1")
-    monkeypatch.setattr(compilers, "_STARTED", [])
-    compilers.start()
-    (started,) = compilers._STARTED
-    until = time.monotonic() + 120
-    while compilers._IDLE.empty():
-        assert started.process.poll() is None and time.monotonic() < until, "it did not start"
-        time.sleep(0.05)
-    yield started
-    started.process.kill()
-    while not compilers._IDLE.empty():
-        compilers._IDLE.get()
+    yield tmp_path
     for name, value in before.items():
         jax.config.update(name, value)
     reset_cache()
 
 
-@pytest.fixture(scope="module")
-def misses():
-    """What JAX did not find in its cache."""
-    found = []
-    jax.monitoring.register_event_listener(
-        lambda event, **_: found.append(event) if event == "/jax/compilation_cache/cache_misses" else None
-    )
-    return found
+@pytest.fixture
+def compiler(cache, monkeypatch):
+    """One process, ready, which shares the cache."""
+    monkeypatch.setattr(compilers, "_STARTED", [])
+    compilers.start()
+    (started,) = compilers._STARTED
+    until = time.monotonic() + 120
+    while compilers._IDLE.empty():
+        ended = started.process is not None and started.process.poll() is not None
+        assert not ended and time.monotonic() < until, "it did not start"
+        time.sleep(0.05)
+    yield started
+    started.process.kill()
+    while not compilers._IDLE.empty():
+        compilers._IDLE.get()
 
 
-def test_what_a_process_compiled_is_taken_from_the_cache(compiler, split, misses):
-    Trainer(SMALL[1], RECIPE, split).compile()  # and with it what is compiled once
+@pytest.fixture
+def untraced(monkeypatch):
+    """From when it is called, tracing a training step fails."""
+    return lambda: monkeypatch.setattr(Program, "step", lambda *_: pytest.fail("traced"))
+
+
+def trained(template, split):
+    trainer = Trainer(template, RECIPE, split)
+    return trainer.train([Trial(template, 3)]).epochs
+
+
+def test_what_a_process_compiled_is_not_traced_and_trains_the_same(compiler, split, untraced):
     for lanes in (1, 2):
         trainer = Trainer(SMALL[0], RECIPE, split, lanes)
+        assert not trainer.compiled_before()
         assert compilers.compile_ahead(trainer) > 0
-        misses.clear()
-        assert trainer.compile() > 0
-        assert not misses
+        assert trainer.compiled_before() and compilers.compile_ahead(trainer) == 0
     assert not compilers._IDLE.empty(), "it is idle again"
+    untraced()
+    one = trained(SMALL[0], split)
+    memory = Trainer(SMALL[0], RECIPE, split)
+    memory.compile()
+    assert memory.memory > 0
+    executables.folder().rename(compiler.folder + "/elsewhere")
+    jax.clear_caches()
+    with pytest.raises(pytest.fail.Exception, match="traced"):
+        trained(SMALL[0], split)
+    executables.folder().with_name("elsewhere").rename(executables.folder())
+    assert trained(SMALL[0], split) == one
 
 
 def test_a_process_that_ended_is_done_without(compiler, split):
@@ -74,23 +95,79 @@ def test_a_process_that_ended_is_done_without(compiler, split):
 
 
 def test_a_program_that_does_not_compile_costs_no_process(compiler, split):
-    compilers.compile_ahead(Trainer(SMALL[0], RECIPE, split, scan="neither"))
-    compilers.compile_ahead(Trainer(SMALL[0], RECIPE, split, lanes=1))
+    compilers.compile_ahead(Trainer(SMALL[0], dataclasses.replace(RECIPE, batch_size=24), split, lanes=-1))
     assert not compilers._IDLE.empty() and compiler.process.poll() is None
+    trainer = Trainer(SMALL[0], RECIPE, split)
+    compilers.compile_ahead(trainer)
+    assert trainer.compiled_before()
 
 
-def test_a_cpu_has_none_and_neither_has_one_without_a_cache(monkeypatch):
-    monkeypatch.delenv("JNAS_COMPILERS", raising=False)
-    assert compilers.count() == 0
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+def test_a_population_has_a_process_compile(compiler, split, monkeypatch):
+    asked = []
+    ask = compiler.ask
+    monkeypatch.setattr(compiler, "ask", lambda trainer: asked.append(trainer.structure) or ask(trainer))
+    monkeypatch.setattr(schedule.compilers, "WORTH", 2)
+    rows = evaluate(SMALL, small_arrays(), RECIPE, progress=False)
+    assert [row.status for row in rows] == ["ok"] * 3 and asked
+    asked.clear()
+    again = evaluate(SMALL, small_arrays(), RECIPE, progress=False)
+    assert [row.epochs for row in again] == [row.epochs for row in rows] and not asked
+
+
+def test_what_one_process_kept_another_run_does_not_trace(cache, split, untraced):
+    first = trained(SMALL[1], split)
+    jax.clear_caches()
+    untraced()
+    assert trained(SMALL[1], split) == first
+
+
+def test_other_programs_are_not_taken_for_these(cache, split):
+    trained(SMALL[1], split)
+    assert Trainer(SMALL[1], RECIPE, split).compiled_before()
+    less = Dataset("small", **small_arrays(train=80), classes=3).split(0.25)
+    for other in (
+        Trainer(SMALL[2], RECIPE, split),
+        Trainer(SMALL[1], dataclasses.replace(RECIPE, shift=2), split),
+        Trainer(SMALL[1], RECIPE, split, lanes=2),
+        Trainer(SMALL[1], RECIPE, split, scan=True),
+        Trainer(SMALL[1], RECIPE, less),
+    ):
+        assert not other.compiled_before()
+    with jax.default_matmul_precision("bfloat16"):
+        assert not Trainer(SMALL[1], RECIPE, split).compiled_before()
+
+
+def test_a_spoiled_file_is_compiled_again(cache, split):
+    first = trained(SMALL[1], split)
+    (file,) = executables.folder().iterdir()
+    file.write_bytes(file.read_bytes()[:100])
+    jax.clear_caches()
+    assert trained(SMALL[1], split) == first
+
+
+def test_what_came_from_the_cache_of_jax_is_not_kept_without_its_code(cache, split):
+    first = trained(SMALL[1], split)
+    shutil.rmtree(executables.folder())
+    for _ in range(2):
+        jax.clear_caches()
+        assert trained(SMALL[1], split) == first
+
+
+def test_without_a_cache_nothing_is_kept(cache, split, monkeypatch):
+    assert compilers.count() == 1 and executables.folder().parent == cache
+    monkeypatch.setenv("JNAS_COMPILERS", "0")
+    assert compilers.count() == 0 and executables.folder() is None
+    monkeypatch.delenv("JNAS_COMPILERS")
     monkeypatch.setattr("os.cpu_count", lambda: 16)
     assert compilers.count() == 4
     monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert compilers.count() == 1
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert compilers.count() == 0
-    monkeypatch.setenv("JNAS_COMPILERS", "3")
-    assert compilers.count() == 3
     jax.config.update("jax_enable_compilation_cache", False)
     try:
-        assert compilers.count() == 0
+        assert compilers.count() == 0 and executables.folder() is None
+        trainer = Trainer(SMALL[1], RECIPE, split)
+        assert trainer.compile() > 0 and not trainer.compiled_before()
     finally:
         jax.config.update("jax_enable_compilation_cache", True)

@@ -1,8 +1,9 @@
-"""Processes that compile ahead, into JAX's persistent cache, from where the caller's own `compile` takes the program.
+"""Processes that compile ahead, into the cache, from where the caller's own `compile` takes the programs.
 
-For a GPU XLA compiles little more than one program at a time in a process, however many threads ask it to
-(benchmarks/RESULTS.md); processes do not hold one another up. They change when a program is ready, never what it is:
-where there is none, or one fails, the caller compiles by itself.
+In one process XLA compiles little more than one program at a time for a GPU, however many threads ask it to, and what
+is traced holds the lock of Python that training waits for (benchmarks/RESULTS.md). Processes do not hold one another
+up. They change when a program is ready, never what it is: where there is none, or one fails, the caller compiles by
+itself.
 """
 
 from __future__ import annotations
@@ -19,30 +20,27 @@ import time
 
 import jax
 
-from jnas.train import remembered
+from jnas.train import executables, remembered
+from jnas.train.device import compile_processes
 from jnas.train.trainer import Trainer
 
-_CORES = 4
-"""Cores that XLA keeps busy with one program for a GPU."""
-_MOST = 4
-"""Processes, each of which takes half a GiB of the GPU's memory."""
-_SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable")
-"""What a user may have told JAX that changes programs."""
+WORTH = 8
+"""Programs to compile from which on a process is worth the seconds that its start takes, and half a GiB of memory."""
 _FAILURES = (OSError, EOFError, pickle.PickleError, AttributeError)
 """What using a process raises that has ended, or a task that cannot be sent."""
 
 
 def count() -> int:
-    """How many processes are to compile: none on a CPU, whose cores train, and none without a persistent cache.
+    """How many processes are to compile: none without a cache that programs are kept in.
 
-    JNAS_COMPILERS in the environment says otherwise.
+    JNAS_COMPILERS in the environment asks for another number than the device's.
     """
-    if not (jax.config.jax_enable_compilation_cache and jax.config.jax_compilation_cache_dir):
+    if not executables.folder():
         return 0
     asked = os.environ.get("JNAS_COMPILERS", "")
     if asked.isdigit():
         return int(asked)
-    return 0 if jax.default_backend() == "cpu" else min(_MOST, (os.cpu_count() or 1) // _CORES)
+    return compile_processes(jax.default_backend())
 
 
 def start() -> None:
@@ -55,13 +53,16 @@ def start() -> None:
 
 
 def compile_ahead(trainer: Trainer) -> float:
-    """Has an idle process compile what a trainer needs into the cache; returns the seconds, 0 where none is idle."""
-    begun = time.perf_counter()
-    try:
-        compiler = _IDLE.get_nowait()
-    except queue.Empty:
+    """Has an idle process compile what a trainer needs into the cache, unless it is there.
+
+    Returns:
+      The seconds that it took; 0 where no process is idle.
+    """
+    if _IDLE.empty() or trainer.compiled_before():
         return 0.0
-    with contextlib.suppress(*_FAILURES):  # one that failed is not idle any more
+    begun = time.perf_counter()
+    with contextlib.suppress(queue.Empty, *_FAILURES):  # a process that failed is not idle any more
+        compiler = _IDLE.get_nowait()
         if compiler.folder == jax.config.jax_compilation_cache_dir:
             compiler.ask(trainer)
         _IDLE.put(compiler)
@@ -73,7 +74,10 @@ class _Compiler:
 
     def __init__(self):
         self.folder = jax.config.jax_compilation_cache_dir
-        # No multiprocessing: it would run the user's script again, in each process.
+        self.process: subprocess.Popen | None = None
+
+    def begin(self) -> None:
+        """Starts the process, and waits until it is ready."""
         environment = {
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             "JAX_COMPILATION_CACHE_DIR": self.folder,
@@ -83,24 +87,22 @@ class _Compiler:
         }
         if jax.config.jax_platforms:
             environment["JAX_PLATFORMS"] = jax.config.jax_platforms
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", "from jnas.train.compilers import serve; serve()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | environment,
-            start_new_session=True,  # an interrupt in the terminal is not for it
-        )
-        atexit.register(self.process.kill)
-
-    def begin(self) -> None:
-        """Waits until it is ready."""
         with contextlib.suppress(*_FAILURES):
+            # No multiprocessing: it would run the user's script again, in each process.
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", "from jnas.train.compilers import serve; serve()"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=os.environ | environment,
+                start_new_session=True,  # an interrupt in the terminal is not for it
+            )
+            atexit.register(self.process.kill)
             pickle.load(self.process.stdout)
             _IDLE.put(self)
 
     def ask(self, trainer: Trainer) -> None:
         """Waits until it has compiled, or could not: then the caller, who tries the same, will say why."""
-        settings = {name: getattr(jax.config, name) for name in _SETTINGS}
+        settings = {name: getattr(jax.config, name) for name in executables.SETTINGS}
         task = trainer.structure, trainer.program.recipe, trainer.split.shapes(), trainer.lanes, trainer.scan
         pickle.dump((settings, task), self.process.stdin)
         self.process.stdin.flush()

@@ -88,13 +88,22 @@ def cpu(memory: int = 16 << 30, cores: int | None = None) -> Device:
     return Device(memory, **speeds, compile_base=0.3, compile_layer=0.06, programs=min(cores, 2))
 
 
-def gpu(memory: int = 120 << 30) -> Device:
+def gpu(memory: int = 120 << 30, cores: int | None = None) -> Device:
     """A large GPU's defaults, measured on an H100 with benchmarks/structures.py, but for `gather`, which is a guess.
 
-    Programs do not compile at the same time there: as many take as long one after the other.
+    Only processes compile at the same time there: as many threads take as long one after the other.
     """
     speeds = {"macs": 22e12, "bandwidth": 2.5e12, "launch": 2.2e-6, "gather": 1.5}
-    return Device(memory, **speeds, compile_base=0.8, compile_layer=0.1, patches=True)
+    threads = max(compile_processes("gpu", cores), 1)
+    return Device(memory, **speeds, compile_base=0.8, compile_layer=0.1, compile_threads=threads, patches=True)
+
+
+def compile_processes(platform: str, cores: int | None = None) -> int:
+    """How many processes are to compile for a platform of JAX: half the cores for a CPU, a quarter for a GPU, 4 at most.
+
+    For a GPU XLA keeps three to four cores busy with one program.
+    """
+    return min(4, (cores or os.cpu_count() or 1) // (2 if platform == "cpu" else 4))
 
 
 MEASURED = ("macs", "bandwidth", "launch", "gather", "compile_base", "compile_layer")

@@ -101,7 +101,7 @@ class _Schedule:
         self.clock = _SharedClock()
         self.ending, self.stopped = threading.Event(), threading.Event()  # after the chunk, after the epoch
         self.trainers = ThreadPoolExecutor(self.programs, "jnas-train")
-        if len(coming) > compile_workers():
+        if len(coming) >= compilers.WORTH:
             compilers.start()
 
     def run(self) -> Iterator[list[Job]]:

@@ -25,7 +25,7 @@ from jnas.nn.envelope import Envelope
 from jnas.nn.lowering import Lane, Structure, lower
 from jnas.space import Template
 from jnas.store import Epoch
-from jnas.train import batches, remembered
+from jnas.train import batches, executables, remembered
 from jnas.train.device import Device, brief
 from jnas.train.program import Hyper, Metrics, Program, State
 from jnas.train.recipe import Recipe
@@ -138,10 +138,36 @@ class Trainer:
         self._correct: jax.stages.Compiled | None = None
 
     def compile(self) -> float:
-        """Compiles what training needs; returns the seconds it took, 0 where it was done before."""
+        """Compiles what training needs, or takes it from the cache; returns the seconds, 0 where it was done before."""
         if self._train is not None:
             return 0.0
         start = time.perf_counter()
+        programs = executables.load(self._made_from)
+        if programs is None:
+            programs = executables.compile_and_save(self._made_from, self._lower(), self._options)
+            remembered.add()
+        self._train, self._correct = programs
+        return time.perf_counter() - start
+
+    def compiled_before(self) -> bool:
+        """Whether the cache has the programs."""
+        return executables.kept(self._made_from)
+
+    @functools.cached_property
+    def _options(self) -> dict[str, str | bool]:
+        recipe, work = self.program.recipe, self.program.recipe.epochs * self.steps
+        return compiler_options(brief(self.structure, recipe.batch_size, self.lanes, work, Device.here()))
+
+    @functools.cached_property
+    def _made_from(self) -> tuple:
+        """All that the programs follow from."""
+        hull = self.structure.hull
+        architecture = (hull.layers, hull.in_shape) if isinstance(hull, Template) else hull
+        how = self.program.recipe, self.split.shapes(), self.lanes, self.scan, self._options
+        return (self.structure.policy, architecture, *how)
+
+    def _lower(self) -> list[jax.stages.Lowered]:
+        """The programs that train, an epoch or a step, and that count right answers."""
         recipe, split = self.program.recipe, self.split.shapes()
         hyper = Hyper(*(self._array(dtype) for dtype in (np.uint32, np.float32, np.float32)))
         shapes = self.program.shapes()
@@ -161,20 +187,12 @@ class Trainer:
             labels = jax.ShapeDtypeStruct(batch, jnp.int32)
             arguments = (inputs, labels, jax.ShapeDtypeStruct((), jnp.float32))
             function = self._step
-        lowered = [
+        images = jax.ShapeDtypeStruct((self._chunk, *split.x_val.shape[1:]), split.x_val.dtype)
+        labels = jax.ShapeDtypeStruct((self._chunk,), split.y_val.dtype)
+        return [
             jax.jit(function, donate_argnums=(0, 1)).lower(state, metrics, hyper, *arguments),
-            jax.jit(self._count).lower(
-                state.params,
-                state.rest,
-                jax.ShapeDtypeStruct((self._chunk, *split.x_val.shape[1:]), split.x_val.dtype),
-                jax.ShapeDtypeStruct((self._chunk,), split.y_val.dtype),
-            ),
+            jax.jit(self._count).lower(state.params, state.rest, images, labels),
         ]
-        work = recipe.epochs * self.steps
-        options = compiler_options(brief(self.structure, recipe.batch_size, self.lanes, work, Device.here()))
-        self._train, self._correct = (program.compile(options) for program in lowered)
-        remembered.add()
-        return time.perf_counter() - start
 
     @property
     def memory(self) -> int:
