@@ -99,7 +99,7 @@ def gpu(memory: int = 120 << 30, cores: int | None = None) -> Device:
 
 
 def compile_processes(platform: str, cores: int | None = None) -> int:
-    """How many processes are to compile for a platform of JAX: half the cores for a CPU, a quarter for a GPU, 4 at most.
+    """How many processes are to compile for a platform: half the cores for a CPU, a quarter for a GPU, 4 at most.
 
     For a GPU XLA keeps three to four cores busy with one program.
     """
