@@ -124,7 +124,7 @@ def main() -> None:
     result["fewest"] = describe(fewest, templates)
     result |= {name: result["fewest"][name] for name in ("envelopes", "macs_ratio")}
     steps = options.epochs * (options.images // BATCH)
-    for name, device in (("gpu", gpu()), ("cpu", cpu(cores=2))):
+    for name, device in (("gpu", gpu(cores=2)), ("gpu_16_cores", gpu(cores=16)), ("cpu", cpu(cores=2))):
         load = Workload(BATCH, steps, device)
         result[name] = {
             policy: describe(assign(templates, policy, load), templates) for policy in ("exact", "envelope", "auto")

@@ -94,6 +94,17 @@ def test_a_process_that_ended_is_done_without(compiler, split):
     assert [compiler] == compilers._STARTED, "what ends once would end again"
 
 
+def test_another_cache_has_another_process(compiler, split, tmp_path):
+    old = compiler.folder
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "other"))
+    compilers.start()
+    (other,) = compilers._STARTED
+    assert other.folder != old and compiler.process.wait() != 0
+    compilers.compile_ahead(Trainer(SMALL[0], RECIPE, split))
+    assert compilers._IDLE.qsize() <= 1, "the old one is forgotten"
+    other.end()
+
+
 def test_a_program_that_does_not_compile_costs_no_process(compiler, split):
     compilers.compile_ahead(Trainer(SMALL[0], dataclasses.replace(RECIPE, batch_size=24), split, lanes=-1))
     assert not compilers._IDLE.empty() and compiler.process.poll() is None

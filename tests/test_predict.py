@@ -76,6 +76,11 @@ def test_early_epochs_help_and_may_be_missing():
     nothing, both = errors(None), errors(early[test])
     assert both.mean() < 0.5 * nothing.mean()
     np.testing.assert_array_equal(errors(np.full((40, 2), np.nan)), nothing)
+    # Epochs of other rows cost nothing where none are known.
+    unaware = Predictor(0, SMALL).fit(sequences[train], lengths[train], targets[train])
+    np.testing.assert_allclose(predictor.predict(*rows), unaware.predict(*rows), rtol=1e-4)
+    some = np.where(np.arange(40)[:, None] % 2, early[test], np.nan)
+    np.testing.assert_allclose(errors(some), np.where(np.arange(40) % 2, both, nothing), rtol=1e-3, atol=1e-5)
     np.testing.assert_array_equal(errors(early[test][:, :1]), errors(np.where([True, False], early[test], np.nan)))
     # What comes after an epoch that is not known does not count.
     np.testing.assert_array_equal(errors(np.where([False, True], early[test], np.nan)), nothing)

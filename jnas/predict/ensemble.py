@@ -56,7 +56,7 @@ class Settings(NamedTuple):
     batch: int = 64
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
-    fewer: float = 0.5
+    fewer: float = 0.25
     huber: float = 1.0
     ranking: float = 0.1
     bend: bool = True

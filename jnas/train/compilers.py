@@ -44,8 +44,14 @@ def count() -> int:
 
 
 def start() -> None:
-    """Starts those that are missing, which takes them some seconds; nobody waits for it. They end with this process."""
+    """Starts those that are missing, which takes them some seconds; nobody waits for it. They end with this process.
+
+    Those that compile into another cache than the present one are replaced.
+    """
     with _LOCK:
+        for other in [one for one in _STARTED if one.folder != jax.config.jax_compilation_cache_dir]:
+            _STARTED.remove(other)
+            other.end()
         while len(_STARTED) < count():
             compiler = _Compiler()
             _STARTED.append(compiler)
@@ -53,7 +59,7 @@ def start() -> None:
 
 
 def compile_ahead(trainer: Trainer) -> float:
-    """Has an idle process compile what a trainer needs into the cache, unless it is there.
+    """Has an idle process compile what a trainer needs into the cache, unless it is there already.
 
     Returns:
       The seconds that it took; 0 where no process is idle.
@@ -63,8 +69,9 @@ def compile_ahead(trainer: Trainer) -> float:
     begun = time.perf_counter()
     with contextlib.suppress(queue.Empty, *_FAILURES):  # a process that failed is not idle any more
         compiler = _IDLE.get_nowait()
-        if compiler.folder == jax.config.jax_compilation_cache_dir:
-            compiler.ask(trainer)
+        while compiler not in _STARTED:  # it was replaced
+            compiler = _IDLE.get_nowait()
+        compiler.ask(trainer)
         _IDLE.put(compiler)
     return time.perf_counter() - begun
 
@@ -93,12 +100,18 @@ class _Compiler:
                 [sys.executable, "-c", "from jnas.train.compilers import serve; serve()"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # what goes wrong there goes wrong here, too, and is told
                 env=os.environ | environment,
                 start_new_session=True,  # an interrupt in the terminal is not for it
             )
             atexit.register(self.process.kill)
             pickle.load(self.process.stdout)
             _IDLE.put(self)
+
+    def end(self) -> None:
+        """Ends the process, whatever it is at."""
+        if self.process:
+            self.process.kill()
 
     def ask(self, trainer: Trainer) -> None:
         """Waits until it has compiled, or could not: then the caller, who tries the same, will say why."""

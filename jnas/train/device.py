@@ -31,7 +31,7 @@ _KEPT = 3
 """Feature maps that are in memory at once, each as often as this: value, gradient, temporary."""
 _ENVELOPE = 4
 """How much longer a layer takes to compile where its sizes are run-time data."""
-_BRIEF = 6
+_BRIEF = 2
 """Training that takes less than this many times as long as compiling is worth a program that compiles quickly."""
 _PARAMETERS = 6
 """Copies of the parameters: value, gradient, two moments, and room for the update."""

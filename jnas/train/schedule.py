@@ -1,8 +1,9 @@
 """The engine: programs compile ahead of those that train; on a CPU, two train at the same time.
 
-XLA releases Python's lock while it compiles and while it computes, so threads are enough. A small network leaves a part
-of a CPU idle, however many of its cores XLA uses for it, which a second one takes. A GPU trains lanes side by side
-instead. A compiled program goes when its group is done, and JAX is made to forget it (see `remembered`).
+XLA releases Python's lock while it computes, so threads train, and wait for the processes that compile (see
+`compilers`) or do it themselves. A small network leaves a part of a CPU idle, however many of its cores XLA uses for
+it, which a second one takes. A GPU trains lanes side by side instead. A compiled program goes when its group is done,
+and JAX is made to forget it (see `remembered`).
 """
 
 from __future__ import annotations
@@ -259,9 +260,8 @@ def _error_of(function: Callable[[], None]) -> BaseException | None:
 
 
 def compile_workers() -> int:
-    """Threads that compile: half of the processors, as XLA uses more than one for a program; few enough to help.
+    """Threads that compile, or wait for a process that does: half of the processors, as XLA uses several for a program.
 
-    For a GPU four: more end no sooner, and the first of them much later (benchmarks/RESULTS.md). Each has a process do
-    it, where there is one (see `compilers`).
+    For a GPU four at most: more end no sooner, and the first of them much later (benchmarks/RESULTS.md).
     """
     return max(1, min(8 if jax.default_backend() == "cpu" else 4, (os.cpu_count() or 1) // 2))
