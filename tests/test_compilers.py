@@ -10,6 +10,7 @@ from conftest import small_arrays
 from test_population import RECIPE, SMALL, reset_cache
 
 from jnas.data import Dataset
+from jnas.errors import JnasError
 from jnas.train import Trainer, Trial, compilers, evaluate, executables, schedule
 from jnas.train.program import Program
 
@@ -47,7 +48,9 @@ def compiler(cache, monkeypatch):
         assert not ended and time.monotonic() < until, "it did not start"
         time.sleep(0.05)
     yield started
-    started.process.kill()
+    for one in (started, *compilers._STARTED):
+        one.end()
+    compilers._STARTED.clear()
     while not compilers._IDLE.empty():
         compilers._IDLE.get()
 
@@ -102,7 +105,6 @@ def test_another_cache_has_another_process(compiler, split, tmp_path):
     assert other.folder != old and compiler.process.wait() != 0
     compilers.compile_ahead(Trainer(SMALL[0], RECIPE, split))
     assert compilers._IDLE.qsize() <= 1, "the old one is forgotten"
-    other.end()
 
 
 def test_a_program_that_does_not_compile_costs_no_process(compiler, split):
@@ -168,6 +170,9 @@ def test_without_a_cache_nothing_is_kept(cache, split, monkeypatch):
     assert compilers.count() == 1 and executables.folder().parent == cache
     monkeypatch.setenv("JNAS_COMPILERS", "0")
     assert compilers.count() == 0 and executables.folder() is None
+    monkeypatch.setenv("JNAS_COMPILERS", "two")
+    with pytest.raises(JnasError, match="JNAS_COMPILERS=two is no number"):
+        compilers.start()
     monkeypatch.delenv("JNAS_COMPILERS")
     monkeypatch.setattr("os.cpu_count", lambda: 16)
     assert compilers.count() == 4

@@ -20,6 +20,7 @@ import time
 
 import jax
 
+from jnas.errors import JnasError
 from jnas.train import executables, remembered
 from jnas.train.device import compile_processes
 from jnas.train.trainer import Trainer
@@ -34,11 +35,16 @@ def count() -> int:
     """How many processes are to compile: none without a cache that programs are kept in.
 
     JNAS_COMPILERS in the environment asks for another number than the device's.
+
+    Raises:
+      JnasError: it is no number.
     """
     if not executables.folder():
         return 0
     asked = os.environ.get("JNAS_COMPILERS", "")
-    if asked.isdigit():
+    if asked:
+        if not asked.isdigit():
+            raise JnasError(f"JNAS_COMPILERS={asked} is no number of processes: give 0 or more, or leave it out.")
         return int(asked)
     return compile_processes(jax.default_backend())
 
@@ -106,7 +112,10 @@ class _Compiler:
             )
             atexit.register(self.process.kill)
             pickle.load(self.process.stdout)
-            _IDLE.put(self)
+            if self in _STARTED:
+                _IDLE.put(self)
+            else:  # it was replaced meanwhile
+                self.end()
 
     def end(self) -> None:
         """Ends the process, whatever it is at."""

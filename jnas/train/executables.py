@@ -24,7 +24,6 @@ import jax
 import jax.monitoring
 from jax.experimental import serialize_executable
 
-import jnas
 from jnas.provenance import versions
 
 SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable")
@@ -101,7 +100,7 @@ def _surroundings() -> tuple:
     """What programs depend on beside what they are made from."""
     device = jax.local_devices()[0]
     source = hashlib.sha256()
-    for file in sorted(Path(jnas.__file__).parent.rglob("*.py")):
+    for file in sorted(Path(__file__).parents[1].rglob("*.py")):  # all of jnas
         source.update(file.read_bytes())
     return (
         *(device.device_kind, device.client.platform_version, os.environ.get("XLA_FLAGS")),
