@@ -1,6 +1,7 @@
 """Processes that compile ahead, and the programs that they keep."""
 
 import dataclasses
+import json
 import shutil
 import time
 
@@ -11,6 +12,8 @@ from test_population import RECIPE, SMALL, reset_cache
 
 from jnas.data import Dataset
 from jnas.errors import JnasError
+from jnas.nn.lowering import lower
+from jnas.space import Space
 from jnas.train import Trainer, Trial, compilers, evaluate, executables, schedule
 from jnas.train.program import Program
 
@@ -164,6 +167,15 @@ def test_what_came_from_the_cache_of_jax_is_not_kept_without_its_code(cache, spl
     for _ in range(2):
         jax.clear_caches()
         assert trained(SMALL[1], split) == first
+
+
+@pytest.mark.parametrize("policy", ["exact", "folded", "envelope"])
+def test_a_task_says_all_that_a_program_is_made_from(split, policy):
+    space = Space((3, 8, 8), 3, conv_num=3, lin_num=2)
+    for template in [*(space.random(seed) for seed in range(8)), *SMALL]:
+        trainer = Trainer(lower(template, policy)[0], RECIPE, split, lanes=2)
+        task = json.loads(json.dumps(compilers._task(trainer)))
+        assert repr(compilers._trainer(task)._made_from) == repr(trainer._made_from)
 
 
 def test_without_a_cache_nothing_is_kept(cache, split, monkeypatch):

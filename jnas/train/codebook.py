@@ -29,18 +29,18 @@ def load() -> list[tuple[Envelope, int]]:
         return []
     found = read_json(_name(), [])
     try:
-        return [(_envelope(one), int(width)) for one, width in found]
+        return [(envelope(one), int(width)) for one, width in found]
     except (TypeError, KeyError, ValueError, AttributeError):
         return []  # not ours, or of another version: it is only a cache
 
 
-def add(envelope: Envelope, width: int) -> None:
+def add(one: Envelope, width: int) -> None:
     """Remembers an envelope that was compiled for so many lanes side by side."""
-    entry = envelope, width
+    entry = one, width
     if not jax.config.jax_enable_compilation_cache:
         return
     with _LOCK:  # several threads compile
-        known = [*(one for one in load() if one != entry), entry]
+        known = [*(known for known in load() if known != entry), entry]
         write_json(_name(), [[dataclasses.asdict(one), lanes] for one, lanes in known[-_MOST:]])
 
 
@@ -49,7 +49,8 @@ def _name() -> str:
     return re.sub(r"[^\w.]+", "-", f"envelopes-{jax.devices()[0].device_kind}-{jax.__version__}") + ".json"
 
 
-def _envelope(found: dict[str, Any]) -> Envelope:
+def envelope(found: dict[str, Any]) -> Envelope:
+    """The envelope of which `found` is what JSON left of `dataclasses.asdict`."""
     stages = tuple(
         Stage(**stage | {"slots": tuple(Slot(**slot) for slot in stage["slots"])}) for stage in found["stages"]
     )

@@ -10,25 +10,33 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import dataclasses
+import json
 import os
-import pickle
 import queue
 import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import jax
+import numpy as np
 
+from jnas.data import Split
 from jnas.errors import JnasError
-from jnas.train import executables, remembered
+from jnas.nn.lowering import Structure
+from jnas.space import Template
+from jnas.space import layers as lt
+from jnas.train import codebook, executables, remembered
 from jnas.train.device import compile_processes
+from jnas.train.recipe import Recipe
 from jnas.train.trainer import Trainer
 
 WORTH = 8
 """Programs to compile from which on a process is worth the seconds that its start takes, and half a GiB of memory."""
-_FAILURES = (OSError, EOFError, pickle.PickleError, AttributeError)
-"""What using a process raises that has ended, or a task that cannot be sent."""
+_FAILURES = (OSError, EOFError)
+"""What using a process raises that has ended."""
 
 
 def count() -> int:
@@ -111,7 +119,7 @@ class _Compiler:
                 start_new_session=True,  # an interrupt in the terminal is not for it
             )
             atexit.register(self.process.kill)
-            pickle.load(self.process.stdout)
+            self._wait()
             if self in _STARTED:
                 _IDLE.put(self)
             else:  # it was replaced meanwhile
@@ -124,11 +132,14 @@ class _Compiler:
 
     def ask(self, trainer: Trainer) -> None:
         """Waits until it has compiled, or could not: then the caller, who tries the same, will say why."""
-        settings = {name: getattr(jax.config, name) for name in executables.SETTINGS}
-        task = trainer.structure, trainer.program.recipe, trainer.split.shapes(), trainer.lanes, trainer.scan
-        pickle.dump((settings, task), self.process.stdin)
+        self.process.stdin.write(json.dumps(_task(trainer)).encode() + b"\n")
         self.process.stdin.flush()
-        pickle.load(self.process.stdout)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Waits until it says that it is ready."""
+        if not self.process.stdout.readline():
+            raise EOFError
 
 
 _LOCK = threading.Lock()
@@ -142,15 +153,55 @@ def serve() -> None:
     os.dup2(2, 1)  # what libraries print is no answer
     jax.devices()
     while True:
-        pickle.dump("ready", answers)
+        answers.write(b"ready\n")
         answers.flush()
-        try:
-            settings, task = pickle.load(sys.stdin.buffer)
-        except EOFError:
+        line = sys.stdin.buffer.readline()
+        if not line:
             return
         with contextlib.suppress(Exception):
-            for name, value in settings.items():
-                jax.config.update(name, value)
-            Trainer(*task).compile()
+            _trainer(json.loads(line)).compile()
         if remembered.too_many():
             remembered.forget()
+
+
+def _task(trainer: Trainer) -> dict[str, Any]:
+    """A trainer as JSON can hold it."""
+    hull, split = trainer.structure.hull, trainer.split
+    if isinstance(hull, Template):
+        layers = [[type(layer).__name__, dataclasses.asdict(layer)] for layer in hull.layers]
+        architecture = {"layers": layers, "in_shape": hull.in_shape}
+    else:
+        architecture = {"envelope": dataclasses.asdict(hull)}
+    return {
+        "settings": {name: getattr(jax.config, name) for name in executables.SETTINGS},
+        "architecture": architecture,
+        "policy": trainer.structure.policy,
+        "recipe": dataclasses.asdict(trainer.program.recipe),
+        "split": [[split.x_train.shape, split.x_val.shape], split.classes],
+        "lanes": trainer.lanes,
+        "scan": trainer.scan,
+    }
+
+
+def _trainer(task: dict[str, Any]) -> Trainer:
+    """The trainer of a task, for compiling only; JAX is set as it was there."""
+    for name, value in task["settings"].items():
+        jax.config.update(name, value)
+    found = task["architecture"]
+    if "envelope" in found:
+        hull = codebook.envelope(found["envelope"])
+    else:
+        layers = [getattr(lt, name)(**{k: _tuple(v) for k, v in fields.items()}) for name, fields in found["layers"]]
+        hull = Template(layers, found["in_shape"])
+    shapes, classes = task["split"]
+    arrays = [
+        jax.ShapeDtypeStruct(size, dtype)
+        for shape in shapes
+        for size, dtype in ((tuple(shape), np.uint8), (tuple(shape[:1]), np.int32))
+    ]
+    structure = Structure(hull, task["policy"])
+    return Trainer(structure, Recipe(**task["recipe"]), Split(*arrays, classes), task["lanes"], task["scan"])
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

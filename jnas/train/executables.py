@@ -11,12 +11,11 @@ import contextlib
 import functools
 import hashlib
 import os
-import pickle
 import re
 import tempfile
 import threading
-import zlib
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +29,24 @@ SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_
 """What a user may have told JAX that changes programs."""
 
 
-def load(made_from: Any) -> list[jax.stages.Compiled] | None:
+def load(made_from: Any, trees: Callable[[], list[tuple]]) -> list[jax.stages.Compiled] | None:
     """The programs that `compile_and_save` kept for the same; None where there are none, or none that can be used.
 
     Args:
       made_from: whatever determines the programs, with a `repr` that tells all of it; device, versions, jnas' own
         source and JAX's settings need not be in it.
+      trees: gives the structures of each program's arguments, as `((arguments), {})`, and of its result.
     """
     path = _path(made_from)
     if path is None or not path.is_file():
         return None
     device = jax.local_devices()[0]
-    try:  # as JAX's own cache this is the user's folder, and what is unpickled comes from `_save`
+    try:  # JAX reads machine code there, as from its own cache: like that one it must be the user's folder
+        with zipfile.ZipFile(path) as file:
+            contents = [file.read(name) for name in sorted(file.namelist())]
         return [
-            serialize_executable.deserialize_and_load(*one, backend=device.client, execution_devices=[device])
-            for one in pickle.loads(zlib.decompress(path.read_bytes()))
+            serialize_executable.deserialize_and_load(content, *pair, backend=device.client, execution_devices=[device])
+            for content, pair in zip(contents, trees(), strict=True)
         ]
     except Exception:  # of whatever kind: it is only a cache
         return None
@@ -65,10 +67,14 @@ def _save(made_from: Any, programs: list[jax.stages.Compiled]) -> None:
     if path is None:
         return
     with contextlib.suppress(Exception):  # not all programs can be serialised, nor all folders written to
-        content = zlib.compress(pickle.dumps([serialize_executable.serialize(one) for one in programs]), 1)
+        contents = [serialize_executable.serialize(one)[0] for one in programs]
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            file.write(content)
+        with (
+            tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file,
+            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        ):
+            for number, content in enumerate(contents):
+                archive.writestr(str(number), content)
         os.replace(file.name, path)
 
 

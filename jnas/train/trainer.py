@@ -142,7 +142,7 @@ class Trainer:
         if self._train is not None:
             return 0.0
         start = time.perf_counter()
-        programs = executables.load(self._made_from)
+        programs = executables.load(self._made_from, self._trees)
         if programs is None:
             programs = executables.compile_and_save(self._made_from, self._lower(), self._options)
             remembered.add()
@@ -168,6 +168,18 @@ class Trainer:
 
     def _lower(self) -> list[jax.stages.Lowered]:
         """The programs that train, an epoch or a step, and that count right answers."""
+        train, count = self._arguments()
+        function = self._epoch if self.scan else self._step
+        return [jax.jit(function, donate_argnums=(0, 1)).lower(*train), jax.jit(self._count).lower(*count)]
+
+    def _trees(self) -> list[tuple]:
+        """The structures of their arguments and results."""
+        train, count = self._arguments()
+        structure = jax.tree.structure
+        return [(structure((train, {})), structure(train[:2])), (structure((count, {})), structure(0))]
+
+    def _arguments(self) -> tuple[tuple, tuple]:
+        """Shapes and types of what they take."""
         recipe, split = self.program.recipe, self.split.shapes()
         hyper = Hyper(*(self._array(dtype) for dtype in (np.uint32, np.float32, np.float32)))
         shapes = self.program.shapes()
@@ -181,18 +193,13 @@ class Trainer:
                 jax.ShapeDtypeStruct((self.steps,), jnp.float32),
                 jax.ShapeDtypeStruct((), jnp.int32),
             )
-            function = self._epoch
         else:
             inputs = jax.ShapeDtypeStruct((*batch, *split.x_train.shape[1:]), jnp.float32)
             labels = jax.ShapeDtypeStruct(batch, jnp.int32)
             arguments = (inputs, labels, jax.ShapeDtypeStruct((), jnp.float32))
-            function = self._step
         images = jax.ShapeDtypeStruct((self._chunk, *split.x_val.shape[1:]), split.x_val.dtype)
         labels = jax.ShapeDtypeStruct((self._chunk,), split.y_val.dtype)
-        return [
-            jax.jit(function, donate_argnums=(0, 1)).lower(state, metrics, hyper, *arguments),
-            jax.jit(self._count).lower(state.params, state.rest, images, labels),
-        ]
+        return (state, metrics, hyper, *arguments), (state.params, state.rest, images, labels)
 
     @property
     def memory(self) -> int:
