@@ -34,13 +34,13 @@ def load() -> list[tuple[Envelope, int]]:
         return []  # not ours, or of another version: it is only a cache
 
 
-def add(one: Envelope, width: int) -> None:
+def add(compiled: Envelope, width: int) -> None:
     """Remembers an envelope that was compiled for so many lanes side by side."""
-    entry = one, width
+    entry = compiled, width
     if not jax.config.jax_enable_compilation_cache:
         return
     with _LOCK:  # several threads compile
-        known = [*(known for known in load() if known != entry), entry]
+        known = [*(one for one in load() if one != entry), entry]
         write_json(_name(), [[dataclasses.asdict(one), lanes] for one, lanes in known[-_MOST:]])
 
 

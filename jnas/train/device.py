@@ -91,7 +91,7 @@ def cpu(memory: int = 16 << 30, cores: int | None = None) -> Device:
 def gpu(memory: int = 120 << 30, cores: int | None = None) -> Device:
     """A large GPU's defaults, measured on an H100 with benchmarks/structures.py, but for `gather`, which is a guess.
 
-    Only processes compile at the same time there: as many threads take as long one after the other.
+    Processes compile at the same time there; threads of one process hold one another up.
     """
     speeds = {"macs": 22e12, "bandwidth": 2.5e12, "launch": 2.2e-6, "gather": 1.5}
     threads = max(compile_processes("gpu", cores), 1)

@@ -37,12 +37,11 @@ def load(made_from: Any, trees: Callable[[], list[tuple]]) -> list[jax.stages.Co
         source and JAX's settings need not be in it.
       trees: gives the structures of each program's arguments, as `((arguments), {})`, and of its result.
     """
-    path = _path(made_from)
-    if path is None or not path.is_file():
+    if not kept(made_from):
         return None
     device = jax.local_devices()[0]
     try:  # JAX reads machine code there, as from its own cache: like that one it must be the user's folder
-        with zipfile.ZipFile(path) as file:
+        with zipfile.ZipFile(_path(made_from)) as file:
             contents = [file.read(name) for name in sorted(file.namelist())]
         return [
             serialize_executable.deserialize_and_load(content, *pair, backend=device.client, execution_devices=[device])
