@@ -10,6 +10,16 @@ from jnas.space import layers as lt
 from jnas.train import batches
 
 
+class AvgPool2d(torch.nn.AvgPool2d):
+    """Average pooling whose gradient is right on a GPU, too.
+
+    With padding, PyTorch 2.11 and others give a wrong one there for channels-last maps (pytorch#188344).
+    """
+
+    def forward(self, maps):
+        return super().forward(maps.contiguous() if maps.is_cuda and self.padding else maps)
+
+
 def torch_layer(layer, shape):
     """The PyTorch module of one layer template for an input of `shape`."""
     window = {}
@@ -21,7 +31,7 @@ def torch_layer(layer, shape):
         case lt.MaxPool2d():
             return torch.nn.MaxPool2d(**window)
         case lt.AvgPool2d():
-            return torch.nn.AvgPool2d(**window, count_include_pad=layer.count_include_pad)
+            return AvgPool2d(**window, count_include_pad=layer.count_include_pad)
         case lt.GlobalAvgPool2d():
             return torch.nn.AdaptiveAvgPool2d(1)
         case lt.BatchNorm2d():
