@@ -11,10 +11,7 @@ from jnas.train import batches
 
 
 class AvgPool2d(torch.nn.AvgPool2d):
-    """Average pooling whose gradient is right on a GPU, too.
-
-    With padding, PyTorch 2.11 and others give a wrong one there for channels-last maps (pytorch#188344).
-    """
+    """Average pooling without PyTorch's wrong gradient of padded channels-last maps on a GPU (pytorch#188344)."""
 
     def forward(self, maps):
         return super().forward(maps.contiguous() if maps.is_cuda and self.padding else maps)
