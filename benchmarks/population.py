@@ -11,7 +11,8 @@ jnas runs twice: cold, with an empty compilation cache, and warm, with the progr
 cold run's wall clock, compiling included; `compile_seconds` are those of all compiling threads together, most of them
 hidden behind training; `train_seconds` is the warm run's training, when nothing else needs the processors. PyTorch runs
 between the two, with channels-last memory, in a process of its own, as in one process either would be left the memory
-that the other had cut to pieces. `ratio_total` and `ratio_train` are PyTorch's seconds over jnas'.
+that the other had cut to pieces. `ratio_total` and `ratio_train` are PyTorch's seconds over jnas'. With `--cold-only`
+there is no warm run, and `train_seconds` are the cold run's.
 With `--peer-seeds 2` PyTorch trains all once more under another seed, and Spearman correlations say how far jnas
 agrees with PyTorch, and PyTorch with itself.
 """
@@ -119,12 +120,15 @@ def main() -> None:
         print(f"jnas, cold: {cold['seconds']:.1f} s", flush=True)
         seeds = options.peer_seeds if options.peer == "torch" else 0
         peers = train_peers(seeds, [template.hash for template in templates], data, recipe)
-        warm = cold if options.cold_only else train_jnas(templates, data, recipe, options)
-        print(f"jnas, warm: {warm['seconds']:.1f} s", flush=True)
+        warm = cold
+        if not options.cold_only:
+            warm = train_jnas(templates, data, recipe, options)
+            print(f"jnas, warm: {warm['seconds']:.1f} s", flush=True)
     seen = len(templates) * options.epochs * (options.images // recipe.batch_size) * recipe.batch_size
-    ours = cold | {"train_seconds": warm["train_seconds"], "warm_seconds": warm["seconds"]}
-    ours |= {"train_seconds_cold": cold["train_seconds"], "waiting_seconds_warm": warm["waiting_seconds"]}
+    ours = cold | {"train_seconds": warm["train_seconds"], "train_seconds_cold": cold["train_seconds"]}
     ours |= {"images_per_second": seen / warm["train_seconds"]}
+    if not options.cold_only:
+        ours |= {"warm_seconds": warm["seconds"], "waiting_seconds_warm": warm["waiting_seconds"]}
     failed = sorted(set(cold["status"]) - {"ok", "nan"})
     if failed:
         raise SystemExit(f"Some templates were not trained ({', '.join(failed)}): the times could not be compared.")
@@ -141,10 +145,12 @@ def main() -> None:
         result |= {
             "torch": peer,
             "ratio_total": peer["seconds"] / ours["seconds"],
-            "ratio_total_warm": peer["seconds"] / ours["warm_seconds"],
             "ratio_train": peer["train_seconds"] / ours["train_seconds"],
         }
-        brief += ["ratio_total", "ratio_total_warm", "ratio_train", "agreement"]
+        brief += ["ratio_total", "ratio_train", "agreement"]
+        if not options.cold_only:
+            result["ratio_total_warm"] = peer["seconds"] / ours["warm_seconds"]
+            brief.insert(3, "ratio_total_warm")
         fine = [i for i, accuracy in enumerate(ours["val_acc"]) if accuracy is not None]
         columns = [ours["val_acc"], *(peer["val_acc"] for peer in peers)]
         ranks = [[column[i] for i in fine] for column in columns]
@@ -153,11 +159,11 @@ def main() -> None:
             result["agreement"] |= {
                 "torch_torch": float(spearmanr(ranks[1], ranks[2]).statistic),
                 "jnas_torch_other_seed": float(spearmanr(ranks[0], ranks[2]).statistic),
-                "val_acc_torch_other_seed": peers[1]["val_acc"],
             }
+            result["torch_other_seed"] = peers[1]
     result["times"] = {
         who: {key: value for key, value in result[who].items() if isinstance(value, float)}
-        for who in ("jnas", "torch")
+        for who in ("jnas", "torch", "torch_other_seed")
         if who in result
     }
     report(result, options.json, tuple(brief))
