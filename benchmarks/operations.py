@@ -29,8 +29,8 @@ from common import HASHES, about, geometric_mean, read_templates, report
 from steps import jnas_steps, timed
 
 import jnas
+from jnas.compiler import compiler_options
 from jnas.nn import convolution, patches
-from jnas.nn.compiler import compiler_options
 from jnas.nn.geometry import Geometry
 from jnas.space import layers as lt
 from jnas.train import Recipe, Trainer, Trial, trainer

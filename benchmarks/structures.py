@@ -27,7 +27,7 @@ import numpy as np
 from common import HASHES, about, read_templates, report
 
 import jnas
-from jnas.nn.compiler import compiler_options
+from jnas.compiler import compiler_options
 from jnas.nn.lowering import lower
 from jnas.train import Recipe, Run, Trainer, Trial, batches, calibrate, trainer
 from jnas.train.device import Device, kept, traffic

@@ -15,6 +15,12 @@ os.environ["XDG_CACHE_HOME"] = os.environ["JAX_COMPILATION_CACHE_DIR"]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 
+from jnas import compiler
+
+# Programs run for moments here, so LLVM need not spend more time on them than they do.
+for _options in (compiler._QUICK["cpu"], compiler._BRIEF["cpu"]):
+    _options["xla_backend_optimization_level"] = "0"
+
 SPREAD = ("trains_as_its_template_does_alone", "test_random_template")
 """Long tests that any worker may take, apart from the rest of their file."""
 

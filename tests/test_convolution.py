@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jnas.compiler import compiler_options
 from jnas.nn import convolution, patches, spectral
-from jnas.nn.compiler import compiler_options
 from jnas.nn.convolution import conv2d
 from jnas.nn.geometry import Geometry
 from jnas.space import Template

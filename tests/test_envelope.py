@@ -11,8 +11,8 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jnas.compiler import known_options
 from jnas.nn import ragged
-from jnas.nn.compiler import known_options
 from jnas.nn.envelope import envelope_of, kind_of, merged, place
 from jnas.nn.lowering import Structure, lower
 from jnas.space import Space, Template

@@ -182,9 +182,9 @@ def test_many_generations_are_one_program_and_never_compile_again():
     assert float(state.best) == 12
     fitness = np.asarray(state.fitness)
     assert (np.diff(fitness) <= 0).all() and len(set(rows(state.genomes))) == len(genomes)
-    before = evolve._cache_size()
+    before = evolve.program()._cache_size()
     evolve(GeneticAlgorithm(EVEN, capacity=512), score, jax.random.key(1), genomes, total(genomes) + 1, (1.0,), 12)
-    assert evolve._cache_size() == before
+    assert evolve.program()._cache_size() == before
 
 
 def test_members_to_ignore_are_never_parents():

@@ -13,6 +13,7 @@ from tables import parse, read
 from jnas.draws import choices
 from jnas.errors import JnasError
 from jnas.predict import Scores, Settings, calibration, noise_ceiling, scaling, score
+from jnas.predict import ensemble as core
 from jnas.predict.lstm import Recurrence
 from jnas.predict.summary import summary
 from jnas.report import plot_predictions
@@ -296,3 +297,13 @@ def test_the_shortlist_holds_the_best():
     front = shortlist(space, genomes, Layered(), 50)
     assert len(front) == 120 and value[front[0]] == value.max() and value[front].min() >= np.sort(value)[-120] - 1e-4
     assert shortlist(space, genomes, Layered(), 700).tolist() == list(range(600))
+
+
+def test_every_other_member_sees_the_features_beside_the_early_epochs():
+    steps = jnp.array([[[1.0, -3.0], [2.0, -4.0], [9.0, 9.0]], [[5.0, 6.0], [0.0, 0.0], [0.0, 0.0]]])
+    lengths, context = jnp.array([2, 1]), jnp.ones((2, 3))
+    without, has = (
+        core._with_shortcut(context, steps, lengths, member) for member in core._have_shortcut(Settings())[:2]
+    )
+    assert without[:, 3:].tolist() == [[0, 0], [0, 0]] and has[:, 3:].tolist() == [[2, -3], [5, 6]]
+    assert core._with_shortcut(context[:, :1], steps, lengths, 1).shape == (2, 1)  # no epochs, no shortcut

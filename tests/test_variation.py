@@ -166,9 +166,9 @@ def test_the_genetic_algorithm_on_templates():
     for rows in np.asarray(state.genomes):
         cost = SMALL.template(rows).cost
         assert cost.params <= 40_000 and cost.macs <= 200_000
-    before = evolve._cache_size()
+    before = evolve.program()._cache_size()
     evolve(algorithm, least_macs, jax.random.key(2), first[::-1], least_macs(first[::-1]), (), 8)
-    assert evolve._cache_size() == before
+    assert evolve.program()._cache_size() == before
     state = evolve(
         NSGA2(LIMITED, capacity=2048), macs_and_params, jax.random.key(1), first, macs_and_params(first), (), 4
     )

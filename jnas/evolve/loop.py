@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import jax
 
+from jnas import compiler
 from jnas.evolve.state import Algorithm, State
 
 
-@functools.partial(jax.jit, static_argnames=("algorithm", "fitness", "generations"))
+@compiler.jit(static_argnames=("algorithm", "fitness", "generations"))
 def evolve(
     algorithm: Algorithm,
     fitness: Callable[..., jax.Array],

@@ -149,7 +149,7 @@ def fit(
         ),
     )
 
-    def loss(weights, baseline, order, count, step, words):
+    def loss(weights, baseline, has_shortcut, order, count, step, words):
         place = step * settings.batch + jnp.arange(settings.batch)
         rows = order[(place // count) % passes, place % count]
         words = words ^ draws.bits(words, step, (2,))  # others for each step
@@ -161,6 +161,7 @@ def fit(
         shown = steps[rows]
         if settings.input_dropout:
             shown *= draws.uniform(words, 4, (settings.batch, 1, width)) >= settings.input_dropout
+        context = _with_shortcut(context, shown, lengths[rows], has_shortcut)
         left = nnx.merge(graph, shaped(weights))(shown, lengths[rows], context, words)
         wanted = (scaled[rows] - first) / spread
         errors = optax.huber_loss(left, wanted, delta=settings.huber) if settings.huber else optax.l2_loss(left, wanted)
@@ -174,25 +175,26 @@ def fit(
         wrong = (jax.nn.softplus(-2 * said * jnp.sign(apart)) * weight).sum() / jnp.maximum(weight.sum(), 1e-6)
         return error + settings.ranking * wrong
 
-    def one_step(weights, state, baseline, order, count, words, step):
-        gradient = jax.grad(loss)(weights, baseline, order, count, step, words)
+    def one_step(weights, state, baseline, has_shortcut, order, count, words, step):
+        gradient = jax.grad(loss)(weights, baseline, has_shortcut, order, count, step, words)
         update, state = optimizer.update(gradient, state, weights)
         return optax.apply_updates(weights, update), state
 
-    def rest_of(weights, baseline):
-        return _one(graph, shaped(weights), baseline, steps, lengths, early, seen)[1]
+    def rest_of(weights, baseline, has_shortcut):
+        return _one(graph, shaped(weights), baseline, has_shortcut, steps, lengths, early, seen)[1]
 
     every = -(-settings.steps // settings.checks)
+    have_shortcut = _have_shortcut(settings)
 
     def check(carry, start):
         weights, states, best, best_loss, bar = carry
 
         def train(i, inner):
-            step = jax.vmap(one_step, (0, 0, 0, 0, 0, 0, None))
-            return step(*inner, baselines, orders, counts, all_words[:, 2], start + i)
+            step = jax.vmap(one_step, (0, 0, 0, 0, 0, 0, 0, None))
+            return step(*inner, baselines, have_shortcut, orders, counts, all_words[:, 2], start + i)
 
         weights, states = jax.lax.fori_loop(0, every, train, (weights, states))
-        predicted = first + jax.vmap(rest_of)(weights, baselines)
+        predicted = first + jax.vmap(rest_of)(weights, baselines, have_shortcut)
         squares = jnp.square(_held_out(predicted, held) - scaled) * judged
         mean_loss = squares.sum() / judged.sum()
         # The latest weights that are no worse than the best by more than its standard error: one fold is a noisy judge.
@@ -238,8 +240,8 @@ def apply(
     sequences, lengths = jnp.asarray(sequences), jnp.asarray(lengths)
     steps = _standardised(sequences, fitted.mean, fitted.std)
     graph = _graph(sequences.shape[-1], epochs, fitted.settings)
-    first, rest = jax.vmap(lambda n, b: _one(graph, n, b, steps, lengths, early, seen))(
-        fitted.networks, fitted.baselines
+    first, rest = jax.vmap(lambda *member: _one(graph, *member, steps, lengths, early, seen))(
+        fitted.networks, fitted.baselines, _have_shortcut(fitted.settings)
     )
     return scaling.back(fitted.scale, first + fitted.trust[seen] * rest)
 
@@ -263,7 +265,7 @@ def deviation(fitted: Fitted, members: jax.Array | np.ndarray) -> jax.Array | np
 
 def _network(width: int, epochs: int, settings: Settings, words: jax.Array) -> Network:
     shape = {name: getattr(settings, name) for name in ("hidden", "head", "directions", "pooling", "dropout")}
-    return Network(width, 2 * epochs + 1, **shape, words=words)
+    return Network(width, 2 * epochs + 1 + (width if epochs else 0), **shape, words=words)
 
 
 def _initial(words: jax.Array, width: int, epochs: int, settings: Settings) -> tuple[nnx.GraphDef, Any]:
@@ -279,9 +281,26 @@ def _graph(width: int, epochs: int, settings: Settings) -> nnx.GraphDef:
     return nnx.split(nnx.eval_shape(lambda: _network(width, epochs, settings, jnp.zeros(2, jnp.uint32))), nnx.Param)[0]
 
 
-def _one(graph, network, baseline, steps, lengths, early, seen) -> tuple[jax.Array, jax.Array]:
+def _have_shortcut(settings: Settings) -> jax.Array:
+    """`[members]` 1 for every other member, whose head sees the features themselves, too, where epochs are seen.
+
+    Members that differ are better together (benchmarks/RESULTS.md).
+    """
+    return jnp.arange(settings.members) % 2
+
+
+def _with_shortcut(context: jax.Array, steps: jax.Array, lengths: jax.Array, has_shortcut: jax.Array) -> jax.Array:
+    """A context `[N, C]` of seen epochs, and the largest value of each feature over the steps that are there."""
+    if context.shape[1] == 1:  # no epochs
+        return context
+    there = (jnp.arange(steps.shape[1]) < lengths[:, None])[..., None]
+    return jnp.concatenate([context, has_shortcut * jnp.where(there, steps, steps[:, :1]).max(1)], -1)
+
+
+def _one(graph, network, baseline, has_shortcut, steps, lengths, early, seen) -> tuple[jax.Array, jax.Array]:
     """One member's prediction as a sum: what the seen epochs say, and the network's part, `[N]` each, scaled."""
     first, spread, context = scaling.context(baseline, early, seen)
+    context = _with_shortcut(context, steps, lengths, has_shortcut)
     return first, spread * nnx.merge(graph, network)(steps, lengths, context)
 
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jnas import compiler
 from jnas.evolve import (
     NSGA2,
     Algorithm,
@@ -85,8 +86,8 @@ class Promise:
         return jnp.concatenate([hoped[:, None], gains(self.space.space, self.objectives, genomes, latency)], -1)
 
 
-_gains = jax.jit(gains, static_argnums=(0, 1))
-_improvement = jax.jit(log_expected_improvement)
+_gains = compiler.jit(gains, static_argnums=(0, 1))
+_improvement = compiler.jit(log_expected_improvement)
 
 
 def _costs(space: LimitedSpace, objectives: tuple[str, ...], genomes: np.ndarray, latency, size: int) -> np.ndarray:
@@ -260,17 +261,17 @@ def bred(space: LimitedSpace, key: jax.Array, count: int, rows: Sequence[Evaluat
     genomes = jax.device_put(to_genomes([_template(space, row.key.hash) for row in rows], space.space.length))
     searcher = GeneticAlgorithm(space, children=4 * count, capacity=1 << 12)
     state = searcher.init(key, genomes, jax.device_put(np.array([row.val_acc_final for row in rows], np.float32)))
-    _, children = jax.jit(searcher.ask)(state)
+    _, children = compiler.jit(searcher.ask)(state)
     names = hashes(children[np.asarray(space.valid(children))])
     return [Choice(name, None, None) for name in dict.fromkeys(names) if name not in taken][:count]
 
 
-@functools.partial(jax.jit, static_argnames="distance")
+@compiler.jit(static_argnames="distance")
 def _apart(genomes: jax.Array, one: jax.Array, distance: Callable) -> jax.Array:
     return jax.vmap(distance, (0, None))(genomes, one)
 
 
-@functools.partial(jax.jit, static_argnames="fitness")
+@compiler.jit(static_argnames="fitness")
 def _judge(fitness: Promise, genomes: jax.Array, arguments: tuple) -> jax.Array:
     return fitness(genomes, *arguments)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import jax
 import numpy as np
 
+from jnas import compiler
 from jnas.predict import Predictor
 from jnas.predict.regressor import Regressor
 from jnas.space import Space
@@ -24,19 +24,19 @@ STEP = 4
 """Genomes of one chunk are cut to a multiple of so many rows."""
 
 
-@functools.partial(jax.jit, static_argnames="space")
+@compiler.jit(static_argnames="space")
 def facts_and_bits(genomes: jax.Array, space: Space) -> jax.Array:
     """What the predictor sees: `[N, L, 6]` int8 to `[N, L, FEATURES]` float32."""
     return features(genomes, space.in_shape, space.classes)
 
 
-@functools.partial(jax.jit, static_argnames="space")
+@compiler.jit(static_argnames="space")
 def bits_alone(genomes: jax.Array, space: Space) -> jax.Array:
     """What the original sees: `[N, L, 6]` int8 to `[N, L, 32]` uint8."""
     return encode(genomes)
 
 
-_lengths = jax.jit(lengths)
+_lengths = compiler.jit(lengths)
 
 
 def filled(genomes: np.ndarray, least: int = 1) -> jax.Array:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
+from jnas import compiler
 from jnas.errors import JnasError
 from jnas.space import variation, wide
 from jnas.space.features import features
@@ -47,9 +48,10 @@ class LimitedSpace:
           JnasError: fewer random templates than that are.
         """
         least = count if least is None else least
+        size = 1 << (max(count, 1024) - 1).bit_length()  # few sizes, so that few programs are compiled
         found, total = [], 0
         for attempt in range(50):
-            genomes = self.space.sample(jax.random.fold_in(key, attempt), max(count, 1024))
+            genomes = self.space.sample(jax.random.fold_in(key, attempt), size)
             found.append(np.asarray(genomes)[np.asarray(_valid(self, genomes))])
             total += len(found[-1])
             if total >= count:
@@ -62,7 +64,7 @@ class LimitedSpace:
             if value is not None
         )
         raise JnasError(
-            f"Only {total} of {50 * max(count, 1024):,} random templates satisfy {limits}, and {least} are needed: "
+            f"Only {total} of {50 * size:,} random templates satisfy {limits}, and {least} are needed: "
             "raise the limits."
         )
 
@@ -93,4 +95,4 @@ class LimitedSpace:
     key_of = staticmethod(variation.key_of)
 
 
-_valid = jax.jit(LimitedSpace.valid, static_argnums=0)
+_valid = compiler.jit(LimitedSpace.valid, static_argnums=0)

@@ -13,7 +13,6 @@ vectors, hashes and genomes are the same, and evolution may go beyond what is dr
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -21,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jnas import compiler
 from jnas.draws import choices, draws
 from jnas.errors import JnasError
 from jnas.space import layers as lt
@@ -148,7 +148,7 @@ def random_parameters(key: jax.Array, kind: jax.Array) -> jax.Array:
     return rows.at[..., KIND].set(kind).astype(jnp.int8)
 
 
-@functools.partial(jax.jit, static_argnames=("space", "count"))
+@compiler.jit(static_argnames=("space", "count"))
 def _sample(space: Space, key: jax.Array, count: int) -> jax.Array:
     slots = _slots(space)
     kinds = np.array([kind_of(slot.layer) if slot.layer else 0 for slot in slots])

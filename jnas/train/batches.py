@@ -8,6 +8,7 @@ import weakref
 import jax
 import numpy as np
 
+from jnas import compiler
 from jnas.data import Split, augment
 
 # The module's own streams are small numbers folded into the seed's key; these are far from them.
@@ -23,7 +24,7 @@ EVALUATION_BATCH = 512
 """Images a step when measuring accuracy, at most."""
 
 
-@functools.partial(jax.jit, static_argnames=("images", "steps", "batch_size"))
+@compiler.jit(static_argnames=("images", "steps", "batch_size"))
 def order(seeds: jax.Array, epoch: jax.Array, *, images: int, steps: int, batch_size: int) -> jax.Array:
     """The images of each step of one epoch, shuffled for each lane: `[lanes, steps, batch_size]` below `images`."""
 

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
+from jnas.compiler import compiler_options
 from jnas.data import Dataset
-from jnas.nn.compiler import compiler_options
 from jnas.space import Template
 from jnas.space import layers as lt
 from jnas.train.device import Device, keep

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jnas.compiler import compiler_options
 from jnas.data import Split
 from jnas.errors import JnasError
-from jnas.nn.compiler import compiler_options
 from jnas.nn.envelope import Envelope
 from jnas.nn.lowering import Lane, Structure, lower
 from jnas.space import Template

@@ -1,9 +1,10 @@
-"""How programs are compiled: options of XLA that training needs, where this XLA knows them."""
+"""How programs are compiled: options of XLA that training needs, where this XLA knows them, and those of all else."""
 
 from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Callable
 
 import jax
 
@@ -34,6 +35,35 @@ _BRIEF = {
     "cpu": {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": "2"},
 }
 
+_QUICK = {"cpu": _BRIEF["cpu"] | {"xla_backend_optimization_level": "1"}, "gpu": _WANTED["gpu"]}
+
+
+def jit(function: Callable | None = None, **options) -> Callable:
+    """`jax.jit` for what is not training: programs that take seconds to compile, and milliseconds to run.
+
+    They compile in about half the time (benchmarks/RESULTS.md). Called by another program they become a part of it,
+    and are compiled as that is. `.program()` is the function of `jax.jit`.
+
+    Args:
+      function: may be left out, to be given later, as of a decorator.
+      options: those of `jax.jit`.
+    """
+    if function is None:
+        return functools.partial(jit, **options)
+    part = jax.jit(function, **options)
+
+    @functools.cache
+    def program():  # made when it is first called: only then is it known on what it runs
+        return jax.jit(function, compiler_options=_options("quick"), **options)
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        inside = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs)))
+        return (part if inside else program())(*args, **kwargs)
+
+    call.program = program
+    return call
+
 
 def compiler_options(brief: bool = False) -> dict[str, str | bool]:
     """Options for `.compile(compiler_options=...)` on the default device.
@@ -45,14 +75,20 @@ def compiler_options(brief: bool = False) -> dict[str, str | bool]:
     Args:
       brief: whether the program will run so briefly that compiling it is what takes long.
     """
+    return _options("brief" if brief else "train")
+
+
+def _options(purpose: str) -> dict[str, str | bool]:
     with _LOCK:
-        return _options(brief)
+        return _found(purpose)
 
 
 @functools.cache
-def _options(brief: bool) -> dict[str, str | bool]:
+def _found(purpose: str) -> dict[str, str | bool]:
     backend = jax.default_backend()
-    return known_options(_WANTED.get(backend, {}) | (_BRIEF.get(backend, {}) if brief else {}))
+    if purpose == "quick":
+        return known_options(_QUICK.get(backend, {}))
+    return known_options(_WANTED.get(backend, {}) | (_BRIEF.get(backend, {}) if purpose == "brief" else {}))
 
 
 def known_options(wanted: dict[str, str | bool]) -> dict[str, str | bool]:
