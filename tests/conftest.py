@@ -14,8 +14,7 @@ os.environ.setdefault("JNAS_COMPILERS", "0")
 os.environ["XDG_CACHE_HOME"] = os.environ["JAX_COMPILATION_CACHE_DIR"]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
-
-from jnas import compiler
+from jnas import compiler  # after what JAX reads when it is loaded
 
 # Programs run for moments here, so LLVM need not spend more time on them than they do.
 for _options in (compiler._QUICK["cpu"], compiler._BRIEF["cpu"]):
