@@ -16,6 +16,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 from jnas import compiler  # after what JAX reads when it is loaded
 
+BRIEF = dict(compiler._BRIEF["cpu"])
+"""Options of short trainings as users have them."""
 # Programs run for moments here, so LLVM need not spend more time on them than they do.
 for _options in (compiler._QUICK["cpu"], compiler._BRIEF["cpu"]):
     _options["xla_backend_optimization_level"] = "0"

@@ -7,9 +7,10 @@ import time
 
 import jax
 import pytest
-from conftest import small_arrays
+from conftest import BRIEF, small_arrays
 from test_population import RECIPE, SMALL, reset_cache
 
+from jnas import compiler as compiling
 from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.nn.lowering import lower
@@ -33,7 +34,10 @@ def cache(tmp_path, monkeypatch):
     reset_cache()
     jax.clear_caches()  # what earlier tests compiled
     monkeypatch.setenv("JNAS_COMPILERS", "1")
+    monkeypatch.setitem(compiling._BRIEF, "cpu", BRIEF)  # as in the process, which knows nothing of conftest.py
+    compiling._found.cache_clear()
     yield tmp_path
+    compiling._found.cache_clear()
     for name, value in before.items():
         jax.config.update(name, value)
     reset_cache()
