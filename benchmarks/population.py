@@ -139,7 +139,6 @@ def main() -> None:
     }
     settings |= {name: getattr(options, name) for name in ("epochs", "images", "policy", "precision")}
     result = {"about": about() | settings, "jnas": ours}
-    brief = ["about", "times"]
     if peers:
         peer = peers[0] | {"images_per_second": seen / peers[0]["train_seconds"]}
         result |= {
@@ -147,10 +146,8 @@ def main() -> None:
             "ratio_total": peer["seconds"] / ours["seconds"],
             "ratio_train": peer["train_seconds"] / ours["train_seconds"],
         }
-        brief += ["ratio_total", "ratio_train", "agreement"]
         if not options.cold_only:
             result["ratio_total_warm"] = peer["seconds"] / ours["warm_seconds"]
-            brief.insert(3, "ratio_total_warm")
         fine = [i for i, accuracy in enumerate(ours["val_acc"]) if accuracy is not None]
         columns = [ours["val_acc"], *(peer["val_acc"] for peer in peers)]
         ranks = [[column[i] for i in fine] for column in columns]
@@ -166,7 +163,8 @@ def main() -> None:
         for who in ("jnas", "torch", "torch_other_seed")
         if who in result
     }
-    report(result, options.json, tuple(brief))
+    brief = ("about", "times", "ratio_total", "ratio_total_warm", "ratio_train", "agreement")
+    report(result, options.json, tuple(key for key in brief if key in result))
 
 
 if __name__ == "__main__":
