@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from common import HASHES, about, geometric_mean, read_templates, report
-from steps import jnas_steps, timed
+from steps import clocked, jnas_steps, timed
 
 import jnas
 from jnas.compiler import compiler_options
@@ -137,7 +137,7 @@ def torch_milliseconds(geometry: Geometry) -> dict[str, float]:
     def repeated(run: Callable) -> Callable:
         return lambda count: [run() for _ in range(count)]
 
-    return timed({name: repeated(run) for name, run in runs.items()}, 5, 0.04, 1)
+    return timed({name: clocked(repeated(run)) for name, run in runs.items()}, 5, 0.04, 1)
 
 
 def steps(templates: list[jnas.Template]) -> list[dict]:
@@ -158,7 +158,7 @@ def steps(templates: list[jnas.Template]) -> list[dict]:
             made = Trainer(template, recipe, split)
             with mock.patch.object(**change) if change else mock.MagicMock():
                 compiling[name] = made.compile()
-            runs[name] = jnas_steps(made, Trial(template))
+            runs[name] = clocked(jnas_steps(made, Trial(template)))
         rows.append({"hash": template.hash, "ms": timed(runs, 3, 0.4, 2), "compile_seconds": compiling})
         print(rows[-1], flush=True)
     return rows

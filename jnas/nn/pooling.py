@@ -59,7 +59,7 @@ def _maximum(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair) -> jax.Array:
 
 def _with_winner(x, kernel, stride, pad):
     out = _out(x, kernel, stride, pad)
-    padded = pad_maps(materialise(x), pad, -jnp.inf)
+    padded = materialise(pad_maps(x, pad, -jnp.inf))
     best = winner = None
     for number, tap in enumerate(_taps(kernel)):
         value = strided_slice(padded, tap, stride, out)
@@ -100,6 +100,7 @@ def avg_pool(x: jax.Array, kernel: int, stride: int, pad: int, count_include_pad
     sides = x.shape[1:3]
     for window in _passes(kernel, stride, pad):
         x = _total(x, *window)
+    x = materialise(x)
     if count_include_pad or pad == 0:
         return x / kernel**2
     rows, columns = (_pixels(n, out, kernel, stride, pad) for n, out in zip(sides, x.shape[1:3], strict=True))
@@ -108,8 +109,27 @@ def avg_pool(x: jax.Array, kernel: int, stride: int, pad: int, count_include_pad
 
 def _total(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair) -> jax.Array:
     out = _out(x, kernel, stride, pad)
-    padded = pad_maps(materialise(x), pad)
-    return materialise(sum(strided_slice(padded, tap, stride, out) for tap in _taps(kernel)))
+    padded = _bordered(x, pad)
+    return sum(strided_slice(padded, tap, stride, out) for tap in _taps(kernel))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _bordered(x: jax.Array, pad: Pair) -> jax.Array:
+    """The maps with a border of zeros, in memory; the gradient of the maps without it is, too."""
+    return materialise(pad_maps(x, pad))
+
+
+def _bordered_forward(x, pad):
+    return _bordered(x, pad), None
+
+
+def _bordered_backward(pad, _, gradient):
+    rows, columns = pad
+    height, width = gradient.shape[1:3]
+    return (materialise(gradient[:, rows : height - rows, columns : width - columns]),)
+
+
+_bordered.defvjp(_bordered_forward, _bordered_backward)
 
 
 def _pixels(size: int, out: int, kernel: int, stride: int, pad: int) -> np.ndarray:
