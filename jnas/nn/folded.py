@@ -18,6 +18,7 @@ from flax import nnx
 
 from jnas.nn import modules
 from jnas.nn.convolution import conv2d
+from jnas.nn.fusion import materialise_gradient
 
 
 class Gene(nnx.Variable):
@@ -63,7 +64,7 @@ class Conv2d(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = self.kernel[...]
         kernel = kernel * self.taps[...].astype(kernel.dtype)[:, :, None, None]
-        return conv2d(x, kernel, self.stride, self.pad) + self.bias[...]
+        return materialise_gradient(conv2d(x, kernel, self.stride, self.pad) + self.bias[...])
 
     def unfold(self, own: modules.Conv2d) -> None:
         """Writes the trained weights into the template's own module."""
@@ -130,7 +131,7 @@ class Activation(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         slope = jnp.where(self.learned[...] > 0, _tied(self.slope[...], self.shared[...].astype(x.dtype)), 0)
         slope = slope + self.constant[...].astype(x.dtype)
-        return jnp.where(x > 0, x, slope * x)
+        return materialise_gradient(jnp.where(x > 0, x, slope * x))
 
     def unfold(self, own: modules.LeakyReLU | modules.PReLU) -> None:
         """Writes the trained slopes into the template's own module."""

@@ -37,6 +37,15 @@ def _backward(_, gradient):
 materialise.defvjp(_forward, _backward)
 
 
+@jax.custom_vjp
+def materialise_gradient(x: Any) -> Any:
+    """`x` as it is, whose gradient is held in memory: for the results of what reads its gradient more than once."""
+    return x
+
+
+materialise_gradient.defvjp(lambda x: (x, None), _backward)
+
+
 def in_order(x: jax.Array) -> jax.Array:
     """The array held in memory in the order of its axes; it has no gradient.
 

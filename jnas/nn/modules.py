@@ -13,7 +13,7 @@ from flax import nnx
 
 from jnas.nn import initial
 from jnas.nn.convolution import conv2d
-from jnas.nn.fusion import materialise
+from jnas.nn.fusion import materialise, materialise_gradient
 from jnas.nn.normalization import batch_norm, count
 from jnas.nn.pooling import avg_pool, global_avg_pool, max_pool
 
@@ -32,7 +32,7 @@ class Conv2d(nnx.Module):
         self.stride, self.pad = stride, pad
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return conv2d(x, self.kernel[...], self.stride, self.pad) + self.bias[...]
+        return materialise_gradient(conv2d(x, self.kernel[...], self.stride, self.pad) + self.bias[...])
 
 
 class Linear(nnx.Module):
@@ -95,7 +95,7 @@ class PReLU(nnx.Module):
         self.slope = nnx.Param(initial.constant(slopes, 0.25))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return jnp.where(x > 0, x, self.slope[...] * x)
+        return materialise_gradient(jnp.where(x > 0, x, self.slope[...] * x))
 
 
 class Dropout(nnx.Module):

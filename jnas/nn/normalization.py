@@ -59,7 +59,7 @@ def _forward(x, scale, bias, epsilon, present):
 
 def _backward(epsilon, residuals, gradients):
     centred, inverse, scale, present = residuals
-    gradient = gradients[0]
+    gradient = materialise(gradients[0])
     number = count(centred, present)
     wide = _where(present, gradient.astype(jnp.float32))
     bias_gradient = _total(wide)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnas.nn.fusion import materialise
+from jnas.nn.fusion import materialise, materialise_gradient
 from jnas.nn.windows import Pair, out_size, overlap_add, pad_maps, strided_slice
 
 _SEPARABLE_FROM = 4
@@ -47,8 +47,10 @@ def max_pool(x: jax.Array, kernel: int, stride: int, pad: int) -> jax.Array:
       `[N, (H + 2 pad - kernel) // stride + 1, (W + 2 pad - kernel) // stride + 1, C]`. Where values tie, the gradient
       goes to the first, in row order, as in PyTorch.
     """
-    for window in _passes(kernel, stride, pad):
-        x = _maximum(x, *window)
+    first, *others = _passes(kernel, stride, pad)
+    x = _maximum(x, *first)
+    for window in others:
+        x = _maximum(materialise_gradient(x), *window)
     return x
 
 
@@ -80,7 +82,7 @@ def _maximum_backward(kernel, stride, pad, residuals, gradient):
     winner, size = residuals
     gradient = materialise(gradient)
     shares = ((tap, jnp.where(winner == number, gradient, 0)) for number, tap in enumerate(_taps(kernel)))
-    return (materialise(overlap_add(shares, stride, pad, size)),)
+    return (overlap_add(shares, stride, pad, size),)
 
 
 _maximum.defvjp(_maximum_forward, _maximum_backward)
@@ -98,8 +100,10 @@ def avg_pool(x: jax.Array, kernel: int, stride: int, pad: int, count_include_pad
       `[N, (H + 2 pad - kernel) // stride + 1, (W + 2 pad - kernel) // stride + 1, C]`.
     """
     sides = x.shape[1:3]
-    for window in _passes(kernel, stride, pad):
-        x = _total(x, *window)
+    first, *others = _passes(kernel, stride, pad)
+    x = _total(x, *first)
+    for window in others:
+        x = _total(materialise_gradient(x), *window)
     x = materialise(x)
     if count_include_pad or pad == 0:
         return x / kernel**2
@@ -115,7 +119,7 @@ def _total(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair) -> jax.Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _bordered(x: jax.Array, pad: Pair) -> jax.Array:
-    """The maps with a border of zeros, in memory; the gradient of the maps without it is, too."""
+    """The maps with a border of zeros, in memory. The gradient is not: it is read where each pixel is, once."""
     return materialise(pad_maps(x, pad))
 
 
@@ -126,7 +130,7 @@ def _bordered_forward(x, pad):
 def _bordered_backward(pad, _, gradient):
     rows, columns = pad
     height, width = gradient.shape[1:3]
-    return (materialise(gradient[:, rows : height - rows, columns : width - columns]),)
+    return (gradient[:, rows : height - rows, columns : width - columns],)
 
 
 _bordered.defvjp(_bordered_forward, _bordered_backward)
