@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jnas.nn.fusion import materialise
 from jnas.train.recipe import Recipe
 
 LOOKAHEAD_STEPS = 5
@@ -92,19 +93,23 @@ def update(
       state: as `init` or the step before returned it.
       learning_rate, weight_decay: scalars.
     """
+    gradients, params, state = _after((gradients, params, state))
     weights, gradients = _packed(params), _packed(gradients)
     decayed = weights if recipe.decay_vectors else _packed(_kernels(params))
 
     def decay(arrays):
         return [array + weight_decay * weight for array, weight in zip(arrays, decayed, strict=True)]
 
+    if recipe.optimizer == "sgd":
+        gradients = decay(gradients)
+    transformation = _transformation(recipe)
+    direction, _ = transformation.update(gradients, state.moments)
     if recipe.optimizer == "adamw":
-        direction, moments = _transformation(recipe).update(gradients, state.moments)
         direction = decay(direction)  # decoupled from the gradient's moments
-    else:
-        direction, moments = _transformation(recipe).update(decay(gradients), state.moments)
     weights = [weight - learning_rate * step for weight, step in zip(weights, direction, strict=True)]
-    state = state._replace(moments=moments)
+    weights, gradients, moments = _after((weights, gradients, state.moments))
+    _, moments = transformation.update(gradients, moments)
+    state = state._replace(moments=_after(moments))
     if recipe.lookahead:
         number = state.steps + 1
         meet = number % LOOKAHEAD_STEPS == 0
@@ -115,6 +120,14 @@ def update(
         weights = [jnp.where(meet, one, weight) for one, weight in zip(slow, weights, strict=True)]
         state = state._replace(steps=number, slow=slow)
     return _unpacked(weights, params), state
+
+
+def _after(arrays: Any) -> Any:
+    """On a CPU, the same arrays, which what follows reads when all of them are there, and so nobody else reads any more.
+
+    XLA:CPU copies what it cannot prove that it may write over. Elsewhere the whole update is one pass.
+    """
+    return materialise(arrays) if jax.default_backend() == "cpu" else arrays
 
 
 def _kernels(params: Any) -> Any:
