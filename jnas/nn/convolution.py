@@ -32,8 +32,8 @@ _FEW = 16
 """Channels up to which writing the padding out pays in the forward pass."""
 _IMAGE = 4
 """Channels of images, at most."""
-_WASTE = 1.5
-"""How many times the windows' arithmetic the phases may take before patches are faster."""
+_MOVED = 28
+"""Multiplications in whose time a number of a gradient's patches or phases is written, and read again."""
 _ALIGNED = 4
 """Channels of which a GPU's tensor cores want a multiple."""
 
@@ -251,11 +251,12 @@ def _rule_input(geometry: Geometry):
     if geometry.stride == 1:
         # XLA would swap the operands of a convolution whose window is larger than its map, at a ruinous price.
         return patches.input_gradient if min(geometry.out) <= geometry.size + 1 else _window_input
-    arithmetic = math.prod(_phase_counts(geometry)) * (geometry.phase_taps * geometry.stride) ** 2
-    wasteful = arithmetic > _WASTE * math.prod(geometry.out) * geometry.size**2
-    return patches.input_gradient if wasteful else _phases_input
+    windows, pixels = math.prod(geometry.out), math.prod(_phase_counts(geometry)) * geometry.stride**2
+    by_patches = windows * geometry.size**2 * (geometry.out_channels + _MOVED)
+    by_phases = pixels * (geometry.phase_taps**2 * geometry.out_channels + _MOVED)
+    return patches.input_gradient if by_patches < by_phases else _phases_input
 
 
 def _rule_kernel(geometry: Geometry):
-    by_taps = geometry.channels <= _IMAGE and geometry.size == 3
+    by_taps = geometry.channels <= _IMAGE and geometry.size <= 4
     return patches.kernel_gradient_by_taps if by_taps else _window_kernel

@@ -2,7 +2,8 @@
 
 XLA differentiates a `reduce_window` maximum into select-and-scatter, the slowest operation of most small CNNs. Here
 the winning tap of each window is remembered, and the gradient is padded back to where it came from: no scatter.
-What goes in and out is kept in memory (see `fusion`), or XLA would compute it anew for each tap. A window of 4 by 4 is
+What goes in and out is kept in memory (see `fusion`), or XLA would compute it anew for each tap;
+so is, between two passes, the gradient. A window of 4 by 4 is
 pooled along its columns first and then along its rows: 8 taps instead of 16.
 """
 
@@ -36,6 +37,27 @@ def _out(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair) -> Pair:
     return tuple(map(out_size, x.shape[1:3], kernel, stride, pad))
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
+def _held(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair, value: float) -> jax.Array:
+    """The maps with their border, in memory where windows overlap or there is one; what is read once need not be."""
+    padded = pad_maps(x, pad, value)
+    once = not any(pad) and all(size <= step for size, step in zip(kernel, stride, strict=True))
+    return padded if once else materialise(padded)
+
+
+def _held_forward(x, kernel, stride, pad, value):
+    return _held(x, kernel, stride, pad, value), None
+
+
+def _held_backward(kernel, stride, pad, value, _, gradient):
+    # Not held: what follows reads it where each pixel is, once.
+    (rows, columns), (height, width) = pad, gradient.shape[1:3]
+    return (gradient[:, rows : height - rows, columns : width - columns],)
+
+
+_held.defvjp(_held_forward, _held_backward)
+
+
 def max_pool(x: jax.Array, kernel: int, stride: int, pad: int) -> jax.Array:
     """The maximum of each window; the padding is minus infinity, NaN wins.
 
@@ -61,7 +83,7 @@ def _maximum(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair) -> jax.Array:
 
 def _with_winner(x, kernel, stride, pad):
     out = _out(x, kernel, stride, pad)
-    padded = materialise(pad_maps(x, pad, -jnp.inf))
+    padded = _held(x, kernel, stride, pad, -jnp.inf)
     best = winner = None
     for number, tap in enumerate(_taps(kernel)):
         value = strided_slice(padded, tap, stride, out)
@@ -113,27 +135,8 @@ def avg_pool(x: jax.Array, kernel: int, stride: int, pad: int, count_include_pad
 
 def _total(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair) -> jax.Array:
     out = _out(x, kernel, stride, pad)
-    padded = _bordered(x, pad)
+    padded = _held(x, kernel, stride, pad, 0.0)
     return sum(strided_slice(padded, tap, stride, out) for tap in _taps(kernel))
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _bordered(x: jax.Array, pad: Pair) -> jax.Array:
-    """The maps with a border of zeros, in memory. The gradient is not: it is read where each pixel is, once."""
-    return materialise(pad_maps(x, pad))
-
-
-def _bordered_forward(x, pad):
-    return _bordered(x, pad), None
-
-
-def _bordered_backward(pad, _, gradient):
-    rows, columns = pad
-    height, width = gradient.shape[1:3]
-    return (gradient[:, rows : height - rows, columns : width - columns],)
-
-
-_bordered.defvjp(_bordered_forward, _bordered_backward)
 
 
 def _pixels(size: int, out: int, kernel: int, stride: int, pad: int) -> np.ndarray:
