@@ -2,9 +2,10 @@
 
 XLA differentiates a `reduce_window` maximum into select-and-scatter, the slowest operation of most small CNNs. Here
 the winning tap of each window is remembered, and the gradient is padded back to where it came from: no scatter.
-What goes in and out is kept in memory (see `fusion`), or XLA would compute it anew for each tap;
-so is, between two passes, the gradient. A window of 4 by 4 is
-pooled along its columns first and then along its rows: 8 taps instead of 16.
+A window of 4 by 4 is pooled along its columns first and then along its rows: 8 taps instead of 16.
+
+What windows that overlap read is kept in memory (see `fusion`), or XLA would compute it anew for each tap; so are the
+result and, between two passes, the gradient. The gradient of the input is not: who reads it more than once keeps it.
 """
 
 from __future__ import annotations

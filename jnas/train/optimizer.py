@@ -123,7 +123,7 @@ def update(
 
 
 def _after(arrays: Any) -> Any:
-    """On a CPU, the same arrays, which what follows reads when all of them are there, and so nobody else reads any more.
+    """The same arrays; on a CPU, read by what follows when all of them are there, and so by nobody else any more.
 
     XLA:CPU copies what it cannot prove that it may write over. Elsewhere the whole update is one pass.
     """
