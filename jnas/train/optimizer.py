@@ -107,6 +107,7 @@ def update(
     if recipe.optimizer == "adamw":
         direction = decay(direction)  # decoupled from the gradient's moments
     weights = [weight - learning_rate * step for weight, step in zip(weights, direction, strict=True)]
+    # The moments once more, after the weights: then no array is read any more when it is written over.
     weights, gradients, moments = _after((weights, gradients, state.moments))
     _, moments = transformation.update(gradients, moments)
     state = state._replace(moments=_after(moments))
