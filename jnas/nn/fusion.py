@@ -20,21 +20,18 @@ except ImportError:  # older ones have it under another name
     Layout = with_layout_constraint = None
 
 
-@jax.custom_vjp
 def materialise(x: Any) -> Any:
     """The array or arrays of `x`, held in memory; and so are their gradients."""
+    return materialise_gradient(materialise_value(x))
+
+
+@jax.custom_vjp
+def materialise_value(x: Any) -> Any:
+    """The same, whose gradient is not held: for what is read more than once, and has one gradient."""
     return jax.lax.optimization_barrier(x)
 
 
-def _forward(x):
-    return materialise(x), None
-
-
-def _backward(_, gradient):
-    return (jax.lax.optimization_barrier(gradient),)
-
-
-materialise.defvjp(_forward, _backward)
+materialise_value.defvjp(lambda x: (materialise_value(x), None), lambda _, gradient: (gradient,))
 
 
 @jax.custom_vjp
@@ -43,7 +40,7 @@ def materialise_gradient(x: Any) -> Any:
     return x
 
 
-materialise_gradient.defvjp(lambda x: (x, None), _backward)
+materialise_gradient.defvjp(lambda x: (x, None), lambda _, gradient: (jax.lax.optimization_barrier(gradient),))
 
 
 def in_order(x: jax.Array) -> jax.Array:

@@ -11,12 +11,13 @@ result and, between two passes, the gradient. The gradient of the input is not: 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnas.nn.fusion import materialise, materialise_gradient
+from jnas.nn.fusion import materialise, materialise_gradient, materialise_value
 from jnas.nn.windows import Pair, out_size, overlap_add, pad_maps, strided_slice
 
 _SEPARABLE_FROM = 4
@@ -38,25 +39,20 @@ def _out(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair) -> Pair:
     return tuple(map(out_size, x.shape[1:3], kernel, stride, pad))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
-def _held(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair, value: float) -> jax.Array:
+def _pooled(one_pass: Callable, x: jax.Array, kernel: int, stride: int, pad: int) -> jax.Array:
+    """The maps after all passes."""
+    first, *others = _passes(kernel, stride, pad)
+    x = one_pass(x, *first)
+    for window in others:
+        x = one_pass(materialise_gradient(x), *window)
+    return x
+
+
+def _held(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair, value: float = 0.0) -> jax.Array:
     """The maps with their border, in memory where windows overlap or there is one; what is read once need not be."""
     padded = pad_maps(x, pad, value)
     once = not any(pad) and all(size <= step for size, step in zip(kernel, stride, strict=True))
-    return padded if once else materialise(padded)
-
-
-def _held_forward(x, kernel, stride, pad, value):
-    return _held(x, kernel, stride, pad, value), None
-
-
-def _held_backward(kernel, stride, pad, value, _, gradient):
-    # Not held: what follows reads it where each pixel is, once.
-    (rows, columns), (height, width) = pad, gradient.shape[1:3]
-    return (gradient[:, rows : height - rows, columns : width - columns],)
-
-
-_held.defvjp(_held_forward, _held_backward)
+    return padded if once else materialise_value(padded)
 
 
 def max_pool(x: jax.Array, kernel: int, stride: int, pad: int) -> jax.Array:
@@ -70,11 +66,7 @@ def max_pool(x: jax.Array, kernel: int, stride: int, pad: int) -> jax.Array:
       `[N, (H + 2 pad - kernel) // stride + 1, (W + 2 pad - kernel) // stride + 1, C]`. Where values tie, the gradient
       goes to the first, in row order, as in PyTorch.
     """
-    first, *others = _passes(kernel, stride, pad)
-    x = _maximum(x, *first)
-    for window in others:
-        x = _maximum(materialise_gradient(x), *window)
-    return x
+    return _pooled(_maximum, x, kernel, stride, pad)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
@@ -123,11 +115,7 @@ def avg_pool(x: jax.Array, kernel: int, stride: int, pad: int, count_include_pad
       `[N, (H + 2 pad - kernel) // stride + 1, (W + 2 pad - kernel) // stride + 1, C]`.
     """
     sides = x.shape[1:3]
-    first, *others = _passes(kernel, stride, pad)
-    x = _total(x, *first)
-    for window in others:
-        x = _total(materialise_gradient(x), *window)
-    x = materialise(x)
+    x = materialise(_pooled(_total, x, kernel, stride, pad))
     if count_include_pad or pad == 0:
         return x / kernel**2
     rows, columns = (_pixels(n, out, kernel, stride, pad) for n, out in zip(sides, x.shape[1:3], strict=True))
@@ -136,7 +124,7 @@ def avg_pool(x: jax.Array, kernel: int, stride: int, pad: int, count_include_pad
 
 def _total(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair) -> jax.Array:
     out = _out(x, kernel, stride, pad)
-    padded = _held(x, kernel, stride, pad, 0.0)
+    padded = _held(x, kernel, stride, pad)
     return sum(strided_slice(padded, tap, stride, out) for tap in _taps(kernel))
 
 
