@@ -28,6 +28,8 @@ _DEARER = 3
 """How many times as long the arithmetic of transforms takes as that of large matrix products, as measured."""
 _PAYS = 1.1
 """How much less work, so weighted, there must be (benchmarks/RESULTS.md)."""
+_PARALLEL = 2**23
+"""Multiplications from which YNNPACK shares one of a batch of products among threads; Eigen shares the batch."""
 
 
 class Phases(NamedTuple):
@@ -69,14 +71,14 @@ def suits(geometry: Geometry) -> bool:
 def forward(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     """The convolution: `[N, H, W, C]` and `[k, k, C, O]` to `[N, H_out, W_out, O]`."""
     how = phases(geometry)
-    spectrum = _kernel_spectrum(kernel, how, conjugate=True) @ _input_spectrum(x, how)
+    spectrum = _product(kernel, _input_spectrum(x, how), how, conjugate=True)
     return _to_images(_inverse(spectrum, how.size, geometry.out)).astype(x.dtype)
 
 
 def input_gradient(gradient: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     """The gradient of the input from that of the output."""
     how = phases(geometry)
-    spectrum = _kernel_spectrum(kernel, how, conjugate=False) @ _output_spectrum(gradient, how)
+    spectrum = _product(kernel, _output_spectrum(gradient, how), how, conjugate=False)
     height, width, channels, stride = geometry.height, geometry.width, geometry.channels, geometry.stride
     if stride == 1:
         return _to_images(_inverse(spectrum, how.size, (height, width), how.offset)).astype(gradient.dtype)
@@ -117,6 +119,17 @@ def _input_spectrum(x: jax.Array, how: Phases) -> jax.Array:
 def _output_spectrum(gradient: jax.Array, how: Phases) -> jax.Array:
     """`[N, H_out, W_out, O]` to `[f, g, 2 o, n]`."""
     return _transform(materialise(gradient.astype(jnp.float32).transpose(1, 2, 3, 0)), how.size)
+
+
+def _product(kernel: jax.Array, spectrum: jax.Array, how: Phases, conjugate: bool) -> jax.Array:
+    """The kernel's spectrum, or its conjugate, times one of maps: `[f, g, 2 c, n]` to `[f, g, 2 o, n]`, or back."""
+    half, columns, _, count = spectrum.shape
+    if 4 * how.stride**2 * kernel.shape[2] * kernel.shape[3] * count < _PARALLEL:
+        # Each other's transposes: the factor that comes transposed is what Eigen takes, and YNNPACK does not.
+        matrices = _kernel_spectrum(kernel, how, not conjugate).reshape(half * columns, spectrum.shape[2], -1)
+        product = jnp.einsum("fio,fin->fon", matrices, spectrum.reshape(half * columns, -1, count))
+        return product.reshape(half, columns, -1, count)
+    return _kernel_spectrum(kernel, how, conjugate) @ spectrum
 
 
 def _kernel_spectrum(kernel: jax.Array, how: Phases, conjugate: bool) -> jax.Array:
