@@ -42,7 +42,7 @@ WAYS = {
     "dense": convolution._DENSE,
     "phases": {"input": convolution._phases_input},
     "padded": {"forward": convolution._padded_forward},
-    "pairs": {"forward": convolution._pairs_forward},
+    "neighbours": {"forward": convolution._neighbours_forward},
     "taps": {"kernel": patches.kernel_gradient_by_taps},
     "spectral": convolution._SPECTRAL,
 }
@@ -100,7 +100,7 @@ def measure(geometry: Geometry, torch: bool = False) -> dict:
             unsuited = {
                 "patches": matrix > LARGEST,
                 "dense": not geometry.suits_dense(6),
-                "pairs": geometry.stride > 1,
+                "neighbours": geometry.stride > 1,
                 "taps": geometry.channels > 16,
             }
             if operation is None or (unsuited.get(way, False) and operation is not rule):

@@ -130,11 +130,16 @@ def test_kernel_gradients_occupy_a_gpu(gpu_rule):
     assert patches._groups(2, 8, 9 * 16, 16) == 1
 
 
-@pytest.mark.parametrize(("side", "size", "pad"), [(6, 3, 1), (5, 4, 2), (5, 4, 0), (9, 6, 3), (4, 7, 3), (7, 7, 0)])
-def test_pairs_of_pixels(side, size, pad):
+@pytest.mark.parametrize(
+    ("side", "size", "pad", "count"),
+    [(6, 3, 1, 2), (7, 3, 1, 4), (5, 4, 2, 2), (5, 4, 0, 3), (7, 4, 2, 3), (9, 6, 3, 2), (4, 7, 3, 2), (7, 7, 0, 2)],
+)
+def test_neighbours_of_a_row(side, size, pad, count):
     x, kernel = arrays(side, 3, 5, size)
+    geometry = Geometry(*x.shape[1:], 5, size, 1, pad)
+    assert convolution._neighbours(geometry) == count
     y, *_ = by_torch(x, kernel, 1, pad)
-    assert_close([convolution._pairs_forward(x, kernel, Geometry(*x.shape[1:], 5, size, 1, pad))], [y])
+    assert_close([convolution._neighbours_forward(x, kernel, geometry)], [y])
 
 
 @pytest.mark.parametrize(("side", "size"), [(8, 3), (3, 5)])

@@ -1,8 +1,8 @@
 """Convolution on `[N, H, W, C]`: ways to compute it, chosen for each shape and device.
 
-*window*: XLA's own convolution. *pairs*: the same, of two neighbouring pixels at once. *patches*: the windows laid out
-as rows of a matrix (im2col), then one matrix product. *dense*: where the window covers the whole map, a convolution is
-nearly a fully connected layer, and one matrix product of flattened maps does less work than its windows would.
+*window*: XLA's own convolution. *neighbours*: the same, of some pixels of a row at once. *patches*: the windows laid
+out as rows of a matrix (im2col), then one matrix product. *dense*: where the window covers the whole map, a convolution
+is nearly a fully connected layer, and one matrix product of flattened maps does less work than its windows would.
 *phases*: the gradient of a strided convolution's input, as one convolution without stride. *spectral*: products of
 Fourier spectra, whose arithmetic hardly depends on the window.
 
@@ -25,7 +25,7 @@ from jax.custom_batching import custom_vmap
 from jnas.nn import patches, spectral
 from jnas.nn.fusion import materialise
 from jnas.nn.geometry import Geometry
-from jnas.nn.windows import out_size, pad_maps
+from jnas.nn.windows import Pair, out_size, pad_maps
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 _FEW = 16
@@ -97,12 +97,12 @@ def _operation(name: str, geometry: Geometry):
 # By XLA's convolution.
 
 
-def _convolve(x: jax.Array, kernel: jax.Array, stride: int, pad) -> jax.Array:
-    return jax.lax.conv_general_dilated(x, kernel, (stride, stride), pad, dimension_numbers=_DIMENSIONS)
+def _convolve(x: jax.Array, kernel: jax.Array, strides: Pair, pad) -> jax.Array:
+    return jax.lax.conv_general_dilated(x, kernel, strides, pad, dimension_numbers=_DIMENSIONS)
 
 
 def _window_forward(x, kernel, geometry):
-    return _convolve(x, kernel, geometry.stride, [(geometry.pad, geometry.pad)] * 2)
+    return _convolve(x, kernel, (geometry.stride,) * 2, [(geometry.pad, geometry.pad)] * 2)
 
 
 def _padded_forward(x, kernel, geometry):
@@ -129,24 +129,28 @@ def _window_kernel(x, gradient, geometry):
     return transpose(gradient)[0]
 
 
-def _pairs_forward(x, kernel, geometry):
-    """A convolution of stride 1 that computes two neighbours of a row at once.
+def _neighbours_forward(x, kernel, geometry):
+    """A convolution of stride 1 that computes some neighbours of a row at once.
 
-    Their windows lie in one that is a pixel wider, and two pixels are one of twice the channels: a sixth to a third
-    more arithmetic, but in longer pieces.
+    Their windows lie in one that is a little wider, and they are one pixel of so many times the channels: more
+    arithmetic, but in longer pieces.
     """
-    size, pad = geometry.size, geometry.pad
+    size, pad, count = geometry.size, geometry.pad, _neighbours(geometry)
     channels, out_channels = kernel.shape[2:]
-    taps = size // 2 + 1
-    pairs = -(-geometry.out[1] // 2)
-    right = 2 * (pairs + taps - 1) - geometry.width - pad
+    groups = -(-geometry.out[1] // count)
+    right = groups * count + size - 1 - geometry.width - pad
     x = jax.lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (pad, pad, 0), (pad, right, 0), (0, 0, 0)))
-    x = materialise(x).reshape(len(x), x.shape[1], -1, 2 * channels)
-    fill = 2 * taps - size
-    kernel = jnp.stack([jnp.pad(kernel, ((0, 0), (first, fill - first), (0, 0), (0, 0))) for first in (0, 1)], 3)
-    kernel = kernel.reshape(size, taps, 2 * channels, 2 * out_channels)
-    y = _convolve(x, materialise(kernel), 1, [(0, 0)] * 2)
-    return y.reshape(len(x), geometry.out[0], 2 * pairs, out_channels)[:, :, : geometry.out[1]]
+    kernel = [jnp.pad(kernel, ((0, 0), (first, count - 1 - first), (0, 0), (0, 0))) for first in range(count)]
+    kernel = jnp.stack(kernel, 3).reshape(size, size + count - 1, channels, count * out_channels)
+    y = _convolve(materialise(x), materialise(kernel), (1, count), [(0, 0)] * 2)
+    return y.reshape(len(x), geometry.out[0], groups * count, out_channels)[:, :, : geometry.out[1]]
+
+
+def _neighbours(geometry: Geometry) -> int:
+    """Pixels of a row to compute at once, as measured: two, or more where they fit the row."""
+    if geometry.out[1] % 6 == 3:
+        return 3
+    return 4 if geometry.out[1] % 4 == 0 and geometry.size <= 5 and geometry.out_channels <= 32 else 2
 
 
 def _padded(x, geometry):
@@ -174,7 +178,7 @@ def _phases_input(gradient, kernel, geometry):
     ]
     zero = jnp.zeros((), gradient.dtype)
     gradient = jax.lax.pad(gradient, zero, ((0, 0, 0), *borders, (0, 0, 0)))
-    maps = materialise(_convolve(materialise(gradient), materialise(kernel), 1, [(0, 0)] * 2))
+    maps = materialise(_convolve(materialise(gradient), materialise(kernel), (1, 1), [(0, 0)] * 2))
     maps = maps.reshape(-1, *counts, stride, stride, channels).transpose(0, 1, 3, 2, 4, 5)
     maps = maps.reshape(-1, counts[0] * stride, counts[1] * stride, channels)
     offset = pad - first * stride
@@ -241,7 +245,7 @@ def _rule(name: str, geometry: Geometry):
 
 def _rule_forward(geometry: Geometry):
     if geometry.channels <= _IMAGE and geometry.stride == 1:
-        return _pairs_forward
+        return _neighbours_forward
     return _padded_forward if geometry.channels <= _FEW and geometry.pad else _window_forward
 
 
