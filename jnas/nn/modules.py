@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jnas import draws
 from jnas.nn import initial
 from jnas.nn.convolution import conv2d
 from jnas.nn.fusion import materialise, materialise_gradient
@@ -118,8 +119,8 @@ class Dropout(nnx.Module):
             return x
         keep = 1 - self._rate()
         others = x.shape[:1] if self.whole_channels else x.shape[:-1]
-        # Compared before it is turned: a byte an element moves instead of four.
-        kept = jnp.moveaxis(materialise(jax.random.uniform(self.rngs(), (x.shape[-1], *others)) < keep), 0, -1)
+        chances = draws.uniform(draws.words(self.rngs()), 0, (x.shape[-1], *others))
+        kept = materialise(jnp.moveaxis(chances < keep, 0, -1))  # a byte each, also for the way back
         if self.whole_channels:
             kept = kept[:, None, None]
         return jnp.where(kept, x / jnp.asarray(keep, x.dtype), 0)
