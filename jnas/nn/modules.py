@@ -120,9 +120,9 @@ class Dropout(nnx.Module):
         keep = 1 - self._rate()
         others = x.shape[:1] if self.whole_channels else x.shape[:-1]
         chances = draws.uniform(draws.words(self.rngs()), 0, (x.shape[-1], *others))
-        kept = materialise(jnp.moveaxis(chances < keep, 0, -1))  # a byte each, also for the way back
+        kept = jnp.moveaxis(chances < keep, 0, -1)
         if self.whole_channels:
-            kept = kept[:, None, None]
+            kept = materialise(kept)[:, None, None]  # else every pixel would draw it again
         return jnp.where(kept, x / jnp.asarray(keep, x.dtype), 0)
 
 
