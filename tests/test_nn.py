@@ -9,6 +9,7 @@ from flax import nnx
 
 from jnas.nn import modules
 from jnas.nn.lowering import lower
+from jnas.nn.linear import linear
 from jnas.nn.normalization import batch_norm
 from jnas.nn.pooling import max_pool
 from jnas.space import Space, Template
@@ -112,3 +113,14 @@ def test_a_module_maps_over_lanes():
     for lane, state in enumerate(states):
         for both, alone in zip(jax.tree.leaves(mapped), jax.tree.leaves(gradient(state)), strict=True):
             np.testing.assert_allclose(both[lane], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("outs", [3, 100])
+def test_gradients_of_linear_equal_autodiff(outs):
+    x, kernel = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(2, 5, 7), (2, 7, outs)]))
+    ours, plain = (
+        jax.vmap(jax.grad(lambda x, kernel, product=product: (product(x, kernel) ** 2).sum(), (0, 1)))(x, kernel)
+        for product in (linear, jnp.matmul)
+    )
+    for one, other in zip(ours, plain, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)

@@ -19,6 +19,7 @@ from flax import nnx
 from jnas.nn import modules
 from jnas.nn.convolution import conv2d
 from jnas.nn.fusion import materialise_gradient
+from jnas.nn.linear import linear
 
 
 class Gene(nnx.Variable):
@@ -90,7 +91,7 @@ class Linear(nnx.Module):
         self.bias = param(padded(bias, (out_features,)))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return x @ self.kernel[...] + self.bias[...]
+        return linear(x, self.kernel[...]) + self.bias[...]
 
     def unfold(self, own: modules.Linear, maps: Maps | None = None) -> None:
         """Writes the trained weights into the template's own module."""
