@@ -8,8 +8,8 @@ import pytest
 from flax import nnx
 
 from jnas.nn import modules
-from jnas.nn.lowering import lower
 from jnas.nn.linear import linear
+from jnas.nn.lowering import lower
 from jnas.nn.normalization import batch_norm
 from jnas.nn.pooling import max_pool
 from jnas.space import Space, Template
