@@ -29,7 +29,7 @@ _DEARER = 3
 _PAYS = 1.1
 """How much less work, so weighted, there must be (benchmarks/RESULTS.md)."""
 _PARALLEL = 2**23
-"""Multiplications from which YNNPACK shares each of a batch of products among threads, about; Eigen shares the batch."""
+"""Multiplications from which, about, YNNPACK shares each of a batch of products among threads; else Eigen shares it."""
 
 
 class Phases(NamedTuple):
