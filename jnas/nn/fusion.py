@@ -13,11 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-
-try:
-    from jax.experimental.layout import Layout, with_layout_constraint
-except ImportError:  # older ones have it under another name
-    Layout = with_layout_constraint = None
+from jax.experimental.layout import Layout, with_layout_constraint
 
 
 def materialise(x: Any) -> Any:
@@ -49,6 +45,4 @@ def in_order(x: jax.Array) -> jax.Array:
     XLA likes to leave a transposed array where it is and to give what follows another memory layout. A sum over its
     pixels then is no longer one that YNNPACK knows, and takes many times as long (benchmarks/RESULTS.md).
     """
-    if with_layout_constraint is None:
-        return materialise(x)
     return with_layout_constraint(x, Layout(tuple(range(x.ndim))))
