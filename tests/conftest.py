@@ -10,7 +10,7 @@ from hypothesis import settings
 # Workers of one run share what is compiled; nothing is kept between runs, so a test never sees another tree's cache.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jnas-test-cache-"))
 # Tests patch what programs are made of, and have few to compile: no processes, nor programs kept by what made them.
-os.environ.setdefault("JNAS_COMPILERS", "0")
+os.environ.setdefault("JNAS_PROCESSES", "0")
 os.environ["XDG_CACHE_HOME"] = os.environ["JAX_COMPILATION_CACHE_DIR"]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 

@@ -1,7 +1,7 @@
 """Processes that compile ahead, and the programs that they keep."""
 
 import dataclasses
-import json
+import pickle
 import shutil
 import time
 
@@ -15,7 +15,7 @@ from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.nn.lowering import lower
 from jnas.space import Space
-from jnas.train import Trainer, Trial, compilers, evaluate, executables, schedule
+from jnas.train import Trainer, Trial, compilers, evaluate, executables, process, schedule, workers
 from jnas.train.program import Program
 
 
@@ -33,7 +33,7 @@ def cache(tmp_path, monkeypatch):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     reset_cache()
     jax.clear_caches()  # what earlier tests compiled
-    monkeypatch.setenv("JNAS_COMPILERS", "1")
+    monkeypatch.setenv("JNAS_PROCESSES", "1")
     monkeypatch.setitem(compiling._BRIEF, "cpu", BRIEF)  # as in the process, which knows nothing of conftest.py
     compiling._found.cache_clear()
     yield tmp_path
@@ -46,20 +46,17 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def compiler(cache, monkeypatch):
     """One process, ready, which shares the cache."""
-    monkeypatch.setattr(compilers, "_STARTED", [])
+    pool = process.Pool(compilers.POOL.module, compilers.POOL.environment)
+    monkeypatch.setattr(compilers, "POOL", pool)
     compilers.start()
-    (started,) = compilers._STARTED
+    (started,) = pool.started
     until = time.monotonic() + 120
-    while compilers._IDLE.empty():
-        ended = started.process is not None and started.process.poll() is not None
-        assert not ended and time.monotonic() < until, "it did not start"
+    while pool.idle.empty():
+        assert not pool.gone and time.monotonic() < until, "it did not start"
         time.sleep(0.05)
     yield started
-    for one in (started, *compilers._STARTED):
+    for one in (started, *pool.started):
         one.end()
-    compilers._STARTED.clear()
-    while not compilers._IDLE.empty():
-        compilers._IDLE.get()
 
 
 @pytest.fixture
@@ -79,7 +76,7 @@ def test_what_a_process_compiled_is_not_traced_and_trains_the_same(compiler, spl
         assert not trainer.compiled_before()
         assert compilers.compile_ahead(trainer) > 0
         assert trainer.compiled_before() and compilers.compile_ahead(trainer) == 0
-    assert not compilers._IDLE.empty(), "it is idle again"
+    assert not compilers.POOL.idle.empty(), "it is idle again"
     untraced()
     one = trained(SMALL[0], split)
     memory = Trainer(SMALL[0], RECIPE, split)
@@ -94,29 +91,29 @@ def test_what_a_process_compiled_is_not_traced_and_trains_the_same(compiler, spl
 
 
 def test_a_process_that_ended_is_done_without(compiler, split):
-    compiler.process.kill()
-    compiler.process.wait()
+    compiler.popen.kill()
+    compiler.popen.wait()
     trainer = Trainer(SMALL[0], RECIPE, split)
     assert compilers.compile_ahead(trainer) >= 0
     assert trainer.compile() > 0
-    assert compilers._IDLE.empty() and compilers.compile_ahead(trainer) == 0
+    assert compilers.POOL.idle.empty() and compilers.compile_ahead(trainer) == 0
     compilers.start()
-    assert [compiler] == compilers._STARTED, "what ends once would end again"
+    assert [compiler] == compilers.POOL.started, "what ends once would end again"
 
 
 def test_another_cache_has_another_process(compiler, split, tmp_path):
     old = compiler.folder
     jax.config.update("jax_compilation_cache_dir", str(tmp_path / "other"))
     compilers.start()
-    (other,) = compilers._STARTED
-    assert other.folder != old and compiler.process.wait() != 0
+    (other,) = compilers.POOL.started
+    assert other.folder != old and compiler.popen.wait() != 0
     compilers.compile_ahead(Trainer(SMALL[0], RECIPE, split))
-    assert compilers._IDLE.qsize() <= 1, "the old one is forgotten"
+    assert compilers.POOL.idle.qsize() <= 1, "the old one is forgotten"
 
 
 def test_a_program_that_does_not_compile_costs_no_process(compiler, split):
     compilers.compile_ahead(Trainer(SMALL[0], dataclasses.replace(RECIPE, batch_size=24), split, lanes=-1))
-    assert not compilers._IDLE.empty() and compiler.process.poll() is None
+    assert not compilers.POOL.idle.empty() and compiler.popen.poll() is None
     trainer = Trainer(SMALL[0], RECIPE, split)
     compilers.compile_ahead(trainer)
     assert trainer.compiled_before()
@@ -124,8 +121,9 @@ def test_a_program_that_does_not_compile_costs_no_process(compiler, split):
 
 def test_a_population_has_a_process_compile(compiler, split, monkeypatch):
     asked = []
-    ask = compiler.ask
-    monkeypatch.setattr(compiler, "ask", lambda trainer: asked.append(trainer.structure) or ask(trainer))
+    send = compiler.send
+    monkeypatch.setattr(compiler, "send", lambda task: asked.append(task) or send(task))
+    monkeypatch.setattr(workers, "suit", lambda *_: False)
     monkeypatch.setattr(schedule.compilers, "WORTH", 2)
     rows = evaluate(SMALL, small_arrays(), RECIPE, progress=False)
     assert [row.status for row in rows] == ["ok"] * 3 and asked
@@ -178,18 +176,18 @@ def test_a_task_says_all_that_a_program_is_made_from(split, policy):
     space = Space((3, 8, 8), 3, conv_num=3, lin_num=2)
     for template in [*(space.random(seed) for seed in range(8)), *SMALL]:
         trainer = Trainer(lower(template, policy)[0], RECIPE, split, lanes=2)
-        task = json.loads(json.dumps(compilers._task(trainer)))
-        assert repr(compilers._trainer(task)._made_from) == repr(trainer._made_from)
+        _, arguments = pickle.loads(pickle.dumps(compilers.task_of(trainer)))
+        assert repr(Trainer(*arguments)._made_from) == repr(trainer._made_from)
 
 
 def test_without_a_cache_nothing_is_kept(cache, split, monkeypatch):
     assert compilers.count() == 1 and executables.folder().parent == cache
-    monkeypatch.setenv("JNAS_COMPILERS", "0")
+    monkeypatch.setenv("JNAS_PROCESSES", "0")
     assert compilers.count() == 0 and executables.folder() is None
-    monkeypatch.setenv("JNAS_COMPILERS", "two")
-    with pytest.raises(JnasError, match="JNAS_COMPILERS=two is no number"):
+    monkeypatch.setenv("JNAS_PROCESSES", "two")
+    with pytest.raises(JnasError, match="JNAS_PROCESSES=two is no number"):
         compilers.start()
-    monkeypatch.delenv("JNAS_COMPILERS")
+    monkeypatch.delenv("JNAS_PROCESSES")
     monkeypatch.setattr("os.cpu_count", lambda: 16)
     assert compilers.count() == 4
     monkeypatch.setattr("os.cpu_count", lambda: 2)

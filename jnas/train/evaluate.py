@@ -13,9 +13,10 @@ from jnas.errors import JnasError
 from jnas.nn.lowering import Policy, check_policy
 from jnas.space import Template
 from jnas.store import Evaluation, Key, Store
+from jnas.train import workers
 from jnas.train.cache import use_compilation_cache
 from jnas.train.device import Device
-from jnas.train.population import Job, Report, device_name, groups
+from jnas.train.population import Group, Job, Report, device_name, groups
 from jnas.train.progress import Bar, print_reports
 from jnas.train.recipe import Recipe
 from jnas.train.schedule import COMPILE_LIMIT, Watch, train
@@ -112,7 +113,12 @@ def evaluate_each(
     rows, jobs = known_and_missing(asked)
     watch = watch or Watch()
     written = len(watch.reports)
-    work = groups(jobs.values(), policy, recipe, split, Device.here(memory))
+    device, kind = Device.here(memory), Group
+    if workers.suit(trials, policy):
+        device, kind = dataclasses.replace(device, programs=workers.count()), workers.RemoteGroup
+        if jobs:
+            workers.start()
+    work = groups(jobs.values(), policy, recipe, split, device, kind=kind)
     trained = train(work, recipe.epochs, on_epoch=on_epoch, watch=watch, stop=stop, compile_limit=compile_limit)
     del jobs, work  # each goes when it is done
     with contextlib.closing(trained):

@@ -2,7 +2,7 @@
 
 JAX's own cache knows a program by what it came out as, after tracing and lowering; which for a GPU take as long as
 training a small template for some epochs, and hold Python's lock. Here the key is what the program is made from.
-JNAS_COMPILERS=0 in the environment leaves JAX's cache alone at work.
+JNAS_PROCESSES=0 in the environment leaves JAX's cache alone at work.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from jax.experimental import serialize_executable
 
 from jnas.provenance import versions
 
-SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable")
-"""What a user may have told JAX that changes programs."""
+_SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable")
 
 
 def load(made_from: Any, trees: Callable[[], list[tuple]]) -> list[jax.stages.Compiled] | None:
@@ -86,7 +85,7 @@ def kept(made_from: Any) -> bool:
 def folder() -> Path | None:
     """Where programs are kept; None where the cache is off or not on a disk, or a device has been chosen."""
     cache = jax.config.jax_compilation_cache_dir
-    off = os.environ.get("JNAS_COMPILERS") == "0" or not jax.config.jax_enable_compilation_cache
+    off = os.environ.get("JNAS_PROCESSES") == "0" or not jax.config.jax_enable_compilation_cache
     if off or not cache or "://" in cache or jax.config.jax_default_device is not None:
         return None
     return Path(cache) / "jnas"
@@ -96,8 +95,18 @@ def _path(made_from: Any) -> Path | None:
     here = folder()
     if here is None:
         return None
-    settings = [getattr(jax.config, name) for name in SETTINGS]
-    return here / hashlib.sha256(repr((made_from, settings, _surroundings())).encode()).hexdigest()
+    return here / hashlib.sha256(repr((made_from, settings(), _surroundings())).encode()).hexdigest()
+
+
+def settings() -> dict[str, Any]:
+    """What a user may have told JAX that changes programs."""
+    return {name: getattr(jax.config, name) for name in _SETTINGS}
+
+
+def apply(found: dict[str, Any]) -> None:
+    """Sets JAX as it was where `settings` was called."""
+    for name, value in found.items():
+        jax.config.update(name, value)
 
 
 @functools.cache
@@ -109,6 +118,7 @@ def _surroundings() -> tuple:
         source.update(file.read_bytes())
     return (
         *(device.device_kind, device.client.platform_version, os.environ.get("XLA_FLAGS")),
+        os.environ.get("PJRT_NPROC"),  # the threads of a CPU, among which XLA divides loops when it compiles
         *(sorted(versions().items()), source.hexdigest()),
         _instructions() if device.platform == "cpu" else None,
     )

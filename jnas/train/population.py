@@ -94,12 +94,32 @@ class Report:
 class Group:
     """The jobs of one structure: one program, as many lanes of it as pay, one chunk of jobs after another."""
 
+    apart = False
+    """Whether it compiles and trains in another process (see `workers`)."""
+
     def __init__(self, expected: Assignment, jobs: list[Job], recipe: Recipe, split: Split, device: Device):
         self.expected, self.structure, self.jobs = expected, expected.structure, jobs
         self.recipe, self.split, self.device = recipe, split, device
         self.trainer: Trainer | None = None
         self.refused = self.abandoned = False
         self.compile_seconds = 0.0
+
+    @property
+    def width(self) -> int:
+        """Lanes side by side; 0 before it is compiled, or where it came to no program."""
+        return self.trainer.lanes if self.trainer else 0
+
+    @property
+    def memory(self) -> int:
+        """Bytes that its program takes; 0 before it is compiled, or where the compiler does not tell."""
+        return self.trainer.memory if self.trainer else 0
+
+    def may_begin(self) -> bool:
+        """Whether it may compile now; else it is asked again."""
+        return True
+
+    def let_go(self) -> None:
+        """Ends what it is at elsewhere, where it trains in another process."""
 
     def compile(self) -> None:
         """Plans the memory, compiles, and draws the first initial weights; what may run in another thread.
@@ -237,11 +257,6 @@ class Group:
         self.trainer = narrower
         return True
 
-    @property
-    def memory(self) -> int:
-        """Bytes that its program takes; 0 before it is compiled, or where the compiler does not tell."""
-        return self.trainer.memory if self.trainer else 0
-
     def alone(self) -> list[Group]:
         """The jobs in programs of their own, where the one that they would share did not come to be.
 
@@ -257,7 +272,7 @@ class Group:
         return Report(
             policy=self.structure.policy,
             lanes=len(self.jobs),
-            width=self.trainer.lanes if self.trainer else 0,
+            width=self.width,
             padding=len(self.jobs) * self.structure.footprint.macs / max(true, 1),
             expected_compile_seconds=self.expected.compile_seconds,
             compile_seconds=self.compile_seconds,
@@ -271,11 +286,17 @@ class _CallersError(Exception):
 
 
 def groups(
-    jobs: Iterable[Job], policy: Policy, recipe: Recipe, split: Split, device: Device, epochs: int | None = None
+    jobs: Iterable[Job],
+    policy: Policy,
+    recipe: Recipe,
+    split: Split,
+    device: Device,
+    epochs: int | None = None,
+    kind: type[Group] = Group,
 ) -> list[Group]:
     """The jobs by program, in the order in which the programs come; a job that was in one before stays there.
 
-    `epochs` is how many are about to be trained; the recipe's where not given.
+    `epochs` is how many are about to be trained; the recipe's where not given. `kind` is what a group is to be.
     """
     fresh: list[Job] = []
     begun: dict[Structure, list[Job]] = {}
@@ -290,7 +311,7 @@ def groups(
             job.structure = expected.structure
         found.append((expected, members))
     found += [(expect(structure, range(len(members)), load), members) for structure, members in begun.items()]
-    return [Group(expected, members, recipe, split, device) for expected, members in found]
+    return [kind(expected, members, recipe, split, device) for expected, members in found]
 
 
 def failure_of(error: Exception) -> tuple[str, str]:

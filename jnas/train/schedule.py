@@ -1,8 +1,9 @@
-"""The engine: programs compile ahead of those that train; on a CPU, two train at the same time.
+"""The engine: programs compile ahead of those that train; on a CPU, several train at the same time.
 
 XLA releases Python's lock while it computes, so threads train, and wait for the processes that compile (see
 `compilers`) or do it themselves. A small network leaves a part of a CPU idle, however many of its cores XLA uses for
-it, which a second one takes. A GPU trains lanes side by side instead. A compiled program goes when its group is done,
+it: so a second one trains beside it, or, where there are many to train, one on each core in a process of its own (see
+`workers`). A GPU trains lanes side by side instead. A compiled program goes when its group is done,
 and JAX is made to forget it (see `remembered`).
 """
 
@@ -102,14 +103,15 @@ class _Schedule:
         self.clock = _SharedClock()
         self.ending, self.stopped = threading.Event(), threading.Event()  # after the chunk, after the epoch
         self.trainers = ThreadPoolExecutor(self.programs, "jnas-train")
-        if len(coming) >= compilers.WORTH:
+        self.apart = any(group.apart for group in coming)
+        if len(coming) >= compilers.WORTH and not self.apart:
             compilers.start()
 
     def run(self) -> Iterator[list[Job]]:
         """Yields the jobs of each chunk that is done."""
         while True:
             self._fill()
-            if not self.training and (not self.compiling or self._ends()):
+            if not self.training and (not (self.compiling or self.coming) or self._ends()):
                 return
             start = time.perf_counter()
             handle, group, found = self._event()
@@ -131,7 +133,7 @@ class _Schedule:
                     if time.monotonic() - begun > self.compile_limit:
                         group.abandon(self.compile_limit)
                         return self._compiled, group, None
-                if self._ends() and not self.training:
+                if (self._ends() and not self.training) or (self.coming and self._room()):
                     return self._nothing, None, None
 
     def _ends(self) -> bool:
@@ -141,8 +143,13 @@ class _Schedule:
         return self.ending.is_set()
 
     def close(self) -> None:
-        """Ends what is in training after its epoch; of what compiles it waits for no more than its time limit."""
+        """Ends what is in training after its epoch; of what compiles it waits for no more than its time limit.
+
+        What another process is at ends at once.
+        """
         self.stopped.set()
+        for group in (*self.compiling, *self.ready, *self.training):
+            group.let_go()
         for thread, begun in self.compiling.values():
             thread.join(max(0.0, begun + self.compile_limit - time.monotonic()))
         self.trainers.shutdown(wait=True, cancel_futures=True)
@@ -150,20 +157,42 @@ class _Schedule:
     def _fill(self) -> None:
         """Starts what can start."""
         if self._ends():
+            for group in self.ready:
+                group.let_go()
             self.coming.clear(), self.ready.clear()
         while self.ready and self._fits(self.ready[0]):
             group = self.ready.popleft()
             self.training.append(group)
             self.clock.enter()
             self.trainers.submit(self._train, group)
-        while self.coming and len(self.compiling) + len(self.ready) < max(compile_workers(), self.programs):
+        while self.coming and self._room():
             if remembered.too_many():
                 remembered.forget()
-            group = self.coming.popleft()
+            group = self._next()
+            if not group.may_begin():
+                return
+            self.coming.remove(group)
             # No pool: a thread whose program was given up would keep a place in it.
             thread = threading.Thread(target=self._compile, args=(group,), name="jnas-compile", daemon=True)
             self.compiling[group] = thread, time.monotonic()
             thread.start()
+
+    def _room(self) -> bool:
+        """Whether one more may begin to compile."""
+        begun = len(self.compiling) + len(self.ready)
+        if self.apart:  # each has a process until it is trained
+            return begun + len(self.training) < self.programs
+        return begun < max(compile_workers(), self.programs)
+
+    def _next(self) -> Group:
+        """The first of those that are coming; or the longest, where it would else be the last one, and train alone."""
+        first = self.coming[0]
+        if not self.apart or self.programs == 1:
+            return first
+        seconds = [group.expected.train_seconds for group in self.coming]
+        longest = max(seconds)
+        others = sum(seconds) - longest
+        return self.coming[seconds.index(longest)] if longest * self.programs >= others else first
 
     def _fits(self, group: Group) -> bool:
         """Whether a group may train beside those that do."""
@@ -207,7 +236,7 @@ class _Schedule:
             self.coming.extendleft(reversed(group.alone()))
             return
         self.watch.compiling += group.compile_seconds
-        self.watch.programs += group.trainer is not None
+        self.watch.programs += group.width > 0
         self.ready.append(group)
 
     def _chunk(self, group: Group, chunk: list[Job]) -> list[Job]:
