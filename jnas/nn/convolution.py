@@ -38,17 +38,23 @@ _ALIGNED = 4
 """Channels of which a GPU's tensor cores want a multiple."""
 
 
-def conv2d(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
+def conv2d(x: jax.Array, kernel: jax.Array, stride: int, pad: int, out: Pair | None = None) -> jax.Array:
     """Cross-correlation with a square window, as PyTorch's Conv2d without its bias.
 
     Args:
       x: `[N, H, W, C_in]`.
       kernel: `[k, k, C_in, C_out]`.
       stride, pad: in pixels.
+      out: windows to compute, in rows and columns, from the first one on; all that fit where not given.
 
     Returns:
-      `[N, (H + 2 pad - k) // stride + 1, (W + 2 pad - k) // stride + 1, C_out]`.
+      `[N, (H + 2 pad - k) // stride + 1, (W + 2 pad - k) // stride + 1, C_out]`, or `[N, *out, C_out]`.
     """
+    if out not in (None, tuple(out_size(side, kernel.shape[0], stride, pad) for side in x.shape[1:3])):
+        ends = ((count - 1) * stride + kernel.shape[0] - pad for count in out)
+        borders = [(pad, end - side, 0) for end, side in zip(ends, x.shape[1:3], strict=True)]
+        x = jax.lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *borders, (0, 0, 0)))
+        x, pad = materialise(x) if pad else x, 0
     missing = -x.shape[3] % _ALIGNED
     if missing and jax.default_backend() != "cpu":
         x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, missing)))

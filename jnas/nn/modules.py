@@ -18,6 +18,7 @@ from jnas.nn.fusion import materialise, materialise_gradient
 from jnas.nn.linear import linear
 from jnas.nn.normalization import batch_norm, count
 from jnas.nn.pooling import avg_pool, global_avg_pool, max_pool
+from jnas.nn.windows import Pair
 
 
 def _uniform(rngs: nnx.Rngs, shape: tuple[int, ...], fan_in: int) -> nnx.Param:
@@ -25,16 +26,26 @@ def _uniform(rngs: nnx.Rngs, shape: tuple[int, ...], fan_in: int) -> nnx.Param:
 
 
 class Conv2d(nnx.Module):
-    """Convolution with a bias; the kernel is `[k, k, C_in, C_out]`."""
+    """Convolution with a bias; the kernel is `[k, k, C_in, C_out]`. Of its map the first `out` windows are computed."""
 
-    def __init__(self, channels: int, out_channels: int, kernel: int, stride: int, pad: int, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        kernel: int,
+        stride: int,
+        pad: int,
+        out: Pair | None = None,
+        *,
+        rngs: nnx.Rngs,
+    ):
         fan_in = channels * kernel**2
         self.kernel = _uniform(rngs, (kernel, kernel, channels, out_channels), fan_in)
         self.bias = _uniform(rngs, (out_channels,), fan_in)
-        self.stride, self.pad = stride, pad
+        self.stride, self.pad, self.out = stride, pad, out
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return materialise_gradient(conv2d(x, self.kernel[...], self.stride, self.pad) + self.bias[...])
+        return materialise_gradient(conv2d(x, self.kernel[...], self.stride, self.pad, self.out) + self.bias[...])
 
 
 class Linear(nnx.Module):
@@ -130,22 +141,22 @@ class Dropout(nnx.Module):
 class MaxPool2d(nnx.Module):
     """See `pooling.max_pool`."""
 
-    def __init__(self, kernel: int, stride: int, pad: int):
-        self.kernel, self.stride, self.pad = kernel, stride, pad
+    def __init__(self, kernel: int, stride: int, pad: int, out: Pair | None = None):
+        self.kernel, self.stride, self.pad, self.out = kernel, stride, pad, out
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return max_pool(x, self.kernel, self.stride, self.pad)
+        return max_pool(x, self.kernel, self.stride, self.pad, self.out)
 
 
 class AvgPool2d(nnx.Module):
     """See `pooling.avg_pool`."""
 
-    def __init__(self, kernel: int, stride: int, pad: int, count_include_pad: bool):
-        self.kernel, self.stride, self.pad = kernel, stride, pad
+    def __init__(self, kernel: int, stride: int, pad: int, count_include_pad: bool, out: Pair | None = None):
+        self.kernel, self.stride, self.pad, self.out = kernel, stride, pad, out
         self.count_include_pad = count_include_pad
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return avg_pool(x, self.kernel, self.stride, self.pad, self.count_include_pad)
+        return avg_pool(x, self.kernel, self.stride, self.pad, self.count_include_pad, self.out)
 
 
 class GlobalAvgPool2d(nnx.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flax import nnx
 
 from jnas.nn import modules
+from jnas.nn.reading import Reading, readings
 from jnas.space import layers as lt
 from jnas.space.template import Template
 
@@ -19,21 +20,21 @@ def build(template: Template, rngs: nnx.Rngs) -> nnx.Sequential:
       rngs: random streams for the initial weights (`params`) and for dropout.
     """
     inputs = (template.in_shape, *template.shapes)
-    return nnx.Sequential(
-        *(module_of(layer, shape, rngs) for layer, shape in zip(template.layers, inputs, strict=False))
-    )
+    found = readings(template.layers, template.in_shape, template.shapes)
+    return nnx.Sequential(*map(module_of, template.layers, inputs, [rngs] * len(found), found))
 
 
-def module_of(layer: lt.LayerTemplate, shape: lt.Shape, rngs: nnx.Rngs) -> nnx.Module:
-    """The module of one layer for an input of `shape`."""
+def module_of(layer: lt.LayerTemplate, shape: lt.Shape, rngs: nnx.Rngs, reading: Reading | None = None) -> nnx.Module:
+    """The module of one layer for an input of `shape`, or for what is computed of it (see `reading`)."""
     channels = shape[0]
+    stride, out = reading or (getattr(layer, "stride", None), None)
     match layer:
         case lt.Conv2d():
-            return modules.Conv2d(channels, layer.out_channels, layer.kernel_size, layer.stride, layer.pad, rngs=rngs)
+            return modules.Conv2d(channels, layer.out_channels, layer.kernel_size, stride, layer.pad, out, rngs=rngs)
         case lt.MaxPool2d():
-            return modules.MaxPool2d(layer.kernel_size, layer.stride, layer.pad)
+            return modules.MaxPool2d(layer.kernel_size, stride, layer.pad, out)
         case lt.AvgPool2d():
-            return modules.AvgPool2d(layer.kernel_size, layer.stride, layer.pad, layer.count_include_pad)
+            return modules.AvgPool2d(layer.kernel_size, stride, layer.pad, layer.count_include_pad, out)
         case lt.GlobalAvgPool2d():
             return modules.GlobalAvgPool2d()
         case lt.BatchNorm2d():

@@ -24,24 +24,22 @@ _SEPARABLE_FROM = 4
 """The window from which two passes are faster than one (benchmarks/RESULTS.md)."""
 
 
-def _passes(kernel: int, stride: int, pad: int) -> list[tuple[Pair, Pair, Pair]]:
-    """The windows, strides and paddings (rows, columns) that pool a square window one after another."""
+def _passes(x: jax.Array, kernel: int, stride: int, pad: int, out: Pair | None) -> list[tuple[Pair, Pair, Pair, Pair]]:
+    """The windows, strides, paddings and outputs (rows, columns) that pool a square window one after another."""
+    rows, columns = out or (out_size(side, kernel, stride, pad) for side in x.shape[1:3])
     if kernel < _SEPARABLE_FROM:
-        return [((kernel, kernel), (stride, stride), (pad, pad))]
-    return [((1, kernel), (1, stride), (0, pad)), ((kernel, 1), (stride, 1), (pad, 0))]
+        return [((kernel, kernel), (stride, stride), (pad, pad), (rows, columns))]
+    along_rows = (1, kernel), (1, stride), (0, pad), (x.shape[1], columns)
+    return [along_rows, ((kernel, 1), (stride, 1), (pad, 0), (rows, columns))]
 
 
 def _taps(kernel: Pair) -> list[Pair]:
     return [(i, j) for i in range(kernel[0]) for j in range(kernel[1])]
 
 
-def _out(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair) -> Pair:
-    return tuple(map(out_size, x.shape[1:3], kernel, stride, pad))
-
-
-def _pooled(one_pass: Callable, x: jax.Array, kernel: int, stride: int, pad: int) -> jax.Array:
+def _pooled(one_pass: Callable, x: jax.Array, kernel: int, stride: int, pad: int, out: Pair | None) -> jax.Array:
     """The maps after all passes."""
-    first, *others = _passes(kernel, stride, pad)
+    first, *others = _passes(x, kernel, stride, pad, out)
     x = one_pass(x, *first)
     for window in others:
         x = one_pass(materialise_gradient(x), *window)
@@ -55,27 +53,27 @@ def _held(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair, value: float = 0.
     return padded if once else materialise_value(padded)
 
 
-def max_pool(x: jax.Array, kernel: int, stride: int, pad: int) -> jax.Array:
+def max_pool(x: jax.Array, kernel: int, stride: int, pad: int, out: Pair | None = None) -> jax.Array:
     """The maximum of each window; the padding is minus infinity, NaN wins.
 
     Args:
       x: `[N, H, W, C]`.
       kernel, stride, pad: of the square window, in pixels, as in PyTorch's MaxPool2d.
+      out: windows to compute, in rows and columns, from the first one on; all that fit where not given.
 
     Returns:
-      `[N, (H + 2 pad - kernel) // stride + 1, (W + 2 pad - kernel) // stride + 1, C]`. Where values tie, the gradient
-      goes to the first, in row order, as in PyTorch.
+      `[N, (H + 2 pad - kernel) // stride + 1, (W + 2 pad - kernel) // stride + 1, C]`, or `[N, *out, C]`. Where
+      values tie, the gradient goes to the first, in row order, as in PyTorch.
     """
-    return _pooled(_maximum, x, kernel, stride, pad)
+    return _pooled(_maximum, x, kernel, stride, pad, out)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _maximum(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair) -> jax.Array:
-    return _with_winner(x, kernel, stride, pad)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
+def _maximum(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair, out: Pair) -> jax.Array:
+    return _with_winner(x, kernel, stride, pad, out)[0]
 
 
-def _with_winner(x, kernel, stride, pad):
-    out = _out(x, kernel, stride, pad)
+def _with_winner(x, kernel, stride, pad, out):
     padded = _held(x, kernel, stride, pad, -jnp.inf)
     best = winner = None
     for number, tap in enumerate(_taps(kernel)):
@@ -88,12 +86,12 @@ def _with_winner(x, kernel, stride, pad):
     return materialise((best, winner))
 
 
-def _maximum_forward(x, kernel, stride, pad):
-    best, winner = _with_winner(x, kernel, stride, pad)
+def _maximum_forward(x, kernel, stride, pad, out):
+    best, winner = _with_winner(x, kernel, stride, pad, out)
     return best, (winner, x.shape[1:3])
 
 
-def _maximum_backward(kernel, stride, pad, residuals, gradient):
+def _maximum_backward(kernel, stride, pad, out, residuals, gradient):
     winner, size = residuals
     gradient = materialise(gradient)
     shares = ((tap, jnp.where(winner == number, gradient, 0)) for number, tap in enumerate(_taps(kernel)))
@@ -103,27 +101,29 @@ def _maximum_backward(kernel, stride, pad, residuals, gradient):
 _maximum.defvjp(_maximum_forward, _maximum_backward)
 
 
-def avg_pool(x: jax.Array, kernel: int, stride: int, pad: int, count_include_pad: bool) -> jax.Array:
+def avg_pool(
+    x: jax.Array, kernel: int, stride: int, pad: int, count_include_pad: bool, out: Pair | None = None
+) -> jax.Array:
     """The mean of each window.
 
     Args:
       x: `[N, H, W, C]`.
       kernel, stride, pad: of the square window, in pixels, as in PyTorch's AvgPool2d.
       count_include_pad: whether the divisor counts the padding's zeros.
+      out: as in `max_pool`.
 
     Returns:
-      `[N, (H + 2 pad - kernel) // stride + 1, (W + 2 pad - kernel) // stride + 1, C]`.
+      `[N, (H + 2 pad - kernel) // stride + 1, (W + 2 pad - kernel) // stride + 1, C]`, or `[N, *out, C]`.
     """
     sides = x.shape[1:3]
-    x = materialise(_pooled(_total, x, kernel, stride, pad))
+    x = materialise(_pooled(_total, x, kernel, stride, pad, out))
     if count_include_pad or pad == 0:
         return x / kernel**2
     rows, columns = (_pixels(n, out, kernel, stride, pad) for n, out in zip(sides, x.shape[1:3], strict=True))
     return x / jnp.asarray(rows[:, None, None] * columns[:, None], x.dtype)
 
 
-def _total(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair) -> jax.Array:
-    out = _out(x, kernel, stride, pad)
+def _total(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair, out: Pair) -> jax.Array:
     padded = _held(x, kernel, stride, pad)
     return sum(strided_slice(padded, tap, stride, out) for tap in _taps(kernel))
 
