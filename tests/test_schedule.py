@@ -18,11 +18,20 @@ class Fake:
 
     together: ClassVar[set] = set()
     most = 0
+    apart = False
 
     def __init__(self, memory, device=DEVICE, chunks=2, work=lambda: time.sleep(0.02)):
         self.memory, self.device, self.chunks, self.work = memory, device, chunks, work
-        self.refused, self.trainer, self.compile_seconds = False, object(), 0.5
+        self.refused, self.compile_seconds = False, 0.5
         self.jobs, self.seconds = [object() for _ in range(chunks)], 0.0
+
+        self.width = 1
+
+    def may_begin(self):
+        return True
+
+    def let_go(self):
+        pass
 
     def compile(self):
         pass

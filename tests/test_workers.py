@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pickle
 import signal
 import time
 
@@ -36,7 +37,7 @@ def processes():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JNAS_PROCESSES", "2")
         patch.setattr(workers, "WORTH", 2)
-        pool = process.Pool(workers.POOL.module, workers.POOL.environment)
+        pool = process.Pool(*workers.POOL.made_from)
         patch.setattr(workers, "POOL", pool)
         yield pool
         for one in pool.started:
@@ -55,7 +56,7 @@ def pool(processes, cache, monkeypatch):
 def here(trials, data, **options):
     """The rows of training in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "suit", lambda *_: False)
+        patch.setattr(workers, "worth", lambda *_: 0)
         return evaluate(trials, data, RECIPE, progress=False, **options)
 
 
@@ -124,17 +125,39 @@ def test_a_process_that_is_killed_costs_one_row(pool, data, monkeypatch):
             killed.append(next(group.process for group in training))
             os.kill(killed[0].popen.pid, signal.SIGKILL)
 
+    def noted(self, *args):
+        training.append(self)
+        self._width = 1  # as if its two trials were in turn there
+        return run(self, *args)
+
     run = RemoteGroup.run
-    monkeypatch.setattr(RemoteGroup, "run", lambda self, *args: training.append(self) or run(self, *args))
-    rows = list(evaluate_each(*requested(SMALL, data, epochs=1000), on_epoch=kill))
-    assert sorted(row.status for row in rows) == ["ok", "ok", "out_of_memory"]
+    monkeypatch.setattr(RemoteGroup, "run", noted)
+    trials = [Trial(template, seed) for template in SMALL for seed in range(2)]
+    rows = list(evaluate_each(*requested(trials, data, epochs=1000), on_epoch=kill))
+    assert sorted(row.status for row in rows) == ["ok"] * 5 + ["out_of_memory"]
     assert all("the process that trained it is gone" in row.message for row in rows if row.status != "ok")
     assert killed[0] not in pool.started
     assert [row.status for row in evaluate(SMALL, data, RECIPE, progress=False)] == ["ok"] * 3
 
 
-def test_a_compiler_that_takes_too_long_is_ended(pool, data):
+def test_a_process_that_ends_while_it_is_idle_costs_nothing(pool, data):
     all_idle(pool)
+    for one in pool.started:
+        one.popen.kill()
+        one.popen.wait()
+    assert pool.take() is None and pool.gone
+    assert [row.status for row in evaluate(SMALL, data, RECIPE, progress=False)] == ["ok"] * 3
+    assert all_idle(pool) and not pool.gone
+
+
+def test_what_cannot_be_sent_is_a_row(pool, data, monkeypatch):
+    monkeypatch.setattr(process.Process, "send", lambda self, message: pickle.dumps(lambda: message))
+    assert {row.status for row in evaluate(SMALL, data, RECIPE, progress=False)} == {"error"}
+
+
+def test_a_compiler_that_takes_too_long_is_ended(pool, data, monkeypatch):
+    all_idle(pool)
+    monkeypatch.setattr(schedule, "_TICK", 0.001)  # so that it looks before they are done
     before = list(pool.started)
     rows = evaluate(SMALL, data, RECIPE, compile_limit=0.001, progress=False)
     assert "timeout" in {row.status for row in rows} and set(pool.started) != set(before)
@@ -155,12 +178,14 @@ def test_a_caller_who_leaves_ends_what_trains(pool, data):
     rows.close()
     assert all_idle(pool)
 
-    def fails(_):
-        raise ValueError("the caller's own")
+    for kind in (ValueError, ConnectionError):
 
-    with pytest.raises(ValueError, match="the caller's own"):
-        list(evaluate_each(*requested(SMALL, data), on_epoch=fails))
-    assert all_idle(pool)
+        def fails(_, kind=kind):
+            raise kind("the caller's own")
+
+        with pytest.raises(kind, match="the caller's own"):
+            list(evaluate_each(*requested(SMALL, data), on_epoch=fails))
+        assert all_idle(pool)
 
 
 def test_without_processes_it_trains_here(pool, data, monkeypatch):

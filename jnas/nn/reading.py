@@ -42,26 +42,27 @@ class _Wanted(NamedTuple):
 def readings(
     layers: Sequence[lt.LayerTemplate], in_shape: lt.Shape, shapes: Sequence[lt.Shape]
 ) -> list[Reading | None]:
-    """The reading of each layer; None for those without windows.
+    """The reading of each layer; None for those without windows, and for those that compute all that they can.
 
     Args:
       layers: of a template.
       in_shape, shapes: of the image, and of each layer's output without this.
     """
     inputs = (in_shape, *shapes)
-    wanted = [_Wanted(tuple(shape[1:])) for shape in inputs]  # of vectors nothing is asked
+    wanted = [_Wanted(shape[1:]) for shape in inputs]  # of vectors nothing is asked
     for number in reversed(range(len(layers))):
         wanted[number] = _before(layers[number], wanted[number], wanted[number + 1], inputs[number + 1])
     found: list[Reading | None] = []
-    step = 1  # of the pixels that the present layer is given
-    for layer, after, shape in zip(layers, wanted[1:], shapes, strict=True):
+    given, step = inputs[0][1:], 1  # what the present layer is given: so many pixels, every so many
+    for layer, after, before, shape in zip(layers, wanted[1:], inputs, shapes, strict=False):
         reading = None
         if isinstance(layer, lt.Window):
             after = _worth(layer, after, shape)
-            reading = Reading(layer.stride * after.step // step, after.count)
-            step = after.step
+            if (given, step, after) != (before[1:], 1, _Wanted(shape[1:])):
+                reading = Reading(layer.stride * after.step // step, after.count)
+            given, step = after
         elif not isinstance(layer, _POINTWISE):
-            step = 1
+            given, step = shape[1:], 1
         found.append(reading)
     return found
 
@@ -84,4 +85,4 @@ def _worth(layer: lt.Window, after: _Wanted, shape: lt.Shape) -> _Wanted:
     """What is wanted of a layer, or all that it has, where leaving the rest out does not pay."""
     share = after.count[0] * after.count[1] / (shape[1] * shape[2])
     cut = share <= _WORTH or layer.pad == 0 or not isinstance(layer, lt.Conv2d)
-    return after if cut else _Wanted(tuple(shape[1:]))
+    return after if cut else _Wanted(shape[1:])

@@ -46,7 +46,7 @@ def compile_ahead(trainer: Trainer) -> float:
     if trainer.compiled_before() or (compiler := POOL.take()) is None:
         return 0.0
     begun = time.perf_counter()
-    with contextlib.suppress(*process.ENDED):  # one that ended is not idle any more
+    with contextlib.suppress(process.Ended):  # one that ended is not idle any more
         compiler.send(task_of(trainer))
         compiler.receive()  # it has compiled, or could not: then the caller, who tries the same, will say why
         POOL.give_back(compiler)
@@ -65,8 +65,8 @@ def serve() -> None:
     jax.devices()
     while True:
         caller.send("ready")
+        settings, arguments = caller.receive()
         with contextlib.suppress(Exception):
-            settings, arguments = caller.receive()
             executables.apply(settings)
             Trainer(*arguments).compile()
         if remembered.too_many():

@@ -114,10 +114,10 @@ def evaluate_each(
     watch = watch or Watch()
     written = len(watch.reports)
     device, kind = Device.here(memory), Group
-    if workers.suit(trials, policy):
-        device, kind = dataclasses.replace(device, programs=workers.count()), workers.RemoteGroup
+    if processes := workers.worth(trials, policy, split):
+        device, kind = dataclasses.replace(device, programs=processes), workers.RemoteGroup
         if jobs:
-            workers.start()
+            workers.POOL.start(processes)
     work = groups(jobs.values(), policy, recipe, split, device, kind=kind)
     trained = train(work, recipe.epochs, on_epoch=on_epoch, watch=watch, stop=stop, compile_limit=compile_limit)
     del jobs, work  # each goes when it is done

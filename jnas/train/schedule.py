@@ -10,6 +10,7 @@ and JAX is made to forget it (see `remembered`).
 from __future__ import annotations
 
 import collections
+import math
 import os
 import queue
 import threading
@@ -189,7 +190,8 @@ class _Schedule:
         first = self.coming[0]
         if not self.apart or self.programs == 1:
             return first
-        seconds = [group.expected.train_seconds for group in self.coming]
+        # Of one that fits into no memory an endless time is expected, and it is done at once.
+        seconds = [s if math.isfinite(s := group.expected.train_seconds) else 0.0 for group in self.coming]
         longest = max(seconds)
         others = sum(seconds) - longest
         return self.coming[seconds.index(longest)] if longest * self.programs >= others else first

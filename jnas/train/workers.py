@@ -12,7 +12,10 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import subprocess
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -25,41 +28,42 @@ from jnas.nn.lowering import Policy
 from jnas.train import executables, process, remembered
 from jnas.train.compilers import WORTH
 from jnas.train.device import free_memory
-from jnas.train.population import Group, Job
+from jnas.train.population import Group, Job, failure_of
 from jnas.train.trial import Trial
 
-POOL = process.Pool(__name__, {"PJRT_NPROC": "1"})
+# XLA divides loops among threads when it compiles, which JAX' key of a program does not tell.
+POOL = process.Pool(__name__, {"PJRT_NPROC": "1"}, "one-thread")
 _MEMORY = 1 << 30
 """Bytes of the machine that there are to be for a process: it takes half of that before it trains."""
 _QUIET = 1.0
 """Seconds without a group after which a process gives the memory back that the last ones took."""
 
 
-def count() -> int:
+def count(images: int = 0) -> int:
     """How many processes train: none beside a GPU, on one core, or without a cache that programs are kept in.
+
+    Args:
+      images: bytes of which each has a copy.
 
     Raises:
       JnasError: JNAS_PROCESSES in the environment is no number.
     """
     if jax.default_backend() != "cpu" or not executables.folder():
         return 0
-    most = free_memory(jax.local_devices()[0]) // _MEMORY
+    most = free_memory(jax.local_devices()[0]) // (_MEMORY + 2 * images)
     found = process.count(min(_cores(), most))
     return found if found > 1 else 0
 
 
-def suit(trials: Sequence[Trial], policy: Policy) -> bool:
-    """Whether a population of these trials, known ones included, is to train here.
+def worth(trials: Sequence[Trial], policy: Policy, split: Split) -> int:
+    """How many processes are to train these trials, known ones included; 0 where they train in this one.
 
-    It has to have as many templates with programs of their own as are worth the start of the processes; a policy by
+    There have to be as many templates with programs of their own as are worth the start of the processes; a policy by
     which they share programs may leave fewer programs than there are cores.
     """
-    return policy == "exact" and len({trial.template for trial in trials}) >= WORTH and count() > 0
-
-
-def start() -> None:
-    """Starts those that are missing; nobody waits for it."""
-    POOL.start(count())
+    if policy != "exact" or len({trial.template for trial in trials}) < WORTH:
+        return 0
+    return count(split.x_train.nbytes + split.x_val.nbytes)
 
 
 class RemoteGroup(Group):
@@ -73,6 +77,12 @@ class RemoteGroup(Group):
     _width = _memory = 0
     _at_rest = True
     """Whether the process is done with what it was asked."""
+    _here = False
+    """Whether it trains in this process."""
+
+    def __init__(self, *made_from):
+        super().__init__(*made_from)
+        self._lock = threading.Lock()
 
     @property
     def width(self) -> int:
@@ -84,30 +94,37 @@ class RemoteGroup(Group):
 
     def may_begin(self) -> bool:
         self.process = POOL.take()
-        return self.process is not None or POOL.gone
+        self._here = self.process is None and POOL.gone
+        return self.process is not None or self._here
 
     def compile(self) -> None:
-        own = self.process
-        if own is None:
+        if self._here:
             return super().compile()
-        begun, self._at_rest = time.perf_counter(), False
+        own = self._ask()
+        if own is None:
+            return None
+        begun = time.perf_counter()
         try:
             self._send_split(own)
             trials = [(job.trial, job.key) for job in self.jobs]
             own.send((executables.settings(), self.expected, trials, self.recipe, self.device))
             width, size, failures = own.receive()
-        except process.ENDED:
+        except process.Ended:
             return self._lost(own, self.jobs)
+        except Exception as error:  # what is sent is no message, such as a template of a class of the caller's own
+            self.let_go()
+            return self._fail(*failure_of(error))
         self.compile_seconds += time.perf_counter() - begun
-        if self.process is own:  # else it was given up meanwhile
-            self._width, self._memory, self._at_rest = width, size, True
-            for job, failure in zip(self.jobs, failures, strict=True):
-                job.failure = failure
+        with self._lock:
+            if self.process is own:  # else it was given up meanwhile
+                self._width, self._memory, self._at_rest = width, size, True
+                for job, failure in zip(self.jobs, failures, strict=True):
+                    job.failure = failure
         return None
 
     def abandon(self, seconds: float) -> None:
-        super().abandon(seconds)
         self.let_go()
+        super().abandon(seconds)
 
     def run(
         self,
@@ -116,13 +133,13 @@ class RemoteGroup(Group):
         on_epoch: Callable[[int], None] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> Iterator[list[Job]]:
-        own = self.process
+        own = self._ask()
         if own is None:
             yield from super().run(until, keep, on_epoch, clock)
             return
         for job in self.jobs:
             job.compile_seconds += self.compile_seconds / len(self.jobs)
-        left, begun, self._at_rest = list(self.jobs), clock(), False
+        left, begun = list(self.jobs), clock()
         try:
             own.send(until)
             while left:
@@ -138,38 +155,59 @@ class RemoteGroup(Group):
                 begun = now
                 self._at_rest = not left
                 yield chunk
-        except process.ENDED:
-            self._lost(own, left)
-            yield left
+        except process.Ended:
+            chunk, others = left[: self._width or None], left[self._width or None :]
+            if self._lost(own, chunk):
+                yield chunk
+                yield from self._train_here(others, until, on_epoch, clock)
         finally:
             self.let_go()
 
     def let_go(self) -> None:
-        if self.process is None:
+        with self._lock:
+            own, self.process = self.process, None
+        if own is None:
             return
-        own, self.process = self.process, None
         if self._at_rest:
             POOL.give_back(own)
         else:
             POOL.replace(own)
 
+    def _ask(self) -> process.Process | None:
+        """The process, which is about to be asked for something; None where it was let go, or there was none."""
+        with self._lock:
+            self._at_rest = False
+            return self.process
+
     def _send_split(self, own: process.Process) -> None:
         """Sends the images, unless the process has them."""
-        if own.knows is not self.split:
+        if own.knows() is not self.split:
             arrays = (self.split.x_train, self.split.y_train, self.split.x_val, self.split.y_val)
             own.send(Split(*map(np.asarray, arrays), self.split.classes))
-            own.knows = self.split
+            own.knows = weakref.ref(self.split)
 
-    def _lost(self, own: process.Process, jobs: list[Job]) -> None:
-        """The process has ended by itself, unless it was let go."""
+    def _lost(self, own: process.Process, jobs: list[Job]) -> bool:
+        """What it means for jobs that their process has ended by itself; False where it was let go."""
         if self.process is not own:
-            return
-        code = own.popen.wait()
+            return False
+        try:
+            code = own.popen.wait(_QUIET)
+        except subprocess.TimeoutExpired:  # what it said was no message
+            code = own.end()
         killed = code == -signal.SIGKILL
         why = "the system ended it, as it does where memory runs out" if killed else f"it ended with {code}"
         for job in jobs:
             job.failure = "out_of_memory" if killed else "error", f"the process that trained it is gone: {why}"
         self.let_go()
+        return True
+
+    def _train_here(self, jobs: list[Job], *how) -> Iterator[list[Job]]:
+        """The jobs that come after those whose process ended."""
+        if jobs:
+            rest = Group(self.expected, jobs, self.recipe, self.split, self.device)
+            rest.compile()
+            until, *others = how
+            yield from rest.run(until, False, *others)
 
 
 def serve() -> None:
@@ -190,9 +228,12 @@ def serve() -> None:
         elif isinstance(message, int):
             for chunk in group.run(message, keep=False, on_epoch=lambda number: caller.send(number)):
                 caller.send([(job.epochs, job.failure) for job in chunk])
+            large = group.memory > group.device.memory // group.device.programs
             group = None
             if remembered.too_many():
                 remembered.forget()
+            elif large:  # others have to be able to take as much, one after the other
+                memory.give_back()
         else:
             settings, expected, trials, recipe, device = message
             executables.apply(settings)
