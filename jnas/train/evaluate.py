@@ -43,7 +43,8 @@ def evaluate(
     """Trains each template and measures its validation accuracy.
 
     Templates that share a structure share a compiled program, and train side by side where the device gains by it; the
-    programs of the coming ones compile while the present ones train.
+    programs of the coming ones compile while the present ones train. On a CPU, 8 different templates or more train in
+    processes, one a core (see `workers`).
 
     Args:
       templates: any mix of architectures; a `Trial` is one with a seed, learning rate or weight decay of its own.
