@@ -119,6 +119,14 @@ def test_a_program_that_does_not_compile_costs_no_process(compiler, split):
     assert trainer.compiled_before()
 
 
+def test_what_cannot_be_sent_costs_no_process(compiler, split, monkeypatch):
+    monkeypatch.setattr(compilers, "task_of", lambda trainer: lambda: trainer)
+    trainer = Trainer(SMALL[2], RECIPE, split)
+    compilers.compile_ahead(trainer)
+    assert not trainer.compiled_before() and compilers.POOL.take() is compiler
+    assert trainer.compile() > 0
+
+
 def test_a_population_has_a_process_compile(compiler, split, monkeypatch):
     asked = []
     send = compiler.send

@@ -21,7 +21,8 @@ def build(template: Template, rngs: nnx.Rngs) -> nnx.Sequential:
     """
     inputs = (template.in_shape, *template.shapes)
     found = readings(template.layers, template.in_shape, template.shapes)
-    return nnx.Sequential(*map(module_of, template.layers, inputs, [rngs] * len(found), found))
+    parts = zip(template.layers, inputs, found, strict=False)
+    return nnx.Sequential(*(module_of(layer, shape, rngs, reading) for layer, shape, reading in parts))
 
 
 def module_of(layer: lt.LayerTemplate, shape: lt.Shape, rngs: nnx.Rngs, reading: Reading | None = None) -> nnx.Module:

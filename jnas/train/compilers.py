@@ -46,9 +46,14 @@ def compile_ahead(trainer: Trainer) -> float:
     if trainer.compiled_before() or (compiler := POOL.take()) is None:
         return 0.0
     begun = time.perf_counter()
-    with contextlib.suppress(process.Ended):  # one that ended is not idle any more
+    try:
         compiler.send(task_of(trainer))
         compiler.receive()  # it has compiled, or could not: then the caller, who tries the same, will say why
+    except process.Ended:
+        pass  # it is not idle any more
+    except Exception:  # what was to be sent is no message, and was not sent: the caller compiles it
+        POOL.give_back(compiler)
+    else:
         POOL.give_back(compiler)
     return time.perf_counter() - begun
 

@@ -170,6 +170,7 @@ class Pool:
             process.begin()
         except Exception:  # whatever it is, the caller can do without processes
             process.failed = True
+            process.end()
         else:
             if process in self.started:
                 self.idle.put(process)

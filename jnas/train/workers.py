@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from jnas import memory
 from jnas.data import Split
@@ -159,7 +158,7 @@ class RemoteGroup(Group):
             chunk, others = left[: self._width or None], left[self._width or None :]
             if self._lost(own, chunk):
                 yield chunk
-                yield from self._train_here(others, until, on_epoch, clock)
+                yield from self._train_here(others, until, keep, on_epoch, clock)
         finally:
             self.let_go()
 
@@ -182,8 +181,7 @@ class RemoteGroup(Group):
     def _send_split(self, own: process.Process) -> None:
         """Sends the images, unless the process has them."""
         if own.knows() is not self.split:
-            arrays = (self.split.x_train, self.split.y_train, self.split.x_val, self.split.y_val)
-            own.send(Split(*map(np.asarray, arrays), self.split.classes))
+            own.send(self.split)
             own.knows = weakref.ref(self.split)
 
     def _lost(self, own: process.Process, jobs: list[Job]) -> bool:
@@ -202,12 +200,11 @@ class RemoteGroup(Group):
         return True
 
     def _train_here(self, jobs: list[Job], *how) -> Iterator[list[Job]]:
-        """The jobs that come after those whose process ended."""
+        """The jobs that come after those whose process ended; `how` is what `run` takes."""
         if jobs:
             rest = Group(self.expected, jobs, self.recipe, self.split, self.device)
             rest.compile()
-            until, *others = how
-            yield from rest.run(until, False, *others)
+            yield from rest.run(*how)
 
 
 def serve() -> None:
@@ -223,8 +220,7 @@ def serve() -> None:
             memory.give_back()
             message = caller.receive()
         if isinstance(message, Split):
-            arrays = (message.x_train, message.y_train, message.x_val, message.y_val)
-            split = Split(*map(jax.numpy.asarray, arrays), message.classes)
+            split = message
         elif isinstance(message, int):
             for chunk in group.run(message, keep=False, on_epoch=lambda number: caller.send(number)):
                 caller.send([(job.epochs, job.failure) for job in chunk])
