@@ -7,6 +7,8 @@ import json
 import os
 import pathlib
 import platform
+import sys
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -44,6 +46,14 @@ def about() -> dict:
 def geometric_mean(values: list[float]) -> float:
     """The geometric mean."""
     return float(np.exp(np.log(values).mean()))
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a program whose bad input ends in one sentence, not in a traceback."""
+    try:
+        main()
+    except jnas.JnasError as error:
+        raise SystemExit(f"{pathlib.Path(sys.argv[0]).name}: {error}") from None
 
 
 def report(result: dict, path: str | None, brief: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ import pathlib
 import time
 
 import numpy as np
-from common import about
+from common import about, run
 from tables import Table, read
 
 import jnas
@@ -154,4 +154,4 @@ def draw(table: Table, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

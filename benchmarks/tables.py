@@ -54,15 +54,20 @@ def read(path: str | pathlib.Path, target: str | None = None, epochs: int = 0, a
       against: the column that predictions are compared with; by default `test`, where there is one, else the target.
 
     Raises:
-      JnasError: the file has no such columns.
+      JnasError: the file is no table, or has no such columns of numbers.
     """
-    frame = pd.read_csv(path)
+    try:
+        frame = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise JnasError(f"{path} cannot be read as a table of comma-separated values: {str(error).strip()}.") from None
     target = target or next((name for name in ("val_acc", "acc_20", "reward") if name in frame), "val_acc")
     against = against or ("test" if "test" in frame else target)
     wanted = [target, against, *(f"acc_{i}" for i in range(1, epochs + 1))]
     for name in wanted:
         if name not in frame:
             raise JnasError(f"{path} has no column {name!r}: it has {', '.join(frame.columns)}.")
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            raise JnasError(f"Column {name!r} of {path} holds {frame[name].iloc[0]!r}, which is no number.")
     genes = [name for name in frame if re.fullmatch(r"gene_\d+", name)]
     if "hash" in frame:
         sequences, lengths, notes = _hashes(frame.hash)
