@@ -9,6 +9,10 @@ more than chance, shuffled errors tell. Whether a missed function would have bee
 random functions that make a given share of the squares of otherwise shuffled errors. The ceiling is the R² of a
 predictor that also knew exactly a function of the least share that is noticed 95 times of 100, of every kind that was
 planted. Functions that are less smooth than these it says nothing of.
+
+The rest of the errors is what the choice of the rows to train on did. `scatter` bounds that from above: half the mean
+squared difference of what two models foresee that were fitted to different halves of the other rows, as a share of the
+targets' variance. Without it, too, the ceiling is `ceiling_without_scatter`, for as many rows as one likes.
 """
 
 from __future__ import annotations
@@ -55,19 +59,34 @@ class Inputs(NamedTuple):
 
 def left_out(table: Table, name: str, repeats: int) -> np.ndarray:
     """`[N]` each row's prediction by models of that name that have not seen it, the mean over repeats."""
-    sequences = table.bits if name == "sophius_lstm" else table.sequences
     found = np.zeros((repeats, len(table.targets)))
-    early = table.early if table.early.shape[1] else None
     for seed in range(repeats):
         fold = np.random.default_rng(seed).permutation(len(table.targets)) % FOLDS
         for number in range(FOLDS):
-            train, test = fold != number, fold == number
-            known = [None if early is None else early[which] for which in (train, test)]
-            model = MODELS[name](seed * FOLDS + number)
-            model.fit(sequences[train], table.lengths[train], table.targets[train], known[0])
-            found[seed, test] = model.predict(sequences[test], table.lengths[test], known[1])[0]
+            train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+            found[seed, test] = _foreseen(table, name, seed * FOLDS + number, train, test)
         print(f"repeat {seed}: R² on rows left out {score(table.targets, found[seed]).r2:.4f}", flush=True)
     return found.mean(0)
+
+
+def _foreseen(table: Table, name: str, seed: int, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """What a model that is fitted to some rows predicts of others."""
+    sequences = table.bits if name == "sophius_lstm" else table.sequences
+    early = [table.early[rows] if table.early.shape[1] else None for rows in (train, test)]
+    model = MODELS[name](seed).fit(sequences[train], table.lengths[train], table.targets[train], early[0])
+    return model.predict(sequences[test], table.lengths[test], early[1])[0]
+
+
+def scatter(table: Table, name: str) -> float:
+    """How much predictions depend on the rows that a model is fitted to, as a share of the targets' variance."""
+    squares = []
+    fold = np.random.default_rng(0).permutation(len(table.targets)) % FOLDS
+    for number in range(FOLDS):
+        test, others = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
+        halves = np.array_split(np.random.default_rng(number).permutation(others), 2)
+        one, other = (_foreseen(table, name, seed, half, test) for seed, half in enumerate(halves, 2 * number))
+        squares.append(np.square(one - other) / 2)
+    return float(np.concatenate(squares).mean() / table.targets.var())
 
 
 def inputs(table: Table, predicted: np.ndarray) -> Inputs:
@@ -236,6 +255,7 @@ def main() -> None:
     options = parser.parse_args()
     table = read(options.table, options.target, options.epochs_seen)
     found = search(table, left_out(table, options.model, options.repeats), options.plants, options.bar)
+    found["scatter"] = scatter(table, options.model)
     print(
         f"R² on rows left out {found['r2']:.4f}. Of the squared errors {found['gain']:.4f} can be foreseen by those of "
         f"other rows; shuffled: up to {found['gain_of_shuffled_95']:.4f} 95 times of 100 (p = {found['p']:.3f})."
@@ -244,10 +264,15 @@ def main() -> None:
     for kind, rows in found["planted"].items():
         cells = (f"{row['noticed']:.2f} ({row['gain']:.3f})" for row in rows.values())
         print(f"{kind:14}" + "".join(f"{cell:>16}" for cell in cells))
+    print(f"\nScatter by the rows that train: at most {found['scatter']:.4f} of the variance.")
     if found["ceiling"] is None:
-        print("\nNo share is noticed so often for every kind: no ceiling is shown.")
+        print("No share is noticed so often for every kind: no ceiling is shown.")
     else:
-        print(f"\nA function of {found['hidden']:.2f} would have been noticed: ceiling of R² {found['ceiling']:.4f}.")
+        found["ceiling_without_scatter"] = 1 - (1 - found["r2"] - found["scatter"]) * (1 - found["hidden"])
+        print(
+            f"A function of {found['hidden']:.2f} would have been noticed: ceiling of R² {found['ceiling']:.4f}, "
+            f"{found['ceiling_without_scatter']:.4f} without scatter."
+        )
     if options.bar is not None:
         print(f"For R² {options.bar} a share of {found['share_for_bar']:.2f} would have to go.")
     if options.json:
