@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ceiling import gain, inputs, search, smoothers
 from flax import nnx
 from scipy import stats
-from tables import Table, parse, read
+from tables import parse, read
 
 from jnas.draws import choices
 from jnas.errors import JnasError
@@ -263,37 +262,13 @@ def test_the_notation_of_metaqnn(tmp_path):
     assert facts["dropout"][2] == 0.25 and table.bits[0].sum(1).tolist() == [4, 3, 1, 2, 1]
     with pytest.raises(JnasError, match="no column 'acc_2'"):
         read(path, "acc_20", 2)
+    with pytest.raises(JnasError, match="which is no number"):
+        read(path, "net")
+    with pytest.raises(JnasError, match="cannot be read as a table"):
+        read(tmp_path / "none.csv")
     path.write_text("gene_1,gene_0,reward,test\n0,2,.5,.6\n1,0,.7,.8\n")
     genes = read(path)
     assert genes.scored.tolist() == [0.6, 0.8] and genes.bits[0].argmax(1).tolist() == [2, 0]
-
-
-def test_what_errors_still_tell():
-    pytest.importorskip("sklearn")
-    generator = np.random.default_rng(0)
-    sequences = generator.normal(size=(160, 4, 3)).astype(np.float32)
-    lengths = generator.integers(2, 5, 160)
-    missed, noise = sequences[:, 0, 1], generator.normal(size=160)
-    known = generator.normal(size=160)
-    early = np.stack([known, np.full(160, np.nan)], 1).astype(np.float32)  # an epoch that no row knows is no number
-
-    def found(errors):
-        targets = 2 * known + errors
-        return search(Table(sequences, sequences, lengths, targets, targets, early, ""), 2 * known, 20, 0.95)
-
-    of_noise, of_more = found(noise), found(noise + missed)
-    assert of_noise["p"] > 0.01 and abs(of_noise["gain"]) < 0.05
-    assert of_more["p"] < 0.01 and 0.2 < of_more["gain"] < 0.6  # half of the squares are foreseen at best
-    assert of_noise["r2"] == pytest.approx(score(2 * known + noise, 2 * known).r2)
-    for rows in of_noise["planted"].values():
-        assert rows["0.4"]["noticed"] > rows["0.05"]["noticed"] and rows["0.4"]["noticed"] > 0.8
-    assert of_noise["ceiling"] == pytest.approx(1 - (1 - of_noise["r2"]) * (1 - of_noise["hidden"]))
-    assert of_noise["share_for_bar"] == pytest.approx(1 - 0.05 / (1 - of_noise["r2"]))
-    assert of_noise["largest"][0]["row"] == np.abs(noise).argmax()
-    # Of other noise about 5 of 100 are above what 95 of 100 of the shuffled are below.
-    matrices = smoothers(inputs(Table(sequences, sequences, lengths, known, known, early, ""), known))
-    above = gain(matrices, generator.normal(size=(160, 400))) > of_noise["gain_of_shuffled_95"]
-    assert 0.02 < above.mean() < 0.1
 
 
 def test_the_picture(tmp_path):
