@@ -53,7 +53,8 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except jnas.JnasError as error:
-        raise SystemExit(f"{pathlib.Path(sys.argv[0]).name}: {error}") from None
+        print(f"{pathlib.Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def report(result: dict, path: str | None, brief: tuple[str, ...]) -> None:

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import argparse
 import functools
-import sys
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import about, report
+from common import about, report, run
 
 from jnas.errors import JnasError
 from jnas.evolve import (
@@ -78,7 +77,7 @@ def measure(name: str, table: Table, evaluations: int, repeats: int, seed: int) 
     }
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", required=True)
     parser.add_argument("--evaluations", type=int, default=100)
@@ -87,22 +86,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json")
     arguments = parser.parse_args()
-    try:
-        table = Table.read(arguments.table)
-        rows = len(table.reward)
-        if not 2 <= arguments.evaluations <= rows or arguments.repeats < 1:
-            raise JnasError(
-                f"--evaluations {arguments.evaluations} and --repeats {arguments.repeats} make no comparison: "
-                f"give 2 to {rows} evaluations, which is all of the table, and a repeat."
-            )
-        known = list(algorithms(table.space, 2))
-        names = known if arguments.algorithms == "all" else arguments.algorithms.split(",")
-        unknown = sorted(set(names) - set(known))
-        if unknown:
-            raise JnasError(f"There is no algorithm {', '.join(unknown)}: choose among {', '.join(known)}.")
-    except JnasError as error:
-        print(f"evolve.py: {error}", file=sys.stderr)
-        return 2
+    table = Table.read(arguments.table)
+    rows = len(table.reward)
+    if not 2 <= arguments.evaluations <= rows or arguments.repeats < 1:
+        raise JnasError(
+            f"--evaluations {arguments.evaluations} and --repeats {arguments.repeats} make no comparison: "
+            f"give 2 to {rows} evaluations, which is all of the table, and a repeat."
+        )
+    known = list(algorithms(table.space, 2))
+    names = known if arguments.algorithms == "all" else arguments.algorithms.split(",")
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise JnasError(f"There is no algorithm {', '.join(unknown)}: choose among {', '.join(known)}.")
     best = int(np.nanargmax(table.reward))
     facts = {
         **{name: getattr(arguments, name) for name in ("table", "evaluations", "repeats", "seed")},
@@ -121,8 +116,7 @@ def main() -> int:
             flush=True,
         )
     report(result, arguments.json, ("about",))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

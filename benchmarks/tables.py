@@ -60,14 +60,17 @@ def read(path: str | pathlib.Path, target: str | None = None, epochs: int = 0, a
         frame = pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise JnasError(f"{path} cannot be read as a table of comma-separated values: {str(error).strip()}.") from None
+    if frame.empty:
+        raise JnasError(f"{path} has no rows.")
     target = target or next((name for name in ("val_acc", "acc_20", "reward") if name in frame), "val_acc")
     against = against or ("test" if "test" in frame else target)
     wanted = [target, against, *(f"acc_{i}" for i in range(1, epochs + 1))]
     for name in wanted:
         if name not in frame:
             raise JnasError(f"{path} has no column {name!r}: it has {', '.join(frame.columns)}.")
-        if not pd.api.types.is_numeric_dtype(frame[name]):
-            raise JnasError(f"Column {name!r} of {path} holds {frame[name].iloc[0]!r}, which is no number.")
+        wrong = frame[name][pd.to_numeric(frame[name], errors="coerce").isna() & frame[name].notna()]
+        if len(wrong):
+            raise JnasError(f"Column {name!r} of {path} holds {wrong.iloc[0]!r}, which is no number.")
     genes = [name for name in frame if re.fullmatch(r"gene_\d+", name)]
     if "hash" in frame:
         sequences, lengths, notes = _hashes(frame.hash)
