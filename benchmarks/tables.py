@@ -108,7 +108,8 @@ def parse(net: str) -> list[tuple[str, list[int]]]:
     """The layers of a network in the notation of MetaQNN (Baker et al. 2017): "[C(64,3,1), P(2,2), SM(10)]".
 
     C(channels, window, stride) is a convolution, P(window, stride) a max pooling, D(i, n) dropout at the rate
-    i / (2 n), FC(units) a hidden linear layer, GAP global average pooling, SM the classifier.
+    i / (2 n), FC(units) a hidden linear layer, GAP(classes) a 1x1 convolution and global average pooling, SM(classes)
+    the last linear layer.
 
     Raises:
       JnasError: a layer is none of these.
@@ -121,10 +122,23 @@ def parse(net: str) -> list[tuple[str, list[int]]]:
     return layers
 
 
-def _nets(frame: pd.DataFrame, with_rate: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-    """Bits and facts of nets on 3x32x32 images; convolutions and poolings keep the map size but for their stride.
+def side_after(name: str, args: list[int], side: int) -> int:
+    """The side of the map after a layer, as Caffe has it, which trained the nets.
 
-    Beside early epochs the learning rate of the run is a feature of each step, too: it is known before training starts.
+    Convolutions are padded; the last window of a pooling may stick out. (The table's `num_params` counts as if none
+    did.)
+    """
+    if name == "P":
+        window, stride = args
+        return -(-max(side - window, 0) // stride) + 1
+    return -(-side // args[2]) if name == "C" else side if name == "D" else 1
+
+
+def _nets(frame: pd.DataFrame, with_rate: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """Bits and facts of nets on 3x32x32 images.
+
+    Beside early epochs the learning rate of the run is a feature of each step, too: it is known after the first one,
+    as runs that have learned nothing by then start again with a lower one.
     """
     rows = []
     for net in frame.net:
@@ -138,11 +152,11 @@ def _nets(frame: pd.DataFrame, with_rate: bool) -> tuple[np.ndarray, np.ndarray,
                 window, stride = args
             elif name == "D":
                 dropout = args[0] / (2 * args[1])
-            elif name == "GAP":
-                stride = 1
+            elif name == "GAP":  # of a 1x1 convolution
+                fan_in, channels = before[0], args[0]
             else:
                 fan_in, channels = before[0] * side * side, args[0]
-            side = -(-side // stride) if name in ("C", "P", "D") else 1
+            side = side_after(name, args, side)
             layers.append((TYPES.index(name), window, stride, *before, channels, side, fan_in, dropout))
         rows.append(layers)
     lengths = np.array([len(layers) for layers in rows])
@@ -159,14 +173,14 @@ def _nets(frame: pd.DataFrame, with_rate: bool) -> tuple[np.ndarray, np.ndarray,
         after=np.stack([channels, side, side], -1),
         window=np.where(there, window, 1),
         stride=np.where(there, stride, 1),
-        padding=(convolves | pools).astype(float),
+        padding=convolves.astype(float),
         fan_in=fan_in,
         convolves=convolves,
-        links=links | ends,
+        links=links | ends | merges,
         averages=nothing,
         merges=merges,
         normalises=nothing,
-        bends=convolves | links,
+        bends=convolves | links | merges,
         slope=np.zeros_like(kind),
         dropout=dropout,
     )

@@ -252,13 +252,16 @@ def test_the_notation_of_metaqnn(tmp_path):
     path.write_text(
         "net,acc_1,acc_20\n"
         '"[C(64,5,1), P(2,2), D(1,2), FC(128), SM(10)]",.3,.5\n'
-        '"[C(512,1,1), GAP(10), SM(10)]",.2,.4\n'
+        '"[C(512,1,1), P(5,3), GAP(10), SM(10)]",.2,.4\n'
     )
     table = read(path, "acc_20", 1)
-    assert table.lengths.tolist() == [5, 3] and table.early.tolist() == [[np.float32(0.3)], [np.float32(0.2)]]
-    facts = dict(zip(NAMES, table.sequences[0, :, table.bits.shape[2] :].T, strict=False))
+    assert table.lengths.tolist() == [5, 4] and table.early.tolist() == [[np.float32(0.3)], [np.float32(0.2)]]
+    facts, pooled = (dict(zip(NAMES, row[:, table.bits.shape[2] :].T, strict=False)) for row in table.sequences)
     np.testing.assert_allclose(2 ** (5 * facts["height"]), [32, 16, 16, 1, 1], rtol=1e-5)
     np.testing.assert_allclose(2 ** (25 * facts["macs"][[0, 3]]), [75 * 64 * 1024, 64 * 256 * 128], rtol=1e-4)
+    # The last window of a pooling may stick out: 10 places of 5 pixels, 3 apart, on 32. Then 10 maps are averaged.
+    np.testing.assert_allclose(2 ** (5 * pooled["height"][:4]), [32, 10, 1, 1], rtol=1e-5)
+    np.testing.assert_allclose(2 ** (20 * pooled["params"][2:4]), [513 * 10, 11 * 10], rtol=1e-4)
     assert facts["dropout"][2] == 0.25 and table.bits[0].sum(1).tolist() == [4, 3, 1, 2, 1]
     with pytest.raises(JnasError, match="no column 'acc_2'"):
         read(path, "acc_20", 2)
