@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from common import HASHES, about, report
+from common import HASHES, about, report, run_program
 from tables import read
 
 from jnas.predict import OriginalLSTM, Predictor, Regressor
@@ -115,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

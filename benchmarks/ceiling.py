@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from common import about, run
+from common import about, run_program
 from tables import IMAGE, parse, read, side_after
 
 try:
@@ -227,4 +227,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

@@ -20,9 +20,19 @@ HASHES = pathlib.Path(__file__).parent.parent / "tests" / "sophius_runs.csv"
 
 
 def read_templates(path: str | pathlib.Path, limit: int) -> list[jnas.Template]:
-    """The first `limit` different templates of a table with a column `hash` (3x32x32 images, 10 classes)."""
-    with open(path) as file:
-        hashes = dict.fromkeys(row["hash"] for row in csv.DictReader(file))
+    """The first `limit` different templates of a table with a column `hash` (3x32x32 images, 10 classes).
+
+    Raises:
+      JnasError: there is no such table.
+    """
+    try:
+        with open(path) as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise jnas.JnasError(f"{path} cannot be read as a table of comma-separated values: {error}.") from None
+    if not rows or "hash" not in rows[0]:
+        raise jnas.JnasError(f"{path} has no column hash: give a table of templates.")
+    hashes = dict.fromkeys(row["hash"] for row in rows)
     return [jnas.Template.from_hash(hash) for hash in hashes][:limit]
 
 
@@ -48,7 +58,7 @@ def geometric_mean(values: list[float]) -> float:
     return float(np.exp(np.log(values).mean()))
 
 
-def run(main: Callable[[], None]) -> None:
+def run_program(main: Callable[[], None]) -> None:
     """Runs a program whose bad input ends in one sentence, not in a traceback."""
     try:
         main()

@@ -27,7 +27,7 @@ import time
 
 import jax
 import numpy as np
-from common import HASHES, about, read_templates, report
+from common import HASHES, about, read_templates, report, run_program
 from jax.experimental.compilation_cache import compilation_cache
 from population import take
 
@@ -148,4 +148,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -16,7 +16,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import about, report, run
+from common import about, report, run_program
 
 from jnas.errors import JnasError
 from jnas.evolve import (
@@ -119,4 +119,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

@@ -14,7 +14,7 @@ import random
 import time
 from collections import Counter
 
-from common import about, report
+from common import about, report, run_program
 
 import jnas
 from jnas.errors import JnasError
@@ -90,4 +90,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

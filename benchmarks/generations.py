@@ -17,7 +17,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import about, report
+from common import about, report, run_program
 
 import jnas
 from jnas.evolve import GeneticAlgorithm
@@ -96,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -25,7 +25,7 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import HASHES, about, geometric_mean, read_templates, report
+from common import HASHES, about, geometric_mean, read_templates, report, run_program
 from steps import clocked, jnas_steps, timed
 
 import jnas
@@ -212,4 +212,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -28,7 +28,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
-from common import HASHES, about, read_templates, report
+from common import HASHES, about, read_templates, report, run_program
 from scipy.stats import spearmanr
 
 import jnas
@@ -168,4 +168,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

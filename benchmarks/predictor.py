@@ -14,7 +14,7 @@ import pathlib
 import time
 
 import numpy as np
-from common import about, run
+from common import about, run_program
 from tables import Table, read
 
 import jnas
@@ -154,4 +154,4 @@ def draw(table: Table, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

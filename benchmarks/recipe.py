@@ -16,7 +16,7 @@ import pathlib
 import time
 
 import numpy as np
-from common import about, read_templates
+from common import about, read_templates, run_program
 
 import jnas
 from jnas.data import Dataset, load_data
@@ -117,4 +117,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import about
+from common import about, run_program
 
 import jnas
 
@@ -125,4 +125,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

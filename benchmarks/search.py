@@ -17,7 +17,7 @@ import tempfile
 import time
 
 import numpy as np
-from common import about
+from common import about, run_program
 
 import jnas
 
@@ -97,4 +97,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

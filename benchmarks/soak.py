@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import about, report
+from common import about, report, run_program
 
 import jnas
 
@@ -98,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 import torch
-from common import HASHES, about, geometric_mean, read_templates, report
+from common import HASHES, about, geometric_mean, read_templates, report, run_program
 from torch_peer import TorchTrainer
 
 import jnas
@@ -161,4 +161,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

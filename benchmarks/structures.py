@@ -24,7 +24,7 @@ from unittest import mock
 
 import jax
 import numpy as np
-from common import HASHES, about, read_templates, report
+from common import HASHES, about, read_templates, report, run_program
 
 import jnas
 from jnas.compiler import compiler_options
@@ -118,4 +118,4 @@ def measure(options: argparse.Namespace) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)
