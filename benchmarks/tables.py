@@ -65,6 +65,7 @@ def read(path: str | pathlib.Path, target: str | None = None, epochs: int = 0, a
     target = target or next((name for name in ("val_acc", "acc_20", "reward") if name in frame), "val_acc")
     against = against or ("test" if "test" in frame else target)
     wanted = [target, against, *(f"acc_{i}" for i in range(1, epochs + 1))]
+    wanted += ["lr"] if epochs and "lr" in frame else []
     for name in wanted:
         if name not in frame:
             raise JnasError(f"{path} has no column {name!r}: it has {', '.join(frame.columns)}.")
@@ -104,34 +105,74 @@ def _genes(genes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
     return np.concatenate([bits, places], -1), bits, lengths, f"a step a gene: {len(values)} values, its place"
 
 
-def parse(net: str) -> list[tuple[str, list[int]]]:
-    """The layers of a network in the notation of MetaQNN (Baker et al. 2017): "[C(64,3,1), P(2,2), SM(10)]".
+class Layer(NamedTuple):
+    """A layer of a net in the notation of MetaQNN.
 
-    C(channels, window, stride) is a convolution, P(window, stride) a max pooling, D(i, n) dropout at the rate
-    i / (2 n), FC(units) a hidden linear layer, GAP(classes) a 1x1 convolution and global average pooling, SM(classes)
-    the last linear layer.
+    Attributes:
+      name: C, P, D, FC, GAP or SM.
+      window, stride: of convolutions and poolings; 1 elsewhere.
+      before, after: channels and side of the maps that it gets and gives; a vector of N features is (N, 1).
+      fan_in: inputs of each output of C, FC and SM; 0 elsewhere.
+      dropout: rate of D; 0 elsewhere.
+    """
+
+    name: str
+    window: int
+    stride: int
+    before: tuple[int, int]
+    after: tuple[int, int]
+    fan_in: int
+    dropout: float
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of an image."""
+        return self.fan_in * self.after[0] * self.after[1] ** 2
+
+
+def parse(net: str) -> list[Layer]:
+    """The layers of a network in the notation of MetaQNN (Baker et al. 2017), such as "[C(64,3,1), P(2,2), SM(10)]".
+
+    C(channels, window, stride) is a padded convolution, P(window, stride) a max pooling, D(i, n) dropout at the rate
+    i / (2 n), FC(units) a hidden linear layer, SM(classes) the last one. GAP(classes) is a 1x1 convolution, which is a
+    layer of its own here, and an average pooling.
+
+    Sides are those of Caffe, which trained the nets. Its poolings are not padded, and their last window may stick out,
+    which the authors' programs (and `num_params` in their table) do not count on: so the window of GAP, meant to be the
+    whole map, may be a pixel smaller, and leave 2x2 averages.
 
     Raises:
-      JnasError: a layer is none of these.
+      JnasError: a layer is none of these, or its window does not fit.
     """
-    layers = [(name, [int(x) for x in args.split(",")]) for name, args in re.findall(r"([A-Za-z]+)\(([\d, ]+)\)", net)]
+    steps = [(name, [int(x) for x in args.split(",")]) for name, args in re.findall(r"([A-Za-z]+)\(([\d, ]+)\)", net)]
     arguments = {"C": 3, "P": 2, "D": 2, "FC": 1, "GAP": 1, "SM": 1}
-    wrong = [name for name, args in layers if arguments.get(name) != len(args)]
-    if wrong or not layers:
+    wrong = [name for name, args in steps if arguments.get(name) != len(args) or min(args) < 1]
+    wrong += [name for name, args in steps if name == "C" and args[1:2] and args[1] % 2 == 0]  # padded on both sides
+    if wrong or not steps:
         raise JnasError(f"{net!r} is no network in the notation of MetaQNN: {wrong[0] if wrong else 'no layer'}.")
-    return layers
-
-
-def side_after(name: str, args: list[int], side: int) -> int:
-    """The side of the map after a layer, as Caffe has it, which trained the nets.
-
-    Convolutions are padded; the last window of a pooling may stick out. (The table's `num_params` counts as if none
-    did.)
-    """
-    if name == "P":
-        window, stride = args
-        return -(-max(side - window, 0) // stride) + 1
-    return -(-side // args[2]) if name == "C" else side if name == "D" else 1
+    shape, counted, found = IMAGE[:2], IMAGE[1], []
+    for name, args in steps:
+        if name == "GAP":
+            found.append(Layer("C", 1, 1, shape, (args[0], shape[1]), shape[0], 0.0))
+            shape = found[-1].after
+        (channels, side), window, stride, fan_in, dropout = shape, 1, 1, 0, 0.0
+        if name == "C":
+            channels, window, stride = args
+            fan_in, side = window * window * shape[0], -(-side // stride)
+        elif name == "P":
+            window, stride = args
+            if window > counted:
+                raise JnasError(f"{net!r} pools {window} pixels where the map has {counted}: it is no net of MetaQNN.")
+            side, counted = -(-(side - window) // stride) + 1, (counted - window) // stride + 1
+        elif name == "D":
+            dropout = args[0] / (2 * args[1])
+        elif name == "GAP":
+            window, side, counted = counted, side - counted + 1, 1
+        else:
+            channels, side, counted, fan_in = args[0], 1, 1, shape[0] * side * side
+        found.append(Layer(name, window, stride, shape, (channels, side), fan_in, dropout))
+        shape = found[-1].after
+    return found
 
 
 def _nets(frame: pd.DataFrame, with_rate: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
@@ -140,25 +181,10 @@ def _nets(frame: pd.DataFrame, with_rate: bool) -> tuple[np.ndarray, np.ndarray,
     Beside early epochs the learning rate of the run is a feature of each step, too: it is known after the first one,
     as runs that have learned nothing by then start again with a lower one.
     """
-    rows = []
-    for net in frame.net:
-        channels, side, layers = IMAGE[0], IMAGE[1], []
-        for name, args in parse(net):
-            before, window, stride, fan_in, dropout = (channels, side), 1, 1, 0, 0.0
-            if name == "C":
-                channels, window, stride = args
-                fan_in = window * window * before[0]
-            elif name == "P":
-                window, stride = args
-            elif name == "D":
-                dropout = args[0] / (2 * args[1])
-            elif name == "GAP":  # of a 1x1 convolution
-                fan_in, channels = before[0], args[0]
-            else:
-                fan_in, channels = before[0] * side * side, args[0]
-            side = side_after(name, args, side)
-            layers.append((TYPES.index(name), window, stride, *before, channels, side, fan_in, dropout))
-        rows.append(layers)
+    rows = [
+        [(TYPES.index(x.name), x.window, x.stride, *x.before, *x.after, x.fan_in, x.dropout) for x in parse(net)]
+        for net in frame.net
+    ]
     lengths = np.array([len(layers) for layers in rows])
     data = np.zeros((len(rows), lengths.max(), 9))
     for row, layers in zip(data, rows, strict=True):
@@ -171,16 +197,16 @@ def _nets(frame: pd.DataFrame, with_rate: bool) -> tuple[np.ndarray, np.ndarray,
         there=there,
         before=np.stack([channels_before, side_before, side_before], -1),
         after=np.stack([channels, side, side], -1),
-        window=np.where(there, window, 1),
+        window=np.where(there & ~merges, window, 1),
         stride=np.where(there, stride, 1),
         padding=convolves.astype(float),
         fan_in=fan_in,
         convolves=convolves,
-        links=links | ends | merges,
+        links=links | ends,
         averages=nothing,
         merges=merges,
         normalises=nothing,
-        bends=convolves | links | merges,
+        bends=convolves | links,
         slope=np.zeros_like(kind),
         dropout=dropout,
     )
