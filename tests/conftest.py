@@ -14,13 +14,11 @@ os.environ.setdefault("JNAS_PROCESSES", "0")
 os.environ["XDG_CACHE_HOME"] = os.environ["JAX_COMPILATION_CACHE_DIR"]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
-# Programs run for moments here, so LLVM need not spend more time on them than they do.
-os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}".strip()
-
 from jnas import compiler  # after what JAX reads when it is loaded
 
 BRIEF = dict(compiler._BRIEF["cpu"])
 """Options of short trainings as users have them."""
+# Programs run for moments here, so LLVM need not spend more time on them than they do.
 for _options in (compiler._QUICK["cpu"], compiler._BRIEF["cpu"]):
     _options["xla_backend_optimization_level"] = "0"
 
