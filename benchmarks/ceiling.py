@@ -65,8 +65,7 @@ def network(net: str) -> torch.nn.Sequential:
             modules.append(torch.nn.ReLU())
     for module in modules:
         if hasattr(module, "weight"):
-            limit = (3 / module.weight[0].numel()) ** 0.5
-            torch.nn.init.uniform_(module.weight, -limit, limit)
+            torch.nn.init.kaiming_uniform_(module.weight, nonlinearity="linear")  # Caffe's "xavier": 1 / fan_in
             torch.nn.init.zeros_(module.bias)
     return torch.nn.Sequential(*modules)
 
@@ -203,12 +202,14 @@ def main() -> None:
     table = pd.read_csv(options.table)
     if missing := {"net", "lr"} - set(table):
         raise JnasError(f"{options.table} has no column {min(missing)!r}: it has {', '.join(table)}.")
-    rows, targets = chosen(options, table), known.targets
-    if options.most_macs is not None:
-        targets = targets[[macs(net) <= 1e6 * options.most_macs for net in table.net]]
+    counts = np.array([macs(net) for net in table.net])
+    small = counts <= (np.inf if options.most_macs is None else 1e6 * options.most_macs)
+    rows, variance = chosen(options, small), float(known.targets[small].var())
     images = load(options.data, "cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else about()["device"]
-    result = {"about": about() | {"device": device, "arguments": vars(options), "rows": len(targets)}, "nets": []}
+    result = {"about": about() | {"arguments": vars(options), "rows": int(small.sum())}, "nets": []}
+    if torch.cuda.is_available():
+        result["about"]["device"] = torch.cuda.get_device_name()
+    write(result, options.json)  # where that fails, before anything is trained
     start = time.perf_counter()
     for row in rows:
         began = time.perf_counter()
@@ -216,13 +217,12 @@ def main() -> None:
             break
         net, rate = table.net[row], float(table.lr[row])
         runs = [train(net, rate, images, seed) for seed in range(options.seeds)]
-        found = {"row": row, "net": net, "macs": macs(net), "lr": rate, "runs": runs}
+        found = {"row": row, "net": net, "macs": int(counts[row]), "lr": rate, "runs": runs}
         found |= {"table": known.early[row].tolist(), "seconds": time.perf_counter() - began}
         print(described(found), flush=True)
         result["nets"].append(found)
-        result |= evaluate(result["nets"], options.epochs_seen, float(targets.var()))
-        if options.json:
-            pathlib.Path(options.json).write_text(json.dumps(result, indent=1))
+        result |= evaluate(result["nets"], options.epochs_seen, variance)
+        write(result, options.json)
     for name in ("ceiling", "without_epochs"):
         if name not in result:
             print(f"{name}: not known from so few runs")
@@ -234,17 +234,21 @@ def main() -> None:
         )
 
 
-def chosen(options: argparse.Namespace, table: pd.DataFrame) -> list[int]:
-    """The rows to train: those that are asked for, or random ones that are small enough."""
+def chosen(options: argparse.Namespace, small: np.ndarray) -> list[int]:
+    """The rows to train: those that are asked for, or random ones of those that are small enough, `[rows]` bool."""
     if options.rows:
-        if wrong := [row for row in options.rows if not 0 <= row < len(table)]:
-            raise JnasError(f"There is no row {wrong[0]} in {options.table}: give 0 to {len(table) - 1}.")
+        if wrong := [row for row in options.rows if not 0 <= row < len(small)]:
+            raise JnasError(f"There is no row {wrong[0]} in {options.table}: give 0 to {len(small) - 1}.")
         return list(dict.fromkeys(options.rows))
-    most = np.inf if options.most_macs is None else 1e6 * options.most_macs
-    small = np.flatnonzero([macs(net) <= most for net in table.net])
-    if not len(small):
+    if not small.any():
         raise JnasError(f"No net in {options.table} has {options.most_macs} million MACs or fewer: give more.")
-    return np.random.default_rng(0).permutation(small)[: options.nets].tolist()
+    return np.random.default_rng(0).permutation(np.flatnonzero(small))[: options.nets].tolist()
+
+
+def write(result: dict, path: str | None) -> None:
+    """Everything so far, where a path is given."""
+    if path:
+        pathlib.Path(path).write_text(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

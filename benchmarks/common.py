@@ -59,10 +59,10 @@ def geometric_mean(values: list[float]) -> float:
 
 
 def run_program(main: Callable[[], None]) -> None:
-    """Runs a program whose bad input ends in one sentence, not in a traceback."""
+    """Runs a program whose bad input, or a file that cannot be written, ends in one sentence, not in a traceback."""
     try:
         main()
-    except jnas.JnasError as error:
+    except (jnas.JnasError, OSError) as error:
         print(f"{pathlib.Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 
