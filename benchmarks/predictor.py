@@ -57,19 +57,42 @@ def evaluate(model: Regressor, table: Table, sequences: np.ndarray, train: np.nd
     return found | {"seconds": fitted - start, "predict_seconds": done - fitted}
 
 
-def compare(table: Table, models: dict[str, tuple], train: int, seeds: int, first_seed: int = 0) -> dict:
+def with_oracle(sequences: np.ndarray, table: Table, quality: float, seed: int) -> np.ndarray:
+    """`[N, T, D + 1]`: an estimate of the target beside the features, in all steps.
+
+    It is the target with normal errors that no model can foresee, as large as they are where the best linear use of the
+    estimate has the R² `quality`.
+    """
+    noise = np.random.default_rng([seed, 1]).normal(size=len(table.targets))
+    z = (table.targets - table.targets.mean()) / table.targets.std() + noise * np.sqrt(1 / quality - 1)
+    there = np.arange(sequences.shape[1]) < table.lengths[:, None]
+    return np.concatenate([sequences, (there * z[:, None])[..., None]], -1).astype(np.float32)
+
+
+def compare(
+    table: Table,
+    models: dict[str, tuple],
+    train: int,
+    seeds: int,
+    first_seed: int = 0,
+    oracle: float | None = None,
+) -> dict:
     """Mean, spread and single values of each score of each model, over splits.
 
-    `models` maps a name to a function of the seed that makes the model, and to the sequences that it sees.
+    `models` maps a name to a function of the seed that makes the model, and to the sequences that it sees. With
+    `oracle`, each sees an estimate of the target as well, which has that R² by itself: another one in each split.
     """
     count = len(table.targets)
     if not 0 < train <= count - 2:
         raise jnas.JnasError(f"--train {train} of {count} rows leaves none to test on: give fewer.")
+    if oracle is not None and not 0 < oracle < 1:
+        raise jnas.JnasError(f"--oracle {oracle} is no R² of an estimate: give one between 0 and 1.")
     results: dict[str, list[dict]] = {name: [] for name in models}
     for seed in range(first_seed, first_seed + seeds):
         order = np.random.default_rng(seed).permutation(count)
         for name, (make, sequences) in models.items():
-            found = evaluate(make(seed), table, sequences, order[:train], order[train:])
+            shown = sequences if oracle is None else with_oracle(sequences, table, oracle, seed)
+            found = evaluate(make(seed), table, shown, order[:train], order[train:])
             results[name].append(found)
             print(
                 f"seed {seed} {name}: R² {found['r2']:.3f}, tau {found['tau']:.3f}, {found['seconds']:.1f} s",
@@ -108,6 +131,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, help="splits, and seeds of the models")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    parser.add_argument(
+        "--oracle",
+        type=float,
+        metavar="R2",
+        help="what would better knowledge bring? Show an estimate of the target that has this R² (not to --curve)",
+    )
     parser.add_argument("--ablate", action="store_true", help="leave out one thing after the other, instead")
     parser.add_argument("--curve", type=int, nargs="+", help="learning curve of these sizes, and cross validation")
     parser.add_argument("--picture", help="draw predicted against measured on the first split to this file")
@@ -124,7 +153,7 @@ def main() -> None:
         models = {
             name: (MODELS[name], table.bits if name == "sophius_lstm" else table.sequences) for name in options.models
         }
-    found = compare(table, models, options.train, options.seeds, options.first_seed)
+    found = compare(table, models, options.train, options.seeds, options.first_seed, options.oracle)
     width = max(map(len, found))
     print(
         f"\n{options.train} rows train, {len(table.targets) - options.train} test; mean ± standard deviation of "

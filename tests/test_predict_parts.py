@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from predictor import compare, with_oracle
 from scipy import stats
-from tables import parse, read
+from tables import Table, parse, read
 
 from jnas.draws import choices
 from jnas.errors import JnasError
@@ -279,6 +280,18 @@ def test_the_notation_of_metaqnn(tmp_path):
     path.write_text("gene_1,gene_0,reward,test\n0,2,.5,.6\n1,0,.7,.8\n")
     genes = read(path)
     assert genes.scored.tolist() == [0.6, 0.8] and genes.bits[0].argmax(1).tolist() == [2, 0]
+
+
+def test_an_oracle_is_as_good_as_it_is_said_to_be():
+    rows, target = 4000, np.random.default_rng(0).normal(0.5, 0.1, 4000)
+    sequences, lengths = np.ones((rows, 3, 2), np.float32), np.full(rows, 2)
+    table = Table(sequences, sequences, lengths, target, target, np.zeros((rows, 0)), "")
+    shown = with_oracle(sequences, table, 0.8, seed=0)
+    assert shown.shape == (rows, 3, 3) and (shown[:, :2, 2] == shown[:, :1, 2]).all() and not shown[:, 2, 2].any()
+    assert np.corrcoef(shown[:, 0, 2], target)[0, 1] ** 2 == pytest.approx(0.8, abs=0.02)
+    assert (with_oracle(sequences, table, 0.8, seed=1) != shown).any()
+    with pytest.raises(JnasError, match=r"--oracle 1\.0 is no R²"):
+        compare(table, {}, 100, 1, oracle=1.0)
 
 
 def test_the_picture(tmp_path):

@@ -1,0 +1,87 @@
+"""Chance of single epochs, in runs where it is known."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from jitter import errors, jitter, main, r2, splits, with_noise
+
+from jnas import JnasError
+
+NOISE = np.array([0.04, 0.02, 0.01, 0.02, 0.005, 0.005, 0.005, 0.0])
+"""Standard deviation of each epoch around the level of its run; the last one is that level."""
+
+
+@pytest.fixture(scope="module")
+def curves():
+    generator = np.random.default_rng(0)
+    level = generator.uniform(0.3, 0.8, (1200, 1))
+    return level + NOISE * generator.normal(size=(1200, len(NOISE)))
+
+
+def test_jitter_is_the_noise_that_was_added(curves):
+    rows = splits(len(curves), 1000, 5)
+    np.testing.assert_allclose(jitter(curves, 4, rows), NOISE[:4], rtol=0.1)
+
+
+def test_without_noise_the_level_would_be_known(curves):
+    rows, last = splits(len(curves), 1000, 5), curves[:, -1]
+    seen, noise = curves[:, 2:3], NOISE[2:3]
+    assert r2(seen, last, rows).mean() == pytest.approx(1 / (1 + noise[0] ** 2 / last.var()), abs=0.002)
+    more = [with_noise(seen, np.sqrt(multiple) * noise, last, rows) for multiple in (0, 1, 2)]
+    assert np.polyval(np.polyfit((0, 1, 2), more, 2), -1) == pytest.approx(1, abs=0.001)
+
+
+def test_no_row_judges_what_it_trained(curves):
+    rows = splits(len(curves), 1000, 2)
+    assert all(not set(train) & set(test) and len(train) == 1000 for train, test in rows)
+    changed = curves[:, -1].copy()
+    changed[rows[0][1]] += 1  # test rows of the first split alone
+    before, after = (errors(curves[:, :3], target, rows[:1])[0] for target in (curves[:, -1], changed))
+    np.testing.assert_allclose(after, before + 1)
+
+
+@pytest.fixture
+def table(tmp_path, curves):
+    frame = pd.DataFrame(curves[:60], columns=[f"acc_{i + 1}" for i in range(len(NOISE))])
+    frame["net"] = "[C(8,3,1), SM(10)]"
+    frame.to_csv(tmp_path / "runs.csv", index=False)
+    return tmp_path / "runs.csv"
+
+
+def test_a_run_that_ended_early_is_named(monkeypatch, table):
+    frame = pd.read_csv(table)
+    frame.loc[7, "acc_6"] = np.nan
+    frame.to_csv(table, index=False)
+    with pytest.raises(JnasError, match="Row 7"):
+        run(monkeypatch, table, "--target", "acc_8", "--train", "40")
+
+
+def run(monkeypatch, table, *arguments):
+    monkeypatch.setattr("sys.argv", ["jitter.py", "--table", str(table), *arguments])
+    main()
+
+
+def test_the_program_writes_what_it_prints(monkeypatch, table, tmp_path, capsys):
+    options = ("--target", "acc_8", "--train", "40", "--epochs-seen", "3", "--seeds", "2")
+    run(monkeypatch, table, *options, "--json", str(tmp_path / "out.json"))
+    written, printed = json.loads((tmp_path / "out.json").read_text()), json.loads(capsys.readouterr().out)
+    assert printed.items() <= written.items()
+    assert len(written["jitter"]) == 3 and len(written["epochs_runs"]) == 2
+    assert written["epochs"] == pytest.approx(np.mean(written["epochs_runs"]))
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("--target", "acc_5"), "5 epochs of runs that end with 'acc_5' tell nothing"),
+        (("--target", "reward"), "'reward'"),
+        (("--target", "acc_8"), "--train 400 of 60 rows"),
+        (("--target", "acc_9"), "no column 'acc_9'"),
+        (("--target", "acc_8", "--train", "40", "--seeds", "0"), "--seeds 0"),
+    ],
+)
+def test_bad_input_is_one_sentence(monkeypatch, table, arguments, words):
+    with pytest.raises(JnasError, match=words):
+        run(monkeypatch, table, *arguments)
