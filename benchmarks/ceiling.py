@@ -101,26 +101,30 @@ def load(source: str, device: str) -> Images:
     return Images(*ready(x_train[order], np.asarray(split.y_train)[order]), *ready(x_val, split.y_val))
 
 
-def train(net: str, rate: float, images: Images, seed: int) -> list[float]:
+def train(net: str, rate: float, images: Images, seed: int, bfloat16: bool = False) -> list[float]:
     """Validation accuracies after each epoch; of the first one alone, where that was not enough."""
     torch.manual_seed(seed)
-    model = network(net).to(images.x_train.device, memory_format=torch.channels_last)
+    device = images.x_train.device
+    lower = torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)  # products; sums and weights are float32
+    model = network(net).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), rate, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, 5, 0.2)
     count, steps, found = len(images.y_train), len(images.y_train) // BATCH, []
-    rows = torch.arange(BATCH, device=images.x_train.device)
+    rows = torch.arange(BATCH, device=device)
     for epoch in range(EPOCHS):
         model.train()
         for step in range(epoch * steps, (epoch + 1) * steps):
             batch = (step * BATCH + rows) % count  # in the same order in each pass, as Caffe reads them
             x = images.x_train[batch]
-            x = torch.where(torch.rand(BATCH, 1, 1, 1, device=x.device) < 0.5, x, x.flip(3))
+            x = torch.where(torch.rand(BATCH, 1, 1, 1, device=device) < 0.5, x, x.flip(3))
             optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(model(x), images.y_train[batch]).backward()
+            with lower:
+                logits = model(x)
+            torch.nn.functional.cross_entropy(logits.float(), images.y_train[batch]).backward()
             optimizer.step()
         schedule.step()
         model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), lower:
             said = torch.cat([model(x).argmax(1) for x in images.x_val.split(500)])
         found.append((said == images.y_val).float().mean().item())
         if found[0] <= THRESHOLD:
@@ -192,6 +196,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="of each net, 2 or more")
     parser.add_argument("--epochs-seen", type=int, default=5, choices=range(EPOCHS), metavar=f"0..{EPOCHS - 1}")
     parser.add_argument("--minutes", type=float, help="start no net after so long")
+    parser.add_argument("--bfloat16", action="store_true", help="products in half the bits: twice as fast, or more")
     parser.add_argument("--json", help="where to write everything, after each net")
     options = parser.parse_args()
     if torch is None:
@@ -216,7 +221,7 @@ def main() -> None:
         if options.minutes is not None and began - start > 60 * options.minutes:
             break
         net, rate = table.net[row], float(table.lr[row])
-        runs = [train(net, rate, images, seed) for seed in range(options.seeds)]
+        runs = [train(net, rate, images, seed, options.bfloat16) for seed in range(options.seeds)]
         found = {"row": row, "net": net, "macs": int(counts[row]), "lr": rate, "runs": runs}
         found |= {"table": known.early[row].tolist(), "seconds": time.perf_counter() - began}
         print(described(found), flush=True)

@@ -76,6 +76,8 @@ def test_a_net_is_trained(npz_of_32_pixels, monkeypatch):
     net = "[C(8,3,1), P(5,3), D(1,2), SM(10)]"
     runs = [ceiling.train(net, 1e-3, images, seed) for seed in (0, 0, 1)]
     assert runs[0] == runs[1] != runs[2] and len(runs[0]) == 2 and runs[0][-1] > 0.3
+    lower = ceiling.train(net, 1e-3, images, 0, bfloat16=True)
+    assert lower != runs[0] and lower == pytest.approx(runs[0], abs=0.2)
     assert len(ceiling.train(net, 0.0, images, 0)) == 1  # learns nothing, and is given up
 
 
