@@ -196,7 +196,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="of each net, 2 or more")
     parser.add_argument("--epochs-seen", type=int, default=5, choices=range(EPOCHS), metavar=f"0..{EPOCHS - 1}")
     parser.add_argument("--minutes", type=float, help="start no net after so long")
-    parser.add_argument("--bfloat16", action="store_true", help="products in half the bits: twice as fast, or more")
+    parser.add_argument("--bfloat16", action="store_true", help="products of half the bits: faster on most devices")
     parser.add_argument("--json", help="where to write everything, after each net")
     options = parser.parse_args()
     if torch is None:

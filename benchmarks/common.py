@@ -53,6 +53,20 @@ def about() -> dict:
     return found | {"torch": torch.__version__}
 
 
+def splits(count: int, train: int, seeds: int, first_seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Random rows of a table to train on, and all others to test on, for each seed.
+
+    Raises:
+      JnasError: there are no such splits.
+    """
+    if not 0 < train <= count - 2:
+        raise jnas.JnasError(f"--train {train} of {count} rows leaves none to test on: give fewer.")
+    if seeds < 1:
+        raise jnas.JnasError(f"--seeds {seeds} is no number of splits: give 1 or more.")
+    orders = [np.random.default_rng(seed).permutation(count) for seed in range(first_seed, first_seed + seeds)]
+    return [(order[:train], order[train:]) for order in orders]
+
+
 def geometric_mean(values: list[float]) -> float:
     """The geometric mean."""
     return float(np.exp(np.log(values).mean()))

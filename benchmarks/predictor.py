@@ -14,7 +14,7 @@ import pathlib
 import time
 
 import numpy as np
-from common import about, run_program
+from common import about, run_program, splits
 from tables import Table, read
 
 import jnas
@@ -82,17 +82,13 @@ def compare(
     `models` maps a name to a function of the seed that makes the model, and to the sequences that it sees. With
     `oracle`, each sees an estimate of the target as well, which has that R² by itself: another one in each split.
     """
-    count = len(table.targets)
-    if not 0 < train <= count - 2:
-        raise jnas.JnasError(f"--train {train} of {count} rows leaves none to test on: give fewer.")
     if oracle is not None and not 0 < oracle < 1:
         raise jnas.JnasError(f"--oracle {oracle} is no R² of an estimate: give one between 0 and 1.")
     results: dict[str, list[dict]] = {name: [] for name in models}
-    for seed in range(first_seed, first_seed + seeds):
-        order = np.random.default_rng(seed).permutation(count)
+    for seed, rows in enumerate(splits(len(table.targets), train, seeds, first_seed), first_seed):
         for name, (make, sequences) in models.items():
             shown = sequences if oracle is None else with_oracle(sequences, table, oracle, seed)
-            found = evaluate(make(seed), table, shown, order[:train], order[train:])
+            found = evaluate(make(seed), table, shown, *rows)
             results[name].append(found)
             print(
                 f"seed {seed} {name}: R² {found['r2']:.3f}, tau {found['tau']:.3f}, {found['seconds']:.1f} s",
@@ -173,8 +169,7 @@ def main() -> None:
 
 def draw(table: Table, options: argparse.Namespace) -> None:
     """Predicted against measured on the test rows of the first split."""
-    order = np.random.default_rng(options.first_seed).permutation(len(table.targets))
-    train, test = order[: options.train], order[options.train :]
+    ((train, test),) = splits(len(table.targets), options.train, 1, options.first_seed)
     early = (lambda which: table.early[which]) if table.early.shape[1] else (lambda which: None)
     model = Predictor(options.first_seed)
     model.fit(table.sequences[train], table.lengths[train], table.targets[train], early(train))

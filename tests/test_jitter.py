@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from jitter import errors, jitter, main, r2, splits, with_noise
+from common import splits
+from jitter import errors, jitter, main, r2, with_noise
 
 from jnas import JnasError
 
@@ -50,17 +51,17 @@ def table(tmp_path, curves):
     return tmp_path / "runs.csv"
 
 
+def run(monkeypatch, table, *arguments):
+    monkeypatch.setattr("sys.argv", ["jitter.py", "--table", str(table), *arguments])
+    main()
+
+
 def test_a_run_that_ended_early_is_named(monkeypatch, table):
     frame = pd.read_csv(table)
     frame.loc[7, "acc_6"] = np.nan
     frame.to_csv(table, index=False)
     with pytest.raises(JnasError, match="Row 7"):
         run(monkeypatch, table, "--target", "acc_8", "--train", "40")
-
-
-def run(monkeypatch, table, *arguments):
-    monkeypatch.setattr("sys.argv", ["jitter.py", "--table", str(table), *arguments])
-    main()
 
 
 def test_the_program_writes_what_it_prints(monkeypatch, table, tmp_path, capsys):
@@ -80,6 +81,7 @@ def test_the_program_writes_what_it_prints(monkeypatch, table, tmp_path, capsys)
         (("--target", "acc_8"), "--train 400 of 60 rows"),
         (("--target", "acc_9"), "no column 'acc_9'"),
         (("--target", "acc_8", "--train", "40", "--seeds", "0"), "--seeds 0"),
+        (("--target", "acc_8", "--train", "8"), "--train 8 rows tell nothing of 8 epochs"),
     ],
 )
 def test_bad_input_is_one_sentence(monkeypatch, table, arguments, words):
