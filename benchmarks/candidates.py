@@ -20,10 +20,10 @@ import numpy as np
 from common import HASHES, about, report, run_program
 from tables import read
 
+from jnas._runtime.compilation_cache import use_compilation_cache
+from jnas._search.screening import bits_alone, chunks, facts_and_bits, screen, screen_members, shortlist
 from jnas.predict import OriginalLSTM, Predictor, Regressor
-from jnas.search.screen import bits_alone, chunks, facts_and_bits, screen, screen_members, shortlist
 from jnas.space import Space
-from jnas.train.cache import use_compilation_cache
 
 
 def seconds(work: Callable[[int], object], repeats: int) -> list[float]:

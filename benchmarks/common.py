@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 import jnas
-from jnas import memory
+from jnas._runtime import malloc as memory
 
 HASHES = pathlib.Path(__file__).parent.parent / "tests" / "sophius_runs.csv"
 

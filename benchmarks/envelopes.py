@@ -7,7 +7,7 @@ FILE has a column `hash` (3x32x32 images, 10 classes). Three groupings of its fi
 `fewest`: as few envelopes as fit under three times the true multiply-accumulates. Its `envelopes` and `macs_ratio`,
 padded over true, are the keys of the same names.
 `gpu` and `cpu`: what the engine's policies "exact", "envelope" and "auto" choose for training all of them for E epochs
-of M images, on a large GPU and on two cores, with the default constants of the cost model (`jnas.train.device`).
+of M images, on a large GPU and on two cores, with the default constants of the cost model (`jnas.train`).
 
 `bytes_ratio` is that of feature maps and parameters, padded over true; `patches_ratio` that of what convolutions lay
 out. All sizes are rounded up to the ladder (`jnas.nn.envelope`). `again`: how many programs other populations would
@@ -32,13 +32,13 @@ from jax.experimental.compilation_cache import compilation_cache
 from population import take
 
 import jnas
-from jnas.nn.footprint import footprint
-from jnas.space.genome import to_genomes
-from jnas.space.trace import trace
-from jnas.space.variation import mutate
+from jnas.nn._cost import footprint
+from jnas.space._genome import to_genomes
+from jnas.space._operators import mutate
+from jnas.space._shape_inference import trace
 from jnas.train import Recipe, Watch
-from jnas.train.device import cpu, gpu
-from jnas.train.grouping import Assignment, Workload, assign
+from jnas.train._engine.bucketing import Assignment, Workload, assign
+from jnas.train._engine.memory_plan import cpu, gpu
 
 BATCH = 256
 TINY = 1_000_000

@@ -29,7 +29,7 @@ from jnas.evolve import (
     RegularizedEvolution,
     Table,
 )
-from jnas.evolve.table import play
+from jnas.evolve._table import play
 
 
 def algorithms(space: Categorical, evaluations: int) -> dict[str, tuple]:

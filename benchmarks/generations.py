@@ -20,12 +20,12 @@ import numpy as np
 from common import about, report, run_program
 
 import jnas
+from jnas._search.screening import facts_and_bits, screen_members
 from jnas.evolve import GeneticAlgorithm
-from jnas.search.screen import facts_and_bits, screen_members
 from jnas.space import LimitedSpace, Space
-from jnas.space.genome import encode, lengths
-from jnas.space.trace import trace
-from jnas.space.wide import to_float
+from jnas.space._genome import encode, lengths
+from jnas.space._shape_inference import trace
+from jnas.space._uint64 import to_float
 
 
 def measure(size: int, space: LimitedSpace, repeats: int, predictor) -> dict:

@@ -3,7 +3,7 @@
     python benchmarks/operations.py [--hashes FILE.csv] [--limit N] [--steps K] [--peer torch] [--json OUT.json]
 
 First part: each distinct convolution of the first N templates of FILE (column `hash`; 3x32x32 images, 10 classes), at
-batch 256: milliseconds of the forward pass and of both gradients in each way that `jnas.nn.convolution` knows, and
+batch 256: milliseconds of the forward pass and of both gradients in each way that `jnas.nn.ops.conv._conv2d` knows, and
 which one its rule takes. `lost` is the time of the rule's choices over that of the fastest ways, `gained` the time of
 XLA's own convolution everywhere over that of the rule's choices; both over all shapes together, and as a geometric
 mean. With `--peer torch` PyTorch's time stands beside them, and `torch_over_fastest` is PyTorch's over that of the
@@ -29,11 +29,13 @@ from common import HASHES, about, geometric_mean, read_templates, report, run_pr
 from steps import clocked, jnas_steps, timed
 
 import jnas
-from jnas.compiler import compiler_options
-from jnas.nn import convolution, patches
-from jnas.nn.geometry import Geometry
-from jnas.space import layers as lt
-from jnas.train import Recipe, Trainer, Trial, trainer
+from jnas._runtime.compile_options import compiler_options
+from jnas.nn.ops.conv import _conv2d as convolution
+from jnas.nn.ops.conv import _im2col as patches
+from jnas.nn.ops.conv._shape import Geometry
+from jnas.space import _layers as lt
+from jnas.train import Recipe, Trainer, Trial
+from jnas.train import _trainer as trainer
 
 BATCH = 256
 WAYS = {

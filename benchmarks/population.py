@@ -33,7 +33,7 @@ from scipy.stats import spearmanr
 
 import jnas
 from jnas.data import Dataset
-from jnas.nn.lowering import POLICIES
+from jnas.nn._signature import POLICIES
 from jnas.train import Recipe, Watch
 
 VALIDATION = 5_000

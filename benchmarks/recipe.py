@@ -20,7 +20,7 @@ from common import about, read_templates, run_program
 
 import jnas
 from jnas.data import Dataset, load_data
-from jnas.space import layers as lt
+from jnas.space import _layers as lt
 from jnas.train import Recipe, Trial
 
 TEMPLATE = [

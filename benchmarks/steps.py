@@ -26,8 +26,9 @@ from common import HASHES, about, geometric_mean, read_templates, report, run_pr
 from torch_peer import TorchTrainer
 
 import jnas
-from jnas.train import Recipe, Run, Trainer, Trial, batches
-from jnas.train.program import Metrics
+from jnas.train import Recipe, Run, Trainer, Trial
+from jnas.train import _input_pipeline as batches
+from jnas.train._step import Metrics
 
 LONG = 1000
 """Epochs: so many that programs are compiled to run quickly, as in any long training, and not to compile quickly."""

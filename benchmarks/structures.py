@@ -27,11 +27,13 @@ import numpy as np
 from common import HASHES, about, read_templates, report, run_program
 
 import jnas
-from jnas.compiler import compiler_options
-from jnas.nn.lowering import lower
-from jnas.train import Recipe, Run, Trainer, Trial, batches, calibrate, trainer
-from jnas.train.device import Device, kept, traffic
-from jnas.train.program import Metrics
+from jnas._runtime.compile_options import compiler_options
+from jnas.nn._signature import lower
+from jnas.train import Recipe, Run, Trainer, Trial, calibrate
+from jnas.train import _input_pipeline as batches
+from jnas.train import _trainer as trainer
+from jnas.train._engine.memory_plan import Device, kept, traffic
+from jnas.train._step import Metrics
 
 
 def compile_all(templates, recipe, split, threads: int) -> float:

@@ -12,10 +12,10 @@ import pandas as pd
 
 from jnas.errors import JnasError
 from jnas.space import Template
-from jnas.space.facts import NAMES, Chain, facts
-from jnas.space.features import features
-from jnas.space.genome import to_genomes
-from jnas.space.vectors import BITS
+from jnas.space._encoding import BITS
+from jnas.space._featurize import features
+from jnas.space._genome import to_genomes
+from jnas.space._layer_features import NAMES, Chain, facts
 
 IMAGE = (3, 32, 32)
 CLASSES = 10

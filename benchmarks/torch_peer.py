@@ -5,9 +5,9 @@ import numpy as np
 import torch
 from flax import nnx
 
-from jnas.nn import modules
-from jnas.space import layers as lt
-from jnas.train import batches
+from jnas.nn import _modules as modules
+from jnas.space import _layers as lt
+from jnas.train import _input_pipeline as batches
 
 
 class AvgPool2d(torch.nn.AvgPool2d):

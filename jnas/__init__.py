@@ -12,10 +12,10 @@ import importlib
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from jnas.memory import keep_freed_memory
+from jnas._runtime.malloc import keep_freed_memory
 
 if TYPE_CHECKING:
-    from jnas import search as search
+    from jnas._search import search as search
     from jnas.data import Dataset as Dataset
     from jnas.data import load_data as load_data
     from jnas.errors import JnasError as JnasError
@@ -58,12 +58,13 @@ _HOME = {
     "plot_front": "jnas.report",
     "plot_predictions": "jnas.report",
     "plot_search": "jnas.report",
+    "search": "jnas._search",
     "sample_trials": "jnas.train",
     "successive_halving": "jnas.train",
 }
-_MODULES = ("data", "evolve", "export", "nn", "predict", "report", "search", "space", "store", "train")
+_MODULES = ("data", "evolve", "export", "nn", "predict", "report", "space", "store", "train")
 
-__all__ = [*_HOME, "search"]
+__all__ = [*_HOME]
 
 
 def __getattr__(name: str):

@@ -14,7 +14,7 @@ os.environ.setdefault("JNAS_PROCESSES", "0")
 os.environ["XDG_CACHE_HOME"] = os.environ["JAX_COMPILATION_CACHE_DIR"]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
-from jnas import compiler  # after what JAX reads when it is loaded
+from jnas._runtime import compile_options as compiler  # after what JAX reads when it is loaded
 
 BRIEF = dict(compiler._BRIEF["cpu"])
 """Options of short trainings as users have them."""
@@ -22,30 +22,29 @@ BRIEF = dict(compiler._BRIEF["cpu"])
 for _options in (compiler._QUICK["cpu"], compiler._BRIEF["cpu"]):
     _options["xla_backend_optimization_level"] = "0"
 
-SPREAD = ("trains_as_its_template_does_alone", "test_random_template")
-"""Long tests that any worker may take, apart from the rest of their file."""
+SLOW_SECONDS = 10.0
+"""A test that takes longer and is not marked `exhaustive` fails."""
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    """A file is one worker's, whose tests share fixtures and programs; but for those that are spread.
+def pytest_addoption(parser):
+    parser.addoption("--exhaustive", action="store_true", help="run everything, and hypothesis at full size")
 
-    Another way of sharing out that is asked for, such as `--dist load`, is taken.
-    """
-    if config.getvalue("dist") != "loadscope":
-        return None
-    from xdist.scheduler import LoadScopeScheduling
 
-    class ByFile(LoadScopeScheduling):
-        def _split_scope(self, nodeid):
-            return nodeid if any(name in nodeid for name in SPREAD) else nodeid.split("::")[0]
+def pytest_configure(config):
+    settings.load_profile("exhaustive" if config.getoption("--exhaustive") else "default")
 
-    return ByFile(config, log)
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--exhaustive"):
+        skip = pytest.mark.skip(reason="takes long: runs with --exhaustive")
+        for item in items:
+            if "exhaustive" in item.keywords:
+                item.add_marker(skip)
 
 
 # A first example compiles, later ones do not: a time limit an example says nothing here.
-settings.register_profile("jnas", deadline=None)
-settings.load_profile("jnas")
+settings.register_profile("default", deadline=None, max_examples=25)
+settings.register_profile("exhaustive", deadline=None, max_examples=200)
 
 
 def small_arrays(train=96, test=24, size=8, classes=3, seed=0):

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jnas import compiler
+from jnas._runtime import compile_options as compiler
 from jnas.space import LimitedSpace, Space
-from jnas.space.space import _sample
+from jnas.space._sampler import _sample
 
 
 @compiler.jit(static_argnames="times")

@@ -10,13 +10,27 @@ import pytest
 from conftest import BRIEF, small_arrays
 from test_population import RECIPE, SMALL, reset_cache
 
-from jnas import compiler as compiling
+from jnas._runtime import compile_options as compiling
 from jnas.data import Dataset
 from jnas.errors import JnasError
-from jnas.nn.lowering import lower
+from jnas.nn._signature import lower
 from jnas.space import Space
-from jnas.train import Trainer, Trial, compilers, evaluate, executables, process, schedule, workers
-from jnas.train.program import Program
+from jnas.train import Trainer, Trial
+from jnas.train import _evaluate as evaluate
+from jnas.train._engine import (
+    compilers,
+    workers,
+)
+from jnas.train._engine import (
+    executable_cache as executables,
+)
+from jnas.train._engine import (
+    scheduler as schedule,
+)
+from jnas.train._engine import (
+    worker_process as process,
+)
+from jnas.train._step import Program
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jnas.compiler import compiler_options
-from jnas.nn import convolution, patches, spectral
-from jnas.nn.convolution import conv2d
-from jnas.nn.geometry import Geometry
+from jnas._runtime.compile_options import compiler_options
+from jnas.nn.ops.conv import _conv2d as convolution
+from jnas.nn.ops.conv import _fft as spectral
+from jnas.nn.ops.conv import _im2col as patches
+from jnas.nn.ops.conv._conv2d import conv2d
+from jnas.nn.ops.conv._shape import Geometry
 from jnas.space import Template
-from jnas.space import layers as lt
+from jnas.space import _layers as lt
 from jnas.train import Recipe, Trainer
 
 torch = pytest.importorskip("torch", reason="compared with PyTorch where it is installed")

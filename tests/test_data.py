@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jnas.data import Dataset, augment, load_data
+from jnas.data import Dataset, load_data
+from jnas.data import _augment as augment
 from jnas.errors import JnasError
 
 

@@ -8,12 +8,12 @@ import pytest
 from conftest import small_arrays
 
 import jnas
+from jnas._search.__main__ import main
+from jnas._search.budget import Budget
+from jnas._search.config import SearchConfig
+from jnas._search.signals import Interrupt
 from jnas.errors import JnasError
-from jnas.search.__main__ import main
-from jnas.search.budget import Budget
-from jnas.search.config import SearchConfig
-from jnas.search.interrupt import Interrupt
-from jnas.train.trainer import Trainer
+from jnas.train._trainer import Trainer
 
 TINY = {"random": 3, "filtered": 0, "candidates": 64, "children": 2, "epochs": 1, "final_epochs": 2, "final_seeds": 1}
 TINY |= {"conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 100_000}
@@ -59,7 +59,7 @@ def test_minutes_end_it(tmp_path, monkeypatch, capsys):
         return advance(self, *args)
 
     monkeypatch.setattr(Trainer, "advance", counted)
-    monkeypatch.setattr("jnas.search.budget.time.monotonic", lambda: clock() + jump[0])
+    monkeypatch.setattr("jnas._search.budget.time.monotonic", lambda: clock() + jump[0])
     result = searched(tmp_path, max_minutes=30, verbose=True)
     assert 4 <= len(rows(result)) <= 5  # two train at the same time
     assert result.best.final.status == "ok" and "for its limit of 30 minutes" in capsys.readouterr().out
@@ -100,7 +100,7 @@ def test_ctrl_c_twice_ends_now_and_keeps_what_is_finished(tmp_path, monkeypatch)
         for _ in range(2):
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("jnas.search.progress.Progress.trained", lambda self, step, row: twice(row))
+    monkeypatch.setattr("jnas._search.progress.Progress.trained", lambda self, step, row: twice(row))
     with pytest.raises(KeyboardInterrupt):
         searched(tmp_path, generations=1)
     assert len(jnas.Store(tmp_path / "results.duckdb").to_df()) >= 1
@@ -121,7 +121,7 @@ def test_another_thread_than_the_main_one_takes_no_signals():
 
 
 def test_nothing_trained_is_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr("jnas.search.budget.time.monotonic", iter([0.0] + [1e9] * 1000).__next__)
+    monkeypatch.setattr("jnas._search.budget.time.monotonic", iter([0.0] + [1e9] * 1000).__next__)
     with pytest.raises(JnasError, match="ended for its limit of 1 minutes, before any template was trained"):
         searched(tmp_path, max_minutes=1)
 

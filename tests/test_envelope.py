@@ -11,16 +11,16 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jnas.compiler import known_options
+from jnas._runtime.compile_options import known_options
 from jnas.nn import ragged
+from jnas.nn._signature import Structure, lower
 from jnas.nn.envelope import envelope_of, kind_of, merged, place
-from jnas.nn.lowering import Structure, lower
 from jnas.space import Space, Template
-from jnas.space import layers as lt
-from jnas.train.device import Device
-from jnas.train.grouping import Workload, assign
-from jnas.train.program import Hyper, Metrics, Program
-from jnas.train.recipe import Recipe
+from jnas.space import _layers as lt
+from jnas.train._engine.bucketing import Workload, assign
+from jnas.train._engine.memory_plan import Device
+from jnas.train._recipe import Recipe
+from jnas.train._step import Hyper, Metrics, Program
 
 SPACE = Space((3, 8, 8), 4, conv_num=3, lin_num=3)
 # Not AdamW: it divides by the size of the gradient, so where that is small, rounding would grow to full steps.

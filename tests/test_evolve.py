@@ -21,8 +21,8 @@ from jnas.evolve import (
     diversity,
     evolve,
 )
-from jnas.evolve import archive as archives
-from jnas.evolve.offspring import crossed
+from jnas.evolve import _archive as archives
+from jnas.evolve._operators import crossed
 
 SPACE = Categorical((3, 4, 2, 3, 5, 1))
 

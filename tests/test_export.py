@@ -20,13 +20,14 @@ import jnas
 from jnas.data import normalise
 from jnas.errors import JnasError
 from jnas.export.__main__ import main
-from jnas.export.code import code, imported
-from jnas.export.source import _named, find
-from jnas.export.stablehlo import stablehlo
-from jnas.export.trained import images_of
+from jnas.export._codegen import code, imported
+from jnas.export._restore import images_of
+from jnas.export._select import _named, find
+from jnas.export._stablehlo import stablehlo
 from jnas.space import Template
-from jnas.space import layers as lt
-from jnas.train import program, weights
+from jnas.space import _layers as lt
+from jnas.train import _step as program
+from jnas.train import _weights as weights
 
 SEARCH = {"random": 2, "filtered": 0, "generations": 0, "epochs": 1, "final_epochs": 2, "conv_num": 1, "lin_num": 1}
 SEARCH |= {"batch_size": 24, "max_macs": 200_000, "verbose": False}
@@ -184,7 +185,7 @@ def test_command_line_writes_and_checks(store, searched, capsys):
 
 def test_what_answers_otherwise_is_not_written(store, monkeypatch, capsys):
     numbers = {"weights": 1, "model.py": 1, "model.stablehlo": 1}
-    monkeypatch.setattr("jnas.export.check.right_answers", lambda *_: numbers)
+    monkeypatch.setattr("jnas.export._verify.right_answers", lambda *_: numbers)
     before = sorted(path.name for path in store.parent.iterdir())
     assert main([str(store)]) == 2
     assert "(weights 1, model.py 1, model.stablehlo 1): export it where" in capsys.readouterr().err
@@ -196,7 +197,7 @@ def test_a_winner_without_weights_is_trained_again(store, searched, monkeypatch)
     shutil.rmtree(store.with_suffix(".checkpoints"))
     final = result.best.final
     right = dict.fromkeys(("weights", "model.py", "model.stablehlo"), round(final.test_acc_final * 120))
-    monkeypatch.setattr("jnas.export.check.right_answers", lambda *_: right)
+    monkeypatch.setattr("jnas.export._verify.right_answers", lambda *_: right)
     written = jnas.export_model(store)
     assert written.facts["accuracies"]["test_acc_final"] == final.test_acc_final
     assert written.folder == store.with_suffix(".export") and written.facts["trained_again"]
@@ -254,7 +255,9 @@ def test_without_the_images_the_check_is_skipped(store, capsys):
     shutil.move(store, "elsewhere.duckdb")
     shutil.move("jnas.checkpoints", "elsewhere.checkpoints")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jnas.export.trained.load_data", lambda *_: (_ for _ in ()).throw(JnasError("There is no file.")))
+        patch.setattr(
+            "jnas.export._restore.load_data", lambda *_: (_ for _ in ()).throw(JnasError("There is no file."))
+        )
         assert main(["elsewhere.duckdb"]) == 0
         told = capsys.readouterr().out
         assert "Not checked, as the images are not at hand: name them with --data. (There is no file.)" in told

@@ -8,9 +8,11 @@ from conftest import small_arrays
 
 import jnas
 from jnas.space import Template
-from jnas.space import layers as lt
-from jnas.train import Recipe, Trial, evaluate, population
-from jnas.train.trainer import Trainer
+from jnas.space import _layers as lt
+from jnas.train import Recipe, Trial
+from jnas.train import _evaluate as evaluate
+from jnas.train._engine import jobs as population
+from jnas.train._trainer import Trainer
 
 RECIPE = Recipe(epochs=1, batch_size=24, validation=0.25)
 

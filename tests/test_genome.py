@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from test_space import RUNS, any_layer
 
 from jnas.errors import JnasError
-from jnas.space import LimitedSpace, Space, Template, genome, variation, wide
-from jnas.space import layers as lt
-from jnas.space.features import features
-from jnas.space.trace import trace
+from jnas.space import LimitedSpace, Space, Template
+from jnas.space import _genome as genome
+from jnas.space import _layers as lt
+from jnas.space import _operators as variation
+from jnas.space import _uint64 as wide
+from jnas.space._featurize import features
+from jnas.space._shape_inference import trace
 
 LENGTH = 16
 SMALL = Space(in_shape=(3, 12, 12), classes=7, conv_num=4, lin_num=3)

@@ -10,15 +10,17 @@ from conftest import small_arrays
 from rich.console import Console
 
 import jnas
+from jnas._runtime.compilation_cache import folder
 from jnas.errors import JnasError
 from jnas.nn.envelope import Envelope, envelope_of, place
 from jnas.space import Space, Template
-from jnas.space import layers as lt
+from jnas.space import _layers as lt
 from jnas.store import Store
-from jnas.train import Recipe, Watch, calibration, codebook, evaluate, progress, successive_halving
-from jnas.train.cache import folder
-from jnas.train.device import Device, cpu, gpu, kept
-from jnas.train.grouping import MOST_PADDING, Workload, assign
+from jnas.train import Recipe, Watch, calibration, codebook, successive_halving
+from jnas.train import _evaluate as evaluate
+from jnas.train._engine import progress
+from jnas.train._engine.bucketing import MOST_PADDING, Workload, assign
+from jnas.train._engine.memory_plan import Device, cpu, gpu, kept
 
 SPACE = Space((3, 8, 8), 3, conv_num=3, lin_num=2)
 TEMPLATES = [SPACE.random(seed) for seed in range(40)]
@@ -146,7 +148,7 @@ def test_a_population_in_envelopes_has_the_rows_of_one_in_programs_of_its_own(da
 
 
 def test_lanes_of_an_envelope_side_by_side(data, monkeypatch):
-    from jnas.train import population
+    from jnas.train._engine import jobs as population
 
     templates = TEMPLATES[:3]
     exact = evaluate(templates, data, RECIPE, progress=False)
@@ -162,7 +164,7 @@ def test_lanes_of_an_envelope_side_by_side(data, monkeypatch):
 
 
 def test_what_no_shared_program_takes_is_trained_alone(data, monkeypatch):
-    from jnas.train import population
+    from jnas.train._engine import jobs as population
 
     plan = population.plan
     monkeypatch.setattr(population, "plan", lambda s, *args: None if s.policy == "envelope" else plan(s, *args))
@@ -182,7 +184,7 @@ def test_bfloat16_in_an_envelope_is_bfloat16_alone_up_to_rounding(data):
 
 
 def test_halving_goes_on_in_the_same_envelope(data, monkeypatch):
-    from jnas.train import population
+    from jnas.train._engine import jobs as population
 
     recipe = dataclasses.replace(RECIPE, epochs=3)
     monkeypatch.setattr(population, "assign", lambda t, p, load, known=(): assign(t, p, Workload(24, 0, gpu())))

@@ -29,9 +29,9 @@ from jnas.evolve import (
     fronts,
     log_expected_improvement,
 )
-from jnas.evolve.acquisition import normal_scores
-from jnas.evolve.gaussian import _covariance, inverse_of_triangle
-from jnas.evolve.table import play
+from jnas.evolve._acquisition import normal_scores
+from jnas.evolve._gaussian_process import _covariance, inverse_of_triangle
+from jnas.evolve._table import play
 
 
 def peeled(objectives):

@@ -24,15 +24,15 @@ SEARCH |= {"conv_num": 1, "lin_num": 1, "max_macs": 200_000}
 SEARCH |= {"early_epochs": 1}
 
 forks = multiprocessing.get_context("forkserver")
-forks.set_forkserver_preload(["jnas.search.run", "jnas.store", "duckdb"])
+forks.set_forkserver_preload(["jnas._search.loop", "jnas.store", "duckdb"])
 
 
 def live(store, arrays, tells):
     """One life of the search; `tells` gets the name of each phase as it begins, and each row that was written."""
-    from jnas import checkpoint
+    from jnas._runtime import checkpoint
     from jnas.predict import Predictor
     from jnas.store import Store
-    from jnas.train.trainer import Trainer
+    from jnas.train._trainer import Trainer
 
     def told(owner, name, phase, what=lambda *_: None, after=False):
         works = getattr(owner, name)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import jnas
 from jnas.errors import JnasError
-from jnas.nn.lowering import CHANNELS, FEATURES, lower
+from jnas.nn._signature import CHANNELS, FEATURES, lower
 from jnas.space import Space, Template
-from jnas.space import layers as lt
+from jnas.space import _layers as lt
 from jnas.train import Recipe, Trainer, sample_trials
 
 SPACE = Space((3, 8, 8), 3, conv_num=3, lin_num=3)

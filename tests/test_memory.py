@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from jnas import memory
+from jnas._runtime import malloc as memory
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jnas.nn import modules
-from jnas.nn.linear import linear
-from jnas.nn.lowering import lower
-from jnas.nn.normalization import batch_norm
-from jnas.nn.pooling import max_pool
+from jnas.nn import _modules as modules
+from jnas.nn._signature import lower
+from jnas.nn.ops._batch_norm import batch_norm
+from jnas.nn.ops._linear import linear
+from jnas.nn.ops._pooling import max_pool
 from jnas.space import Space, Template
-from jnas.space import layers as lt
+from jnas.space import _layers as lt
 
 
 def test_initial_weights_are_uniform_in_pytorchs_bounds():

@@ -14,27 +14,19 @@ from rich.console import Console
 
 import jnas
 from jnas.errors import JnasError
-from jnas.nn.lowering import lower
+from jnas.nn._signature import lower
 from jnas.space import Space, Template
-from jnas.space import layers as lt
+from jnas.space import _layers as lt
 from jnas.store import Store
-from jnas.train import (
-    Recipe,
-    Trainer,
-    Trial,
-    Watch,
-    evaluate,
-    population,
-    remembered,
-    rungs,
-    sample_trials,
-    schedule,
-    successive_halving,
-)
-from jnas.train.device import Device, plan, required_memory
-from jnas.train.population import Job, groups
-from jnas.train.program import Program
-from jnas.train.progress import Bar
+from jnas.train import Recipe, Trainer, Trial, Watch, rungs, sample_trials, successive_halving
+from jnas.train import _evaluate as evaluate
+from jnas.train._engine import jax_caches as remembered
+from jnas.train._engine import jobs as population
+from jnas.train._engine import scheduler as schedule
+from jnas.train._engine.jobs import Job, groups
+from jnas.train._engine.memory_plan import Device, plan, required_memory
+from jnas.train._engine.progress import Bar
+from jnas.train._step import Program
 
 SPACE = Space((3, 8, 8), 3, conv_num=2, lin_num=2)
 RECIPE = Recipe(epochs=2, batch_size=24, validation=0.25, shift=1)

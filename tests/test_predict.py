@@ -18,7 +18,7 @@ from jnas.predict import (
     learning_curve,
     score,
 )
-from jnas.predict import ensemble as core
+from jnas.predict import _ensemble as core
 
 SMALL = Settings(members=4, folds=2, hidden=8, head=8, steps=60, checks=4)
 QUICK = Settings(members=2, folds=2, hidden=4, head=4, steps=6, checks=2)

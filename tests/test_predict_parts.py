@@ -11,19 +11,21 @@ from predictor import compare, with_oracle
 from scipy import stats
 from tables import Table, parse, read
 
-from jnas.draws import choices
+from jnas._runtime.random import choices
+from jnas._search.acquisition import ranked
+from jnas._search.screening import bits_alone, facts_and_bits, screen, shortlist
 from jnas.errors import JnasError
-from jnas.predict import Scores, Settings, calibration, noise_ceiling, scaling, score
-from jnas.predict import ensemble as core
-from jnas.predict.lstm import Recurrence
-from jnas.predict.summary import summary
+from jnas.predict import Scores, Settings, calibration, noise_ceiling, score
+from jnas.predict import _ensemble as core
+from jnas.predict import _target_transform as scaling
+from jnas.predict._lstm import Recurrence
+from jnas.predict._summary import summary
 from jnas.report import plot_predictions
-from jnas.search.acquire import ranked
-from jnas.search.screen import bits_alone, facts_and_bits, screen, shortlist
-from jnas.space import Space, Template, genome
-from jnas.space.facts import GROUPS, NAMES
-from jnas.space.features import features
-from jnas.space.layers import (
+from jnas.space import Space, Template
+from jnas.space import _genome as genome
+from jnas.space._featurize import features
+from jnas.space._layer_features import GROUPS, NAMES
+from jnas.space._layers import (
     AvgPool2d,
     BatchNorm2d,
     Conv2d,

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jnas.nn import network
-from jnas.nn.network import build
-from jnas.nn.reading import Reading, readings
+from jnas.nn import _build as network
+from jnas.nn._build import build
+from jnas.nn._dead_pixels import Reading, readings
 from jnas.space import Space, Template
-from jnas.space import layers as lt
+from jnas.space import _layers as lt
 
 MAX, AVG = lt.MaxPool2d, lt.AvgPool2d
 CONV = functools.partial(lt.Conv2d, padding=False)

@@ -6,9 +6,11 @@ from typing import ClassVar
 
 import pytest
 
-from jnas.train import Watch, remembered, schedule
-from jnas.train.device import Device
-from jnas.train.schedule import train
+from jnas.train import Watch
+from jnas.train._engine import jax_caches as remembered
+from jnas.train._engine import scheduler as schedule
+from jnas.train._engine.memory_plan import Device
+from jnas.train._engine.scheduler import train
 
 DEVICE = Device(memory=100, macs=1e12, bandwidth=1e12, launch=1e-6, programs=2)
 

@@ -14,18 +14,21 @@ import pytest
 from conftest import small_arrays
 
 import jnas
+from jnas._search import final_training as winner
+from jnas._search import paths as folders
+from jnas._search import proposals as choose
+from jnas._search.__main__ import main
+from jnas._search.config import SearchConfig
+from jnas._search.evolution import Pool, batch, mixed
+from jnas._search.screening import facts_and_bits, screen_members
 from jnas.data import normalise
 from jnas.errors import JnasError
-from jnas.export.source import find
+from jnas.export._select import find
 from jnas.predict import Predictor, Settings
-from jnas.search import choose, folders, winner
-from jnas.search.__main__ import main
-from jnas.search.config import SearchConfig
-from jnas.search.evolution import Pool, batch, mixed
-from jnas.search.screen import facts_and_bits, screen_members
-from jnas.space import LimitedSpace, Space, genome
+from jnas.space import LimitedSpace, Space
+from jnas.space import _genome as genome
 from jnas.train import Trainer
-from jnas.train.evaluate import evaluate_kept
+from jnas.train._evaluate import evaluate_kept
 
 TINY = {"random": 11, "filtered": 2, "candidates": 64, "generations": 1, "children": 2, "epochs": 1, "final_epochs": 2}
 TINY |= {"final_seeds": 2, "conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
@@ -193,7 +196,7 @@ def test_another_candidate_is_trained_again_as_its_row_says(finished):
 
 def test_the_same_again_trains_nothing(finished, monkeypatch):
     result, arrays = finished
-    monkeypatch.setattr("jnas.train.trainer.Trainer.train", lambda *_: pytest.fail("trained what the store has"))
+    monkeypatch.setattr("jnas.train._trainer.Trainer.train", lambda *_: pytest.fail("trained what the store has"))
     again = jnas.search(arrays, store=str(result.store.path), verbose=False, **TINY)
     assert [c.evaluation for c in again.candidates] == [c.evaluation for c in result.candidates]
     assert again.best.final == result.best.final
@@ -365,7 +368,7 @@ def test_a_store_in_use(tmp_path, monkeypatch, capsys, npz):
     monkeypatch.setattr("duckdb.connect", lambda *_: (_ for _ in ()).throw(duckdb.IOException("Could not set lock")))
     monkeypatch.setattr("time.sleep", lambda _: None)
     ticks = iter(range(1000))
-    monkeypatch.setattr("jnas.store.file.time.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("jnas.store._connection.time.monotonic", lambda: next(ticks))
     assert main(["--data", str(npz), "--batch-size", "24", "--store", str(path)]) == 2
     assert "is open in another process" in capsys.readouterr().err
 

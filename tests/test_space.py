@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from jnas.errors import JnasError
 from jnas.space import LAYER_TYPES, Template
-from jnas.space import layers as lt
-from jnas.space.vectors import layers_from_hash, layers_to_vectors, vectors_to_hash
+from jnas.space import _layers as lt
+from jnas.space._encoding import layers_from_hash, layers_to_vectors, vectors_to_hash
 
 RUNS = list(csv.DictReader((Path(__file__).parent / "sophius_runs.csv").open()))
 EXAMPLE = Template([lt.Conv2d(8, (5, 5), (3, 3), padding=False), lt.PReLU(), lt.Flatten(), lt.Linear(10)])

@@ -7,14 +7,15 @@ import pytest
 from conftest import small_arrays
 
 import jnas
+from jnas._search.pruning import hopeful, to_beat
 from jnas.errors import JnasError
-from jnas.search.stop import hopeful, to_beat
 from jnas.space import Space, Template
-from jnas.space import layers as lt
+from jnas.space import _layers as lt
 from jnas.store import Store
-from jnas.train import Recipe, Trial, population
-from jnas.train.evaluate import Request
-from jnas.train.stopping import evaluate_stopping
+from jnas.train import Recipe, Trial
+from jnas.train._engine import jobs as population
+from jnas.train._evaluate import Request
+from jnas.train._pruning import evaluate_stopping
 
 SPACE = Space((3, 8, 8), 3, conv_num=1, lin_num=1)
 RECIPE = Recipe(epochs=3, batch_size=24)
@@ -85,7 +86,7 @@ def test_a_search_with_several_objectives_stops_nothing_for_being_small(tmp_path
         asked.extend(zip(names, best, strict=True))
         return np.ones(len(names), bool)
 
-    monkeypatch.setattr("jnas.search.run.hopeful", note)
+    monkeypatch.setattr("jnas._search.loop.hopeful", note)
     store = str(tmp_path / "results.duckdb")
     result = jnas.search(
         *(small_arrays(train=192),),
@@ -109,7 +110,7 @@ def test_a_search_that_stops_losers_early(tmp_path, monkeypatch, capsys):
         decided.append(names)
         return np.array([True, False])
 
-    monkeypatch.setattr("jnas.search.run.hopeful", first_alone)
+    monkeypatch.setattr("jnas._search.loop.hopeful", first_alone)
     store = str(tmp_path / "results.duckdb")
     result = jnas.search(arrays, store=store, **settings)
     assert "2 templates were stopped early." in capsys.readouterr().out

@@ -13,11 +13,11 @@ import duckdb
 import pandas as pd
 import pytest
 
+from jnas._runtime.versions import git_state, versions
 from jnas.errors import JnasError
-from jnas.provenance import git_state, versions
 from jnas.store import Epoch, Evaluation, Key, Store
 from jnas.store.__main__ import main
-from jnas.store.schema import VERSION
+from jnas.store._schema import VERSION
 
 HERE = Path(__file__).parent
 OLDER = {version: (HERE / f"store_v{version}.sql").read_text() for version in (1, 2)}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jnas.nn import modules
+from jnas.nn import _modules as modules
 from jnas.space import Space, Template
-from jnas.space import layers as lt
+from jnas.space import _layers as lt
 
 torch = pytest.importorskip("torch", reason="parity with PyTorch is checked where torch is installed")
 from torch_peer import copy_weights, torch_network  # noqa: E402

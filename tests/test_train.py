@@ -13,13 +13,15 @@ from flax import nnx
 
 from jnas.data import load_data
 from jnas.errors import JnasError
-from jnas.nn.lowering import lower
+from jnas.nn._signature import lower
 from jnas.space import Space, Template
-from jnas.space import layers as lt
+from jnas.space import _layers as lt
 from jnas.store import Store
-from jnas.train import Recipe, Trainer, Trial, evaluate, weights
-from jnas.train.optimizer import OptimizerState
-from jnas.train.program import Hyper, Metrics, Program
+from jnas.train import Recipe, Trainer, Trial
+from jnas.train import _evaluate as evaluate
+from jnas.train import _weights as weights
+from jnas.train._optimizer import OptimizerState
+from jnas.train._step import Hyper, Metrics, Program
 
 RECIPE = Recipe(epochs=2, batch_size=24, validation=0.25, learning_rate=1e-2, shift=1)
 CONV = [lt.Conv2d(8, 3, 2), lt.PReLU(True), lt.MaxPool2d(2, 1, True), lt.BatchNorm2d(), lt.AvgPool2d(2, 2)]

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jnas
-from jnas import checkpoint
+from jnas._runtime import checkpoint
+from jnas._search import __main__ as command
+from jnas._search.config import SearchConfig
 from jnas.data import load_data
 from jnas.errors import JnasError
-from jnas.search import __main__ as command
-from jnas.search.config import SearchConfig
 
 SOURCE = Path(jnas.__file__).parent
 

@@ -7,11 +7,13 @@ import pytest
 
 from jnas.errors import JnasError
 from jnas.evolve import NSGA2, GeneticAlgorithm, LocalSearch, evolve
-from jnas.space import LimitedSpace, Space, Template, genome, variation
-from jnas.space import layers as lt
-from jnas.space import rows as packed
-from jnas.space.trace import trace
-from jnas.space.wide import to_float
+from jnas.space import LimitedSpace, Space, Template
+from jnas.space import _genome as genome
+from jnas.space import _layers as lt
+from jnas.space import _operators as variation
+from jnas.space import _packed_genome as packed
+from jnas.space._shape_inference import trace
+from jnas.space._uint64 import to_float
 
 SMALL = Space(in_shape=(3, 12, 12), classes=7, conv_num=4, lin_num=3)
 LIMITED = LimitedSpace(SMALL, max_params=40_000, max_macs=200_000)

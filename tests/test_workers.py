@@ -16,11 +16,15 @@ from test_population import RECIPE, SMALL
 import jnas
 from jnas.errors import JnasError
 from jnas.space import Template
-from jnas.space import layers as lt
+from jnas.space import _layers as lt
 from jnas.store import Store
-from jnas.train import Trial, Watch, evaluate, process, schedule, workers
-from jnas.train.evaluate import Request, evaluate_each
-from jnas.train.workers import RemoteGroup
+from jnas.train import Trial, Watch
+from jnas.train import _evaluate as evaluate
+from jnas.train._engine import scheduler as schedule
+from jnas.train._engine import worker_process as process
+from jnas.train._engine import workers
+from jnas.train._engine.workers import RemoteGroup
+from jnas.train._evaluate import Request, evaluate_each
 
 OTHER = Template([lt.Flatten(), lt.Linear(32), lt.ReLU(), lt.Linear(3)], (3, 4, 4))
 LARGE = Template([lt.Flatten(), lt.Linear(4096), lt.ReLU(), lt.Linear(4096), lt.ReLU(), lt.Linear(3)], (3, 8, 8))

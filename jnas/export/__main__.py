@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import tyro
 
 from jnas.errors import JnasError
-from jnas.export.writer import export_model
+from jnas.export._writer import export_model
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from jnas.space import Template
-from jnas.space import layers as lt
+from jnas.space import _layers as lt
 
 # A short ladder of sizes, so that envelopes recur from run to run and the compilation cache knows them.
 SIDES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 15, 17, 20, 24, 28, 32, 34, 38)

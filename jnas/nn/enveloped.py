@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jnas.nn import folded, modules, ragged
+from jnas.nn import _modules as modules
+from jnas.nn import folded, ragged
 from jnas.nn.envelope import Envelope, Slot, anatomy, empty, place
 from jnas.nn.folded import Gene, Linear, cropped, gene, padded, param
 from jnas.space import Template
-from jnas.space import layers as lt
+from jnas.space import _layers as lt
 
 
 def _windows(layer: lt.Window | None, shape: lt.Shape | None) -> Gene:

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jnas.nn import modules
-from jnas.nn.convolution import conv2d
-from jnas.nn.fusion import materialise_gradient
-from jnas.nn.linear import linear
+from jnas.nn import _modules as modules
+from jnas.nn.ops._barriers import materialise_gradient
+from jnas.nn.ops._linear import linear
+from jnas.nn.ops.conv._conv2d import conv2d
 
 
 class Gene(nnx.Variable):

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jnas.nn.fusion import materialise
-from jnas.nn.windows import Pair
+from jnas.nn.ops._barriers import materialise
+from jnas.nn.ops._windows import Pair
 
 _NOWHERE = jnp.iinfo(jnp.int32).max
 """An index past every end: a tap that sees nothing."""

@@ -1,6 +1,6 @@
 """DuckDB: the only place that holds SQL."""
 
-from jnas.store.records import Epoch as Epoch
-from jnas.store.records import Evaluation as Evaluation
-from jnas.store.records import Key as Key
-from jnas.store.store import Store as Store
+from jnas.store._records import Epoch as Epoch
+from jnas.store._records import Evaluation as Evaluation
+from jnas.store._records import Key as Key
+from jnas.store._store import Store as Store

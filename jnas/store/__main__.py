@@ -9,7 +9,7 @@ from pathlib import Path
 import tyro
 
 from jnas.errors import JnasError
-from jnas.store.store import Store
+from jnas.store._store import Store
 
 
 @dataclass(frozen=True)

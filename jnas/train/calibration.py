@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
-from jnas.compiler import compiler_options
+from jnas._runtime.compile_options import compiler_options
 from jnas.data import Dataset
 from jnas.space import Template
-from jnas.space import layers as lt
-from jnas.train.device import Device, keep
-from jnas.train.recipe import Recipe
-from jnas.train.trainer import Trainer
+from jnas.space import _layers as lt
+from jnas.train._engine.memory_plan import Device, keep
+from jnas.train._recipe import Recipe
+from jnas.train._trainer import Trainer
 
 _ROWS, _DEPTH, _COLUMNS = 65_536, 576, 64
 """A matrix product as convolutions of such networks have it: 3x3 windows on 64 channels."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import jax
 
+from jnas._runtime.compilation_cache import read_json, write_json
 from jnas.nn.envelope import Envelope, Slot, Stage
-from jnas.train.cache import read_json, write_json
 
 _LOCK = threading.Lock()
 _MOST = 256

@@ -1,0 +1,91 @@
+"""Which templates a round trains: random ones, or those that the predictor likes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jnas._search.acquisition import Acquisition, ranked
+from jnas._search.screening import screen_members, seen, shortlist
+from jnas.errors import JnasError
+from jnas.predict import Predictor
+from jnas.predict._ensemble import deviation
+from jnas.space import LimitedSpace, Space, Template
+from jnas.space._genome import hashes, to_genomes
+from jnas.store import Evaluation
+
+
+class Choice(NamedTuple):
+    """A template to train, and what the predictor said of it (None where it was not asked)."""
+
+    hash: str
+    predicted_mean: float | None
+    predicted_std: float | None
+
+
+def random(space: LimitedSpace, key: jax.Array, count: int, taken: set[str]) -> list[Choice]:
+    """Random templates that are not among the `taken` hashes."""
+    names = [name for name in hashes(space.draw(key, count + 4 * len(taken), least=count)) if name not in taken]
+    return [Choice(name, None, None) for name in list(dict.fromkeys(names))[:count]]
+
+
+def fitted(space: Space, rows: Sequence[Evaluation], seed: int, early_epochs: int = 0) -> Predictor | None:
+    """A predictor of the final validation accuracy of `rows`, or None where they are too few or all alike.
+
+    It understands the validation accuracies of so many early epochs, and does without.
+    """
+    templates = [Template.from_hash(row.key.hash, space.in_shape, space.classes) for row in rows]
+    genomes = to_genomes(templates, space.length)
+    accuracies = np.array([row.val_acc_final for row in rows])
+    early = np.array([[epoch.val_acc for epoch in row.epochs[:early_epochs]] for row in rows]) if early_epochs else None
+    try:
+        return Predictor(seed).fit(*seen(space, genomes), accuracies, early)
+    except JnasError:
+        return None
+
+
+def filtered(
+    space: LimitedSpace,
+    key: jax.Array,
+    count: int,
+    taken: set[str],
+    predictor: Predictor,
+    candidates: int,
+    acquisition: Acquisition = "ucb",
+) -> list[Choice]:
+    """The best of `candidates` random templates, by an acquisition rule."""
+    genomes = space.draw(key, candidates, least=count)
+    return _best(space.space, genomes, count, taken, predictor, acquisition, _number(key))
+
+
+def _number(key: jax.Array) -> int:
+    """A seed for the host's random numbers."""
+    return int(jax.random.bits(key))
+
+
+def _best(
+    space: Space,
+    genomes: jax.Array,
+    count: int,
+    taken: set[str],
+    predictor: Predictor,
+    acquisition: Acquisition,
+    seed: int,
+) -> list[Choice]:
+    front = count + 2 * len(taken) + 256
+    genomes = np.asarray(genomes)
+    genomes = genomes[shortlist(space, genomes, predictor, front)]
+    members = screen_members(space, genomes, predictor)
+    mean, std = members.mean(0), deviation(predictor.fitted, members)
+    # Only the front of the ranking is named: names are made on the host, one by one.
+    order = ranked(acquisition, members, std, front, seed)
+    chosen: dict[str, Choice] = {}
+    for i, name in zip(order, hashes(genomes[order[:front]]), strict=False):
+        if name not in taken and name not in chosen:
+            chosen[name] = Choice(name, float(mean[i]), float(std[i]))
+        if len(chosen) == count:
+            break
+    return list(chosen.values())

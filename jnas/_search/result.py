@@ -1,0 +1,108 @@
+"""What a search found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from flax import nnx
+
+from jnas.data import Dataset
+from jnas.space import Template
+from jnas.store import Evaluation, Store
+from jnas.train import Recipe, Trainer, Trial
+from jnas.train import _weights as weights
+from jnas.train._inference import classes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A template that was trained.
+
+    Attributes:
+      template: the architecture; `print(candidate.template)` shows it.
+      evaluation: the row of its training in the search.
+      finals: the rows of its longer training, one a seed; of the winner, which is tested, and of those that were
+        trained for longer beside it.
+      step: "random", "filtered" or "evolved".
+    """
+
+    template: Template
+    evaluation: Evaluation
+    step: str
+    finals: tuple[Evaluation, ...]
+    _data: Dataset
+    _recipe: Recipe
+    _weights: Path | None
+
+    @property
+    def final(self) -> Evaluation | None:
+        """The first of `finals`, of which the winner's weights are kept; None where there is none."""
+        return self.finals[0] if self.finals else None
+
+    def build(self) -> nnx.Module:
+        """The trained Flax module, in evaluation mode: pixels from -1 to 1 in, logits out.
+
+        It takes `[N, H, W, C]` floats and returns `[N, classes]`; `jnas.data.normalise` scales uint8 images. Accuracies
+        are measured as by `predict`.
+
+        The winner's weights are on disk. Other candidates are trained again, as their row says.
+        """
+        key = self.evaluation.key
+        if self._weights is not None and self._weights.exists():
+            return weights.load(self._weights, self.template)
+        trainer = Trainer(self.template, self._recipe, self._data.split(self._recipe.validation, key.split_seed))
+        return trainer.module(trainer.train([Trial(self.template, key.seed)]))
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """The class of each of `images` `[N, H, W, C]` uint8, `[N]`: of the recipe `standard` by the mean logits of an
+        image and its mirror image.
+
+        It loads or trains the module, as `build` does, each time.
+        """
+        return classes(self.build(), images, self._recipe.test_flip)
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+      candidates: the templates that were trained well, best validation accuracy (after the last epoch) first.
+      store: where all rows are; `store.sql(...)` asks anything.
+      experiment: the search's name in the store.
+      best: the winner: the best by validation accuracy, of the longer trainings where there were several.
+    """
+
+    candidates: tuple[Candidate, ...]
+    store: Store
+    experiment: str
+    best: Candidate
+
+    def top(self, k: int = 10) -> list[Candidate]:
+        """The best k."""
+        return list(self.candidates[:k])
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """The Pareto front of the search's objectives, the most accurate first; of accuracy and MACs where it had one.
+
+        Columns: `hash`, `val_acc_final`, `params`, `macs`, and `latency_ms` where that was measured.
+        """
+        return self.store.front_df(self.experiment)
+
+    def to_df(self) -> pd.DataFrame:
+        """One row a template that this search trained, in the order of training, failed ones too."""
+        return self.store.experiment_df(self.experiment)
+
+    def __repr__(self) -> str:
+        best = self.best.evaluation
+        return (
+            f"SearchResult({len(self.candidates)} candidates, the winner's validation accuracy after the last epoch "
+            f"{best.val_acc_final:.4f}, store {str(self.store.path)!r})"
+        )

@@ -1,0 +1,57 @@
+"""A template as a Flax module."""
+
+from __future__ import annotations
+
+from flax import nnx
+
+from jnas.nn import _modules as modules
+from jnas.nn._dead_pixels import Reading, readings
+from jnas.space import _layers as lt
+from jnas.space._template import Template
+
+
+def build(template: Template, rngs: nnx.Rngs) -> nnx.Sequential:
+    """The module of a template: `[N, H, W, C]` floats in, `[N, classes]` logits out.
+
+    It starts in training mode, as every nnx module does; call `.eval()` for inference.
+
+    Args:
+      template: the architecture.
+      rngs: random streams for the initial weights (`params`) and for dropout.
+    """
+    inputs = (template.in_shape, *template.shapes)
+    found = readings(template.layers, template.in_shape, template.shapes)
+    parts = zip(template.layers, inputs, found, strict=False)
+    return nnx.Sequential(*(module_of(layer, shape, rngs, reading) for layer, shape, reading in parts))
+
+
+def module_of(layer: lt.LayerTemplate, shape: lt.Shape, rngs: nnx.Rngs, reading: Reading | None = None) -> nnx.Module:
+    """The module of one layer for an input of `shape`, or for what is computed of it (see `reading`)."""
+    channels = shape[0]
+    stride, out = reading or (getattr(layer, "stride", None), None)
+    match layer:
+        case lt.Conv2d():
+            return modules.Conv2d(channels, layer.out_channels, layer.kernel_size, stride, layer.pad, out, rngs=rngs)
+        case lt.MaxPool2d():
+            return modules.MaxPool2d(layer.kernel_size, stride, layer.pad, out)
+        case lt.AvgPool2d():
+            return modules.AvgPool2d(layer.kernel_size, stride, layer.pad, layer.count_include_pad, out)
+        case lt.GlobalAvgPool2d():
+            return modules.GlobalAvgPool2d()
+        case lt.BatchNorm2d():
+            return modules.BatchNorm2d(channels)
+        case lt.ReLU():
+            return modules.LeakyReLU()
+        case lt.LeakyReLU():
+            return modules.LeakyReLU(layer.negative_slope)
+        case lt.PReLU():
+            return modules.PReLU(channels if layer.all_channels else 1)
+        case lt.Dropout2d():
+            return modules.Dropout(layer.p, whole_channels=True, rngs=rngs)
+        case lt.Dropout():
+            return modules.Dropout(layer.p, whole_channels=False, rngs=rngs)
+        case lt.Flatten():
+            return modules.Flatten()
+        case lt.Linear():
+            return modules.Linear(channels, layer.out_features, rngs=rngs)
+    raise NotImplementedError(f"no module for {layer}")

@@ -1,0 +1,173 @@
+"""The layers as `flax.nnx` modules with PyTorch's numerics.
+
+Maps are `[N, H, W, C]`, vectors `[N, F]`. What differs from the modules that Flax ships is what differs between Flax
+and PyTorch: initial weights, the running variance of batch norm (unbiased in PyTorch), and padding rules. As
+everywhere in nnx, `model.train()` and `model.eval()` switch batch norm and dropout.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jnas._runtime import random as draws
+from jnas.nn import _initializers as initial
+from jnas.nn.ops._barriers import materialise, materialise_gradient
+from jnas.nn.ops._batch_norm import batch_norm, count
+from jnas.nn.ops._linear import linear
+from jnas.nn.ops._pooling import avg_pool, global_avg_pool, max_pool
+from jnas.nn.ops._windows import Pair
+from jnas.nn.ops.conv._conv2d import conv2d
+
+
+def _uniform(rngs: nnx.Rngs, shape: tuple[int, ...], fan_in: int) -> nnx.Param:
+    return nnx.Param(initial.uniform(rngs.params(), shape, fan_in))
+
+
+class Conv2d(nnx.Module):
+    """Convolution with a bias; the kernel is `[k, k, C_in, C_out]`. Of its map the first `out` windows are computed."""
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        kernel: int,
+        stride: int,
+        pad: int,
+        out: Pair | None = None,
+        *,
+        rngs: nnx.Rngs,
+    ):
+        fan_in = channels * kernel**2
+        self.kernel = _uniform(rngs, (kernel, kernel, channels, out_channels), fan_in)
+        self.bias = _uniform(rngs, (out_channels,), fan_in)
+        self.stride, self.pad, self.out = stride, pad, out
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return materialise_gradient(conv2d(x, self.kernel[...], self.stride, self.pad, self.out) + self.bias[...])
+
+
+class Linear(nnx.Module):
+    """Fully connected layer; the kernel is `[F_in, F_out]`."""
+
+    def __init__(self, features: int, out_features: int, rngs: nnx.Rngs):
+        self.kernel = _uniform(rngs, (features, out_features), features)
+        self.bias = _uniform(rngs, (out_features,), features)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return linear(x, self.kernel[...]) + self.bias[...]
+
+
+class BatchNorm2d(nnx.Module):
+    """See `normalization.batch_norm`.
+
+    The batch's biased variance normalises; the running average takes the unbiased one, as in PyTorch.
+    """
+
+    def __init__(self, channels: int, epsilon: float = 1e-5, momentum: float = 0.1):
+        self.scale = nnx.Param(initial.constant(channels, 1.0))
+        self.bias = nnx.Param(initial.constant(channels, 0.0))
+        self.mean = nnx.BatchStat(initial.constant(channels, 0.0))
+        self.var = nnx.BatchStat(initial.constant(channels, 1.0))
+        self.epsilon, self.momentum = epsilon, momentum
+        self.use_running_average = False
+
+    def _present(self, x: jax.Array) -> jax.Array | None:
+        """Which pixels of the maps count; None for all."""
+        return None
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if self.use_running_average:
+            mean, var = self.mean[...], self.var[...]
+            y = (x - mean) * (jax.lax.rsqrt(var + self.epsilon) * self.scale[...]) + self.bias[...]
+            return y.astype(x.dtype)
+        present = self._present(x)
+        y, (mean, var) = batch_norm(x, self.scale[...], self.bias[...], self.epsilon, present)
+        number = count(x, present)
+        unbiased = var * (number / jnp.maximum(number - 1, 1))
+        self.mean[...] += self.momentum * (mean - self.mean[...])
+        self.var[...] += self.momentum * (unbiased - self.var[...])
+        return y
+
+
+class LeakyReLU(nnx.Module):
+    """`x` where positive, `slope * x` elsewhere; slope 0 is ReLU."""
+
+    def __init__(self, slope: float = 0.0):
+        self.slope = slope
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return jnp.where(x > 0, x, self.slope * x)
+
+
+class PReLU(nnx.Module):
+    """LeakyReLU with a learned slope, one for all or one a channel, from 0.25 (He et al. 2015, arXiv:1502.01852)."""
+
+    def __init__(self, slopes: int):
+        self.slope = nnx.Param(initial.constant(slopes, 0.25))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return materialise_gradient(jnp.where(x > 0, x, self.slope[...] * x))
+
+
+class Dropout(nnx.Module):
+    """Zeroes elements, or whole channels, with probability `rate`, and scales up the others (Srivastava et al. 2014).
+
+    Differs from Flax' in its random numbers: a hash draws them (see `draws`), as JAX' own generator would take up to a
+    fifth of a training step on a CPU; and channel by channel, so that the first draw the same however many follow.
+    """
+
+    def __init__(self, rate: float, whole_channels: bool, rngs: nnx.Rngs | nnx.RngStream):
+        self.rate, self.whole_channels = rate, whole_channels
+        self.rngs = rngs.dropout.fork() if isinstance(rngs, nnx.Rngs) else rngs
+        self.deterministic = False
+
+    def _rate(self) -> float | jax.Array:
+        return self.rate
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if self.deterministic:
+            return x
+        keep = 1 - self._rate()
+        others = x.shape[:1] if self.whole_channels else x.shape[:-1]
+        chances = draws.uniform(draws.words(self.rngs()), 0, (x.shape[-1], *others))
+        kept = jnp.moveaxis(chances < keep, 0, -1)
+        if self.whole_channels:
+            kept = materialise(kept)[:, None, None]  # else every pixel would draw it again
+        return jnp.where(kept, x / jnp.asarray(keep, x.dtype), 0)
+
+
+class MaxPool2d(nnx.Module):
+    """See `pooling.max_pool`."""
+
+    def __init__(self, kernel: int, stride: int, pad: int, out: Pair | None = None):
+        self.kernel, self.stride, self.pad, self.out = kernel, stride, pad, out
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return max_pool(x, self.kernel, self.stride, self.pad, self.out)
+
+
+class AvgPool2d(nnx.Module):
+    """See `pooling.avg_pool`."""
+
+    def __init__(self, kernel: int, stride: int, pad: int, count_include_pad: bool, out: Pair | None = None):
+        self.kernel, self.stride, self.pad, self.out = kernel, stride, pad, out
+        self.count_include_pad = count_include_pad
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return avg_pool(x, self.kernel, self.stride, self.pad, self.count_include_pad, self.out)
+
+
+class GlobalAvgPool2d(nnx.Module):
+    """See `pooling.global_avg_pool`."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return global_avg_pool(x)
+
+
+class Flatten(nnx.Module):
+    """`[N, H, W, C]` to `[N, H W C]`; PyTorch's order is C, H, W, which only permutes the next layer's weights."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x.reshape(x.shape[0], -1)
