@@ -15,10 +15,11 @@ import time
 
 import numpy as np
 from common import about, run_program, splits
+from predictors import MODELS, cross_validate, learning_curve
 from tables import Table, read
 
 import jnas
-from jnas.predict import MODELS, Predictor, Regressor, Settings, calibration, score
+from jnas.predict import Predictor, Regressor, Settings, calibration, score
 
 ABLATIONS = {
     "as it is": {},
@@ -108,8 +109,6 @@ def summarised(runs: list[dict]) -> dict:
 
 def reports(table: Table, sizes: list[int], seeds: int) -> dict:
     """Learning curves and 5-fold cross validation of the predictor."""
-    from jnas.predict import cross_validate, learning_curve
-
     rows = (table.sequences, table.lengths, table.targets, table.early if table.early.shape[1] else None)
     return {
         "learning_curve": learning_curve(Predictor, *rows, sizes=sizes, repeats=seeds),

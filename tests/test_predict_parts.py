@@ -7,19 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from predictor import compare, with_oracle
 from scipy import stats
-from tables import Table, parse, read
 
 from jnas._runtime.random import choices
 from jnas._search.acquisition import ranked
 from jnas._search.screening import bits_alone, facts_and_bits, screen, shortlist
 from jnas.errors import JnasError
-from jnas.predict import Scores, Settings, calibration, noise_ceiling, score
+from jnas.predict import Scores, Settings, calibration, score
 from jnas.predict import _ensemble as core
 from jnas.predict import _target_transform as scaling
 from jnas.predict._lstm import Recurrence
-from jnas.predict._summary import summary
 from jnas.report import plot_predictions
 from jnas.space import Space, Template
 from jnas.space import _genome as genome
@@ -54,13 +51,6 @@ def test_calibration_of_normal_errors():
     assert found.nll == pytest.approx(expected, abs=0.02) and found.error_correlation > 0.3
     too_sure = calibration(generator.normal(size=1000), np.zeros(1000), np.full(1000, 0.2))
     assert too_sure.within_2_std < 0.5 and too_sure.nll > found.nll and math.isnan(too_sure.error_correlation)
-
-
-def test_noise_ceiling():
-    generator = np.random.default_rng(0)
-    truth = generator.normal(size=(5000, 1))
-    found = noise_ceiling(truth + 0.5 * generator.normal(size=(5000, 3)))
-    assert found.r2 == pytest.approx(1 / 1.25, abs=0.02) and found.kendall_tau < 0.9
 
 
 def test_the_power_transform_is_that_of_scipy_and_goes_back():
@@ -118,14 +108,6 @@ def test_the_recurrence_is_an_lstm_both_ways():
             states = np.array(states)
             for pool, expected in zip(pools, (states.mean(0), states.max(0), states[-1]), strict=True):
                 np.testing.assert_allclose(pool[row, part], expected, atol=1e-5)
-
-
-def test_summary():
-    sequences = np.arange(12.0).reshape(2, 3, 2)
-    early = np.array([[0.1, np.nan], [0.3, 0.4]])
-    first, second = summary(sequences, np.array([2, 3]), early)
-    assert first.tolist() == [2, 3, 1, 2, 2, 3, 0, 1, 2, 0.1, 0.1, 1]
-    assert second.tolist() == [10, 11, 8, 9, 10, 11, 6, 7, 3, 0.3, 0.4, 2]
 
 
 def facts_of(*layers):
@@ -240,60 +222,6 @@ def test_acquisition_rules():
     np.testing.assert_array_equal(ranked("thompson", members, std, 4, 3), drawn[3])
     with pytest.raises(JnasError, match="no acquisition rule 'best': choose one of mean, ucb, thompson"):
         ranked("best", members, std, 4)
-
-
-def test_the_notation_of_metaqnn(tmp_path):
-    layers = parse("[C(64,5,1), P(3,2), D(1,2), P(5,3), FC(16), SM(10)]")
-    assert "".join(layer.name[0] for layer in layers) == "CPDPFS"
-    # The last window of a pooling of 3 sticks out: 32 pixels become 16. That of 5 fits: these become 5.
-    assert [layer.after for layer in layers] == [(64, 32), (64, 16), (64, 16), (64, 5), (16, 1), (10, 1)]
-    assert [layer.macs for layer in layers] == [75 * 64 * 1024, 0, 0, 0, 1600 * 16, 160]
-    # The authors count 15 pixels of these 16, and average windows of as many.
-    merged = parse("[C(64,5,1), P(3,2), GAP(10), SM(10)]")[2:]
-    assert [(layer.name, layer.window, layer.after) for layer in merged] == [
-        ("C", 1, (10, 16)),
-        ("GAP", 15, (10, 2)),
-        ("SM", 1, (10, 1)),
-    ]
-    assert merged[-1].fan_in == 40
-    for wrong in ("[X(64,5,1)]", "[C(64,2,1)]", "[P(2,0)]", "[C(64,5)]", "[P(33,2)]"):
-        with pytest.raises(JnasError, match=r"no net.* of MetaQNN"):
-            parse(wrong)
-    path = tmp_path / "table.csv"
-    path.write_text(
-        "net,acc_1,acc_20\n"
-        '"[C(64,5,1), P(2,2), D(1,2), FC(128), SM(10)]",.3,.5\n'
-        '"[C(512,1,1), P(5,3), GAP(10), SM(10)]",.2,.4\n'
-    )
-    table = read(path, "acc_20", 1)
-    assert table.lengths.tolist() == [5, 5] and table.early.tolist() == [[np.float32(0.3)], [np.float32(0.2)]]
-    facts, merging = (dict(zip(NAMES, row[:, table.bits.shape[2] :].T, strict=False)) for row in table.sequences)
-    np.testing.assert_allclose(2 ** (5 * facts["height"]), [32, 16, 16, 1, 1], rtol=1e-5)
-    np.testing.assert_allclose(2 ** (25 * facts["macs"][[0, 3]]), [75 * 64 * 1024, 64 * 256 * 128], rtol=1e-4)
-    np.testing.assert_allclose(2 ** (5 * merging["height"]), [32, 10, 10, 1, 1], rtol=1e-5)
-    np.testing.assert_allclose(2 ** (25 * merging["macs"][[2, 4]]), [512 * 10 * 100, 100], rtol=1e-4)
-    assert facts["dropout"][2] == 0.25 and table.bits[0].sum(1).tolist() == [4, 3, 1, 2, 1]
-    with pytest.raises(JnasError, match="no column 'acc_2'"):
-        read(path, "acc_20", 2)
-    with pytest.raises(JnasError, match="which is no number"):
-        read(path, "net")
-    with pytest.raises(JnasError, match="cannot be read as a table"):
-        read(tmp_path / "none.csv")
-    path.write_text("gene_1,gene_0,reward,test\n0,2,.5,.6\n1,0,.7,.8\n")
-    genes = read(path)
-    assert genes.scored.tolist() == [0.6, 0.8] and genes.bits[0].argmax(1).tolist() == [2, 0]
-
-
-def test_an_oracle_is_as_good_as_it_is_said_to_be():
-    rows, target = 4000, np.random.default_rng(0).normal(0.5, 0.1, 4000)
-    sequences, lengths = np.ones((rows, 3, 2), np.float32), np.full(rows, 2)
-    table = Table(sequences, sequences, lengths, target, target, np.zeros((rows, 0)), "")
-    shown = with_oracle(sequences, table, 0.8, seed=0)
-    assert shown.shape == (rows, 3, 3) and (shown[:, :2, 2] == shown[:, :1, 2]).all() and not shown[:, 2, 2].any()
-    assert np.corrcoef(shown[:, 0, 2], target)[0, 1] ** 2 == pytest.approx(0.8, abs=0.02)
-    assert (with_oracle(sequences, table, 0.8, seed=1) != shown).any()
-    with pytest.raises(JnasError, match=r"--oracle 1\.0 is no R²"):
-        compare(table, {}, 100, 1, oracle=1.0)
 
 
 def test_the_picture(tmp_path):

@@ -64,21 +64,3 @@ def calibration(measured: np.ndarray, predicted: np.ndarray, std: np.ndarray) ->
     varies = len(errors) > 1 and np.ptp(std) > 1e-9 * std.max() and np.ptp(errors) > 0
     related = stats.spearmanr(std, errors).statistic if varies else math.nan
     return Calibration(float((errors <= std).mean()), float((errors <= 2 * std).mean()), float(nll), float(related))
-
-
-def noise_ceiling(runs: np.ndarray) -> Scores:
-    """What a predictor could reach that knew the true means: scores of one seed against another, stepped up.
-
-    Args:
-      runs: `[N, S]` the same N architectures measured under S seeds, 2 or more.
-
-    The seeds' variance v is estimated within rows. Against a single seed, R² cannot exceed 1 - v / variance of a seed.
-    Kendall's tau and Spearman's correlation are those of each seed with the mean of the others, averaged: a bound from
-    below, since that mean is noisy, too.
-    """
-    runs = np.asarray(runs, float)
-    noise = runs.var(1, ddof=1).mean()
-    pairs = [score(runs[:, i], np.delete(runs, i, 1).mean(1)) for i in range(runs.shape[1])]
-    r2 = 1 - noise / runs.var(0).mean()
-    tau, rank = (float(np.mean([getattr(pair, name) for pair in pairs])) for name in ("kendall_tau", "spearman"))
-    return Scores(float(r2), tau, rank, len(runs))

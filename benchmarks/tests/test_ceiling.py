@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from ceiling import EPOCHS, ceiling, evaluate, main, whole, within
-from conftest import small_arrays
 from tables import parse
 
 from jnas import JnasError
@@ -17,7 +16,7 @@ def runs_of(means, deviations, slope):
     return runs
 
 
-def test_what_the_first_epochs_tell_is_no_chance():
+def test_within_regression_on_epochs_removes_what_they_tell():
     runs = runs_of([0.4, 0.6, 0.7], [(-0.01, 0.01), (-0.02, 0.0, 0.02), (-0.01, 0.0, 0.01)], 0.5)
     squares, freedom = within(runs, 0)
     np.testing.assert_allclose(squares, 0.25 * np.array([2e-4, 8e-4, 2e-4]))
@@ -31,7 +30,7 @@ def test_what_the_first_epochs_tell_is_no_chance():
     assert found["r2_low"] < found["r2"] < found["r2_high"] < 1 and found["nets"] == 3
 
 
-def test_runs_that_were_given_up_do_not_count():
+def test_evaluate_runs_given_up_do_not_count():
     runs = [run.tolist() for run in runs_of([0.5], [(-0.01, 0.0, 0.01)], 1.0)[0]]
     given_up = {"runs": [[0.1], *runs]}
     assert whole(given_up).shape == (3, EPOCHS) and whole({"runs": [[0.1]]}).shape == (0, EPOCHS)
@@ -41,7 +40,7 @@ def test_runs_that_were_given_up_do_not_count():
 
 
 @pytest.mark.parametrize("window, stride", [(5, 3), (3, 2), (2, 2)])
-def test_poolings_have_pytorchs_sides(window, stride):
+def test_parse_pooling_has_pytorch_sides(window, stride):
     torch = pytest.importorskip("torch")
     pool = torch.nn.MaxPool2d(window, stride, ceil_mode=True)
     first = parse(f"[P({window},{stride}), P(2,2), P({window},{stride})]")
@@ -51,7 +50,7 @@ def test_poolings_have_pytorchs_sides(window, stride):
         assert maps.shape[1:] == (layer.after[0], layer.after[1], layer.after[1])
 
 
-def test_networks_in_the_notation():
+def test_network_has_parsed_layers():
     torch = pytest.importorskip("torch")
     from ceiling import macs, network
 
@@ -66,11 +65,11 @@ def test_networks_in_the_notation():
     assert network("[C(8,1,1), P(3,2), GAP(10), SM(10)]")(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
 
 
-def test_a_net_is_trained(npz_of_32_pixels, monkeypatch):
+def test_train_learns_and_repeats(npz, monkeypatch):
     pytest.importorskip("torch")
     import ceiling
 
-    images = ceiling.load(str(npz_of_32_pixels), "cpu")
+    images = ceiling.load(str(npz), "cpu")
     assert images.x_train.shape == (1440, 3, 32, 32) and abs(images.x_train.mean()) < 1e-5
     monkeypatch.setattr(ceiling, "EPOCHS", 2)
     net = "[C(8,3,1), P(5,3), D(1,2), SM(10)]"
@@ -90,7 +89,7 @@ def test_a_net_is_trained(npz_of_32_pixels, monkeypatch):
         (["--data", "excerpt.npz"], "no file or folder"),
     ],
 )
-def test_bad_input_is_named(arguments, sentence, tmp_path, monkeypatch):
+def test_main_bad_input_raises(arguments, sentence, tmp_path, monkeypatch):
     pytest.importorskip("torch")
     path = tmp_path / "table.csv"
     names = ",".join(f"acc_{i}" for i in range(1, EPOCHS + 1))
@@ -101,7 +100,14 @@ def test_bad_input_is_named(arguments, sentence, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def npz_of_32_pixels(tmp_path):
+def npz(tmp_path):
+    generator, arrays = np.random.default_rng(0), {}
+    for split, count in (("train", 1600), ("test", 10)):
+        labels = np.arange(count) % 10
+        images = generator.integers(0, 120, (count, 32, 32, 3))
+        for image, label in zip(images, labels, strict=True):
+            image[2 * label : 2 * label + 2] += 120  # a bright stripe tells the class
+        arrays |= {f"x_{split}": images.astype(np.uint8), f"y_{split}": labels}
     path = tmp_path / "images.npz"
-    np.savez(path, **small_arrays(1600, 10, 32, 10))
+    np.savez(path, **arrays)
     return path

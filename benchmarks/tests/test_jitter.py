@@ -21,12 +21,12 @@ def curves():
     return level + NOISE * generator.normal(size=(1200, len(NOISE)))
 
 
-def test_jitter_is_the_noise_that_was_added(curves):
+def test_jitter_equals_added_noise(curves):
     rows = splits(len(curves), 1000, 5)
     np.testing.assert_allclose(jitter(curves, 4, rows), NOISE[:4], rtol=0.1)
 
 
-def test_without_noise_the_level_would_be_known(curves):
+def test_with_noise_extrapolates_to_one(curves):
     rows, last = splits(len(curves), 1000, 5), curves[:, -1]
     seen, noise = curves[:, 2:3], NOISE[2:3]
     assert r2(seen, last, rows).mean() == pytest.approx(1 / (1 + noise[0] ** 2 / last.var()), abs=0.002)
@@ -34,7 +34,7 @@ def test_without_noise_the_level_would_be_known(curves):
     assert np.polyval(np.polyfit((0, 1, 2), more, 2), -1) == pytest.approx(1, abs=0.001)
 
 
-def test_no_row_judges_what_it_trained(curves):
+def test_errors_come_from_test_rows_only(curves):
     rows = splits(len(curves), 1000, 2)
     assert all(not set(train) & set(test) and len(train) == 1000 for train, test in rows)
     changed = curves[:, -1].copy()
@@ -56,7 +56,7 @@ def run(monkeypatch, table, *arguments):
     main()
 
 
-def test_a_run_that_ended_early_is_named(monkeypatch, table):
+def test_main_run_ended_early_raises(monkeypatch, table):
     frame = pd.read_csv(table)
     frame.loc[7, "acc_6"] = np.nan
     frame.to_csv(table, index=False)
@@ -64,7 +64,7 @@ def test_a_run_that_ended_early_is_named(monkeypatch, table):
         run(monkeypatch, table, "--target", "acc_8", "--train", "40")
 
 
-def test_the_program_writes_what_it_prints(monkeypatch, table, tmp_path, capsys):
+def test_main_writes_what_it_prints(monkeypatch, table, tmp_path, capsys):
     options = ("--target", "acc_8", "--train", "40", "--epochs-seen", "3", "--seeds", "2")
     run(monkeypatch, table, *options, "--json", str(tmp_path / "out.json"))
     written, printed = json.loads((tmp_path / "out.json").read_text()), json.loads(capsys.readouterr().out)
@@ -84,6 +84,6 @@ def test_the_program_writes_what_it_prints(monkeypatch, table, tmp_path, capsys)
         (("--target", "acc_8", "--train", "8"), "--train 8 rows tell nothing of 8 epochs"),
     ],
 )
-def test_bad_input_is_one_sentence(monkeypatch, table, arguments, words):
+def test_main_bad_input_raises(monkeypatch, table, arguments, words):
     with pytest.raises(JnasError, match=words):
         run(monkeypatch, table, *arguments)
