@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from common import HASHES, about, report, run_program
+from common import HASHES, report, run
 from tables import read
 
 from jnas._runtime.compilation_cache import use_compilation_cache
@@ -109,10 +109,9 @@ def main() -> None:
             for key, found in (("original_size", small), ("default", large))
         },
         "runs": {"original_size": small, "default": large, "default_filtered": rates},
-        "about": about() | {"candidates": options.candidates, "repeats": options.repeats},
     }
-    report(result, options.json, ("candidates_per_second", "candidates_per_second_default", "shortlist", "parts"))
+    report(result, options, ("candidates_per_second", "candidates_per_second_default", "shortlist", "parts"))
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run(main)

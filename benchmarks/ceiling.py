@@ -17,15 +17,13 @@ what a linear regression says; `without_epochs` is that of architectures alone. 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import pathlib
 import time
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from common import about, run_program
+from common import report, run
 from tables import CLASSES, IMAGE, parse, read
 
 from jnas import JnasError
@@ -211,10 +209,8 @@ def main() -> None:
     small = counts <= (np.inf if options.most_macs is None else 1e6 * options.most_macs)
     rows, variance = chosen(options, small), float(known.targets[small].var())
     images = load(options.data, "cuda" if torch.cuda.is_available() else "cpu")
-    result = {"about": about() | {"arguments": vars(options), "rows": int(small.sum())}, "nets": []}
-    if torch.cuda.is_available():
-        result["about"]["device"] = torch.cuda.get_device_name()
-    write(result, options.json)  # where that fails, before anything is trained
+    result = {"rows": int(small.sum()), "torch_device": str(images.x_train.device), "nets": []}
+    report(result, options)  # where that fails, before anything is trained
     start = time.perf_counter()
     for row in rows:
         began = time.perf_counter()
@@ -227,7 +223,7 @@ def main() -> None:
         print(described(found), flush=True)
         result["nets"].append(found)
         result |= evaluate(result["nets"], options.epochs_seen, variance)
-        write(result, options.json)
+        report(result, options)
     for name in ("ceiling", "without_epochs"):
         if name not in result:
             print(f"{name}: not known from so few runs")
@@ -250,11 +246,5 @@ def chosen(options: argparse.Namespace, small: np.ndarray) -> list[int]:
     return np.random.default_rng(0).permutation(np.flatnonzero(small))[: options.nets].tolist()
 
 
-def write(result: dict, path: str | None) -> None:
-    """Everything so far, where a path is given."""
-    if path:
-        pathlib.Path(path).write_text(json.dumps(result, indent=1))
-
-
 if __name__ == "__main__":
-    run_program(main)
+    run(main)

@@ -16,7 +16,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import about, report, run_program
+from common import report, run
 
 from jnas.errors import JnasError
 from jnas.evolve import (
@@ -99,24 +99,22 @@ def main() -> None:
     if unknown:
         raise JnasError(f"There is no algorithm {', '.join(unknown)}: choose among {', '.join(known)}.")
     best = int(np.nanargmax(table.reward))
-    facts = {
-        **{name: getattr(arguments, name) for name in ("table", "evaluations", "repeats", "seed")},
+    result = {
         "cardinalities": table.space.cardinalities,
         "test_best": float(np.nanmax(table.test)),
         "test_at_best_reward": float(table.test[best]),
-        **about(),
+        "algorithms": {},
     }
-    result = {"about": facts}
     for name in names:
         found = measure(name, table, arguments.evaluations, arguments.repeats, arguments.seed)
-        result[name] = found
+        result["algorithms"][name] = found
         print(
             f"{name:12} test {found['test_mean']:.4f} (sd {found['test_std']:.4f}), regret {found['regret_mean']:.4f}, "
             f"optimum found in {found['optimum_share']:.1%}, {found['seconds']} s",
             flush=True,
         )
-    report(result, arguments.json, ("about",))
+    report(result, arguments, ("test_best", "test_at_best_reward"))
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run(main)

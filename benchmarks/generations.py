@@ -17,7 +17,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import about, report, run_program
+from common import report, run
 
 import jnas
 from jnas._search.screening import facts_and_bits, screen_members
@@ -89,11 +89,9 @@ def main() -> None:
     space = LimitedSpace(Space(), arguments.max_params, arguments.max_macs)
     predictor = None if arguments.no_predict else fitted(space)
     sizes = [int(size) for size in arguments.sizes.split(",")]
-    result = {"about": about() | {"repeats": arguments.repeats}}
-    for size in sizes:
-        result[str(size)] = measure(size, space, arguments.repeats, predictor)
-    report(result, arguments.json, tuple(result))
+    result = {str(size): measure(size, space, arguments.repeats, predictor) for size in sizes}
+    report(result, arguments, tuple(result))
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run(main)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from common import about, report, run_program, splits
+from common import report, run, splits
 from tables import read
 
 from jnas import JnasError
@@ -82,10 +82,10 @@ def main() -> None:
         "jitter": sizes.tolist(),
         "more_jitter": more,
         "no_jitter": float(np.polyval(np.polyfit(list(more), list(more.values()), 2), -1)),
-        "about": about() | {"arguments": vars(options), "rows": len(target)},
+        "rows": len(target),
     }
-    report(result, options.json, ("epochs", "jitter", "more_jitter", "no_jitter"))
+    report(result, options, ("epochs", "jitter", "more_jitter", "no_jitter"))
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run(main)

@@ -25,7 +25,7 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import HASHES, about, geometric_mean, read_templates, report, run_program
+from common import HASHES, geometric_mean, read_templates, report, run
 from steps import clocked, jnas_steps, timed
 
 import jnas
@@ -193,12 +193,12 @@ def main() -> None:
     ]
     chosen, fastest, window = np.array(triples).T
     result = {
-        "about": about() | {"batch": BATCH, "convolutions": len(rows)},
+        "convolutions": len(rows),
         "lost": {"together": float(chosen.sum() / fastest.sum()), "geomean": geometric_mean(chosen / fastest)},
         "gained": {"together": float(window.sum() / chosen.sum()), "geomean": geometric_mean(window / chosen)},
         "rows": rows,
     }
-    brief = ["about", "lost", "gained"]
+    brief = ["convolutions", "lost", "gained"]
     if options.peer == "torch":
         peers = [row["torch"][name] for row in rows for name in row["ways"]]
         result["torch_over_fastest"] = float(sum(peers) / fastest.sum())
@@ -210,8 +210,8 @@ def main() -> None:
             for name in ("xla", "plain")
         }
         brief.append("steps_ratio")
-    report(result, options.json, tuple(brief))
+    report(result, options, brief)
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run(main)

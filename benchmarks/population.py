@@ -1,74 +1,79 @@
-"""A population trained by jnas and, in the same run, by a plain PyTorch loop: seconds and accuracies.
+"""Seconds and accuracies of a population trained by jnas and, in the same run, by a plain PyTorch loop.
 
-    python benchmarks/population.py --hashes FILE.csv --limit N --epochs E --images M --data PATH.npz --peer torch
-        --json OUT.json [--policy exact|folded|envelope|auto] [--precision float32|bfloat16] [--peer-seeds K]
+    python benchmarks/population.py --hashes FILE.csv --limit 32 --epochs 2 --images 10000 --data PATH.npz --peer torch
+        --json OUT.json [--precision bfloat16] [--peer-seeds 2] [--cold-only] [--baseline CHECKOUT]
 
 FILE has a column `hash` (3x32x32 images, 10 classes). Both train the same templates under the recipe `sophius` on the
-same M images in the same batches, and measure validation accuracy after each epoch, on up to 5,000 other training
-images.
+same images in the same batches, and measure validation accuracy after each epoch on up to 5,000 other training images.
 
 jnas runs twice: cold, with an empty compilation cache, and warm, with the programs of the cold run. `seconds` is the
-cold run's wall clock, compiling included; `compile_seconds` are those of all compiling threads together, most of them
-hidden behind training; `train_seconds` is the warm run's training, when nothing else needs the processors. PyTorch runs
-between the two, with channels-last memory, in a process of its own, as in one process either would be left the memory
-that the other had cut to pieces. `ratio_total` and `ratio_train` are PyTorch's seconds over jnas'. With `--cold-only`
-there is no warm run, and `train_seconds` are the cold run's.
-With `--peer-seeds 2` PyTorch trains all once more under another seed, and Spearman correlations say how far jnas
-agrees with PyTorch, and PyTorch with itself.
+cold run's wall clock, compiling included; `train_seconds` is the warm run's training alone. PyTorch runs between the
+two, with channels-last memory, in a process of its own. `ratio_total` and `ratio_train` are PyTorch's seconds over
+jnas'. With `--cold-only` there is no warm run, and `train_seconds` are the cold run's.
+
+With `--peer-seeds 2` PyTorch trains all once more under another seed; `agreement` has Spearman correlations of final
+validation accuracies between jnas and PyTorch, and between PyTorch's seeds. With `--baseline` the same program of another
+checkout runs afterwards, without PyTorch; `baseline` has its seconds over jnas' in all, warm and training alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import json
 import multiprocessing
 import os
+import pathlib
+import subprocess
+import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 
+import jax
 import numpy as np
-from common import HASHES, about, read_templates, report, run_program
+from common import HASHES, commit, read_templates, report, run
+from jax.experimental.compilation_cache import compilation_cache
 from scipy.stats import spearmanr
 
 import jnas
 from jnas.data import Dataset
-from jnas.nn._signature import POLICIES
 from jnas.train import Recipe, Watch
 
 VALIDATION = 5_000
+"""Validation images, at most."""
 
 
-def take(data: Dataset, images: int) -> tuple[Dataset, float]:
-    """A data set of `images` training images and up to `VALIDATION` more, and the share of the latter."""
+def subset(data: Dataset, images: int) -> tuple[Dataset, float]:
+    """Returns a data set of `images` training images and up to `VALIDATION` more, and the share of the latter.
+
+    Raises:
+      JnasError: if none are left for validation.
+    """
     held = min(VALIDATION, len(data.x_train) - images)
     if held < 1:
-        raise SystemExit(f"--images {images} leaves none of the {len(data.x_train)} for validation: give fewer.")
-    chosen = np.random.default_rng(0).permutation(len(data.x_train))[: images + held]
-    part = Dataset(data.name, data.x_train[chosen], data.y_train[chosen], data.x_test, data.y_test, data.classes)
+        raise jnas.JnasError(f"--images must leave some of the {len(data.x_train)} for validation, got {images}.")
+    rows = np.random.default_rng(0).permutation(len(data.x_train))[: images + held]
+    part = Dataset(data.name, data.x_train[rows], data.y_train[rows], data.x_test, data.y_test, data.classes)
     return part, held / (images + held)
 
 
-def train_jnas(templates, data, recipe, options) -> dict:
-    """One run of the whole population."""
+def train_jnas(templates: list[jnas.Template], data: Dataset, recipe: Recipe) -> dict:
+    """Returns seconds and accuracies of one run of the whole population."""
     watch = Watch()
-    rows = jnas.evaluate(templates, data, recipe, policy=options.policy, progress=False, watch=watch)
-    seconds = watch.seconds
+    rows = jnas.evaluate(templates, data, recipe, progress=False, watch=watch)
     return {
-        "seconds": seconds,
+        "seconds": watch.seconds,
         "compile_seconds": watch.compiling,
         "waiting_seconds": watch.waiting,
         "train_seconds": sum(row.train_seconds for row in rows),
         "each_train_seconds": [row.train_seconds for row in rows],
-        "programs": watch.programs,
-        "reports": [dataclasses.asdict(one) for one in watch.reports],
         "val_acc": [row.val_acc_final for row in rows],
         "status": [row.status for row in rows],
     }
 
 
-def train_torch(hashes, data, recipe, seed) -> dict:
-    """The same population by the peer."""
+def train_torch(hashes: list[str], data: Dataset, recipe: Recipe, seed: int) -> dict:
+    """Returns the same of the peer."""
     from torch_peer import TorchTrainer
 
     split = data.split(recipe.validation)
@@ -83,18 +88,92 @@ def train_torch(hashes, data, recipe, seed) -> dict:
     seconds = time.perf_counter() - start
     return {
         "seconds": seconds,
-        "compile_seconds": 0.0,
         "train_seconds": sum(training),
         "each_train_seconds": training,
         "val_acc": accuracies,
     }
 
 
-def train_peers(seeds, *arguments) -> list[dict]:
-    """The peer under so many seeds, in a process of its own."""
+def train_peers(seeds: int, *arguments) -> list[dict]:
+    """Returns what the peer did under so many seeds, in a process of its own."""
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # there it only draws the order of the images
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return [process.submit(train_torch, *arguments, seed).result() for seed in range(seeds)]
+
+
+def baseline(options: argparse.Namespace) -> dict:
+    """Returns what this program of another checkout measures of jnas, with the same options."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder) / "baseline.json"
+        command = [sys.executable, str(options.baseline.resolve() / "benchmarks" / "population.py"), "--peer", "none"]
+        for name in ("hashes", "limit", "epochs", "images", "data", "precision"):
+            value = getattr(options, name)
+            path = pathlib.Path(str(value))
+            command += [f"--{name}", str(path.resolve() if path.exists() else value)]
+        command += ["--json", str(out)] + ["--cold-only"] * options.cold_only
+        environment = os.environ | {"PYTHONPATH": str(options.baseline.resolve())}
+        if subprocess.run(command, env=environment, cwd=folder).returncode:
+            raise jnas.JnasError(f"The program of --baseline {options.baseline} failed.")
+        result = json.loads(out.read_text())
+    return result.get("figures", result)["jnas"]
+
+
+def agreement(rows: list[list[float | None]]) -> dict:
+    """Returns Spearman correlations of final accuracies: jnas and the peer, and the peer under two seeds."""
+    done = [i for i, accuracy in enumerate(rows[0]) if accuracy is not None]
+    ranks = [[row[i] for i in done] for row in rows]
+    names = {"jnas_torch": (0, 1), "torch_torch": (1, 2), "jnas_torch_other_seed": (0, 2)}
+    pairs = {name: pair for name, pair in names.items() if max(pair) < len(rows)}
+    return {name: float(spearmanr(ranks[a], ranks[b]).statistic) for name, (a, b) in pairs.items()}
+
+
+def measure(options: argparse.Namespace) -> dict:
+    """Returns all figures."""
+    templates = read_templates(options.hashes, options.limit)
+    data, share = subset(jnas.load_data(options.data), options.images)
+    recipe = Recipe.sophius(epochs=options.epochs, validation=share, precision=options.precision)
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["XDG_CACHE_HOME"] = cache
+        os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+        jax.config.update("jax_compilation_cache_dir", None)
+        compilation_cache.reset_cache()
+        cold = warm = train_jnas(templates, data, recipe)
+        print(f"jnas, cold: {cold['seconds']:.1f} s", flush=True)
+        if options.peer == "torch":
+            peers = train_peers(options.peer_seeds, [t.hash for t in templates], data, recipe)
+        else:
+            peers = []
+        if not options.cold_only:
+            warm = train_jnas(templates, data, recipe)
+            print(f"jnas, warm: {warm['seconds']:.1f} s", flush=True)
+    failed = sorted(set(cold["status"]) - {"ok", "nan"})
+    if failed:
+        raise jnas.JnasError(f"Some templates were not trained ({', '.join(failed)}): times could not be compared.")
+    images = len(templates) * options.epochs * (options.images // recipe.batch_size) * recipe.batch_size
+    ours = cold | {"train_seconds": warm["train_seconds"], "images_per_second": images / warm["train_seconds"]}
+    if not options.cold_only:
+        ours |= {"warm_seconds": warm["seconds"]}
+    figures = {"templates": len(templates), "validation_images": round(share * len(data.x_train)), "jnas": ours}
+    if peers:
+        figures |= {
+            "torch": peers[0] | {"images_per_second": images / peers[0]["train_seconds"]},
+            "ratio_total": peers[0]["seconds"] / ours["seconds"],
+            "ratio_train": peers[0]["train_seconds"] / ours["train_seconds"],
+            "agreement": agreement([ours["val_acc"], *(peer["val_acc"] for peer in peers)]),
+        }
+        if not options.cold_only:
+            figures["ratio_total_warm"] = peers[0]["seconds"] / ours["warm_seconds"]
+        if len(peers) > 1:
+            figures["torch_other_seed"] = peers[1]
+    if options.baseline:
+        other = baseline(options)
+        names = {"total": "seconds", "warm": "warm_seconds", "train": "train_seconds"}
+        figures["baseline"] = {
+            "commit": commit(options.baseline),
+            **{f"ratio_{name}": other[key] / ours[key] for name, key in names.items() if key in ours},
+            **{key: other[key] for key in names.values() if key in other},
+        }
+    return figures
 
 
 def main() -> None:
@@ -107,65 +186,20 @@ def main() -> None:
     parser.add_argument("--peer", choices=["torch", "none"], default="torch")
     parser.add_argument("--peer-seeds", type=int, default=1)
     parser.add_argument("--cold-only", action="store_true", help="leave the warm run out: for accuracies only")
-    parser.add_argument("--policy", choices=POLICIES, default="exact")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--baseline", type=pathlib.Path, help="another checkout of jnas to run beside this one")
     parser.add_argument("--json")
     options = parser.parse_args()
-    templates = read_templates(options.hashes, options.limit)
-    data, share = take(jnas.load_data(options.data), options.images)
-    recipe = Recipe.sophius(epochs=options.epochs, validation=share, precision=options.precision)
-    with tempfile.TemporaryDirectory() as cache:
-        os.environ["XDG_CACHE_HOME"] = cache  # the compilation cache and what is remembered beside it
-        cold = train_jnas(templates, data, recipe, options)
-        print(f"jnas, cold: {cold['seconds']:.1f} s", flush=True)
-        seeds = options.peer_seeds if options.peer == "torch" else 0
-        peers = train_peers(seeds, [template.hash for template in templates], data, recipe)
-        warm = cold
-        if not options.cold_only:
-            warm = train_jnas(templates, data, recipe, options)
-            print(f"jnas, warm: {warm['seconds']:.1f} s", flush=True)
-    seen = len(templates) * options.epochs * (options.images // recipe.batch_size) * recipe.batch_size
-    ours = cold | {"train_seconds": warm["train_seconds"], "train_seconds_cold": cold["train_seconds"]}
-    ours |= {"images_per_second": seen / warm["train_seconds"]}
-    if not options.cold_only:
-        ours |= {"warm_seconds": warm["seconds"], "waiting_seconds_warm": warm["waiting_seconds"]}
-    failed = sorted(set(cold["status"]) - {"ok", "nan"})
-    if failed:
-        raise SystemExit(f"Some templates were not trained ({', '.join(failed)}): the times could not be compared.")
-    settings = {
-        "templates": len(templates),
-        "batch": recipe.batch_size,
-        "validation_images": round(share * len(data.x_train)),
-    }
-    settings |= {name: getattr(options, name) for name in ("epochs", "images", "policy", "precision")}
-    result = {"about": about() | settings, "jnas": ours}
-    if peers:
-        peer = peers[0] | {"images_per_second": seen / peers[0]["train_seconds"]}
-        result |= {
-            "torch": peer,
-            "ratio_total": peer["seconds"] / ours["seconds"],
-            "ratio_train": peer["train_seconds"] / ours["train_seconds"],
-        }
-        if not options.cold_only:
-            result["ratio_total_warm"] = peer["seconds"] / ours["warm_seconds"]
-        fine = [i for i, accuracy in enumerate(ours["val_acc"]) if accuracy is not None]
-        columns = [ours["val_acc"], *(peer["val_acc"] for peer in peers)]
-        ranks = [[column[i] for i in fine] for column in columns]
-        result["agreement"] = {"jnas_torch": float(spearmanr(ranks[0], ranks[1]).statistic)}
-        if len(peers) > 1:
-            result["agreement"] |= {
-                "torch_torch": float(spearmanr(ranks[1], ranks[2]).statistic),
-                "jnas_torch_other_seed": float(spearmanr(ranks[0], ranks[2]).statistic),
-            }
-            result["torch_other_seed"] = peers[1]
-    result["times"] = {
-        who: {key: value for key, value in result[who].items() if isinstance(value, float)}
+    if options.baseline and not (options.baseline / "benchmarks" / "population.py").exists():
+        raise jnas.JnasError(f"--baseline must be a checkout of jnas, got {options.baseline}.")
+    figures = measure(options)
+    figures["times"] = {
+        who: {key: value for key, value in figures[who].items() if isinstance(value, float)}
         for who in ("jnas", "torch", "torch_other_seed")
-        if who in result
+        if who in figures
     }
-    brief = ("about", "times", "ratio_total", "ratio_total_warm", "ratio_train", "agreement")
-    report(result, options.json, tuple(key for key in brief if key in result))
+    report(figures, options, ("times", "ratio_total", "ratio_total_warm", "ratio_train", "agreement", "baseline"))
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run(main)

@@ -9,12 +9,10 @@ rows train and the others test. All models see the same rows; `sophius_lstm` see
 from __future__ import annotations
 
 import argparse
-import json
-import pathlib
 import time
 
 import numpy as np
-from common import about, run_program, splits
+from common import report, run, splits
 from predictors import MODELS, cross_validate, learning_curve
 from tables import Table, read
 
@@ -157,13 +155,12 @@ def main() -> None:
     for name, row in found.items():
         cells = (f"{row[key]:.3f} ± {row[f'{key}_std']:.3f}" for key in ("r2", "tau", "spearman", "seconds"))
         print(f"{name:{width}} " + " ".join(f"{cell:>14}" for cell in cells))
-    result = found | {"about": about() | {"arguments": vars(options), "rows": len(table.targets), "table": table.notes}}
+    result = {"rows": len(table.targets), "table": table.notes, "models": found}
     if options.curve:
-        result["about"] |= reports(table, options.curve, options.seeds)
+        result |= reports(table, options.curve, options.seeds)
     if options.picture:
         draw(table, options)
-    if options.json:
-        pathlib.Path(options.json).write_text(json.dumps(result, indent=1))
+    report(result, options)
 
 
 def draw(table: Table, options: argparse.Namespace) -> None:
@@ -177,4 +174,4 @@ def draw(table: Table, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run(main)

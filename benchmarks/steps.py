@@ -1,29 +1,31 @@
-"""A training step of jnas and of PyTorch on the same templates, on the device at hand.
+"""Milliseconds of a training step of jnas and of PyTorch on the same templates, on the device at hand.
 
-    python benchmarks/steps.py --hashes FILE.csv --limit N --json OUT.json [--rounds R] [--seconds S]
+    python benchmarks/steps.py --hashes FILE.csv --limit 32 --json OUT.json [--rounds 3] [--seconds 0.4]
+        [--baseline CHECKOUT] [--no-torch]
 
-Milliseconds of a whole step at batch 256 under the recipe `sophius`: gathering the batch, forward, backward, AdamW;
-jnas also normalises it, which PyTorch has done once for all images. FILE has a column `hash` (3x32x32 images, 10
-classes). The two take turns, R rounds of about S seconds each, and the median round counts. Each has a process of its
-own, as in one process either would be left the memory that the other had cut to pieces. PyTorch runs with channels-last
-and with contiguous memory, and the faster of the two counts for each template. `geomean_ratio` is PyTorch's time over
-jnas'. Needs PyTorch.
+A step gathers the batch and does forward, backward and AdamW, at batch 256 under the recipe `sophius`; jnas also
+normalises the batch, which PyTorch has done once for all images. FILE has a column `hash` (3x32x32 images, 10 classes).
+Each competitor has a process of its own; they take turns in rounds of about `--seconds` each, and the median round
+counts. PyTorch runs with channels-last and with contiguous memory, and the faster counts for each template.
+
+With `--baseline` another checkout of jnas takes part. `ratio_torch` is PyTorch's time over jnas', `ratio_baseline` the
+other checkout's time over jnas', so above 1 jnas is faster. Both are geometric means over the templates.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
+import json
 import os
+import pathlib
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 
 import numpy as np
-import torch
-from common import HASHES, about, geometric_mean, read_templates, report, run_program
-from torch_peer import TorchTrainer
+from common import HASHES, ROOT, commit, geometric_mean, read_templates, report, run
 
 import jnas
 from jnas.train import Recipe, Run, Trainer, Trial
@@ -31,12 +33,13 @@ from jnas.train import _input_pipeline as batches
 from jnas.train._step import Metrics
 
 LONG = 1000
-"""Epochs: so many that programs are compiled to run quickly, as in any long training, and not to compile quickly."""
-LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+"""Epochs: so many that programs compile to run quickly, as in any long training, and not to compile quickly."""
+SIZES = {"all": (0, np.inf), "below 1 M MACs": (0, 1e6), "1 to 4 M": (1e6, 4e6), "above 4 M": (4e6, np.inf)}
+SERVER = pathlib.Path(__file__).with_name("step_server.py")
 
 
 def jnas_steps(trainer: Trainer, trial: Trial) -> Callable[[int], None]:
-    """A function that trains that many steps."""
+    """Returns a function that trains that many steps of a compiled or uncompiled trainer."""
     trainer.compile()
     run = Run.start(trainer, trial)
     split, recipe = trainer.split, trainer.program.recipe
@@ -48,30 +51,48 @@ def jnas_steps(trainer: Trainer, trial: Trial) -> Callable[[int], None]:
     def steps(count: int) -> None:
         while count > 0:
             # Whole epochs on a GPU, where an epoch is one program.
-            taken = trainer.steps if trainer.scan else min(count, trainer.steps)
+            batch_count = trainer.steps if trainer.scan else min(count, trainer.steps)
             metrics = Metrics(np.zeros(1, np.float32), np.zeros(1, np.int32))
-            run.state, metrics = trainer._run_epoch(run.state, metrics, run.hyper, order, rates[:taken], 0)
+            run.state, metrics = trainer._run_epoch(run.state, metrics, run.hyper, order, rates[:batch_count], 0)
             np.asarray(metrics.loss)
-            count -= taken
+            count -= batch_count
 
     return steps
 
 
-def torch_steps(trainer: TorchTrainer) -> Callable[[int], None]:
-    """The same of PyTorch."""
-    order, rates = trainer.order(0), trainer.rates[0]
+def jnas_competitors(template: jnas.Template) -> tuple[dict[str, Callable[[int], None]], dict]:
+    """Returns jnas' steps of a template by name, and what is known of their compilation."""
+    trainer = Trainer(template, Recipe.sophius(epochs=LONG), jnas.load_data().split(0.2))
+    seconds = trainer.compile()
+    about = {"compile_seconds": seconds, "least_steps": trainer.steps if trainer.scan else 2}
+    return {"jnas": jnas_steps(trainer, Trial(template))}, about
 
-    def steps(count: int) -> None:
-        while count > 0:
-            taken = min(count, len(order))
-            trainer.run_steps(order[:taken], rates[:taken])
-            count -= taken
 
-    return steps
+def torch_competitors(template: jnas.Template) -> tuple[dict[str, Callable[[int], None]], dict]:
+    """Returns PyTorch's steps of a template in both memory formats, by name."""
+    import torch
+    from torch_peer import TorchTrainer
+
+    split, recipe = jnas.load_data().split(0.2), Recipe.sophius(epochs=LONG)
+
+    def steps_of(memory_format: torch.memory_format) -> Callable[[int], None]:
+        trainer = TorchTrainer(template, recipe, split, memory_format=memory_format)
+        order, rates = trainer.order(0), trainer.rates[0]
+
+        def steps(count: int) -> None:
+            while count > 0:
+                batch_count = min(count, len(order))
+                trainer.run_steps(order[:batch_count], rates[:batch_count])
+                count -= batch_count
+
+        return steps
+
+    formats = {"torch channels_last": torch.channels_last, "torch contiguous": torch.contiguous_format}
+    return {name: steps_of(memory_format) for name, memory_format in formats.items()}, {}
 
 
 def clocked(steps: Callable[[int], None]) -> Callable[[int], float]:
-    """The seconds that so many steps take."""
+    """Returns a function of the seconds that so many steps take."""
 
     def run(count: int) -> float:
         start = time.perf_counter()
@@ -81,43 +102,104 @@ def clocked(steps: Callable[[int], None]) -> Callable[[int], float]:
     return run
 
 
-def serve(connection: Connection) -> None:
-    """PyTorch's process: a hash makes the trainers of a template, a layout and a number time so many steps."""
-    split, recipe, runs = jnas.load_data().split(0.2), Recipe.sophius(epochs=LONG), {}
-    while (asked := connection.recv()) is not None:
-        if isinstance(asked, str):
-            template = jnas.Template.from_hash(asked)
-            runs = {
-                name: clocked(torch_steps(TorchTrainer(template, recipe, split, memory_format=layout)))
-                for name, layout in LAYOUTS.items()
-            }
-            connection.send(True)
-        else:
-            name, count = asked
-            connection.send(runs[name](count))
+class Server:
+    """A process that makes the competitors of one kind and times their steps (see step_server.py).
+
+    Args:
+      kind: "jnas" or "torch".
+      root: the checkout of jnas that it imports.
+    """
+
+    def __init__(self, kind: str, root: pathlib.Path = ROOT):
+        paths = os.pathsep.join([str(root), str(root / "benchmarks")])
+        environment = os.environ | {"PYTHONPATH": paths, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        command = [sys.executable, "-P", str(SERVER), kind]
+        self._pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self._process = subprocess.Popen(command, env=environment, cwd=root, **self._pipes)
+
+    def ask(self, message: dict) -> dict:
+        """Returns the answer to a message.
+
+        Raises:
+          JnasError: if the process has ended.
+        """
+        try:
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise jnas.JnasError(f"A process that times steps ended with exit code {self._process.wait()}.")
+        return json.loads(answer)
+
+    def prepare(self, hash: str) -> tuple[dict[str, Callable[[int], float]], dict]:
+        """Returns clocks of a template's steps by name, and what is known of their compilation."""
+        answer = self.ask({"hash": hash})
+        clocks = {
+            name: (lambda count, name=name: self.ask({"name": name, "steps": count})["seconds"])
+            for name in answer["names"]
+        }
+        return clocks, answer["about"]
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.stdin.close()
+        self._process.wait()
 
 
-def remote(connection: Connection, name: str) -> Callable[[int], float]:
-    """The seconds that so many steps take in PyTorch's process."""
-
-    def run(count: int) -> float:
-        connection.send((name, count))
-        return connection.recv()
-
-    return run
-
-
-def timed(runs: dict[str, Callable[[int], float]], rounds: int, seconds: float, at_least: int) -> dict[str, float]:
-    """Milliseconds a step of each: the median of rounds, in which they take turns."""
+def timed(clocks: dict[str, Callable[[int], float]], rounds: int, seconds: float, at_least: int) -> dict[str, float]:
+    """Returns milliseconds a step of each: the median of rounds, in which they take turns."""
     counts = {}
-    for name, run in runs.items():
-        run(at_least)  # warm-up
-        counts[name] = at_least * max(1, round(seconds / run(at_least)))
-    times: dict[str, list[float]] = {name: [] for name in runs}
+    for name, clock in clocks.items():
+        clock(at_least)  # warm-up
+        counts[name] = at_least * max(1, round(seconds / clock(at_least)))
+    times: dict[str, list[float]] = {name: [] for name in clocks}
     for _ in range(rounds):
-        for name, run in runs.items():
-            times[name].append(run(counts[name]) / counts[name] * 1e3)
-    return {name: statistics.median(found) for name, found in times.items()}
+        for name, clock in clocks.items():
+            times[name].append(clock(counts[name]) / counts[name] * 1e3)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def measure(template: jnas.Template, servers: dict[str, Server], rounds: int, seconds: float) -> dict:
+    """Returns milliseconds and ratios of one template."""
+    clocks, least, row = {}, 2, {"hash": template.hash, "macs": template.cost.macs}
+    for kind, server in servers.items():
+        found, about = server.prepare(template.hash)
+        clocks |= {kind if name == "jnas" else name: clock for name, clock in found.items()}
+        least = max(least, about.get("least_steps", least))
+        if kind == "jnas":
+            row["compile_seconds"] = about["compile_seconds"]
+    row["ms"] = timed(clocks, rounds, seconds, least)
+    torch_times = [ms for name, ms in row["ms"].items() if name.startswith("torch")]
+    if torch_times:
+        row["ratio_torch"] = min(torch_times) / row["ms"]["jnas"]
+    if "baseline" in servers:
+        row["ratio_baseline"] = row["ms"]["baseline"] / row["ms"]["jnas"]
+    return row
+
+
+def summary(rows: list[dict]) -> dict:
+    """Returns the geometric mean, lowest and highest of each ratio, in all and by size of the templates."""
+    sizes = {
+        "all": (0, np.inf),
+        "below 1 M MACs": (0, 1e6),
+        "1 to 4 M MACs": (1e6, 4e6),
+        "above 4 M MACs": (4e6, np.inf),
+    }
+    result: dict = {}
+    for name in ("ratio_torch", "ratio_baseline"):
+        for size, (low, high) in sizes.items():
+            ratios = [row[name] for row in rows if name in row and low <= row["macs"] < high]
+            if ratios:
+                found = {
+                    "n": len(ratios),
+                    "mean": geometric_mean(ratios),
+                    "lowest": min(ratios),
+                    "highest": max(ratios),
+                }
+                result.setdefault(name, {})[size] = found
+    return result
 
 
 def main() -> None:
@@ -126,40 +208,31 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.4)
+    parser.add_argument("--baseline", type=pathlib.Path, help="another checkout of jnas to time beside this one")
+    parser.add_argument("--no-torch", action="store_true", help="leave PyTorch out")
     parser.add_argument("--json")
     options = parser.parse_args()
-    split = jnas.load_data().split(0.2)
-    recipe = Recipe.sophius(epochs=LONG)
-    rows = []
-    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # two processes share a GPU
-    connection, far = multiprocessing.Pipe()
-    peer_process = multiprocessing.get_context("spawn").Process(target=serve, args=(far,), daemon=True)
-    peer_process.start()
-    far.close()
-    for template in read_templates(options.hashes, options.limit):
-        trainer = Trainer(template, recipe, split)
-        seconds = trainer.compile()
-        connection.send(template.hash)
-        connection.recv()
-        runs = {"jnas": clocked(jnas_steps(trainer, Trial(template)))}
-        runs |= {f"torch {name}": remote(connection, name) for name in LAYOUTS}
-        at_least = trainer.steps if trainer.scan else 2
-        times = timed(runs, options.rounds, options.seconds, at_least)
-        peer = min(times[f"torch {name}"] for name in LAYOUTS)
-        row = {"ratio": peer / times["jnas"], **times, "compile_seconds": seconds, "macs": template.cost.macs}
-        rows.append({"hash": template.hash, **row})
-        print(*(f"{key} {value:.2f}" for key, value in row.items()), repr(template), flush=True)
-    connection.send(None)
-    ratios = [row["ratio"] for row in rows]
-    result = {
-        "geomean_ratio": geometric_mean(ratios),
-        "lowest_ratio": min(ratios),
-        "highest_ratio": max(ratios),
-        "about": about() | {"batch": recipe.batch_size, "rounds": options.rounds, "templates": len(rows)},
-        "rows": rows,
-    }
-    report(result, options.json, ("geomean_ratio", "lowest_ratio", "highest_ratio", "about"))
+    templates = read_templates(options.hashes, options.limit)
+    servers = {"jnas": Server("jnas")}
+    if options.baseline:
+        if not (options.baseline / "jnas").is_dir():
+            raise jnas.JnasError(f"--baseline must be a checkout of jnas, got {options.baseline}.")
+        servers["baseline"] = Server("jnas", options.baseline.resolve())
+    if not options.no_torch:
+        servers["torch"] = Server("torch")
+    figures: dict = {"rows": []}
+    if options.baseline:
+        figures["baseline_commit"] = commit(options.baseline)
+    for template in templates:
+        row = measure(template, servers, options.rounds, options.seconds)
+        figures["rows"].append(row)
+        print(json.dumps(row), flush=True)
+        figures |= summary(figures["rows"])
+        report(figures, options)
+    for server in servers.values():
+        server.close()
+    report(figures, options, ("ratio_torch", "ratio_baseline"))
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run(main)
