@@ -12,13 +12,15 @@ two, with channels-last memory, in a process of its own. `ratio_total` and `rati
 jnas'. With `--cold-only` there is no warm run, and `train_seconds` are the cold run's.
 
 With `--peer-seeds 2` PyTorch trains all once more under another seed; `agreement` has Spearman correlations of final
-validation accuracies between jnas and PyTorch, and between PyTorch's seeds. With `--baseline` the same program of another
-checkout runs afterwards, without PyTorch; `baseline` has its seconds over jnas' in all, warm and training alone.
+validation accuracies between jnas and PyTorch, and between PyTorch's seeds. With `--baseline` the same program of
+another checkout runs afterwards, without PyTorch; `baseline` has its seconds over jnas' in all, warm and training
+alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -27,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 import jax
@@ -127,16 +130,30 @@ def agreement(rows: list[list[float | None]]) -> dict:
     return {name: float(spearmanr(ranks[a], ranks[b]).statistic) for name, (a, b) in pairs.items()}
 
 
+@contextlib.contextmanager
+def empty_cache() -> Iterator[None]:
+    """Uses a new folder for everything that is kept between runs, as long as the context lasts."""
+    names, before = ("XDG_CACHE_HOME", "JAX_COMPILATION_CACHE_DIR"), dict(os.environ)
+    folder_before = jax.config.jax_compilation_cache_dir
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["XDG_CACHE_HOME"] = folder
+            os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+            jax.config.update("jax_compilation_cache_dir", None)
+            compilation_cache.reset_cache()  # JAX looks where its cache is only once
+            yield
+    finally:
+        os.environ.update({name: before[name] for name in names if name in before})
+        jax.config.update("jax_compilation_cache_dir", folder_before)
+        compilation_cache.reset_cache()
+
+
 def measure(options: argparse.Namespace) -> dict:
     """Returns all figures."""
     templates = read_templates(options.hashes, options.limit)
     data, share = subset(jnas.load_data(options.data), options.images)
     recipe = Recipe.sophius(epochs=options.epochs, validation=share, precision=options.precision)
-    with tempfile.TemporaryDirectory() as cache:
-        os.environ["XDG_CACHE_HOME"] = cache
-        os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
-        jax.config.update("jax_compilation_cache_dir", None)
-        compilation_cache.reset_cache()
+    with empty_cache():
         cold = warm = train_jnas(templates, data, recipe)
         print(f"jnas, cold: {cold['seconds']:.1f} s", flush=True)
         if options.peer == "torch":

@@ -1,11 +1,11 @@
-"""How long the search takes to an accuracy, how good its winner is, and random search for as many minutes.
+"""Seconds of a search to an accuracy, its winner, and random search for as many minutes.
 
     python benchmarks/record.py --minutes 45 --json OUT.json --picture OUT.png [options of the search]
 
-Runs `python -m jnas.search --preset record` in a folder of its own, from a cold start (an empty compilation cache), and
-the same with random templates alone, all trained to the end: so it lacks what filters, evolves and stops early. Times
-are those at which rows were written; `seconds_to_target` is that of the first validation accuracy of .90. Validation
-images choose, test images are looked at once, for each winner.
+Runs `python -m jnas.search --preset record` in a folder of its own, from an empty compilation cache, and the same with
+random templates alone, all trained to the end: so it lacks what screens, evolves and stops early. Times are those at
+which rows were written; `seconds_to_target` is that of the first validation accuracy of `--target`. Validation images
+choose; test images are looked at once, for each winner.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import about, run_program
+from common import report, run
 
 import jnas
 
@@ -28,25 +28,28 @@ SMALL = 500_000
 """Parameters under which an architecture counts as small."""
 
 
-def searched(folder: Path, minutes: float, target: float, options: list[str]) -> dict:
-    """A search in a new process, by its store."""
+def searched(folder: Path, arguments: list[str], target: float) -> dict:
+    """Returns what a search does in a new process, from an empty compilation cache, by its store.
+
+    Raises:
+      JnasError: if the search fails.
+    """
     store, log = folder / "jnas.duckdb", folder / "log.txt"
-    command = [sys.executable, "-m", "jnas.search", "--preset", "record", "--store", str(store)]
-    command += ["--max-minutes", str(minutes), *options]
+    command = [sys.executable, "-m", "jnas.search", "--store", str(store), *arguments]
     environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-    begun, clock = time.time(), time.monotonic()
+    start, clock = time.time(), time.monotonic()
     with log.open("w") as file:
-        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, cwd=folder)
     seconds = time.monotonic() - clock
-    told = log.read_text().splitlines()
+    lines = log.read_text().splitlines()
     if done.returncode:
-        raise jnas.JnasError(f"The search ended with {done.returncode}: {' / '.join(told[-3:])}")
-    return {"seconds": seconds, "last_lines": told[-60:], **facts(jnas.Store(store), begun, target)}
+        raise jnas.JnasError(f"The search ended with {done.returncode}: {' / '.join(lines[-3:])}")
+    return {"seconds": seconds, "last_lines": lines[-60:], **facts(jnas.Store(store), start, target)}
 
 
-def facts(store: jnas.Store, begun: float, target: float) -> dict:
-    """What a store says of its one search, which began at `begun` (seconds since 1970)."""
+def facts(store: jnas.Store, start: float, target: float) -> dict:
+    """Returns what a store says of its one search, which began at `start` (seconds since 1970)."""
     (search,) = store.experiments_df().itertuples()
     rows = store.sql(
         "SELECT hash, status, params, macs, val_acc_final, test_acc_final, compile_seconds, train_seconds, "
@@ -54,15 +57,15 @@ def facts(store: jnas.Store, begun: float, target: float) -> dict:
         "JOIN architectures USING (hash, in_shape, classes) ORDER BY finished",
         [search.recipe],
     )
-    rows["at"] -= begun
+    rows["at"] -= start
     short = rows[rows.short & (rows.status == "ok")]
     final = rows[~rows.short & (rows.hash == search.winner) & (rows.status == "ok")]
-    there = rows[(rows.status == "ok") & (rows.val_acc_final >= target)]
+    reached = rows[(rows.status == "ok") & (rows.val_acc_final >= target)]
     small = short[(short.params < SMALL)].val_acc_final
     best = short.val_acc_final.cummax()
     rising = best > best.shift(fill_value=-1)
     return {
-        "seconds_to_target": None if there.empty else float(there["at"].iloc[0]),
+        "seconds_to_target": None if reached.empty else float(reached["at"].iloc[0]),
         "val_acc_final_best": float(short.val_acc_final.max()),
         "val_acc_final_best_small": None if small.empty else float(small.max()),
         "winner": search.winner,
@@ -79,16 +82,16 @@ def facts(store: jnas.Store, begun: float, target: float) -> dict:
 
 
 def draw(found: dict[str, dict], target: float, path: str) -> None:
-    """The best validation accuracy so far against minutes."""
+    """Draws the best validation accuracy so far against minutes."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
-    for name, run in found.items():
-        seconds, best = np.array(run["curve"]).T
-        axes.step([*seconds / 60, run["seconds"] / 60], [*best, best[-1]], where="post", label=name)
+    for name, one in found.items():
+        seconds, best = np.array(one["curve"]).T
+        axes.step([*seconds / 60, one["seconds"] / 60], [*best, best[-1]], where="post", label=name)
     axes.axhline(target, color="0.7", linewidth=0.8)
     axes.set(xlabel="minutes since the start", ylabel="best validation accuracy so far (last epoch)")
     axes.set(xlim=(0, None), title="Search and random search, until their winners are trained")
@@ -108,21 +111,20 @@ def main() -> None:
     parser.add_argument("--picture")
     options, others = parser.parse_known_args()
     random = ["--random", str(options.most), "--filtered", "0", "--generations", "0"]
-    found = {}
-    with tempfile.TemporaryDirectory(prefix="jnas-record-") as folder:
-        for name, more in {"full": [], "random": random}.items():
-            if options.only in (None, name):
-                place = Path(folder) / name
-                place.mkdir()
-                found[name] = searched(place, options.minutes, options.target, [*others, *more])
-                if options.json:
-                    result = {"about": about() | vars(options) | {"options": others}, **found}
-                    Path(options.json).write_text(json.dumps(result, indent=1))
-                brief = {key: value for key, value in found[name].items() if key not in ("last_lines", "curve")}
-                print(json.dumps({name: brief}, indent=1), flush=True)
+    found: dict[str, dict] = {}
+    with tempfile.TemporaryDirectory(prefix="jnas-record-") as name:
+        for kind, more in {"full": [], "random": random}.items():
+            if options.only in (None, kind):
+                folder = Path(name) / kind
+                folder.mkdir()
+                arguments = ["--preset", "record", "--max-minutes", str(options.minutes), *others, *more]
+                found[kind] = searched(folder, arguments, options.target)
+                report(found, options)
+                brief = {key: value for key, value in found[kind].items() if key not in ("last_lines", "curve")}
+                print(json.dumps({kind: brief}, indent=1), flush=True)
     if options.picture:
         draw(found, options.target, options.picture)
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run(main)

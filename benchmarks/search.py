@@ -1,4 +1,4 @@
-"""The full search against random search, with equal budgets of real training on the images that come with jnas.
+"""Wins and gains of the search over random search, with equal budgets of real training on the embedded images.
 
     python benchmarks/search.py --seeds 10 --json OUT.json
 
@@ -17,7 +17,7 @@ import tempfile
 import time
 
 import numpy as np
-from common import about, run_program
+from common import report, run
 
 import jnas
 
@@ -77,7 +77,6 @@ def main() -> None:
     parser.add_argument("--max-macs", type=int, default=300_000)
     parser.add_argument("--json")
     arguments = parser.parse_args()
-    settings = {name: value for name, value in vars(arguments).items() if name != "json"}
     runs = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
@@ -90,11 +89,9 @@ def main() -> None:
             print(
                 f"seed {seed}: {line}, {runs[-1]['full']['seconds'] + runs[-1]['random']['seconds']:.0f} s", flush=True
             )
-            if arguments.json:
-                found = {"about": about() | settings, "summary": summary(runs), "runs": runs}
-                pathlib.Path(arguments.json).write_text(json.dumps(found, indent=1))
+            report({"summary": summary(runs), "runs": runs}, arguments)
     print(json.dumps(summary(runs), indent=1))
 
 
 if __name__ == "__main__":
-    run_program(main)
+    run(main)

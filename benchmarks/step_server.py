@@ -2,8 +2,8 @@
 
     python -P benchmarks/step_server.py {jnas|torch}
 
-It imports `jnas` and `steps` from PYTHONPATH, so that it can run another checkout. {"hash": H} makes the competitors of a
-template and answers with their names; {"name": NAME, "steps": N} trains N steps and answers with the seconds.
+It imports `jnas` and `steps` from PYTHONPATH, so that it can run another checkout. {"hash": H} makes the competitors of
+a template and answers with their names; {"name": NAME, "steps": N} trains N steps and answers with the seconds.
 """
 
 import json

@@ -219,9 +219,10 @@ def test_the_benchmark_on_a_table(tmp_path):
         [*command, "--algorithms", "random,local", "--json", str(out)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(out.read_text())
-    assert set(found) == {"about", "random", "local"} and found["random"]["queries_mean"] == 8
-    assert found["random"]["regret_mean"] == pytest.approx(found["about"]["test_best"] - found["random"]["test_mean"])
+    figures = json.loads(out.read_text())["figures"]
+    found = figures["algorithms"]
+    assert set(found) == {"random", "local"} and found["random"]["queries_mean"] == 8
+    assert found["random"]["regret_mean"] == pytest.approx(figures["test_best"] - found["random"]["test_mean"])
     path.write_text("\n".join(path.read_text().splitlines()[:-1]))
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "26 rows" in done.stderr

@@ -67,7 +67,8 @@ def test_main_run_ended_early_raises(monkeypatch, table):
 def test_main_writes_what_it_prints(monkeypatch, table, tmp_path, capsys):
     options = ("--target", "acc_8", "--train", "40", "--epochs-seen", "3", "--seeds", "2")
     run(monkeypatch, table, *options, "--json", str(tmp_path / "out.json"))
-    written, printed = json.loads((tmp_path / "out.json").read_text()), json.loads(capsys.readouterr().out)
+    written = json.loads((tmp_path / "out.json").read_text())["figures"]
+    printed = json.loads(capsys.readouterr().out)
     assert printed.items() <= written.items()
     assert len(written["jitter"]) == 3 and len(written["epochs_runs"]) == 2
     assert written["epochs"] == pytest.approx(np.mean(written["epochs_runs"]))
@@ -80,7 +81,7 @@ def test_main_writes_what_it_prints(monkeypatch, table, tmp_path, capsys):
         (("--target", "reward"), "'reward'"),
         (("--target", "acc_8"), "--train 400 of 60 rows"),
         (("--target", "acc_9"), "no column 'acc_9'"),
-        (("--target", "acc_8", "--train", "40", "--seeds", "0"), "--seeds 0"),
+        (("--target", "acc_8", "--train", "40", "--seeds", "0"), "--seeds must be >= 1, got 0"),
         (("--target", "acc_8", "--train", "8"), "--train 8 rows tell nothing of 8 epochs"),
     ],
 )

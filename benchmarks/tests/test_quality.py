@@ -1,0 +1,37 @@
+"""Scripts that measure how good something is, at toy size."""
+
+import pytest
+
+
+def test_recipe_gains_are_over_the_first_line(run_main, hashes, images):
+    import recipe
+
+    options = ("--data", images, "--hashes", hashes, "--images", 256, "--validation", 64, "--epochs", 1)
+    figures = run_main(recipe, *options, "--seeds", 1, "--only", "no flips")["figures"]
+    lines = figures["recipes"]
+    assert set(lines) == {"standard", "no flips"} and lines["standard"]["gain_mean"] == 0
+    assert lines["no flips"]["gain_mean"] == pytest.approx(
+        lines["no flips"]["val_acc_mean"] - lines["standard"]["val_acc_mean"]
+    )
+
+
+def test_search_summary_counts_wins():
+    from search import summary
+
+    names = ("val_acc_final", "test_acc_final", "mean_of_best_5")
+    runs = [
+        {"full": dict.fromkeys(names, full), "random": dict.fromkeys(names, random)}
+        for full, random in ((0.5, 0.4), (0.6, 0.6), (0.5, 0.6))
+    ]
+    found = summary(runs)
+    assert found["seeds"] == 3 and found["val_acc_final"]["wins"] == found["val_acc_final"]["losses"] == 1
+
+
+@pytest.mark.exhaustive
+def test_default_search_reports_accuracies(run_main):
+    import default_search
+
+    tiny = ("--random", 2, "--filtered", 0, "--generations", 0, "--epochs", 1, "--final-epochs", 2)
+    limits = ("--conv-num", 1, "--max-macs", 200000, "--final-seeds", 2)
+    summary = run_main(default_search, "--seeds", 1, *tiny, *limits)["figures"]["summary"]
+    assert 0 < summary["test_acc"]["mean"] < 1 and summary["seconds"]["mean"] > 0
