@@ -53,13 +53,13 @@ def facts(store: jnas.Store, start: float, target: float) -> dict:
     (search,) = store.experiments_df().itertuples()
     rows = store.sql(
         "SELECT hash, status, params, macs, val_acc_final, test_acc_final, compile_seconds, train_seconds, "
-        "recipe = ? AS short, epoch(finished) AS at FROM evaluations "
-        "JOIN architectures USING (hash, in_shape, classes) ORDER BY finished",
-        [search.recipe],
+        "recipe_id = ? AS short, epoch(finished_at) AS at FROM evaluations "
+        "JOIN architectures USING (hash, in_shape, num_classes) ORDER BY finished_at",
+        [search.recipe_id],
     )
     rows["at"] -= start
     short = rows[rows.short & (rows.status == "ok")]
-    final = rows[~rows.short & (rows.hash == search.winner) & (rows.status == "ok")]
+    final = rows[~rows.short & (rows.hash == search.winner_hash) & (rows.status == "ok")]
     reached = rows[(rows.status == "ok") & (rows.val_acc_final >= target)]
     small = short[(short.params < SMALL)].val_acc_final
     best = short.val_acc_final.cummax()
@@ -68,7 +68,7 @@ def facts(store: jnas.Store, start: float, target: float) -> dict:
         "seconds_to_target": None if reached.empty else float(reached["at"].iloc[0]),
         "val_acc_final_best": float(short.val_acc_final.max()),
         "val_acc_final_best_small": None if small.empty else float(small.max()),
-        "winner": search.winner,
+        "winner": search.winner_hash,
         "winner_params": final.params.tolist()[:1],
         "winner_macs": final.macs.tolist()[:1],
         "winner_val_acc_final": final.val_acc_final.tolist(),

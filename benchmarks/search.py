@@ -34,7 +34,7 @@ def searched(kind: str, seed: int, store: str, arguments: argparse.Namespace) ->
     result = jnas.search("excerpt", store=store, seed=seed, verbose=False, **budget, **settings)
     rows = result.to_df()
     generations = result.store.sql(
-        "SELECT * FROM generations WHERE experiment = ? ORDER BY generation", [result.experiment]
+        "SELECT * FROM generations WHERE experiment_id = ? ORDER BY generation", [result.experiment]
     )
     return {
         "trained": len(rows),
@@ -42,7 +42,7 @@ def searched(kind: str, seed: int, store: str, arguments: argparse.Namespace) ->
         "test_acc_final": float(np.mean([row.test_acc_final for row in result.best.finals])),
         "mean_of_best_5": float(rows.val_acc_final.nlargest(5).mean()),
         "step_of_best": result.best.step,
-        "generations": json.loads(generations.drop(columns="experiment").to_json(orient="records")),
+        "generations": json.loads(generations.drop(columns="experiment_id").to_json(orient="records")),
         "seconds": time.perf_counter() - start,
     }
 

@@ -24,7 +24,7 @@ def searched(folder, **settings):
 
 
 def rows(result):
-    return result.to_df()[["step", "hash", "val_acc_final"]].values.tolist()
+    return result.to_df()[["phase", "hash", "val_acc_final"]].values.tolist()
 
 
 def test_a_number_of_templates_ends_it_and_a_larger_one_continues(tmp_path, capsys):
@@ -32,13 +32,13 @@ def test_a_number_of_templates_ends_it_and_a_larger_one_continues(tmp_path, caps
     assert "The search ended after 4 templates." in capsys.readouterr().out
     first = rows(few)
     assert len(first) == 4 and few.best.final.status == "ok" and few.best.final.test_acc_final is not None
-    assert few.store.sql("SELECT trained FROM generations").trained.tolist() == [3]  # the second is not done
+    assert few.store.sql("SELECT num_trained FROM generations").num_trained.tolist() == [3]  # the second is not done
     more = searched(tmp_path, max_evaluations=6)
     second = rows(more)
     assert second[:4] == first and len(second) == 6 and more.experiment == few.experiment
     whole = searched(tmp_path, generations=2)
     assert rows(whole)[:6] == second and len(rows(whole)) == 7
-    assert whole.store.sql("SELECT trained FROM generations ORDER BY generation").trained.tolist() == [3, 2, 2]
+    assert whole.store.sql("SELECT num_trained FROM generations ORDER BY generation").num_trained.tolist() == [3, 2, 2]
 
 
 def test_an_accuracy_that_is_enough_ends_it(tmp_path, capsys):

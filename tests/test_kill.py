@@ -90,9 +90,9 @@ def survive(store, arrays, phase, generator):
 
 def rows_of(path):
     """Everything in a store that must not depend on how often the search was killed."""
-    store = jnas.Store(path, patience=60)
-    (experiment,) = store.experiments_df().experiment
-    columns = ["step", "generation", "hash", "seed", "status", "val_acc_final", "train_acc_final", "predicted_mean"]
+    store = jnas.Store(path, lock_timeout=60)
+    (experiment,) = store.experiments_df().experiment_id
+    columns = ["phase", "generation", "hash", "seed", "status", "val_acc_final", "train_acc_final", "predicted_mean"]
     searched = store.experiment_df(experiment)[columns]
     tested = store.sql(
         "SELECT hash, seed, test_acc_final FROM evaluations WHERE test_acc_final IS NOT NULL ORDER BY ALL"
@@ -111,8 +111,8 @@ def killed_to_its_end(store, arrays, phases, generator):
         if not ended:
             kills.append(1)
             if os.path.exists(store):  # what was told to be written is there
-                there = jnas.Store(store, patience=60).to_df()
-                assert set(there[["hash", "recipe", "seed"]].itertuples(index=False, name=None)) >= {
+                there = jnas.Store(store, lock_timeout=60).to_df()
+                assert set(there[["hash", "recipe_id", "seed"]].itertuples(index=False, name=None)) >= {
                     (hash, recipe, seed) for hash, _, _, recipe, _, _, seed in written
                 }
     assert len(written) == len(set(written))  # nothing that was finished is trained again

@@ -230,8 +230,8 @@ def test_rows_come_in_order_and_are_stored_as_they_are_done(data, tmp_path):
         evaluate(trials, data, RECIPE, store=store, progress=False, on_result=stop)
     assert len(store.to_df()) == 3  # the third shares the first one's program, so it was done with it
     rows = evaluate(trials, data, RECIPE, store=store, progress=False)
-    assert rows[:2] == seen and rows[2].key.seed == 1 and rows[2].key.recipe != rows[0].key.recipe
-    rates = store.sql("SELECT CAST(settings->>'learning_rate' AS DOUBLE) AS r FROM recipes ORDER BY r").r.tolist()
+    assert rows[:2] == seen and rows[2].key.seed == 1 and rows[2].key.recipe_id != rows[0].key.recipe_id
+    rates = store.sql("SELECT CAST(recipe_json->>'learning_rate' AS DOUBLE) AS r FROM recipes ORDER BY r").r.tolist()
     assert rates == [RECIPE.learning_rate, 1e-2]
 
 

@@ -49,15 +49,15 @@ def finished(tmp_path_factory):
 def test_the_three_steps(finished):
     result, _ = finished
     frame = result.to_df()
-    assert frame.step.tolist() == ["random"] * 11 + ["filtered"] * 2 + ["evolved"] * 2
+    assert frame.phase.tolist() == ["random"] * 11 + ["filtered"] * 2 + ["evolved"] * 2
     assert frame.hash.is_unique and (frame.status == "ok").all() and (frame.macs <= 200_000).all()
     assert frame.predicted_mean.isna().tolist() == [True] * 11 + [False] * 4
     assert result.best.evaluation.val_acc_final == frame.val_acc_final.max()
     accuracies = [candidate.evaluation.val_acc_final for candidate in result.top(5)]
     assert accuracies == sorted(frame.val_acc_final, reverse=True)[:5]
     generations = result.store.sql("SELECT * FROM generations ORDER BY generation")
-    assert generations.trained.tolist() == [11, 2, 2]
-    assert generations.diversity.between(0.01, 1).all() and generations.front.min() >= 1
+    assert generations.num_trained.tolist() == [11, 2, 2]
+    assert generations.diversity.between(0.01, 1).all() and generations.front_size.min() >= 1
     assert generations.population_diversity.isna().tolist() == [True, True, False]
     state = result.store.path.with_suffix(".checkpoints") / result.experiment / "evolution-2"
     assert (state / "facts.json").exists()
@@ -66,7 +66,7 @@ def test_the_three_steps(finished):
     for row in frame.itertuples():  # nobody is better in both
         assert ((front.val_acc_final >= row.val_acc_final) & (front.macs <= row.macs)).any()
     predictors = result.store.sql("SELECT * FROM predictors ORDER BY generation")
-    assert predictors.rows.tolist() == [11, 13]
+    assert predictors.num_rows.tolist() == [11, 13]
 
 
 def test_a_quarter_of_a_population_is_random():
@@ -163,7 +163,7 @@ def test_what_a_search_is_called_stays_what_it_was():
 
 def test_the_store_notes_down_where_the_images_were(npz, tmp_path):
     result = jnas.search(npz, store=str(tmp_path / "r.duckdb"), verbose=False, **TINY | {"random": 1, "filtered": 0})
-    assert json.loads(result.store.experiments_df().settings[0])["data"] == str(npz)
+    assert json.loads(result.store.experiments_df().config_json[0])["data"] == str(npz)
 
 
 def test_a_preset_is_where_settings_begin():
@@ -216,7 +216,7 @@ def test_an_interrupted_search_ends_as_an_uninterrupted_one(finished, tmp_path, 
         patch.setattr(Trainer, "advance", interrupted)
         jnas.search(arrays, store=store, verbose=False, **TINY)
     resumed = jnas.search(arrays, store=store, verbose=False, **TINY).to_df()
-    same = ["step", "hash", "seed", "val_acc_final", "train_acc_final", "predicted_mean"]
+    same = ["phase", "hash", "seed", "val_acc_final", "train_acc_final", "predicted_mean"]
     assert resumed[same].equals(result.to_df()[same])
 
 
@@ -264,7 +264,7 @@ def test_a_search_without_a_predictor_breeds(finished, tmp_path):
     shutil.copy(result.store.path, store)
     settings = TINY | {"random": 4, "filtered": 0, "algorithm": "regularized"}  # too few rows for a predictor
     frame = jnas.search(arrays, store=str(store), verbose=False, **settings).to_df()
-    assert frame.step.tolist() == ["random"] * 4 + ["evolved"] * 2 and frame.hash.is_unique
+    assert frame.phase.tolist() == ["random"] * 4 + ["evolved"] * 2 and frame.hash.is_unique
     assert frame.predicted_mean.isna().all()
 
 

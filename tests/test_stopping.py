@@ -148,4 +148,4 @@ def test_early_stopping_repeats_the_recipes_seed(data):
     """A trial's own recipe decides of its key, stopped or not."""
     trial = Trial(TEMPLATES[0], learning_rate=1e-3)
     (row,) = evaluate_stopping(asked(data, [trial]), 1, lambda keys, _: [False])
-    assert row.key.recipe == dataclasses.replace(RECIPE, learning_rate=1e-3).id and row.status == "stopped"
+    assert row.key.recipe_id == dataclasses.replace(RECIPE, learning_rate=1e-3).id and row.status == "stopped"

@@ -136,15 +136,3 @@ def test_any_options_are_taken_or_told(given_options):
     assert code in (0, 2)
     if told:
         assert told.startswith("jnas: ") and told.count("\n") == 1 and code == 2
-
-
-def test_sql_is_bound(tmp_path):
-    store = jnas.Store(tmp_path / "it's; DROP TABLE evaluations.duckdb")
-    hostile = "x'; DROP TABLE evaluations; --"
-    store.add_experiment(hostile, settings={hostile: hostile}, data=hostile)
-    store.add_candidates(hostile, hostile, 0, [(hostile, None, None)])
-    assert list(store.experiments_df().experiment) == [hostile] and store.candidates(hostile, 0)[0][0] == hostile
-    assert len(store.experiment_df(hostile)) == 0 and len(store.to_df()) == 0
-    target = tmp_path / "it's.csv"
-    store.export(target, "candidates")
-    assert hostile in target.read_text()

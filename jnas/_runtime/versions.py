@@ -1,4 +1,4 @@
-"""What made a result: the commit of the source, and the versions of what it ran with."""
+"""The commit of the source, and the versions of the packages that results depend on."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 _SOURCE = Path(__file__).resolve().parents[1]
 _PACKAGES = ("jax", "jaxlib", "flax", "jnas")
-_PATIENCE = 10
+_GIT_TIMEOUT = 10
 """Seconds to wait for git, on a slow disk."""
 
 
 @cache
-def git_state() -> str | None:
-    """The commit that jnas' source is at, followed by " changed" where the source differs from it.
+def git_commit() -> str | None:
+    """Returns the commit of jnas' source, followed by " changed" if the source differs from it.
 
     Returns:
-      None where jnas does not run from a checkout of its own, or git does not tell.
+      None if jnas does not run from a checkout of its own, or git does not answer.
     """
-    # Installed, it may lie within the checkout of something else.
+    # An installed jnas may lie within the checkout of another project.
     if not (_SOURCE.parent / ".git").exists():
         return None
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", str(_SOURCE))
@@ -32,14 +32,14 @@ def git_state() -> str | None:
 
 @cache
 def versions() -> dict[str, str]:
-    """The versions of jax, jaxlib, flax, jnas and python; "unknown" where a package is not installed."""
+    """Returns the versions of jax, jaxlib, flax, jnas and python; "unknown" for a package that is not installed."""
     return {name: _version(name) for name in _PACKAGES} | {"python": platform.python_version()}
 
 
-def _git(*words: str) -> str | None:
-    command = ["git", "--no-optional-locks", "-C", str(_SOURCE.parent), *words]
+def _git(*arguments: str) -> str | None:
+    command = ["git", "--no-optional-locks", "-C", str(_SOURCE.parent), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_TIMEOUT, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
@@ -48,5 +48,5 @@ def _git(*words: str) -> str | None:
 def _version(package: str) -> str:
     try:
         return version(package)
-    except PackageNotFoundError:  # run from a checkout that is not installed
+    except PackageNotFoundError:  # a checkout that is not installed
         return "unknown"

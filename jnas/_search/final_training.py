@@ -86,7 +86,7 @@ def _train(template: Template, final: Final, to_test: bool = False) -> None:
 
     def missing(key: Key) -> bool:
         row = found.get(key)
-        if row is None or not row.lasting:
+        if row is None or not row.is_final:
             return not to_test  # what has just failed counts as it is
         if not to_test or row.status != "ok" or folders.holds(final.draft(key), key.hash):
             return False

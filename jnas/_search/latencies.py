@@ -24,8 +24,8 @@ class Latencies:
 
     def __init__(self, store: Store, in_shape: tuple[int, int, int], classes: int):
         self.store, self.in_shape, self.classes = store, in_shape, classes
-        self.facts = {"in_shape": "x".join(map(str, in_shape)), "classes": classes}
-        self.facts |= {"device": device_name(), "images": IMAGES}
+        self.facts = {"in_shape": "x".join(map(str, in_shape)), "num_classes": classes}
+        self.facts |= {"device": device_name(), "batch_size": IMAGES}
         self.known = store.latencies(**self.facts)
 
     def of(self, name: str) -> float:

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from jnas._runtime import checkpoint
-from jnas._runtime.versions import git_state, versions
+from jnas._runtime.versions import git_commit, versions
 from jnas._search import evolution
 from jnas._search import paths as folders
 from jnas._search import proposals as choose
@@ -82,7 +82,7 @@ class Search:
     def __init__(self, config: SearchConfig, data: Dataset, progress: Progress, budget: Budget):
         self.config, self.data, self.progress, self.budget = config, data, progress, budget
         self.store = Store(config.store)
-        self.store.patience = 600  # once it runs, a search waits for whoever reads its rows
+        self.store.lock_timeout = 600  # once it runs, a search waits for whoever reads its rows
         self.recipe = config.training()
         self.split = data.split(self.recipe.validation, SPLIT_SEED)
         check_batch(self.recipe, self.split)
@@ -97,16 +97,16 @@ class Search:
         settings = asdict(config)
         self.store.add_experiment(
             self.experiment,
-            settings=settings,
-            recipe=self.recipe.id,
-            data=data.fingerprint,
-            data_name=data.name,
+            config_json=settings,
+            recipe_id=self.recipe.id,
+            dataset_fingerprint=data.fingerprint,
+            dataset_name=data.name,
             in_shape="x".join(map(str, data.in_shape)),
-            classes=data.classes,
+            num_classes=data.classes,
             split_seed=SPLIT_SEED,
             seed=config.seed,
             versions=versions(),
-            git=git_state(),
+            git_commit=git_commit(),
         )
         progress.begin(self)
 
@@ -156,16 +156,16 @@ class Search:
         tau = score(*map(np.array, zip(*predicted, strict=True))).kendall_tau if predicted else None
         accuracies = [row.val_acc_final for _, row in good]
         self.store.add_generation(
-            experiment=self.experiment,
-            step=step,
+            experiment_id=self.experiment,
+            phase=step,
             generation=generation,
-            trained=len(rows),
+            num_trained=len(rows),
             val_acc_final_best=max(accuracies, default=None),
             val_acc_final_mean=float(np.mean(accuracies)) if accuracies else None,
             kendall_tau=tau,
             diversity=self._diversity([row.key.hash for _, row in rows]),
             population_diversity=self.population_diversity,
-            front=len(front),
+            front_size=len(front),
             seconds=time.perf_counter() - start,
         )
         self.progress.round_done(step, generation, accuracies)
@@ -283,9 +283,9 @@ class Search:
             checkpoint.remove(self._predictor(generation - 1))  # nothing asks it any more
             scores = predictor.scores
             self.store.add_predictor(
-                experiment=self.experiment,
+                experiment_id=self.experiment,
                 generation=generation,
-                rows=scores.rows,
+                num_rows=scores.rows,
                 r2=scores.r2,
                 kendall_tau=scores.kendall_tau,
                 spearman=scores.spearman,

@@ -30,14 +30,16 @@ def images_of(source: Source, given: str | Path | Mapping | Dataset | None = Non
       JnasError: they cannot be read, or are others.
     """
     search = source.search
-    place = json.loads(search.settings)["data"] if given is None else given
+    place = json.loads(search.config_json)["data"] if given is None else given
     if isinstance(place, str) and place == ARRAYS:
-        raise JnasError(f"Search {search.experiment} was given {search.data_name} from Python: say where they are.")
-    data = load_data(place, int(search.classes))
-    if data.fingerprint != search.data:
         raise JnasError(
-            f"{data.name} holds other images than search {search.experiment} was on ({search.data_name}): name those "
-            "with --data."
+            f"Search {search.experiment_id} was given {search.dataset_name} from Python: say where they are."
+        )
+    data = load_data(place, int(search.num_classes))
+    if data.fingerprint != search.dataset_fingerprint:
+        raise JnasError(
+            f"{data.name} holds other images than search {search.experiment_id} was on ({search.dataset_name}): name "
+            "those with --data."
         )
     return data
 

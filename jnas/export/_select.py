@@ -58,25 +58,25 @@ def find(store: Store, hash: str | None = None, experiment: str | None = None) -
       JnasError: there is no such search or template, or it did not end well.
     """
     search = _search(store, experiment)
-    rows = store.experiment_df(search.experiment)
+    rows = store.experiment_df(search.experiment_id)
     good = rows[rows.status == "ok"]
     if good.empty:
         raise JnasError(
-            f"Search {search.experiment} in {store.path} has no template that was trained to the end ({len(rows)} were "
-            "tried): run it again, or name another with --experiment."
+            f"Search {search.experiment_id} in {store.path} has no template that was trained to the end ({len(rows)} "
+            "were tried): run it again, or name another with --experiment."
         )
     if hash is not None:
-        name = _template(hash, rows, search.experiment)
-    elif pd.notna(search.winner):
-        name = search.winner
+        name = _template(hash, rows, search.experiment_id)
+    elif pd.notna(search.winner_hash):
+        name = search.winner_hash
     else:  # a store of an older jnas, or a search that is not at its end: of equals, the one that was trained first
         name = good.hash[good.val_acc_final.idxmax()]
     shape = [int(n) for n in search.in_shape.split("x")]
-    template = Template.from_hash(name, shape, int(search.classes))
-    checkpoints = folders.checkpoints(store.path, search.experiment)
-    trainings = [row for row in store.trainings(search.experiment, name) if row.status == "ok"]
+    template = Template.from_hash(name, shape, int(search.num_classes))
+    checkpoints = folders.checkpoints(store.path, search.experiment_id)
+    trainings = [row for row in store.evaluations_of(search.experiment_id, name) if row.status == "ok"]
     for row in trainings:
-        folder = folders.winner(checkpoints, row.key.recipe, name)
+        folder = folders.winner(checkpoints, row.key.recipe_id, name)
         if folders.holds(folder, name):
             return Source(search, template, row, _recipe(store, row), folder)
     # The winner's longer training is the one that was tested; of others it is the longest there is.
@@ -85,8 +85,8 @@ def find(store: Store, hash: str | None = None, experiment: str | None = None) -
         wanted = sorted(trainings, key=lambda row: -len(row.epochs))
     if not wanted:
         raise JnasError(
-            f"Search {search.experiment} has not trained its winner for longer yet, or that failed: run the search to "
-            "its end, or name a template with --hash."
+            f"Search {search.experiment_id} has not trained its winner for longer yet, or that failed: run the search "
+            "to its end, or name a template with --hash."
         )
     return Source(search, template, wanted[0], _recipe(store, wanted[0]), None)
 
@@ -97,8 +97,8 @@ def _search(store: Store, experiment: str | None) -> pd.Series:
         raise JnasError(f"{store.path} holds no search yet: run python -m jnas.search --store {store.path} first.")
     if experiment is None:
         return searches.iloc[-1]
-    name = _named(experiment, searches.experiment, "search", str(store.path), "--experiment")
-    return searches[searches.experiment == name].iloc[0]
+    name = _named(experiment, searches.experiment_id, "search", str(store.path), "--experiment")
+    return searches[searches.experiment_id == name].iloc[0]
 
 
 def _template(hash: str, rows: pd.DataFrame, experiment: str) -> str:
@@ -130,4 +130,4 @@ def _some(names: list[str]) -> str:
 
 
 def _recipe(store: Store, row: Evaluation) -> Recipe:
-    return Recipe.from_json(store.recipe_json(row.key.recipe))
+    return Recipe.from_json(store.recipe_json(row.key.recipe_id))

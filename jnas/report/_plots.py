@@ -38,7 +38,7 @@ def plot_search(rows: pd.DataFrame, path: str | Path | None = None) -> Figure:
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     order, cost, agreement = figure.subplots(1, 3)
     for step, color in _COLORS.items():
-        part = good[good.step == step]
+        part = good[good.phase == step]
         if part.empty:
             continue
         style = {"s": 22, "color": color, "label": step}

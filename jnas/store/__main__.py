@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import tyro
 
 from jnas.errors import JnasError
-from jnas.store._store import Store
+from jnas.store._export import export_table
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Exports a table; returns the exit code: 0, 2 for bad input."""
     options = tyro.cli(Options, prog="python -m jnas.store", args=arguments)
     try:
-        if not Path(options.store).expanduser().exists():
-            raise JnasError(f"There is no store {options.store}: name the file of a search's results.")
-        Store(options.store).export(options.export, options.table, options.overwrite)
+        export_table(options.store, options.export, options.table, options.overwrite)
     except JnasError as error:
         print(f"jnas: {error}", file=sys.stderr)
         return 2

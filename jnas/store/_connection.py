@@ -1,7 +1,8 @@
-"""The file: open for one transaction at a time, and waited for while another process has it.
+"""Short-lived DuckDB connections.
 
-DuckDB lets either one process write a file or any number read it. So nothing here stays open, who only reads says so,
-and whoever has to wait looks again after a random while, so that no two of them keep missing the file together.
+DuckDB allows either one writing process or any number of readers. Connections are therefore opened per transaction,
+readers open the file read-only, and a process that finds the file locked retries with random back-off until its
+`lock_timeout`.
 """
 
 from __future__ import annotations
@@ -17,28 +18,28 @@ import duckdb
 
 from jnas.errors import JnasError
 
-# A SQLite file would have DuckDB fetch an extension from the network.
+# Without it, DuckDB downloads an extension when it is given a SQLite file.
 _CONFIG = {"autoinstall_known_extensions": "false"}
-# DuckDB tells these from a foreign file by its text only; Windows has words of its own for a lock.
-_BUSY = ("could not set lock", "used by another process", "different configuration")
-_LONGEST_PAUSE = 0.05
-_LONGEST_COURTESY = 0.1
-_ONE_WRITER = threading.Lock()
+# DuckDB reports a lock by its text only; the second is Windows' text.
+_LOCK_ERRORS = ("could not set lock", "used by another process", "different configuration")
+_MAX_BACKOFF = 0.05
+_MAX_YIELD = 0.1
+_WRITER_LOCK = threading.Lock()
 
 
 @contextmanager
-def reading(path: Path, patience: float) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection to read by, beside other readers; the file stays as it is.
+def read_connection(path: Path, lock_timeout: float) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yields a connection that only reads, possibly beside other readers.
 
     Args:
       path: the file.
-      patience: seconds to wait for a process that writes.
+      lock_timeout: seconds to wait for a process that writes.
 
     Raises:
-      JnasError: the file cannot be opened, another process keeps it, or DuckDB cannot answer what is asked.
+      JnasError: if the file cannot be opened, another process keeps it locked, or DuckDB cannot answer the query.
     """
-    connection = _connect(path, patience, read_only=True)
-    opened = time.monotonic()
+    connection = _connect(path, lock_timeout, read_only=True)
+    start = time.monotonic()
     try:
         yield connection
     except duckdb.Error as error:
@@ -48,77 +49,77 @@ def reading(path: Path, patience: float) -> Iterator[duckdb.DuckDBPyConnection]:
         ) from error
     finally:
         connection.close()
-        # Readers that take turns would keep a writer out for good: each leaves the file alone for as long as it had it.
-        time.sleep(min(time.monotonic() - opened, _LONGEST_COURTESY))
+        # Readers that alternate would lock a writer out for good: each leaves the file free for as long as it read.
+        time.sleep(min(time.monotonic() - start, _MAX_YIELD))
 
 
 @contextmanager
-def writing(path: Path, patience: float) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection for one transaction: all of it is written, or nothing.
+def write_connection(path: Path, lock_timeout: float) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yields a connection for one transaction, which is written as a whole or not at all.
 
     Args:
-      path: the file; made where there is none.
-      patience: seconds to wait for other processes that have the file open.
+      path: the file; created if it does not exist.
+      lock_timeout: seconds to wait for other processes that have the file open.
 
     Raises:
-      JnasError: the file cannot be opened, another process keeps it, or it could not be written, such as to a full
-        disk; what was committed before is still there then.
+      JnasError: if the file cannot be opened, another process keeps it locked, or it cannot be written, for example
+        because the disk is full. Earlier transactions are kept.
     """
-    # Threads share an instance of DuckDB, where the later one of two that write the same row fails.
-    with _ONE_WRITER:
-        connection = _connect(path, patience, read_only=False)
+    # Threads share an instance of DuckDB, in which the second of two transactions that write the same row fails.
+    with _WRITER_LOCK:
+        connection = _connect(path, lock_timeout, read_only=False)
         try:
             connection.begin()
             yield connection
             connection.commit()
         except duckdb.Error as error:
             raise JnasError(
-                f"{path} could not be written ({first_line(error)}): nothing of this write was kept, and all before "
-                "it was; see that the disk has room, and run it again."
+                f"{path} could not be written ({first_line(error)}): nothing of this write was kept, everything before "
+                "it was; make sure that the disk has room, and run it again."
             ) from error
         finally:
             connection.close()
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, fit for the middle of a sentence."""
+    """Returns the first line of an error's text, without its final punctuation."""
     return str(error).strip().splitlines()[0].rstrip(".!: ")
 
 
-def _connect(path: Path, patience: float, read_only: bool) -> duckdb.DuckDBPyConnection:
-    deadline = time.monotonic() + patience
+def _connect(path: Path, lock_timeout: float, read_only: bool) -> duckdb.DuckDBPyConnection:
+    deadline = time.monotonic() + lock_timeout
     while True:
         try:
             return _connect_once(path, read_only)
         except duckdb.Error as error:
             reason = first_line(error)
-            busy = any(words in reason.lower() for words in _BUSY)
-            if not busy and not _just_made(path):
+            is_locked = any(text in reason.lower() for text in _LOCK_ERRORS)
+            if not is_locked and not _is_new_file(path):
                 raise JnasError(
-                    f"{path} cannot be opened as a DuckDB file ({reason}): name another file; this one was "
-                    "left as it is."
+                    f"{path} cannot be opened as a DuckDB file ({reason}): name another file; this one was not changed."
                 ) from error
             if time.monotonic() > deadline:
                 raise JnasError(
                     f"{path} is open in another process ({reason}): close it there, or name another file."
-                    if busy
-                    else f"{path} is empty, which no DuckDB file is: delete it, or name another file."
+                    if is_locked
+                    else f"{path} must be a DuckDB file, got an empty file: delete it, or name another file."
                 ) from error
-            time.sleep(random.uniform(0, _LONGEST_PAUSE))
+            time.sleep(random.uniform(0, _MAX_BACKOFF))
 
 
 def _connect_once(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
-    # The real path: through a link DuckDB 1.1 would lock nothing within this process, and log to another file. And it
-    # is always a path, where DuckDB takes ":memory:" and "md:" for something else.
-    real = str(path.resolve())
+    # The resolved path: through a link DuckDB 1.1 does not lock within this process, and logs to another file. Nor does
+    # it look like ":memory:" or "md:...", which DuckDB takes for something else.
+    resolved = str(path.resolve())
     try:
-        return duckdb.connect(real, read_only, _CONFIG)
+        return duckdb.connect(resolved, read_only, _CONFIG)
     except duckdb.ConnectionException:
-        return duckdb.connect(real)  # this process has it open, in a notebook's own way: this joins it
+        # This process, such as a notebook, has the file open with other options: share that connection's instance.
+        return duckdb.connect(resolved)
 
 
-def _just_made(path: Path) -> bool:
-    """Whether a file is empty, as one is while another process makes it."""
+def _is_new_file(path: Path) -> bool:
+    """Whether a file is empty, as it is while another process creates it."""
     try:
         return path.stat().st_size == 0
     except OSError:

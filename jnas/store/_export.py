@@ -1,4 +1,4 @@
-"""A table as a file that other programs read: Parquet or CSV."""
+"""A table of a store as a Parquet or CSV file."""
 
 from __future__ import annotations
 
@@ -8,35 +8,51 @@ from pathlib import Path
 import duckdb
 
 from jnas.errors import JnasError
-from jnas.store._connection import first_line
+from jnas.store._connection import first_line, read_connection
+from jnas.store._schema import EVALUATIONS_WITH_COST, TABLE_NAMES
+from jnas.store._store import Store, open_store
 
 _WRITERS = {".parquet": duckdb.DuckDBPyRelation.write_parquet, ".csv": duckdb.DuckDBPyRelation.write_csv}
 
 
-def check_target(path: str | Path, overwrite: bool) -> Path:
-    """The file to write.
+def export_table(
+    store: Store | str | Path, path: str | Path, table: str | None = None, overwrite: bool = False
+) -> Path:
+    """Writes a table of a store as a Parquet or CSV file and returns the file's path.
+
+    Args:
+      store: the store, or its existing file.
+      path: the file to write; its ending, .parquet or .csv, decides the format.
+      table: the name of a table, such as "epochs"; None for all evaluations with the cost of their architectures.
+      overwrite: whether an existing file may be replaced.
 
     Raises:
-      JnasError: its ending is unknown, its folder is not there, or it is there already and may not be overwritten.
+      JnasError: if there is no such store or table, the file exists and may not be replaced, or it cannot be written.
     """
-    target = Path(path).expanduser()
-    if target.suffix.lower() not in _WRITERS:
-        raise JnasError(f"{target} has another ending than {' or '.join(_WRITERS)}: the ending says what to write.")
-    if not target.parent.is_dir():
-        raise JnasError(f"{target} is in a folder that does not exist: make it first.")
-    if target.is_dir():
-        raise JnasError(f"{target} is a folder: name a file in it.")
-    if target.exists() and not overwrite:
-        raise JnasError(f"{target} is there already: name another file, or allow it to be overwritten (--overwrite).")
+    store = store if isinstance(store, Store) else open_store(store)
+    target = _check_target(path, overwrite)
+    if table is not None and table not in TABLE_NAMES:
+        raise JnasError(f"table must be one of {', '.join(TABLE_NAMES)}, got {table!r}.")
+    with read_connection(store.path, store.lock_timeout) as connection:
+        _write(connection.table(table) if table else connection.sql(EVALUATIONS_WITH_COST), target)
     return target
 
 
-def write(relation: duckdb.DuckDBPyRelation, target: Path) -> None:
-    """Writes rows whole, or leaves what was there.
+def _check_target(path: str | Path, overwrite: bool) -> Path:
+    target = Path(path).expanduser()
+    if target.suffix.lower() not in _WRITERS:
+        raise JnasError(f"The file to write must end in {' or '.join(_WRITERS)}, got {target}.")
+    if not target.parent.is_dir():
+        raise JnasError(f"{target} is in a folder that does not exist: create the folder first.")
+    if target.is_dir():
+        raise JnasError(f"The file to write must not be a folder, got {target}: name a file in it.")
+    if target.exists() and not overwrite:
+        raise JnasError(f"{target} exists: name another file, or allow jnas to replace it with --overwrite.")
+    return target
 
-    Raises:
-      JnasError: the file cannot be written.
-    """
+
+def _write(relation: duckdb.DuckDBPyRelation, target: Path) -> None:
+    """Writes the whole file, or leaves it as it was."""
     part = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         _WRITERS[target.suffix.lower()](relation, str(part))

@@ -1,51 +1,64 @@
-"""The tables, in SQL, and the way to them from those of an older jnas."""
+"""The tables in SQL, and the check that a file has them."""
+
+from __future__ import annotations
 
 import re
+from pathlib import Path
+
+import duckdb
+
+from jnas.errors import JnasError
+from jnas.store._connection import first_line
+
+VERSION = 1
+"""The schema version. A file of another version is refused."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS jnas (schema_version INTEGER);
 
+-- How evaluations were trained: `Recipe.to_json`.
 CREATE TABLE IF NOT EXISTS recipes (
-    recipe VARCHAR PRIMARY KEY,
-    settings JSON
+    recipe_id VARCHAR PRIMARY KEY,
+    recipe_json JSON
 );
 
--- A search: what was asked for, and what it ran with; `git` is the commit of jnas' source, and whether it was changed.
--- `winner` is the hash of what it found, once that is known.
+-- Searches. `config_json` is what was asked for, `git_commit` the commit of jnas' source, followed by " changed" where
+-- the source differs from it, `winner_hash` the architecture that the search found (NULL while it runs).
 CREATE TABLE IF NOT EXISTS experiments (
-    experiment VARCHAR PRIMARY KEY,
-    started TIMESTAMP,
-    settings JSON,
-    recipe VARCHAR,
-    data VARCHAR,
-    data_name VARCHAR,
+    experiment_id VARCHAR PRIMARY KEY,
+    started_at TIMESTAMP,
+    config_json JSON,
+    recipe_id VARCHAR,
+    dataset_fingerprint VARCHAR,
+    dataset_name VARCHAR,
     in_shape VARCHAR,
-    classes INTEGER,
+    num_classes INTEGER,
     split_seed BIGINT,
     seed BIGINT,
     versions JSON,
-    git VARCHAR,
-    winner VARCHAR
+    git_commit VARCHAR,
+    winner_hash VARCHAR
 );
 
+-- What an architecture costs for one image.
 CREATE TABLE IF NOT EXISTS architectures (
     hash VARCHAR,
     in_shape VARCHAR,
-    classes INTEGER,
+    num_classes INTEGER,
     params BIGINT,
     macs BIGINT,
     flops BIGINT,
-    PRIMARY KEY (hash, in_shape, classes)
+    PRIMARY KEY (hash, in_shape, num_classes)
 );
 
--- Accuracies are shares, 0 to 1; the name says which images and which statistic over the epochs. `versions` is what
--- trained: jax, jaxlib, flax, jnas and python, and the device.
+-- One template trained under one recipe with one seed. Accuracies are fractions in [0, 1]; their names say which images
+-- and which statistic over the epochs. `versions` is what trained it: jax, jaxlib, flax, jnas, python and the device.
 CREATE TABLE IF NOT EXISTS evaluations (
     hash VARCHAR,
     in_shape VARCHAR,
-    classes INTEGER,
-    recipe VARCHAR,
-    data VARCHAR,
+    num_classes INTEGER,
+    recipe_id VARCHAR,
+    dataset_fingerprint VARCHAR,
     split_seed BIGINT,
     seed BIGINT,
     status VARCHAR,
@@ -57,135 +70,158 @@ CREATE TABLE IF NOT EXISTS evaluations (
     compile_seconds DOUBLE,
     train_seconds DOUBLE,
     device VARCHAR,
-    finished TIMESTAMP,
+    finished_at TIMESTAMP,
     versions JSON,
-    PRIMARY KEY (hash, in_shape, classes, recipe, data, split_seed, seed)
+    PRIMARY KEY (hash, in_shape, num_classes, recipe_id, dataset_fingerprint, split_seed, seed)
 );
 
+-- Learning curves; epochs are numbered from 1.
 CREATE TABLE IF NOT EXISTS epochs (
     hash VARCHAR,
     in_shape VARCHAR,
-    classes INTEGER,
-    recipe VARCHAR,
-    data VARCHAR,
+    num_classes INTEGER,
+    recipe_id VARCHAR,
+    dataset_fingerprint VARCHAR,
     split_seed BIGINT,
     seed BIGINT,
     epoch INTEGER,
     train_loss DOUBLE,
     train_acc DOUBLE,
     val_acc DOUBLE,
-    PRIMARY KEY (hash, in_shape, classes, recipe, data, split_seed, seed, epoch)
+    PRIMARY KEY (hash, in_shape, num_classes, recipe_id, dataset_fingerprint, split_seed, seed, epoch)
 );
 
--- A program that trained one or more lanes: how they were grouped, what that was expected to take, and what it took.
+-- A compiled program that trained one or more trials, `lanes_per_program` of them at a time.
 CREATE TABLE IF NOT EXISTS programs (
-    finished TIMESTAMP,
-    recipe VARCHAR,
+    finished_at TIMESTAMP,
+    recipe_id VARCHAR,
     device VARCHAR,
-    policy VARCHAR,
-    lanes INTEGER,
-    width INTEGER,
-    padding DOUBLE,
-    expected_compile_seconds DOUBLE,
+    num_trials INTEGER,
+    lanes_per_program INTEGER,
     compile_seconds DOUBLE,
-    expected_train_seconds DOUBLE,
     train_seconds DOUBLE
 );
 
--- What a search chose to train, in order, with what the predictor said of it beforehand.
+-- What a search proposed in each generation, in order of `position`, with what the predictor said before training.
 CREATE TABLE IF NOT EXISTS candidates (
-    experiment VARCHAR,
-    step VARCHAR,
+    experiment_id VARCHAR,
+    phase VARCHAR,
     generation INTEGER,
     position INTEGER,
     hash VARCHAR,
     predicted_mean DOUBLE,
     predicted_std DOUBLE,
-    PRIMARY KEY (experiment, step, generation, position)
+    PRIMARY KEY (experiment_id, phase, generation, position)
 );
 
--- How long a template takes to classify so many images at once, on a device, in milliseconds.
+-- Milliseconds that a device takes to classify `batch_size` images at a time.
 CREATE TABLE IF NOT EXISTS latencies (
     hash VARCHAR,
     in_shape VARCHAR,
-    classes INTEGER,
+    num_classes INTEGER,
     device VARCHAR,
-    images INTEGER,
+    batch_size INTEGER,
     latency_ms DOUBLE,
-    PRIMARY KEY (hash, in_shape, classes, device, images)
+    PRIMARY KEY (hash, in_shape, num_classes, device, batch_size)
 );
 
--- The Pareto front of everything trained well up to a round, by the search's objectives.
+-- The Pareto front of all successful evaluations up to a generation, the most accurate first (rank 0).
 CREATE TABLE IF NOT EXISTS fronts (
-    experiment VARCHAR,
+    experiment_id VARCHAR,
     generation INTEGER,
-    position INTEGER,
+    rank INTEGER,
     hash VARCHAR,
     val_acc_final DOUBLE,
     params BIGINT,
     macs BIGINT,
     latency_ms DOUBLE,
-    PRIMARY KEY (experiment, generation, position)
+    PRIMARY KEY (experiment_id, generation, rank)
 );
 
--- Each round of a search, numbered from 0, with its step: random, filtered or evolved.
--- `diversity` is the mean distance (0 to 1) of the trained templates from one another, `population_diversity` that of
--- the members which evolved against the predictor; `kendall_tau` compares what was predicted with what was trained.
+-- The generations of a search, numbered from 0, each in one phase. `diversity` is the mean pairwise distance
+-- (a fraction) of the templates that were trained, `population_diversity` that of the population that evolved on the
+-- predictor; `kendall_tau` compares predictions with what was trained; `front_size` counts the Pareto front.
 CREATE TABLE IF NOT EXISTS generations (
-    experiment VARCHAR,
-    step VARCHAR,
+    experiment_id VARCHAR,
+    phase VARCHAR,
     generation INTEGER,
-    trained INTEGER,
+    num_trained INTEGER,
     val_acc_final_best DOUBLE,
     val_acc_final_mean DOUBLE,
     kendall_tau DOUBLE,
     diversity DOUBLE,
     population_diversity DOUBLE,
-    front INTEGER,
+    front_size INTEGER,
     seconds DOUBLE,
-    PRIMARY KEY (experiment, generation)
+    PRIMARY KEY (experiment_id, generation)
 );
 
--- A predictor, as fitted before a round; the scores are on rows that the scored member had not seen. Of the folders
--- only the latest one is kept.
+-- The predictor that was fitted before a generation. Scores are of rows that the scored member was not trained on. Only
+-- the newest folder named in `checkpoint` is kept.
 CREATE TABLE IF NOT EXISTS predictors (
-    experiment VARCHAR,
+    experiment_id VARCHAR,
     generation INTEGER,
-    rows INTEGER,
+    num_rows INTEGER,
     r2 DOUBLE,
     kendall_tau DOUBLE,
     spearman DOUBLE,
     seconds DOUBLE,
     checkpoint VARCHAR,
-    PRIMARY KEY (experiment, generation)
+    PRIMARY KEY (experiment_id, generation)
 );
 """
 
-MIGRATIONS = (
-    # To version 2: several objectives, any image shape.
-    """
-    ALTER TABLE experiments ADD COLUMN IF NOT EXISTS in_shape VARCHAR;
-    ALTER TABLE experiments ADD COLUMN IF NOT EXISTS classes INTEGER;
-    ALTER TABLE experiments ADD COLUMN IF NOT EXISTS split_seed BIGINT;
-    ALTER TABLE generations ADD COLUMN IF NOT EXISTS diversity DOUBLE;
-    ALTER TABLE generations ADD COLUMN IF NOT EXISTS population_diversity DOUBLE;
-    ALTER TABLE generations ADD COLUMN IF NOT EXISTS front INTEGER;
-    """,
-    # To version 3: what a row was made with.
-    """
-    ALTER TABLE experiments ADD COLUMN IF NOT EXISTS git VARCHAR;
-    ALTER TABLE evaluations ADD COLUMN IF NOT EXISTS versions JSON;
-    """,
-    # To version 4: the winner may be another than the best of the shorter trainings.
-    """
-    ALTER TABLE experiments ADD COLUMN IF NOT EXISTS winner VARCHAR;
-    """,
-)
-"""What changes the tables of each version into those of the next, the first version's first.
-
-`TABLES` is executed before, and makes the tables that an older file lacks as they are now: hence the IF NOT EXISTS.
-"""
-
-VERSION = len(MIGRATIONS) + 1
-
 TABLE_NAMES = tuple(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", TABLES))
+
+EVALUATIONS_WITH_COST = (
+    "SELECT * FROM evaluations JOIN architectures USING (hash, in_shape, num_classes) ORDER BY finished_at"
+)
+
+
+def has_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
+    """Returns whether the tables are there; False for an empty database.
+
+    Raises:
+      JnasError: if jnas did not write the file, or its tables have another schema version.
+    """
+    names = _table_names(connection)
+    if not names:
+        return False
+    match connection.execute("SELECT * FROM jnas").fetchall() if "jnas" in names else []:
+        case [(int(version),)] if version == VERSION:
+            return True
+        case [(int(version),)]:
+            raise JnasError(
+                f"The schema version of {path} must be {VERSION}, got {version}: use the version of jnas that wrote "
+                "the file, or name another file."
+            )
+    raise JnasError(f"{path} must be a file that jnas wrote, got another DuckDB file: name another file.")
+
+
+def create_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Creates the tables, unless another process has done so, within the caller's transaction."""
+    if not has_tables(connection, path):
+        connection.execute(TABLES)
+        connection.execute("INSERT INTO jnas VALUES (?)", [VERSION])
+
+
+def validate_file(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Reads every value once, so that a truncated file is noticed before anything is written to it.
+
+    Raises:
+      JnasError: if a value cannot be read.
+    """
+    try:
+        for table in _table_names(connection) & set(TABLE_NAMES):
+            connection.execute(f"SELECT max(hash(_row)) FROM {table} AS _row").fetchall()
+    except duckdb.Error as error:
+        raise JnasError(
+            f"{path} is damaged ({first_line(error)}): put a copy in its place, or name another file; this one was not "
+            "changed."
+        ) from error
+
+
+def _table_names(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """The names of tables and views."""
+    query = "SELECT table_name FROM information_schema.tables WHERE table_catalog = current_database()"
+    return {name for (name,) in connection.execute(query).fetchall()}

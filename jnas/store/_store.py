@@ -1,7 +1,7 @@
 """Results in one DuckDB file.
 
-While one process has a DuckDB file open for writing, no other can even read it. So a `Store` holds no connection: each
-call opens the file, commits and closes it, and a notebook can look while a search runs (see `jnas.store._connection`).
+While a process has a DuckDB file open for writing, no other process can even read it. A `Store` therefore holds no
+connection: each method opens the file, commits and closes it, so that a notebook can look while a search runs.
 """
 
 from __future__ import annotations
@@ -9,282 +9,366 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import duckdb
+import numpy as np
 
 from jnas._runtime.versions import versions
 from jnas.errors import JnasError
-from jnas.store._connection import reading, writing
-from jnas.store._export import check_target, write
-from jnas.store._migrate import migrate, read_through, version_of
-from jnas.store._records import RETRIED, Epoch, Evaluation, Key
-from jnas.store._schema import TABLE_NAMES, VERSION
+from jnas.store._connection import read_connection, write_connection
+from jnas.store._records import (
+    RETRYABLE_STATUSES,
+    Epoch,
+    Evaluation,
+    ExperimentRow,
+    FrontRow,
+    GenerationRow,
+    Key,
+    PredictorRow,
+    ProposalRow,
+)
+from jnas.store._schema import EVALUATIONS_WITH_COST, create_tables, has_tables, validate_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_WHERE_KEY = " AND ".join(f"{name} = ?" for name in Key._fields)
+_KEY = Key._fields
+_WHERE_KEY = " AND ".join(f"{name} = ?" for name in _KEY)
+_ARCHITECTURE = ("hash", "in_shape", "num_classes")
+_COST = ("params", "macs", "flops")
 _RESULTS = (
     *("status", "message", "val_acc_final", "val_acc_max", "train_acc_final", "test_acc_final"),
     *("compile_seconds", "train_seconds", "device"),
 )
-_COST = ("params", "macs", "flops")
-_WRITTEN = (*_RESULTS, "finished", "versions")
-_ADD_EVALUATION = (
-    f"INSERT INTO evaluations ({', '.join((*Key._fields, *_WRITTEN))}) "
-    f"VALUES ({', '.join('?' * len((*Key._fields, *_WRITTEN)))}) "
-    f"ON CONFLICT ({', '.join(Key._fields)}) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in _WRITTEN)
-)
-_JOINED = "SELECT * FROM evaluations JOIN architectures USING (hash, in_shape, classes) ORDER BY finished"
 
 
 class Store:
-    """The results of evaluations and searches, in a file that DuckDB reads; one of an older jnas is brought up to date.
+    """The results of evaluations and searches, in a DuckDB file.
+
+    Threads and processes may share it.
 
     Args:
-      path: the file; made where there is none.
-      patience: seconds to wait for another process that has the file open.
+      path: the file; created if it does not exist.
+      lock_timeout: seconds that each method waits for another process that has the file open.
 
     Raises:
-      JnasError: the file is not a DuckDB file, not one of jnas or of a newer one, damaged, or another process keeps it.
-        Every method raises it where the file cannot be read or written; what was committed before stays.
+      JnasError: if the file is not a DuckDB file, not one of jnas, of another schema version, damaged, or locked by
+        another process. Every method raises it if the file cannot be read or written; earlier writes are kept.
     """
 
-    def __init__(self, path: str | Path = "jnas.duckdb", patience: float = 5.0):
+    def __init__(self, path: str | Path = "jnas.duckdb", lock_timeout: float = 5.0):
         self.path = Path(path).expanduser()
-        self.patience = patience
-        if os.path.isdir(self.path):  # which, unlike the methods of Path, never raises
-            raise JnasError(f"The store {self.path} is a folder: name a file, such as {self.path / 'jnas.duckdb'}.")
+        self.lock_timeout = lock_timeout
+        if os.path.isdir(self.path):  # unlike `Path.is_dir`, it never raises
+            raise JnasError(f"The store must be a file, got the folder {self.path}: name a file in it.")
         if not os.path.isdir(self.path.parent):
-            raise JnasError(f"The store {self.path} is in a folder that does not exist: make it first.")
-        # Read first: what is refused stays as it is, and what is up to date keeps nobody waiting.
-        if self._version() < VERSION:
-            with self._writing() as connection:
-                migrate(connection, version_of(connection, self.path))
+            raise JnasError(f"The store {self.path} is in a folder that does not exist: create the folder first.")
+        # Read first: a file that is refused is not changed, and one that has its tables is not locked.
+        if not self._has_tables():
+            with self._write() as connection:
+                create_tables(connection, self.path)
 
-    def _version(self) -> int:
-        """The schema version of the file, 0 where there is none yet."""
-        if not os.path.exists(self.path):
-            return 0
-        with self._reading() as connection:
-            version = version_of(connection, self.path)
-            read_through(connection, self.path)
-            return version
-
-    def _reading(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
-        return reading(self.path, self.patience)
-
-    def _writing(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
-        return writing(self.path, self.patience)
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r})"
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
-        """The result of any SQL query that only reads, as a data frame; each `?` stands for the parameters in turn.
-
-        Raises:
-          JnasError: DuckDB cannot answer it, or another process keeps the file.
-        """
-        with self._reading() as connection:
-            return connection.execute(query, list(parameters)).df()
-
-    def to_df(self) -> pd.DataFrame:
-        """One row an evaluation, in the order they finished, with the architecture's cost."""
-        return self.sql(_JOINED)
-
-    def export(self, path: str | Path, table: str | None = None, overwrite: bool = False) -> None:
-        """Writes a table as a Parquet or CSV file, whichever the file's ending says.
+        """Returns the result of a read-only SQL query.
 
         Args:
-          path: the file.
-          table: its name; by default what `to_df` returns.
-          overwrite: whether a file that is there may be replaced.
+          query: the query; each `?` stands for the next parameter.
+          parameters: the values of the `?`.
 
         Raises:
-          JnasError: there is no such table, the file is there already, or it cannot be written.
+          JnasError: if DuckDB cannot answer it.
         """
-        target = check_target(path, overwrite)
-        if table is not None and table not in TABLE_NAMES:
-            raise JnasError(f"The store has no table {table!r}: its tables are {', '.join(TABLE_NAMES)}.")
-        with self._reading() as connection:
-            write(connection.table(table) if table else connection.sql(_JOINED), target)
+        with self._read() as connection:
+            return connection.execute(query, _to_python(parameters)).df()
 
-    def experiment_df(self, experiment: str) -> pd.DataFrame:
-        """One row a template that a search trained, in the order of training, with what was predicted of it."""
-        return self.sql(
-            "SELECT c.step, c.generation, c.predicted_mean, c.predicted_std, e.*, a.params, a.macs, a.flops "
-            "FROM candidates c JOIN experiments x USING (experiment) "
-            "JOIN evaluations e ON e.hash = c.hash AND e.recipe = x.recipe AND e.data = x.data AND e.seed = x.seed "
-            "AND e.split_seed = x.split_seed AND e.in_shape = x.in_shape AND e.classes = x.classes "
-            "JOIN architectures a ON a.hash = e.hash AND a.in_shape = e.in_shape AND a.classes = e.classes "
-            "WHERE c.experiment = ? ORDER BY c.generation, c.position",
-            [experiment],
-        )
-
-    def experiments_df(self) -> pd.DataFrame:
-        """One row a search, the newest last."""
-        return self.sql("SELECT * FROM experiments ORDER BY started")
-
-    def recipe_json(self, recipe: str) -> str:
-        """What `Recipe.to_json` gave of a recipe that some row has, by its id."""
-        return self.sql("SELECT settings FROM recipes WHERE recipe = ?", [recipe]).settings[0]
-
-    def trainings(self, experiment: str, hash: str) -> list[Evaluation]:
-        """A template's rows on the images and with the seed of a search, under any recipe, the latest first."""
-        columns = ", ".join(f"e.{name}" for name in Key._fields)
-        with self._reading() as connection:
-            keys = connection.execute(
-                f"SELECT {columns} FROM evaluations e JOIN experiments x USING (in_shape, classes, data, split_seed, "
-                "seed) WHERE x.experiment = ? AND e.hash = ? ORDER BY e.finished DESC",
-                [experiment, hash],
-            ).fetchall()
-        return list(self.find([Key(*key) for key in keys]).values())
+    def to_df(self) -> pd.DataFrame:
+        """Returns one row per evaluation with the architecture's cost, in the order in which they finished."""
+        return self.sql(EVALUATIONS_WITH_COST)
 
     def add(self, evaluations: Iterable[Evaluation], recipe_json: str = "{}") -> None:
         """Writes evaluations that share a recipe, in one transaction.
 
-        Those that are there already stay as they are, unless they may end otherwise another time (see
-        `Evaluation.lasting`): then they are replaced, epochs and all.
+        An evaluation whose key is in the store is ignored, unless the stored one has a status that may change (see
+        `Evaluation.is_final`): then it is replaced together with its epochs.
+
+        Args:
+          evaluations: the evaluations.
+          recipe_json: `Recipe.to_json` of their recipe.
         """
-        now = _now()
-        evaluations = list(evaluations)  # first, so that nobody waits while they are computed
-        with self._writing() as connection:
-            for e in evaluations:
-                key = list(e.key)
-                there = connection.execute(f"SELECT status FROM evaluations WHERE {_WHERE_KEY}", key).fetchone()
-                if there and there[0] not in RETRIED:
-                    continue
-                results = [getattr(e, name) for name in _RESULTS]
-                cost = [getattr(e, name) for name in _COST]
-                connection.execute("INSERT OR IGNORE INTO recipes VALUES (?, ?)", [e.key.recipe, recipe_json])
-                connection.execute("INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?)", key[:3] + cost)
-                made_with = json.dumps(versions() | {"device": e.device})
-                connection.execute(_ADD_EVALUATION, [*key, *results, now, made_with])
-                self._replace(
-                    *(connection, "epochs", dict(zip(Key._fields, key, strict=True)), "epoch", 1),
-                    [dataclasses.asdict(epoch) for epoch in e.epochs],
-                )
+        evaluations = list(evaluations)  # before the file is locked
+        with self._write() as connection:
+            for evaluation in evaluations:
+                _add_evaluation(connection, evaluation, recipe_json)
 
     def find(self, keys: Sequence[Key]) -> dict[Key, Evaluation]:
-        """The evaluations that are there, by key."""
-        found: dict[Key, Evaluation] = {}
-        names = (*_RESULTS, *_COST)
-        with self._reading() as connection:
-            for key in keys:
-                row = connection.execute(
-                    f"SELECT {', '.join(names)} FROM evaluations "
-                    f"JOIN architectures USING (hash, in_shape, classes) WHERE {_WHERE_KEY}",
-                    list(key),
-                ).fetchone()
-                if row:
-                    epochs = connection.execute(
-                        f"SELECT train_loss, train_acc, val_acc FROM epochs WHERE {_WHERE_KEY} ORDER BY epoch",
-                        list(key),
-                    ).fetchall()
-                    values = dict(zip(names, row, strict=True))
-                    found[key] = Evaluation(key, **values, epochs=tuple(Epoch(*epoch) for epoch in epochs))
-        return found
+        """Returns the evaluations that are in the store, by key."""
+        with self._read() as connection:
+            found = ((key, _find_evaluation(connection, key)) for key in keys)
+            return {key: evaluation for key, evaluation in found if evaluation is not None}
+
+    def evaluations_of(self, experiment_id: str, hash: str) -> list[Evaluation]:
+        """Returns the evaluations of a template on the images and with the seed of a search, the newest first.
+
+        They may have any recipe: a search trains its finalists for longer than its candidates.
+        """
+        columns = ", ".join(f"e.{name}" for name in _KEY)
+        with self._read() as connection:
+            keys = connection.execute(
+                f"SELECT {columns} FROM evaluations e JOIN experiments x "
+                "USING (in_shape, num_classes, dataset_fingerprint, split_seed, seed) "
+                "WHERE x.experiment_id = ? AND e.hash = ? ORDER BY e.finished_at DESC",
+                [experiment_id, hash],
+            ).fetchall()
+        return list(self.find([Key(*key) for key in keys]).values())
+
+    def recipe_json(self, recipe_id: str) -> str:
+        """Returns `Recipe.to_json` of the recipe of a stored evaluation.
+
+        Raises:
+          JnasError: if no evaluation has this recipe.
+        """
+        with self._read() as connection:
+            row = connection.execute("SELECT recipe_json FROM recipes WHERE recipe_id = ?", [recipe_id]).fetchone()
+        if row is None:
+            raise JnasError(f"{self.path} has no recipe {recipe_id!r}.")
+        return row[0]
 
     def set_test_accuracy(self, key: Key, accuracy: float) -> None:
-        """Writes the test accuracy, a share, of an evaluation that is there."""
-        with self._writing() as connection:
-            connection.execute(f"UPDATE evaluations SET test_acc_final = ? WHERE {_WHERE_KEY}", [accuracy, *key])
+        """Writes the test accuracy, a fraction, of a stored evaluation."""
+        with self._write() as connection:
+            values = _to_python([accuracy, *key])
+            connection.execute(f"UPDATE evaluations SET test_acc_final = ? WHERE {_WHERE_KEY}", values)
 
-    def add_experiment(self, experiment: str, **columns: Any) -> None:
-        """Writes what a search was asked for, unless it is there."""
-        self._insert("experiments", {"experiment": experiment, "started": _now(), **columns})
+    def add_experiment(self, experiment_id: str, **columns: Unpack[ExperimentRow]) -> None:
+        """Writes a search, unless it is in the store."""
+        self._insert("experiments", {"experiment_id": experiment_id, "started_at": _now(), **columns})
 
-    def set_winner(self, experiment: str, hash: str) -> None:
-        """Writes down what a search found."""
-        with self._writing() as connection:
-            connection.execute("UPDATE experiments SET winner = ? WHERE experiment = ?", [hash, experiment])
+    def experiments_df(self) -> pd.DataFrame:
+        """Returns one row per search, the newest last."""
+        return self.sql("SELECT * FROM experiments ORDER BY started_at")
 
-    def add_candidates(self, experiment: str, step: str, generation: int, rows: Sequence[tuple]) -> None:
-        """Writes what a round will train: `(hash, predicted_mean, predicted_std)` each, in order."""
-        with self._writing() as connection:
-            for position, row in enumerate(rows):
-                connection.execute(
-                    f"INSERT OR IGNORE INTO candidates VALUES ({_marks(7)})",
-                    [experiment, step, generation, position, *row],
-                )
-
-    def candidates(self, experiment: str, generation: int) -> list[tuple]:
-        """What a round chose: `(hash, predicted_mean, predicted_std)` each, in order; nothing where it did not yet."""
-        with self._reading() as connection:
-            return connection.execute(
-                "SELECT hash, predicted_mean, predicted_std FROM candidates "
-                "WHERE experiment = ? AND generation = ? ORDER BY position",
-                [experiment, generation],
-            ).fetchall()
-
-    def add_program(self, **columns: Any) -> None:
-        """Writes how a program was chosen and what it took."""
-        with self._writing() as connection:
-            values = [_now(), *columns.values()]
-            connection.execute(
-                f"INSERT INTO programs (finished, {', '.join(columns)}) VALUES ({_marks(len(values))})", values
-            )
-
-    def add_latency(self, **columns: Any) -> None:
-        """Writes how long a template takes to classify, unless it is there."""
-        self._insert("latencies", columns)
-
-    def latencies(self, in_shape: str, classes: int, device: str, images: int) -> dict[str, float]:
-        """Milliseconds by hash, of all templates that were measured on a device."""
-        with self._reading() as connection:
-            found = connection.execute(
-                "SELECT hash, latency_ms FROM latencies WHERE in_shape = ? AND classes = ? AND device = ? "
-                "AND images = ? ORDER BY hash",
-                [in_shape, classes, device, images],
-            ).fetchall()
-        return dict(found)
-
-    def add_front(self, experiment: str, generation: int, rows: Sequence[dict[str, Any]]) -> None:
-        """Writes a Pareto front, in place of one that an earlier run of the round wrote."""
-        with self._writing() as connection:
-            place = {"experiment": experiment, "generation": generation}
-            self._replace(connection, "fronts", place, "position", 0, rows)
-
-    def front_df(self, experiment: str) -> pd.DataFrame:
-        """The Pareto front of a search after its last round, the most accurate first."""
+    def experiment_df(self, experiment_id: str) -> pd.DataFrame:
+        """Returns one row per template that a search trained, in order, with its cost and what was predicted of it."""
         return self.sql(
-            "SELECT position, hash, val_acc_final, params, macs, latency_ms FROM fronts WHERE experiment = ? AND "
-            "generation = (SELECT max(generation) FROM fronts WHERE experiment = ?) ORDER BY position",
-            [experiment, experiment],
+            "SELECT c.phase, c.generation, c.predicted_mean, c.predicted_std, e.*, a.params, a.macs, a.flops "
+            "FROM candidates c JOIN experiments x USING (experiment_id) "
+            "JOIN evaluations e ON e.hash = c.hash AND e.recipe_id = x.recipe_id "
+            "AND e.dataset_fingerprint = x.dataset_fingerprint AND e.seed = x.seed AND e.split_seed = x.split_seed "
+            "AND e.in_shape = x.in_shape AND e.num_classes = x.num_classes "
+            "JOIN architectures a ON a.hash = e.hash AND a.in_shape = e.in_shape AND a.num_classes = e.num_classes "
+            "WHERE c.experiment_id = ? ORDER BY c.generation, c.position",
+            [experiment_id],
         )
 
-    def add_generation(self, **columns: Any) -> None:
-        """Writes the summary of a round."""
+    def set_winner(self, experiment_id: str, hash: str) -> None:
+        """Writes the architecture that a search found."""
+        with self._write() as connection:
+            connection.execute("UPDATE experiments SET winner_hash = ? WHERE experiment_id = ?", [hash, experiment_id])
+
+    def add_candidates(
+        self, experiment_id: str, phase: str, generation: int, proposals: Sequence[ProposalRow | tuple]
+    ) -> None:
+        """Writes what a search is about to train in a generation, unless it is in the store.
+
+        Args:
+          experiment_id: the search.
+          phase: the phase of the search that proposed them.
+          generation: the number of the generation.
+          proposals: `(hash, predicted_mean, predicted_std)` of each template, in order.
+        """
+        rows = [[experiment_id, phase, generation, position, *row] for position, row in enumerate(proposals)]
+        with self._write() as connection:
+            for row in rows:
+                connection.execute(f"INSERT OR IGNORE INTO candidates VALUES ({_placeholders(row)})", _to_python(row))
+
+    def candidates(self, experiment_id: str, generation: int) -> list[ProposalRow]:
+        """Returns what a search proposed in a generation, in order; empty if it has not done so."""
+        with self._read() as connection:
+            rows = connection.execute(
+                "SELECT hash, predicted_mean, predicted_std FROM candidates "
+                "WHERE experiment_id = ? AND generation = ? ORDER BY position",
+                _to_python([experiment_id, generation]),
+            ).fetchall()
+        return [ProposalRow(*row) for row in rows]
+
+    def add_front(self, experiment_id: str, generation: int, members: Sequence[FrontRow]) -> None:
+        """Writes the Pareto front after a generation, the most accurate first; it replaces the stored one."""
+        key = {"experiment_id": experiment_id, "generation": generation}
+        with self._write() as connection:
+            _replace_rows(connection, "fronts", key, "rank", 0, members)
+
+    def front_df(self, experiment_id: str) -> pd.DataFrame:
+        """Returns the Pareto front of a search after its last generation, the most accurate first."""
+        return self.sql(
+            "SELECT rank, hash, val_acc_final, params, macs, latency_ms FROM fronts WHERE experiment_id = ? AND "
+            "generation = (SELECT max(generation) FROM fronts WHERE experiment_id = ?) ORDER BY rank",
+            [experiment_id, experiment_id],
+        )
+
+    def add_generation(self, **columns: Unpack[GenerationRow]) -> None:
+        """Writes the summary of a generation, unless it is in the store."""
         self._insert("generations", columns)
 
-    def add_predictor(self, **columns: Any) -> None:
-        """Writes the scores of a predictor."""
+    def add_predictor(self, **columns: Unpack[PredictorRow]) -> None:
+        """Writes the scores of a predictor, unless they are in the store."""
         self._insert("predictors", columns)
 
-    @staticmethod
-    def _replace(connection, table: str, place: dict, counter: str, start: int, rows: Sequence[dict]) -> None:
-        """Writes the numbered rows of a place, instead of those that are there."""
-        # Not deleted and written again: DuckDB 1.1 takes that for a duplicate key within one transaction.
-        same = " AND ".join(f"{name} = ?" for name in place)
-        connection.execute(f"DELETE FROM {table} WHERE {same} AND {counter} >= ?", [*place.values(), start + len(rows)])
-        for number, row in enumerate(rows, start):
-            values = [*place.values(), number, *row.values()]
-            names = ", ".join((*place, counter, *row))
-            connection.execute(f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({_marks(len(values))})", values)
+    def add_program(
+        self,
+        *,
+        recipe_id: str,
+        device: str,
+        num_trials: int,
+        lanes_per_program: int,
+        compile_seconds: float,
+        train_seconds: float,
+    ) -> None:
+        """Writes how many trials a program trained, and how long that took.
 
-    def _insert(self, table: str, columns: dict[str, Any]) -> None:
-        values = [json.dumps(v) if isinstance(v, dict) else v for v in columns.values()]
-        with self._writing() as connection:
-            names = ", ".join(columns)  # our own keyword names, never a user's text
-            connection.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({_marks(len(values))})", values)
+        Args:
+          recipe_id: `Recipe.id`.
+          device: the name of the device.
+          num_trials: the number of trials that it trained.
+          lanes_per_program: the number of trials that it trains at a time; 0 if it could not be compiled.
+          compile_seconds: wall time of compiling.
+          train_seconds: wall time of training all trials.
+        """
+        columns = {"finished_at": _now(), "recipe_id": recipe_id, "device": device, "num_trials": num_trials}
+        columns |= {"lanes_per_program": lanes_per_program}
+        columns |= {"compile_seconds": compile_seconds, "train_seconds": train_seconds}
+        self._insert("programs", columns, has_key=False)
+
+    def add_latency(
+        self, *, hash: str, in_shape: str, num_classes: int, device: str, batch_size: int, latency_ms: float
+    ) -> None:
+        """Writes the milliseconds that a template takes for a batch of images, unless they are in the store."""
+        columns = {"hash": hash, "in_shape": in_shape, "num_classes": num_classes, "device": device}
+        self._insert("latencies", columns | {"batch_size": batch_size, "latency_ms": latency_ms})
+
+    def latencies(self, in_shape: str, num_classes: int, device: str, batch_size: int) -> dict[str, float]:
+        """Returns the milliseconds that a batch takes, by hash, of all templates measured on a device."""
+        with self._read() as connection:
+            rows = connection.execute(
+                "SELECT hash, latency_ms FROM latencies "
+                "WHERE in_shape = ? AND num_classes = ? AND device = ? AND batch_size = ? ORDER BY hash",
+                _to_python([in_shape, num_classes, device, batch_size]),
+            ).fetchall()
+        return dict(rows)
+
+    def _has_tables(self) -> bool:
+        if not os.path.exists(self.path):
+            return False
+        with self._read() as connection:
+            found = has_tables(connection, self.path)
+            validate_file(connection, self.path)
+            return found
+
+    def _read(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        return read_connection(self.path, self.lock_timeout)
+
+    def _write(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        return write_connection(self.path, self.lock_timeout)
+
+    def _insert(self, table: str, columns: Mapping[str, Any], has_key: bool = True) -> None:
+        insert = "INSERT OR IGNORE" if has_key else "INSERT"  # DuckDB does not allow OR IGNORE without a primary key
+        with self._write() as connection:
+            connection.execute(
+                f"{insert} INTO {table} ({', '.join(columns)}) VALUES ({_placeholders(columns)})",
+                _to_python(columns.values()),
+            )
 
 
-def _marks(count: int) -> str:
-    return ", ".join("?" * count)
+def open_store(path: str | Path) -> Store:
+    """Returns the store in an existing file.
+
+    Raises:
+      JnasError: if there is no such file, or it is not a store.
+    """
+    path = Path(path).expanduser()
+    if not path.exists() or (path.is_file() and not path.stat().st_size):
+        raise JnasError(f"There is no store {path}: name the .duckdb file that a search wrote.")
+    return Store(path)
+
+
+def _add_evaluation(connection: duckdb.DuckDBPyConnection, evaluation: Evaluation, recipe_json: str) -> None:
+    key = _to_python(evaluation.key)
+    stored = connection.execute(f"SELECT status FROM evaluations WHERE {_WHERE_KEY}", key).fetchone()
+    if stored and stored[0] not in RETRYABLE_STATUSES:
+        return
+    connection.execute("INSERT OR IGNORE INTO recipes VALUES (?, ?)", [evaluation.key.recipe_id, recipe_json])
+    architecture = [getattr(evaluation.key, name) for name in _ARCHITECTURE]
+    architecture += [getattr(evaluation, name) for name in _COST]
+    connection.execute(
+        f"INSERT OR IGNORE INTO architectures VALUES ({_placeholders(architecture)})", _to_python(architecture)
+    )
+    results = {name: getattr(evaluation, name) for name in _RESULTS}
+    results |= {"finished_at": _now(), "versions": versions() | {"device": evaluation.device}}
+    columns = dict(zip(_KEY, key, strict=True)) | results
+    connection.execute(
+        f"INSERT INTO evaluations ({', '.join(columns)}) VALUES ({_placeholders(columns)}) "
+        f"ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in results)}",
+        _to_python(columns.values()),
+    )
+    epochs = [dataclasses.asdict(epoch) for epoch in evaluation.epochs]
+    _replace_rows(connection, "epochs", evaluation.key._asdict(), "epoch", 1, epochs)
+
+
+def _find_evaluation(connection: duckdb.DuckDBPyConnection, key: Key) -> Evaluation | None:
+    names = (*_RESULTS, *_COST)
+    row = connection.execute(
+        f"SELECT {', '.join(names)} FROM evaluations JOIN architectures USING ({', '.join(_ARCHITECTURE)}) "
+        f"WHERE {_WHERE_KEY}",
+        _to_python(key),
+    ).fetchone()
+    if row is None:
+        return None
+    epochs = connection.execute(
+        f"SELECT train_loss, train_acc, val_acc FROM epochs WHERE {_WHERE_KEY} ORDER BY epoch", _to_python(key)
+    ).fetchall()
+    values: dict[str, Any] = dict(zip(names, row, strict=True))
+    return Evaluation(key, **values, epochs=tuple(Epoch(*epoch) for epoch in epochs))
+
+
+def _replace_rows(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    key: Mapping[str, Any],
+    position_column: str,
+    start: int,
+    rows: Sequence[Mapping[str, Any]],
+) -> None:
+    """Writes rows that share a key and are numbered from `start`, in place of the stored ones."""
+    # Rows are overwritten, not deleted and inserted: DuckDB 1.1 takes that for a duplicate key within a transaction.
+    where = " AND ".join(f"{name} = ?" for name in key)
+    connection.execute(
+        f"DELETE FROM {table} WHERE {where} AND {position_column} >= ?", _to_python([*key.values(), start + len(rows)])
+    )
+    for position, row in enumerate(rows, start):
+        columns = {**key, position_column: position, **row}
+        connection.execute(
+            f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) VALUES ({_placeholders(columns)})",
+            _to_python(columns.values()),
+        )
+
+
+def _placeholders(values: Sequence[Any] | Mapping[str, Any]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _to_python(values: Iterable[Any]) -> list[Any]:
+    """Returns values that DuckDB takes: NumPy's scalars as Python's, dictionaries as JSON."""
+    return [
+        json.dumps(value) if isinstance(value, dict) else value.item() if isinstance(value, np.generic) else value
+        for value in values
+    ]
 
 
 def _now() -> datetime:

@@ -196,7 +196,14 @@ class Request(NamedTuple):
     def record_programs(self, reports: Iterable[Report]) -> None:
         """Writes what programs took, where there is a store."""
         for report in reports if self.store else ():
-            self.store.add_program(recipe=self.recipe.id, device=device_name(), **dataclasses.asdict(report))
+            self.store.add_program(
+                recipe_id=self.recipe.id,
+                device=device_name(),
+                num_trials=report.lanes,
+                lanes_per_program=report.width,
+                compile_seconds=report.compile_seconds,
+                train_seconds=report.train_seconds,
+            )
 
 
 def known_and_missing(asked: Request, stopped: int | None = None) -> tuple[dict[Key, Evaluation], dict[Key, Job]]:
@@ -213,7 +220,7 @@ def known_and_missing(asked: Request, stopped: int | None = None) -> tuple[dict[
     known = {
         key: row
         for key, row in found.items()
-        if row.lasting or (row.status == "stopped" and len(row.epochs) == stopped)
+        if row.is_final or (row.status == "stopped" and len(row.epochs) == stopped)
     }
     return known, {k: Job(trial, k) for k, trial in zip(asked.keys, asked.trials, strict=True) if k not in known}
 
