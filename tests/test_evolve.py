@@ -145,7 +145,7 @@ def test_a_stored_state_goes_on_as_if_nothing_had_happened(name, tmp_path):
     other, _ = first(name, seed=5)
     loaded = other.load(tmp_path / "state")
     np.testing.assert_array_equal(ask(loaded)[1], ask(state)[1])
-    with pytest.raises(JnasError, match="is no checkpoint of jnas"):
+    with pytest.raises(JnasError, match="is not a checkpoint of jnas"):
         state.load(tmp_path)
 
 

@@ -61,7 +61,7 @@ del sys.modules["jnas"]
 from jnas.data import normalise
 from jnas.space import Template
 from jnas.train import weights
-about = json.loads((folder / "facts.json").read_text())
+about = json.loads((folder / "metadata.json").read_text())
 template = Template.from_hash(about["hash"], about["in_shape"], about["classes"])
 both = nnx.jit(lambda module, inputs: (module(inputs) + module(inputs[:, :, ::-1])) / 2)
 found.append(both(weights.load(folder / "weights", template), normalise(images)))
@@ -170,14 +170,14 @@ def test_command_line_writes_and_checks(store, searched, capsys):
     other = searched[0].candidates[1]
     assert main([str(store), "--hash", other.template.hash, "--out", "second"]) == 0
     told = capsys.readouterr().out
-    about = json.loads(Path("second/facts.json").read_text())
+    about = json.loads(Path("second/metadata.json").read_text())
     right = round(other.evaluation.val_acc_final * 38)
     numbers = dict.fromkeys(("stored", "weights", "model.py", "model.stablehlo"), right)
     assert about["checked"] == {"split": "validation", "images": 38, "stored_in": "float32", **numbers}
     assert "trained again" in told and "as its row says" in told and f"model.py {right}" in told
     assert about["trained_again"] and about["accuracies"]["test_acc_final"] is None
     assert sorted(path.name for path in Path("second").iterdir()) == [
-        *("README.md", "facts.json", "model.py", "model.stablehlo", "weights")
+        *("README.md", "metadata.json", "model.py", "model.stablehlo", "weights")
     ]
     assert other.template.hash in Path("second/README.md").read_text()
     assert [path.name for path in store.parent.glob(".*")] == []
@@ -207,15 +207,15 @@ def test_a_winner_without_weights_is_trained_again(store, searched, monkeypatch)
 def test_weights_of_another_template_are_not_taken(store):
     """The folder's name tells the beginning of the hash only."""
     (folder,) = Path("jnas.checkpoints").glob("*/winner-*")
-    about = json.loads((folder / "facts.json").read_text())
-    (folder / "facts.json").write_text(json.dumps(about | {"hash": about["hash"][:16]}))
+    about = json.loads((folder / "metadata.json").read_text())
+    (folder / "metadata.json").write_text(json.dumps(about | {"hash": about["hash"][:16]}))
     assert find(jnas.Store(store)).weights is None
 
 
 def test_a_search_does_not_take_the_weights_of_another_winner(store, searched):
     """Their folder has the same name where the first layers are the same: then the winner is trained again."""
     (folder,) = Path("jnas.checkpoints").glob("*/winner-*")
-    facts = folder / "facts.json"
+    facts = folder / "metadata.json"
     about = json.loads(facts.read_text())
     facts.write_text(json.dumps(about | {"hash": about["hash"][:16]}))
     again = jnas.search("small.npz", store=str(store), **SEARCH)
@@ -263,7 +263,7 @@ def test_without_the_images_the_check_is_skipped(store, capsys):
         assert "Not checked, as the images are not at hand: name them with --data. (There is no file.)" in told
         assert "The files were not checked." in Path("elsewhere.export/README.md").read_text()
         hashes = jnas.Store("elsewhere.duckdb").to_df().hash.unique()
-        winner = json.loads(Path("elsewhere.export/facts.json").read_text())["hash"]
+        winner = json.loads(Path("elsewhere.export/metadata.json").read_text())["hash"]
         other = next(hash for hash in hashes if hash != winner)
         assert main(["elsewhere.duckdb", "--hash", other, "--out", "other"]) == 2
     assert "has no weights on disk, and the images to train it again are not at hand" in capsys.readouterr().err
@@ -277,7 +277,7 @@ def spoil(kind):
             largest = max((folder / "arrays").rglob("d/*"), key=lambda path: path.stat().st_size)
             largest.write_bytes(largest.read_bytes()[:-20] + bytes(20))
         case "facts":
-            (folder / "facts.json").write_text("{")
+            (folder / "metadata.json").write_text("{")
         case "foreign":
             Path("jnas.export").mkdir()
             Path("jnas.export/letter.txt").write_text("Dear")

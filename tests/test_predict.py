@@ -215,5 +215,5 @@ def test_bad_use_is_named(name, tmp_path):
         make(name).save(tmp_path / "nothing")
     with pytest.raises(JnasError, match=r"fitted on sequences \[N, T, 5\] and got \(20, 6, 4\)"):
         make(name).fit(sequences, lengths, targets).predict(sequences[..., :4], lengths)
-    with pytest.raises(JnasError, match="is no checkpoint of jnas"):
+    with pytest.raises(JnasError, match="is not a checkpoint of jnas"):
         MODELS[name].load(tmp_path)

@@ -15,7 +15,6 @@ from conftest import small_arrays
 
 import jnas
 from jnas._search import final_training as winner
-from jnas._search import paths as folders
 from jnas._search import proposals as choose
 from jnas._search.__main__ import main
 from jnas._search.config import SearchConfig
@@ -27,6 +26,7 @@ from jnas.export._select import find
 from jnas.predict import Predictor, Settings
 from jnas.space import LimitedSpace, Space
 from jnas.space import _genome as genome
+from jnas.store import _paths as paths
 from jnas.train import Trainer
 from jnas.train._evaluate import evaluate_kept
 
@@ -60,7 +60,7 @@ def test_the_three_steps(finished):
     assert generations.diversity.between(0.01, 1).all() and generations.front_size.min() >= 1
     assert generations.population_diversity.isna().tolist() == [True, True, False]
     state = result.store.path.with_suffix(".checkpoints") / result.experiment / "evolution-2"
-    assert (state / "facts.json").exists()
+    assert (state / "metadata.json").exists()
     front = result.front
     assert front.val_acc_final[0] == frame.val_acc_final.max() and front.macs.is_monotonic_decreasing
     for row in frame.itertuples():  # nobody is better in both
@@ -151,8 +151,8 @@ def test_a_template_that_cannot_be_trained_with_each_seed_loses(finished, tmp_pa
 def test_finalists_that_are_alike_have_folders_of_their_own(tmp_path):
     """Those of one search often are: the first layers are the beginning of the hash."""
     names = ["0" * 16 + end * 8 for end in "12"]
-    first, second = (folders.finalist(tmp_path, "recipe", name, 0) for name in names)
-    assert first != second and len(folders.finalist(tmp_path, "recipe", "0" * 8000, 0).name) < 255
+    first, second = (paths.finalist_dir(tmp_path, "recipe", name, 0) for name in names)
+    assert first != second and len(paths.finalist_dir(tmp_path, "recipe", "0" * 8000, 0).name) < 255
 
 
 def test_what_a_search_is_called_stays_what_it_was():

@@ -94,7 +94,7 @@ def test_it_learns_and_the_module_is_the_one_that_was_measured(tmp_path):
     assert (weights.load(tmp_path / "weights", TEMPLATE)(jnp.asarray(inputs)) == logits).all()
     with pytest.raises(JnasError, match="weights of another template"):
         weights.load(tmp_path / "weights", Space((3, 8, 8), 3).random(0))
-    with pytest.raises(JnasError, match="is no checkpoint of jnas"):
+    with pytest.raises(JnasError, match="is not a checkpoint of jnas"):
         weights.load(tmp_path, TEMPLATE)
 
 

@@ -101,8 +101,8 @@ def test_damaged_checkpoints_are_told(tmp_path):
             place = generator.randrange(len(whole))
             path.write_bytes(whole[:place] if cut else whole[:place] + bytes([whole[place] ^ 64]) + whole[place + 1 :])
             try:
-                assert isinstance(checkpoint.load_facts(folder), dict)
-                found = checkpoint.load_arrays(folder, arrays)
+                assert isinstance(checkpoint.load_metadata(folder), dict)
+                found = checkpoint.restore(folder, arrays)
             except JnasError as error:
                 assert "\n" not in str(error)
             else:

@@ -1,4 +1,4 @@
-"""Trees of arrays on disk, by Orbax, with a few facts in JSON beside them. Nothing is ever unpickled."""
+"""Trees of arrays on disk as Orbax checkpoints, each with metadata in a JSON file. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -15,71 +15,77 @@ import orbax.checkpoint as ocp
 
 from jnas.errors import JnasError
 
-FACTS = "facts.json"
-_DIGESTS = "digests.json"
+METADATA_FILE = "metadata.json"
+_DIGESTS_FILE = "digests.json"
 
 
-def save(folder: str | Path, arrays: Any, facts: dict[str, Any]) -> None:
-    """Writes a tree of arrays and a dictionary that JSON can hold; what `folder` held is replaced.
+def save(folder: str | Path, arrays: Any, metadata: dict[str, Any]) -> None:
+    """Writes a tree of arrays and its metadata to a folder, whose old content is replaced.
 
-    The folder appears under its name only when it is complete.
+    The folder gets its name when it is complete, so a process that dies leaves no incomplete one.
+
+    Args:
+      folder: the folder.
+      arrays: a tree of arrays.
+      metadata: values that JSON can hold.
     """
     folder = Path(folder).absolute()
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(unfinished / "arrays", arrays)
-    (unfinished / FACTS).write_text(json.dumps(facts))
-    (unfinished / _DIGESTS).write_text(json.dumps(digests(unfinished / "arrays")))
+    (unfinished / METADATA_FILE).write_text(json.dumps(metadata))
+    (unfinished / _DIGESTS_FILE).write_text(json.dumps(file_digests(unfinished / "arrays")))
     remove(folder)
     unfinished.rename(folder)
 
 
 def remove(folder: str | Path) -> None:
-    """Removes what `save` wrote, if it is there; whenever the process may die, none is left in parts under its name."""
-    gone = Path(folder).with_name(Path(folder).name + ".gone")
-    shutil.rmtree(gone, ignore_errors=True)  # of one that died here
+    """Removes a checkpoint if it exists; a process that dies meanwhile leaves no part of it under its name."""
+    trash = Path(folder).with_name(Path(folder).name + ".gone")
+    shutil.rmtree(trash, ignore_errors=True)  # of a process that died here
     with contextlib.suppress(FileNotFoundError):
-        os.rename(folder, gone)
-    shutil.rmtree(gone, ignore_errors=True)
+        os.rename(folder, trash)
+    shutil.rmtree(trash, ignore_errors=True)
 
 
-def load_facts(folder: str | Path) -> dict[str, Any]:
-    """The dictionary that `save` wrote.
+def load_metadata(folder: str | Path) -> dict[str, Any]:
+    """Returns the metadata of a checkpoint.
 
     Raises:
-      JnasError: `folder` is not what `save` wrote.
+      JnasError: if the folder is not a checkpoint.
     """
     try:
-        return json.loads((Path(folder) / FACTS).read_text())
+        return json.loads((Path(folder) / METADATA_FILE).read_text())
     except (OSError, ValueError) as error:
-        raise JnasError(f"{folder} is no checkpoint of jnas: name a folder that it wrote.") from error
+        raise JnasError(f"{folder} is not a checkpoint of jnas: name a folder that jnas wrote.") from error
 
 
-def load_arrays(folder: str | Path, like: Any) -> Any:
-    """The arrays that `save` wrote, on the default device.
+def restore(folder: str | Path, target: Any) -> Any:
+    """Returns the arrays of a checkpoint, on the default device.
 
     Args:
-      folder: where.
-      like: a tree with the shapes and types of what is expected there.
+      folder: the checkpoint.
+      target: a tree of arrays, or of their shapes and types, as they were saved.
 
     Raises:
-      JnasError: the arrays are not there, or are others.
+      JnasError: if the arrays are damaged, or have other shapes or types than `target`.
     """
     folder = Path(folder).absolute()
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    expected = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), like)
+    expected = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), target)
+    digests = folder / _DIGESTS_FILE
     try:
-        # Orbax would tell of damage too, but in pages from its threads; and it does not see all of it.
-        if (folder / _DIGESTS).exists() and json.loads((folder / _DIGESTS).read_text()) != digests(folder / "arrays"):
+        # Orbax reports damage in pages of text from its threads, and does not notice all of it.
+        if digests.exists() and json.loads(digests.read_text()) != file_digests(folder / "arrays"):
             raise ValueError("the files are not those that were written")
         with ocp.StandardCheckpointer() as checkpointer:
             return checkpointer.restore(folder / "arrays", expected)
-    except Exception as error:  # Orbax raises a bare one where what it reads is damaged
-        raise JnasError(f"The arrays in {folder} are damaged or of another shape: save them again.") from error
+    except Exception as error:  # Orbax raises a bare `Exception` if what it reads is damaged
+        raise JnasError(f"The arrays in {folder} are damaged or have another shape: save them again.") from error
 
 
-def digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file below a folder, by its path from there."""
+def file_digests(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 digest of each file below a folder, by its path relative to the folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jnas._search import paths as folders
 from jnas.data import Dataset, Split
 from jnas.space import Template
 from jnas.store import Evaluation, Key, Store
+from jnas.store import _paths as paths
 from jnas.train import Recipe, Trial
 from jnas.train import _weights as weights
 from jnas.train._evaluate import evaluate_kept, key_of
@@ -41,11 +41,11 @@ class Final:
 
     def folder(self, template: Template) -> Path:
         """Where a template's weights are, of the first seed, once it has won."""
-        return folders.winner(self.checkpoints, self.recipe.id, template.hash)
+        return paths.winner_dir(self.checkpoints, self.recipe.id, template.hash)
 
     def draft(self, key: Key) -> Path:
         """Where the weights of one training are until the winner is known."""
-        return folders.finalist(self.checkpoints, self.recipe.id, key.hash, key.seed)
+        return paths.finalist_dir(self.checkpoints, self.recipe.id, key.hash, key.seed)
 
     def trials(self, template: Template) -> dict[Key, Trial]:
         """One a seed, in their order."""
@@ -88,10 +88,10 @@ def _train(template: Template, final: Final, to_test: bool = False) -> None:
         row = found.get(key)
         if row is None or not row.is_final:
             return not to_test  # what has just failed counts as it is
-        if not to_test or row.status != "ok" or folders.holds(final.draft(key), key.hash):
+        if not to_test or row.status != "ok" or paths.holds_weights_of(final.draft(key), key.hash):
             return False
         tested = row.test_acc_final is not None or not len(final.data.x_test)
-        return not (folders.holds(final.folder(template), key.hash) if key == first else tested)
+        return not (paths.holds_weights_of(final.folder(template), key.hash) if key == first else tested)
 
     wanted = [(trial, key) for key, trial in trials.items() if missing(key)]
     for row, kept in evaluate_kept(wanted, final.recipe, final.split, final.on_epoch):

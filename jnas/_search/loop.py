@@ -17,7 +17,6 @@ import numpy as np
 from jnas._runtime import checkpoint
 from jnas._runtime.versions import git_commit, versions
 from jnas._search import evolution
-from jnas._search import paths as folders
 from jnas._search import proposals as choose
 from jnas._search.budget import Budget
 from jnas._search.config import SearchConfig
@@ -34,6 +33,7 @@ from jnas.predict import Predictor, score
 from jnas.space import LimitedSpace, Template
 from jnas.space._genome import to_genomes
 from jnas.store import Evaluation, Store
+from jnas.store import _paths as paths
 from jnas.train import Trial
 from jnas.train._evaluate import Request, evaluate_each, key_of
 from jnas.train._pruning import evaluate_stopping
@@ -92,7 +92,7 @@ class Search:
         self.population_diversity: float | None = None
         self.over: str | None = None  # why it ended before all rounds were done
         self.experiment = config.experiment(data)
-        self.checkpoints = folders.checkpoints(self.store.path, self.experiment)
+        self.checkpoints = paths.checkpoint_dir(self.store.path, self.experiment)
         self.trained: dict[str, tuple[str, Evaluation]] = {}  # by hash: the step that chose it, and its row
         settings = asdict(config)
         self.store.add_experiment(
@@ -134,7 +134,7 @@ class Search:
         chosen = [choose.Choice(*row) for row in self.store.candidates(self.experiment, generation)]
         if chosen:  # by an earlier run
             evolved = self._evolution(generation)
-            self.population_diversity = checkpoint.load_facts(evolved).get("diversity") if evolved.exists() else None
+            self.population_diversity = checkpoint.load_metadata(evolved).get("diversity") if evolved.exists() else None
         else:
             chosen = self._choose(step, generation, count)
             self.store.add_candidates(self.experiment, step, generation, chosen)
@@ -229,7 +229,7 @@ class Search:
 
     def _evolution(self, generation: int) -> Path:
         """Where the state of the evolution after a round is."""
-        return self.checkpoints / f"evolution-{generation}"
+        return paths.evolution_dir(self.checkpoints, generation)
 
     def _diversity(self, names: list[str]) -> float | None:
         """The mean distance of templates from one another."""
@@ -297,7 +297,7 @@ class Search:
 
     def _predictor(self, generation: int) -> Path:
         """Where the predictor that was fitted before a round is."""
-        return self.checkpoints / f"predictor-{generation}"
+        return paths.predictor_dir(self.checkpoints, generation)
 
     def _train(self, hashes: list[str], step: str, generation: int) -> Iterator[Evaluation]:
         trials = [Trial(self._template(hash), self.config.seed) for hash in hashes]

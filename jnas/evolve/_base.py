@@ -65,11 +65,11 @@ class State:
         Raises:
           JnasError: there is none in `folder`, or one of other sizes.
         """
-        if "evolution" not in checkpoint.load_facts(folder):
+        if "evolution" not in checkpoint.load_metadata(folder):
             raise JnasError(f"{folder} holds no state of an evolution: name the folder that State.save wrote.")
         plain = jax.eval_shape(lambda state: state.replace(key=jax.random.key_data(state.key)), self)
         leaves, shape = jax.tree.flatten(plain)
-        arrays = checkpoint.load_arrays(folder, {f"{number:03}": leaf for number, leaf in enumerate(leaves)})
+        arrays = checkpoint.restore(folder, {f"{number:03}": leaf for number, leaf in enumerate(leaves)})
         state = jax.tree.unflatten(shape, [arrays[name] for name in sorted(arrays)])
         return state.replace(key=jax.random.wrap_key_data(state.key))
 

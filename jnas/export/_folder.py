@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from jnas._runtime.checkpoint import FACTS, digests, load_facts
+from jnas._runtime.checkpoint import METADATA_FILE, file_digests, load_metadata
 from jnas.errors import JnasError
 
 
@@ -31,7 +31,7 @@ def check_free(folder: Path, hash: str) -> None:
 
 def complete(draft: Path, facts: dict[str, Any]) -> None:
     """Writes the facts into a folder that has all the rest, with what tells whether that was touched since."""
-    (draft / FACTS).write_text(json.dumps({**facts, "files": _written(draft)}, indent=2) + "\n")
+    (draft / METADATA_FILE).write_text(json.dumps({**facts, "files": _written(draft)}, indent=2) + "\n")
 
 
 def put(draft: Path, folder: Path) -> None:
@@ -43,7 +43,7 @@ def put(draft: Path, folder: Path) -> None:
 
 def _facts(folder: Path) -> dict[str, Any] | None:
     try:
-        about = load_facts(folder)
+        about = load_metadata(folder)
     except JnasError:
         return None
     return about if isinstance(about, dict) and "hash" in about else None
@@ -51,5 +51,5 @@ def _facts(folder: Path) -> dict[str, Any] | None:
 
 def _written(folder: Path) -> dict[str, str]:
     """The digest of each file but the facts themselves, and what Python keeps of a `model.py` that was imported."""
-    found = digests(folder).items()
-    return {name: digest for name, digest in found if name != FACTS and not name.startswith("__pycache__/")}
+    found = file_digests(folder).items()
+    return {name: digest for name, digest in found if name != METADATA_FILE and not name.startswith("__pycache__/")}

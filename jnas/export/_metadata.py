@@ -1,4 +1,4 @@
-"""What is told of an export: for programs (`facts.json`) and for people (`README.md`)."""
+"""What is told of an export: for programs (`metadata.json`) and for people (`README.md`)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ multiply-accumulates an image.
 | `weights/` | the trained weights, an Orbax checkpoint |
 | `model.py` | the network as Flax code; it reads the weights and needs jax, flax and orbax-checkpoint |
 | `model.stablehlo` | the network with its weights as one program, for {platforms}; it needs jax and flatbuffers |
-| `facts.json` | what is told here, and the recipe and versions, for programs |
+| `metadata.json` | what is told here, and the recipe and versions, for programs |
 
 ```python
 import model

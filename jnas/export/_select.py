@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from jnas._search import paths as folders
 from jnas.errors import JnasError
 from jnas.space import Template
 from jnas.store import Evaluation, Store
+from jnas.store import _paths as paths
 from jnas.train import Recipe
 
 
@@ -73,11 +73,11 @@ def find(store: Store, hash: str | None = None, experiment: str | None = None) -
         name = good.hash[good.val_acc_final.idxmax()]
     shape = [int(n) for n in search.in_shape.split("x")]
     template = Template.from_hash(name, shape, int(search.num_classes))
-    checkpoints = folders.checkpoints(store.path, search.experiment_id)
+    checkpoints = paths.checkpoint_dir(store.path, search.experiment_id)
     trainings = [row for row in store.evaluations_of(search.experiment_id, name) if row.status == "ok"]
     for row in trainings:
-        folder = folders.winner(checkpoints, row.key.recipe_id, name)
-        if folders.holds(folder, name):
+        folder = paths.winner_dir(checkpoints, row.key.recipe_id, name)
+        if paths.holds_weights_of(folder, name):
             return Source(search, template, row, _recipe(store, row), folder)
     # The winner's longer training is the one that was tested; of others it is the longest there is.
     wanted = [row for row in trainings if row.test_acc_final is not None]

@@ -36,7 +36,7 @@ def main(folder: Path, arrays: Path) -> None:
 
 
 def _by_jnas(mirrored: bool, folder: Path) -> Logits:
-    about = checkpoint.load_facts(folder)
+    about = checkpoint.load_metadata(folder)
     module = weights.load(folder, Template.from_hash(about["hash"], about["in_shape"], about["classes"]))
     return lambda images: logits(module, images, mirrored)
 

@@ -29,7 +29,7 @@ class Export:
 
     Attributes:
       folder: where.
-      facts: what `facts.json` there holds, but for the files' digests.
+      facts: what `metadata.json` there holds, but for the files' digests.
       told: sentences on what was done, and on what was not.
     """
 

@@ -109,7 +109,7 @@ class Regressor(abc.ABC):
         Raises:
           JnasError: there is none of this kind in `folder`.
         """
-        facts = checkpoint.load_facts(folder)
+        facts = checkpoint.load_metadata(folder)
         if facts.get("model") != cls.name:
             raise JnasError(
                 f"{folder} holds no predictor of the kind {cls.name!r}: name the folder that {cls.__name__}.save wrote."

@@ -78,7 +78,7 @@ class OriginalLSTM(Regressor):
     def _restore(self, folder: str | Path, facts: dict) -> None:
         self.std = facts["std"]
         self.params = jax.eval_shape(lambda: _initial(0, self.width))
-        arrays = checkpoint.load_arrays(folder, nnx.to_pure_dict(self.params))
+        arrays = checkpoint.restore(folder, nnx.to_pure_dict(self.params))
         nnx.replace_by_pure_dict(self.params, arrays)
 
 

@@ -131,7 +131,7 @@ class Predictor(Regressor):
         epochs = {"alone": 0} | ({"informed": self.epochs} if self.epochs else {})
         blank = functools.partial(ensemble.blank, self.width)
         like = {name: jax.eval_shape(functools.partial(blank, count, self.settings)) for name, count in epochs.items()}
-        arrays = checkpoint.load_arrays(folder, {name: ensemble.to_tree(one) for name, one in like.items()})
+        arrays = checkpoint.restore(folder, {name: ensemble.to_tree(one) for name, one in like.items()})
         found = {name: ensemble.from_tree(like[name], arrays[name]) for name in like}
         self.fitted, self.informed = found["alone"], found.get("informed")
 

@@ -23,12 +23,12 @@ def load(folder: Path, template: Template) -> nnx.Module:
     Raises:
       JnasError: `folder` holds no weights, or those of another template.
     """
-    about = checkpoint.load_facts(folder)
+    about = checkpoint.load_metadata(folder)
     if about.get("hash") != template.hash or about.get("classes") != template.classes:
         raise JnasError(f"{folder} holds the weights of another template ({about.get('hash')}): name that template's.")
     module = template.build(nnx.Rngs(0))
     state = _weights(module)
-    nnx.replace_by_pure_dict(state, checkpoint.load_arrays(folder, nnx.to_pure_dict(state)))
+    nnx.replace_by_pure_dict(state, checkpoint.restore(folder, nnx.to_pure_dict(state)))
     nnx.update(module, state)
     module.eval()
     return module
