@@ -23,8 +23,12 @@ import jnas
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HASHES = ROOT / "tests" / "sophius_runs.csv"
-CODE = ("jnas", "benchmarks/*.py")
-"""What makes a figure: a result is as new as the last commit that changed one of these."""
+CODE = (
+    "jnas",
+    "benchmarks/*.py",
+    *(f":(exclude)benchmarks/{name}" for name in ("tests", "render.py", "claims.py", "run_all.py", "plan.py")),
+)
+"""What makes a figure, as paths for git: a result is as new as the last commit that changed one of these."""
 PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch", "scikit-learn")
 _START = time.perf_counter()
 

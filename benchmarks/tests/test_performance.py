@@ -3,6 +3,13 @@
 import sys
 
 import pytest
+from claims import RENDERERS
+
+
+def rendered(name, figures):
+    """The claims and the table of a benchmark's figures."""
+    claims, table = RENDERERS[name]
+    return claims(figures), table(figures)
 
 
 def test_steps_times_all_competitors(run_main, hashes):
@@ -13,6 +20,8 @@ def test_steps_times_all_competitors(run_main, hashes):
     figures = run_main(steps, *options)["figures"]
     assert set(figures["rows"][0]["ms"]) == {"jnas", "baseline", "torch channels_last", "torch contiguous"}
     assert figures["ratio_torch"]["all"]["n"] == figures["ratio_baseline"]["below 1 M MACs"]["n"] == 1
+    claims, table = rendered("steps", figures)
+    assert len(claims) == 2 and "| all | 1 |" in table
 
 
 def test_population_compares_with_torch(run_main, hashes, images):
@@ -23,6 +32,8 @@ def test_population_compares_with_torch(run_main, hashes, images):
     figures = run_main(population, *options)["figures"]
     assert figures["ratio_total"] > 0 and figures["ratio_train"] > 0 and figures["ratio_total_warm"] > 0
     assert "jnas_torch" in figures["agreement"] and figures["validation_images"] == 128
+    claims, table = rendered("gpu_population", figures)
+    assert "cold cache" in claims[0].value and "| PyTorch |" in table
 
 
 def test_population_no_validation_images_is_one_sentence(run_main, hashes, images):
@@ -37,6 +48,7 @@ def test_programs_measures_compiling_and_lanes(run_main, hashes):
 
     figures = run_main(programs, "--hashes", hashes, "--lanes", 2)["figures"]
     assert figures["compile_seconds"] > 0 and [row["lanes"] for row in figures["steps"]] == [2]
+    assert "2 side by side" in rendered("programs", figures)[1]
 
 
 def test_generations_counts_individuals(run_main):
@@ -44,6 +56,7 @@ def test_generations_counts_individuals(run_main):
 
     figures = run_main(generations, "--sizes", 64, "--repeats", 1, "--no-predict")["figures"]
     assert figures["64"]["individuals_per_second_without_predict"] > 0
+    assert "| 64 |" in rendered("generations", figures)[1]
 
 
 def test_soak_medians_and_growth():

@@ -1,6 +1,7 @@
 """Scripts that measure how good something is, at toy size."""
 
 import pytest
+from claims import RENDERERS
 
 
 def test_recipe_gains_are_over_the_first_line(run_main, hashes, images):
@@ -9,6 +10,7 @@ def test_recipe_gains_are_over_the_first_line(run_main, hashes, images):
     options = ("--data", images, "--hashes", hashes, "--images", 256, "--validation", 64, "--epochs", 1)
     figures = run_main(recipe, *options, "--seeds", 1, "--only", "no flips")["figures"]
     lines = figures["recipes"]
+    assert "| no flips |" in RENDERERS["recipe"][1](figures)
     assert set(lines) == {"standard", "no flips"} and lines["standard"]["gain_mean"] == 0
     assert lines["no flips"]["gain_mean"] == pytest.approx(
         lines["no flips"]["val_acc_mean"] - lines["standard"]["val_acc_mean"]
@@ -25,6 +27,8 @@ def test_search_summary_counts_wins():
     ]
     found = summary(runs)
     assert found["seeds"] == 3 and found["val_acc_final"]["wins"] == found["val_acc_final"]["losses"] == 1
+    claims, table = (renderer({"summary": found}) for renderer in RENDERERS["search"])
+    assert claims[0].value.startswith("1 to 1, gain") and "1, 1 |" in table
 
 
 @pytest.mark.exhaustive
@@ -33,5 +37,7 @@ def test_default_search_reports_accuracies(run_main):
 
     tiny = ("--random", 2, "--filtered", 0, "--generations", 0, "--epochs", 1, "--final-epochs", 2)
     limits = ("--conv-num", 1, "--max-macs", 200000, "--final-seeds", 2)
-    summary = run_main(default_search, "--seeds", 1, *tiny, *limits)["figures"]["summary"]
+    figures = run_main(default_search, "--seeds", 1, *tiny, *limits)["figures"]
+    summary = figures["summary"]
+    assert len(RENDERERS["default_search"][0](figures)) == 2
     assert 0 < summary["test_acc"]["mean"] < 1 and summary["seconds"]["mean"] > 0

@@ -1,0 +1,130 @@
+"""All benchmarks whose figures are on the pages: name, kind, topic, command, seconds and device."""
+
+from __future__ import annotations
+
+import pathlib
+from dataclasses import dataclass
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+FILES = {
+    "sophius": "sophius_runs.csv",
+    "metaqnn": "metaqnn_cifar10.csv",
+    "macro": "nas_bench_macro.csv",
+    "cifar10": "cifar10.npz",
+}
+"""Inputs that do not come with jnas, by the name in braces that stands for them in an entry's arguments."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One run of a script.
+
+    Attributes:
+      name: of its file in results/, without ".json".
+      kind: "performance" or "quality".
+      topic: the page that shows it.
+      script: file in benchmarks/, without ".py".
+      arguments: its options; names of FILES in braces.
+      seconds: what it takes on two CPU cores (or, for a GPU, there), roughly.
+      device: "cpu" or "gpu".
+      has_baseline: whether it can compare with another checkout.
+    """
+
+    name: str
+    kind: str
+    topic: str
+    script: str
+    arguments: str
+    seconds: int
+    device: str = "cpu"
+    has_baseline: bool = False
+
+    @property
+    def command(self) -> str:
+        """The command line, with the inputs' file names."""
+        return f"python benchmarks/{self.script}.py {self.arguments.format(**FILES)}".strip()
+
+    @property
+    def path(self) -> pathlib.Path:
+        """The file of its figures."""
+        return RESULTS / f"{self.name}.json"
+
+
+_POPULATION = "--hashes {sophius} --data {cifar10}"
+
+BENCHMARKS = [
+    Benchmark("steps", "performance", "training", "steps", "--hashes {sophius} --limit 32", 400, has_baseline=True),
+    Benchmark(
+        "operations", "performance", "training", "operations", "--hashes {sophius} --limit 24 --peer torch", 1200
+    ),
+    Benchmark("programs", "performance", "training", "programs", "--hashes {sophius} --limit 8 --lanes 1 8", 240),
+    Benchmark(
+        "recipe",
+        "quality",
+        "recipe",
+        "recipe",
+        "--data {cifar10} --base 'flips by chance' 'no flips when testing' --seeds 5 "
+        "--together 'learning rate 1e-2' 'alternating flips' 'flips when testing'",
+        5400,
+    ),
+    Benchmark(
+        "population",
+        "performance",
+        "population",
+        "population",
+        f"{_POPULATION} --limit 32 --epochs 2 --images 10000",
+        800,
+        has_baseline=True,
+    ),
+    Benchmark(
+        "population_12",
+        "performance",
+        "population",
+        "population",
+        f"{_POPULATION} --limit 12 --epochs 2 --images 10000",
+        350,
+        has_baseline=True,
+    ),
+    Benchmark(
+        "agreement",
+        "quality",
+        "population",
+        "population",
+        f"{_POPULATION} --limit 64 --epochs 5 --images 5000 --peer-seeds 2 --cold-only",
+        2400,
+    ),
+    Benchmark("predictor_sophius", "quality", "predictor", "predictor", "--table {sophius}", 600),
+    Benchmark("predictor_metaqnn_0", "quality", "predictor", "predictor", "--table {metaqnn}", 600),
+    Benchmark("predictor_metaqnn_1", "quality", "predictor", "predictor", "--table {metaqnn} --epochs-seen 1", 900),
+    Benchmark("predictor_metaqnn_5", "quality", "predictor", "predictor", "--table {metaqnn} --epochs-seen 5", 900),
+    Benchmark("predictor_macro", "quality", "predictor", "predictor", "--table {macro} --train 1000 --seeds 5", 300),
+    Benchmark("predictor_ablation", "quality", "predictor", "predictor", "--table {sophius} --seeds 4 --ablate", 600),
+    Benchmark(
+        "predictor_curve",
+        "quality",
+        "predictor",
+        "predictor",
+        "--table {sophius} --models jnas --seeds 4 --curve 50 100 200 400",
+        400,
+    ),
+    Benchmark("candidates", "performance", "predictor", "candidates", "", 180),
+    Benchmark("evolve", "quality", "evolution", "evolve", "--table {macro} --evaluations 100 --repeats 200", 240),
+    Benchmark("generations", "performance", "evolution", "generations", "--repeats 5", 180),
+    Benchmark("default_search", "quality", "search", "default_search", "--seeds 3", 600),
+    Benchmark("search", "quality", "search", "search", "--seeds 10 --children 3", 4800),
+    Benchmark("soak", "performance", "robustness", "soak", "--minutes 120", 7400),
+    Benchmark("gpu_steps", "performance", "training", "steps", "--hashes {sophius} --limit 32", 300, "gpu"),
+    Benchmark(
+        "gpu_programs", "performance", "training", "programs", "--hashes {sophius} --limit 8 --lanes 1 8 32", 240, "gpu"
+    ),
+    Benchmark(
+        "gpu_population",
+        "performance",
+        "population",
+        "population",
+        f"{_POPULATION} --limit 64 --epochs 5 --images 45000 --peer-seeds 2",
+        600,
+        "gpu",
+    ),
+    Benchmark("record", "quality", "search", "record", "--minutes 45 --data {cifar10}", 5600, "gpu"),
+]
