@@ -1,5 +1,6 @@
 """The sources of images, their checks, the split, and what is done to images on the device."""
 
+import pickle
 import sys
 from pathlib import Path
 
@@ -8,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jnas import data as jd
 from jnas.data import Dataset, load_data
-from jnas.data import _augment as augment
 from jnas.errors import JnasError
 
 
-def test_the_excerpt_is_balanced_and_real():
+def test_load_data_excerpt_is_balanced_and_real():
     data = load_data()
     assert data.x_train.shape == (4000, 32, 32, 3) and data.x_test.shape == (1000, 32, 32, 3)
     assert data.in_shape == (3, 32, 32) and data.classes == 10
@@ -22,7 +23,7 @@ def test_the_excerpt_is_balanced_and_real():
     assert data.y_train[0] == 6 and data.x_train[0, 0, 0].tolist() == [59, 62, 63]
 
 
-def test_npz_and_arrays_are_the_same(npz, arrays):
+def test_load_data_npz_and_arrays_give_the_same(npz, arrays):
     from_file, from_arrays = load_data(npz), load_data(arrays)
     assert from_file.fingerprint == from_arrays.fingerprint
     assert from_file.in_shape == (3, 8, 8) and from_file.classes == 3
@@ -31,12 +32,12 @@ def test_npz_and_arrays_are_the_same(npz, arrays):
     assert load_data(changed).fingerprint != from_arrays.fingerprint
 
 
-def test_one_channel_and_no_test_images(arrays):
+def test_load_data_one_channel_no_test_images(arrays):
     data = load_data({"x_train": arrays["x_train"][..., 0], "y_train": arrays["y_train"][:, None]})
     assert data.in_shape == (1, 8, 8) and len(data.x_test) == 0
 
 
-def test_a_prepared_tfds_folder_is_read_without_tensorflow(tmp_path):
+def test_load_data_prepared_tfds_folder_needs_no_tensorflow(tmp_path):
     """The folder was written by TFDS: see tests/tfds_stripes/README.md."""
     folder = Path(__file__).parent / "tfds_stripes"
     for path in (folder, folder / "stripes" / "1.0.0"):
@@ -46,16 +47,16 @@ def test_a_prepared_tfds_folder_is_read_without_tensorflow(tmp_path):
             for image, label in zip(images, labels, strict=True):
                 assert image[2 * label : 2 * label + 2].min() >= 120 > image[2 * label + 2 :].max()
     assert "tensorflow" not in sys.modules
-    with pytest.raises(JnasError, match="should hold one prepared TensorFlow Datasets folder"):
+    with pytest.raises(JnasError, match="must hold one prepared TensorFlow Datasets folder"):
         load_data(tmp_path)
 
 
-def test_a_name_that_tfds_does_not_know():
-    with pytest.raises(JnasError, match="'stripes_and_dots' is no file, no folder and no data set"):
+def test_load_data_unknown_name_is_refused():
+    with pytest.raises(JnasError, match="a name of TensorFlow Datasets, got 'stripes_and_dots'"):
         load_data("stripes_and_dots")
 
 
-def test_split_is_by_seed_and_complete(arrays):
+def test_split_is_decided_by_seed_and_complete(arrays):
     data = load_data(arrays)
     one, again, other = data.split(0.25, 0), data.split(0.25, 0), data.split(0.25, 1)
     assert len(one.x_val) == 24 and len(one.x_train) == 72
@@ -64,36 +65,69 @@ def test_split_is_by_seed_and_complete(arrays):
     assert sorted(image.tobytes() for image in both) == sorted(image.tobytes() for image in data.x_train)
 
 
-def test_normalise():
+@pytest.mark.parametrize("size", [24, 10, 5])
+def test_validation_batches_hold_all_images_once(arrays, size):
+    split = load_data(arrays).split(0.25)
+    images, labels = split.validation_batches(size)
+    count = -(-24 // size)
+    assert images.shape == (count, size, 8, 8, 3) and labels.shape == (count, size)
+    assert (images.reshape(-1, 8, 8, 3)[:24] == split.x_val).all() and (labels.ravel()[:24] == split.y_val).all()
+    assert (labels.ravel()[24:] == -1).all()
+    assert split.validation_batches(size)[0] is images
+
+
+def test_split_pickled_or_abstract_leaves_the_batches_out(arrays):
+    split = load_data(arrays).split(0.25)
+    size = len(pickle.dumps(split))
+    split.validation_batches(24)
+    assert len(pickle.dumps(split)) == size
+    assert (pickle.loads(pickle.dumps(split)).x_train == split.x_train).all()
+    shapes = split.shapes()
+    assert shapes.x_val == jax.ShapeDtypeStruct((24, 8, 8, 3), np.uint8) and shapes.classes == 3
+    assert len(pickle.dumps(shapes)) < 2000 and (split.x_val == split.validation_batches(24)[0][0]).all()
+
+
+def test_repr_is_one_line_without_arrays(arrays):
+    data = load_data(arrays)
+    assert repr(data) == "Dataset('your arrays', 96 training and 24 test images of 8x8x3, 3 classes)"
+    assert (
+        repr(data.split(0.25))
+        == repr(data.split(0.25).shapes())
+        == "Split(72 training and 24 validation images of 8x8x3, 3 classes)"
+    )
+
+
+def test_normalise_scales_to_minus_one_and_one():
     pixels = jnp.array([0, 255], jnp.uint8).reshape(1, 1, 2, 1)
-    assert augment.normalise(pixels).ravel().tolist() == [-1.0, 1.0]
+    assert jd.normalise(pixels).ravel().tolist() == [-1.0, 1.0]
 
 
-def test_flip_mirrors_half_of_the_images():
+def test_random_hflip_flips_half_of_the_images():
     images = jnp.asarray(np.random.default_rng(0).integers(0, 255, (200, 4, 5, 3)), jnp.uint8)
-    flipped = augment.flip(jax.random.key(0), images)
+    flipped = jax.jit(jd.random_hflip)(jax.random.key(0), images)
     same = (flipped == images).all((1, 2, 3))
     mirrored = (flipped == images[:, :, ::-1]).all((1, 2, 3))
     assert (same ^ mirrored).all() and 60 < mirrored.sum() < 140
 
 
-def test_flips_that_alternate_show_each_image_both_ways_in_two_epochs():
+def test_alternating_hflip_shows_images_both_ways_in_two_epochs():
     images = jnp.asarray(np.random.default_rng(0).integers(0, 255, (200, 4, 5, 3)), jnp.uint8)
     key, numbers = jax.random.key(0), jnp.arange(200) * 7
-    shown = [augment.alternate(key, images, numbers, jnp.int32(epoch)) for epoch in range(3)]
+    flip = jax.jit(jd.alternating_hflip)
+    shown = [flip(key, images, numbers, jnp.int32(epoch)) for epoch in range(3)]
     mirrored = [(epoch == images[:, :, ::-1]).all((1, 2, 3)) for epoch in shown]
     assert (mirrored[0] ^ mirrored[1]).all() and (mirrored[0] == mirrored[2]).all()
     assert 60 < mirrored[0].sum() < 140
     # It is the image that decides, not its place in a batch.
-    again = augment.alternate(key, images[::-1], numbers[::-1], jnp.int32(0))
+    again = flip(key, images[::-1], numbers[::-1], jnp.int32(0))
     assert (again[::-1] == shown[0]).all()
 
 
-def test_shift_is_a_reflected_padding_cropped():
+def test_random_translate_is_reflected_padding_cropped():
     images = jnp.asarray(np.random.default_rng(0).integers(0, 255, (64, 6, 5, 2)), jnp.uint8)
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
-    seen = set()
-    for i, moved in enumerate(np.asarray(augment.shift(jax.random.key(1), images, 2))):
+    translate, seen = jax.jit(lambda key, images: jd.random_translate(key, images, 2)), set()
+    for i, moved in enumerate(np.asarray(translate(jax.random.key(1), images))):
         crops = {(r, c): padded[i, r : r + 6, c : c + 5] for r in range(5) for c in range(5)}
         found = [place for place, crop in crops.items() if (crop == moved).all()]
         assert found
@@ -104,36 +138,48 @@ def test_shift_is_a_reflected_padding_cropped():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"x_train": None}, "lack x_train"),
-        ({"x_train": np.zeros((96, 8, 8, 3))}, "x_train of type float64"),
-        ({"x_train": np.zeros((96, 64), np.uint8)}, "x_train of type uint8 and shape (96, 64)"),
-        ({"y_train": np.zeros(95, int)}, "y_train of type int64 and shape (95,) beside 96 images"),
-        ({"y_train": np.zeros(96)}, "y_train of type float64"),
-        ({"y_train": np.zeros(96, int)}, "1 class only"),
+        ({"x_train": None}, "got no x_train"),
+        ({"x_train": np.zeros((96, 8, 8, 3))}, "got float64 of shape (96, 8, 8, 3)"),
+        (
+            {"x_train": np.zeros((96, 64), np.uint8)},
+            "of shape [N, height, width, channels], got uint8 of shape (96, 64)",
+        ),
+        (
+            {"y_train": np.zeros(95, int)},
+            "y_train of your arrays must be one integer per image (96), got int64 of shape (95,)",
+        ),
+        ({"y_train": np.zeros(96)}, "got float64 of shape (96,)"),
+        ({"y_train": np.zeros(96, int)}, "at least 2 classes, got 1"),
         ({"y_train": np.full(96, -1)}, "class"),
-        ({"y_test": np.full(24, 7)}, "the label 7 in y_test, outside 0 to 2"),
-        ({"x_test": np.zeros((24, 9, 8, 3), np.uint8)}, "make them one size"),
+        ({"y_test": np.full(24, 7)}, "y_test of your arrays must be from 0 to 2, got 7"),
+        (
+            {"x_test": np.zeros((24, 9, 8, 3), np.uint8)},
+            "must have one size (H, W, C), got (8, 8, 3) for training and (9, 8, 3)",
+        ),
     ],
 )
-def test_bad_arrays_are_named(arrays, change, sentence):
+def test_load_data_bad_arrays_are_one_sentence(arrays, change, sentence):
     arrays = {name: value for name, value in (arrays | change).items() if value is not None}
     with pytest.raises(JnasError) as caught:
         load_data(arrays)
-    assert sentence in str(caught.value)
+    assert sentence in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_labels_outside_the_stated_classes(arrays):
-    with pytest.raises(JnasError, match=r"the label 2 in y_train, outside 0 to 1"):
+def test_load_data_number_of_classes(arrays):
+    assert load_data(arrays, classes=np.int64(3)).fingerprint == load_data(arrays).fingerprint
+    with pytest.raises(JnasError, match=r"y_train of your arrays must be from 0 to 1, got 2"):
         load_data(arrays, classes=2)
+    with pytest.raises(JnasError, match=r"number of classes of your arrays must be an integer >= 2, got 2.5"):
+        load_data(arrays, classes=2.5)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, 0.001])
-def test_a_split_with_an_empty_side(arrays, share):
-    with pytest.raises(JnasError, match="leaves images on both sides"):
+def test_split_empty_side_is_refused(arrays, share):
+    with pytest.raises(JnasError, match=f"leave images on both sides, got {share}"):
         load_data(arrays).split(share)
 
 
-def test_files_that_are_not_what_they_should_be(tmp_path, arrays):
+def test_load_data_wrong_file_is_one_sentence(tmp_path, arrays):
     missing, text, single, objects = (tmp_path / name for name in ("no.npz", "text.npz", "one.npz", "objects.npz"))
     text.write_text("not a zip file")
     with single.open("wb") as file:
@@ -146,13 +192,13 @@ def test_files_that_are_not_what_they_should_be(tmp_path, arrays):
         (text, "cannot be read as an .npz"),
         (single, "is a single array"),
         (objects, "cannot be read as an .npz"),
-        (other, "has no x_train and no y_train (it holds images)"),
+        (other, "got no x_train and no y_train (it holds images)"),
     ):
         with pytest.raises(JnasError) as caught:
             load_data(source)
         assert sentence in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_dataset_passes_through(arrays):
+def test_load_data_dataset_is_returned_as_it_is(arrays):
     data = load_data(arrays)
     assert isinstance(data, Dataset) and load_data(data) is data

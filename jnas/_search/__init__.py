@@ -29,7 +29,7 @@ def search(data: Any = None, *, verbose: bool = True, **settings: Any) -> Search
     from jnas._search.config import SearchConfig
     from jnas._search.loop import run
     from jnas._search.progress import ConsoleProgress, Progress
-    from jnas.data import ARRAYS, load_data
+    from jnas.data import IN_MEMORY_SOURCE, load_data
     from jnas.errors import JnasError
 
     unknown = sorted(set(settings) - {field.name for field in fields(SearchConfig)})
@@ -38,7 +38,7 @@ def search(data: Any = None, *, verbose: bool = True, **settings: Any) -> Search
         raise JnasError(f"A search has no setting {', '.join(unknown)}: the settings are {known}.")
     if data is not None:
         # What the store notes down as the source; `run` gets the images themselves.
-        settings["data"] = data if isinstance(data, str | os.PathLike) else ARRAYS
+        settings["data"] = data if isinstance(data, str | os.PathLike) else IN_MEMORY_SOURCE
     config = SearchConfig.of(**settings)
     config.check()
     progress = ConsoleProgress() if verbose else Progress()

@@ -1,55 +1,60 @@
-"""uint8 images to network inputs, on the device and inside the training step."""
+"""Scaling and augmentation of uint8 images, on the device and within the training step."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float32, Int, Key, Shaped, UInt8
 
 
-def normalise(images: jax.Array) -> jax.Array:
-    """Pixels 0 to 255 as floats -1 to 1, the original's scaling: `[..., H, W, C]` uint8 to float32."""
+def normalise(images: UInt8[Array, "*n h w c"]) -> Float32[Array, "*n h w c"]:
+    """Returns pixels from 0 to 255 as floats from -1 to 1, the scaling of Sophius."""
     return images.astype(jnp.float32) * (2 / 255) - 1
 
 
-def mirror(images: jax.Array) -> jax.Array:
-    """Images `[N, H, W, C]`, left and right exchanged."""
+def hflip(images: Shaped[Array, "n h w c"]) -> Shaped[Array, "n h w c"]:
+    """Returns images with left and right exchanged."""
     return images[:, :, ::-1]
 
 
-def flip(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Mirrors each image of `[N, H, W, C]` left to right with probability one half."""
-    mirrored = jax.random.bernoulli(key, shape=(len(images), 1, 1, 1))
-    return jnp.where(mirrored, mirror(images), images)
+def random_hflip(key: Key[Array, ""], images: Shaped[Array, "n h w c"]) -> Shaped[Array, "n h w c"]:
+    """Returns images of which each is flipped horizontally with probability 0.5."""
+    is_flipped = jax.random.bernoulli(key, shape=(len(images), 1, 1, 1))
+    return jnp.where(is_flipped, hflip(images), images)
 
 
-def alternate(key: jax.Array, images: jax.Array, numbers: jax.Array, epoch: jax.Array) -> jax.Array:
-    """Mirrors each image in every other epoch, half of them in even ones.
+def alternating_hflip(
+    key: Key[Array, ""], images: Shaped[Array, "n h w c"], indices: Int[Array, " n"], epoch: Int[Array, ""]
+) -> Shaped[Array, "n h w c"]:
+    """Returns images of which each is flipped horizontally in every other epoch, half of them in the even ones.
 
-    So in two epochs an image is seen both ways, where chance shows it twice the same way in every second case.
+    In two epochs every image is seen both ways, whereas random flips show half of the images twice the same way (Jordan
+    2024, arXiv:2404.00498).
 
     Args:
-      key: decides which images begin mirrored; the same in all epochs.
-      images: `[N, H, W, C]`.
-      numbers: `[N]`, which images they are.
-      epoch: its number.
+      key: decides which images are flipped in even epochs; the same in all epochs.
+      images: the images of a batch.
+      indices: which images of the data set they are.
+      epoch: the number of the epoch, from 0.
     """
-    first = jax.vmap(lambda number: jax.random.bernoulli(jax.random.fold_in(key, number)))(numbers)
-    mirrored = first ^ (epoch % 2 == 1)
-    return jnp.where(mirrored[:, None, None, None], mirror(images), images)
+    even = jax.vmap(lambda index: jax.random.bernoulli(jax.random.fold_in(key, index)))(indices)
+    is_flipped = even ^ (epoch % 2 == 1)
+    return jnp.where(is_flipped[:, None, None, None], hflip(images), images)
 
 
-def shift(key: jax.Array, images: jax.Array, pixels: int) -> jax.Array:
-    """Moves each image of `[N, H, W, C]` by up to `pixels` each way, the border mirrored into the gap.
+def random_translate(key: Key[Array, ""], images: Shaped[Array, "n h w c"], max_shift: int) -> Shaped[Array, "n h w c"]:
+    """Returns images of which each is moved by up to `max_shift` pixels in both directions.
 
-    This is padding and cropping at random, in one gather.
+    The same as padding by reflection and cropping at random, in one gather.
     """
     count, height, width, _ = images.shape
-    offsets = jax.random.randint(key, (2, count, 1), -pixels, pixels + 1)
-    rows, columns = (_mirror(jnp.arange(n) + offset, n) for n, offset in zip((height, width), offsets, strict=True))
+    offsets = jax.random.randint(key, (2, count, 1), -max_shift, max_shift + 1)
+    rows = _reflect(jnp.arange(height) + offsets[0], height)
+    columns = _reflect(jnp.arange(width) + offsets[1], width)
     return images[jnp.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def _mirror(index: jax.Array, size: int) -> jax.Array:
-    """Positions outside 0 to size - 1, reflected at the border (which is not repeated)."""
+def _reflect(index: Int[Array, "n k"], size: int) -> Int[Array, "n k"]:
+    """Returns indices with those outside of [0, size - 1] reflected at the border, which is not repeated."""
     last = max(size - 1, 1)
     return jnp.clip(last - jnp.abs(last - jnp.abs(index)), 0, size - 1)

@@ -1,87 +1,136 @@
-"""Images and labels in memory, and their split into training and validation."""
+"""Images and labels in memory, and their split into training and validation images."""
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
-from dataclasses import dataclass
+import operator
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Int32, UInt8
+from numpy.typing import ArrayLike
 
 from jnas.errors import JnasError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
-    """The images that training may see, on the default device.
+    """The training and validation images, on the default device.
 
     Attributes:
-      x_train, x_val: `[N, H, W, C]` uint8.
-      y_train, y_val: `[N]` int32, from 0.
-      classes: number of classes.
+      x_train: training images.
+      y_train: their labels, from 0.
+      x_val: validation images.
+      y_val: their labels.
+      classes: the number of classes.
     """
 
-    x_train: jax.Array
-    y_train: jax.Array
-    x_val: jax.Array
-    y_val: jax.Array
+    x_train: UInt8[Array, "n h w c"]
+    y_train: Int32[Array, " n"]
+    x_val: UInt8[Array, "m h w c"]
+    y_val: Int32[Array, " m"]
     classes: int
+    _validation_batches: dict[int, tuple[jax.Array, jax.Array]] = field(default_factory=dict, init=False)
+
+    def validation_batches(self, size: int) -> tuple[UInt8[Array, "k b h w c"], Int32[Array, "k b"]]:
+        """Returns the validation images in batches of `size`, the last one filled up with images labelled -1.
+
+        The arrays are computed once per size.
+
+        Args:
+          size: the number of images per batch.
+        """
+        if size not in self._validation_batches:
+            count = -(-len(self.x_val) // size)
+            padding = (0, count * size - len(self.x_val))
+            images = jnp.pad(self.x_val, (padding, (0, 0), (0, 0), (0, 0)))
+            labels = jnp.pad(self.y_val, padding, constant_values=-1)
+            batches = images.reshape(count, size, *images.shape[1:]), labels.reshape(count, size)
+            self._validation_batches[size] = batches
+        return self._validation_batches[size]
 
     def shapes(self) -> Split:
-        """Shapes and types in place of the images and labels: what compiling goes by."""
-        arrays = (self.x_train, self.y_train, self.x_val, self.y_val)
-        return Split(*(jax.ShapeDtypeStruct(array.shape, array.dtype) for array in arrays), self.classes)
+        """Returns a split with a `jax.ShapeDtypeStruct` in place of each array: all that compiling needs."""
+        shapes = copy.copy(self)
+        for name in ("x_train", "y_train", "x_val", "y_val"):
+            array = getattr(self, name)
+            object.__setattr__(shapes, name, jax.ShapeDtypeStruct(array.shape, array.dtype))
+        return shapes
+
+    def __getstate__(self) -> dict:
+        """Copies and pickles leave the batches out."""
+        return self.__dict__ | {"_validation_batches": {}}
+
+    def __repr__(self) -> str:
+        images = "x".join(map(str, self.x_train.shape[1:]))
+        return (
+            f"Split({self.x_train.shape[0]:,} training and {self.x_val.shape[0]:,} validation images of {images}, "
+            f"{self.classes} classes)"
+        )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Dataset:
-    """A labelled set of images of one size.
+    """Labelled images of one size, in memory.
 
     Args:
-      name: how printouts call it.
-      x_train, x_test: `[N, H, W, C]` uint8, or `[N, H, W]` for one channel. There may be no test images (N = 0).
-      y_train, y_test: `[N]` whole numbers from 0, or `[N, 1]`.
-      classes: number of classes; None takes the largest training label plus one.
+      name: the name in printed texts.
+      x_train: training images, `[N, H, W, C]` uint8, or `[N, H, W]` for one channel.
+      y_train: their labels, `[N]` or `[N, 1]` integers from 0.
+      x_test: test images like the training images; there may be none.
+      y_test: their labels.
+      classes: the number of classes; None for the largest training label plus one.
 
     Raises:
-      JnasError: the arrays do not have these shapes and types, or a label is not below `classes`.
+      JnasError: if the arrays have other shapes or types, or a label is not below `classes`.
     """
 
     name: str
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
-    classes: int | None = None
+    x_train: UInt8[np.ndarray, "n h w c"]
+    y_train: Int32[np.ndarray, " n"]
+    x_test: UInt8[np.ndarray, "m h w c"]
+    y_test: Int32[np.ndarray, " m"]
+    classes: int
 
-    def __post_init__(self) -> None:
-        for split in ("train", "test"):
-            images, labels = _checked(self.name, split, getattr(self, f"x_{split}"), getattr(self, f"y_{split}"))
-            object.__setattr__(self, f"x_{split}", images)
-            object.__setattr__(self, f"y_{split}", labels)
-        if len(self.y_train) < 2:
-            raise JnasError(f"{self.name} has {len(self.y_train)} training images: give at least 2.")
-        if len(self.x_test) and self.x_test.shape[1:] != self.x_train.shape[1:]:
+    def __init__(
+        self,
+        name: str,
+        x_train: ArrayLike,
+        y_train: ArrayLike,
+        x_test: ArrayLike,
+        y_test: ArrayLike,
+        classes: int | None = None,
+    ):
+        images, labels = _validate(name, "train", x_train, y_train)
+        test_images, test_labels = _validate(name, "test", x_test, y_test)
+        if len(labels) < 2:
+            raise JnasError(f"{name} must have at least 2 training images, got {len(labels)}.")
+        if not len(test_images):
+            test_images = np.zeros((0, *images.shape[1:]), np.uint8)
+        if test_images.shape[1:] != images.shape[1:]:
             raise JnasError(
-                f"{self.name} has training images of {self.x_train.shape[1:]} and test images of "
-                f"{self.x_test.shape[1:]} (H, W, C): make them one size."
+                f"The images of {name} must have one size (H, W, C), got {images.shape[1:]} for training and "
+                f"{test_images.shape[1:]} for testing."
             )
-        classes = int(self.y_train.max()) + 1 if self.classes is None else self.classes
+        classes = int(labels.max()) + 1 if classes is None else _check_classes(name, classes)
         if classes < 2:
             raise JnasError(
-                f"{self.name} has {classes} class only: there is nothing to tell apart; give at least 2 classes."
+                f"{name} must have at least 2 classes, got {classes}: a classifier has nothing to tell apart."
             )
-        object.__setattr__(self, "classes", classes)
-        for split in ("train", "test"):
-            labels = getattr(self, f"y_{split}")
-            outside = labels[(labels < 0) | (labels >= classes)]
+        for split, values in (("train", labels), ("test", test_labels)):
+            outside = values[(values < 0) | (values >= classes)]
             if len(outside):
                 raise JnasError(
-                    f"{self.name} has the label {outside[0]} in y_{split}, outside 0 to {classes - 1}: number the "
-                    f"labels from 0, or state the right class count (now {classes})."
+                    f"The labels y_{split} of {name} must be from 0 to {classes - 1}, got {outside[0]}: number the "
+                    f"labels from 0, or give the right number of classes (now {classes})."
                 )
+        fields = {"name": name, "x_train": images, "y_train": labels, "x_test": test_images, "y_test": test_labels}
+        for attribute, value in (fields | {"classes": classes}).items():
+            object.__setattr__(self, attribute, value)
 
     @property
     def in_shape(self) -> tuple[int, int, int]:
@@ -91,48 +140,66 @@ class Dataset:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """16 hex digits that tell this set, image for image, from any other."""
+        """16 hex digits that identify the images and labels."""
         digest = hashlib.sha256(str(self.classes).encode())
         for array in (self.x_train, self.y_train, self.x_test, self.y_test):
             digest.update(str(array.shape).encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:16]
 
-    def split(self, validation: float, seed: int = 0) -> Split:
-        """Moves the training images to the device, a share of them kept for validation.
+    def split(self, val_fraction: float, seed: int = 0) -> Split:
+        """Returns the training images on the default device, a fraction of them kept for validation.
 
         Args:
-          validation: the share, above 0 and below 1.
-          seed: which images; the same seed splits the same way everywhere.
+          val_fraction: the fraction, in (0, 1).
+          seed: decides which images; the same seed selects the same images on every machine.
+
+        Raises:
+          JnasError: if one side would have no images.
         """
-        count = round(validation * len(self.x_train))
+        count = round(float(val_fraction) * len(self.x_train))
         if not 0 < count < len(self.x_train):
             raise JnasError(
-                f"A validation share of {validation} takes {count} of the {len(self.x_train)} training images: choose "
-                "one above 0 and below 1 that leaves images on both sides."
+                f"val_fraction must be in (0, 1) and leave images on both sides, got {val_fraction}, which is {count} "
+                f"of {len(self.x_train)} images."
             )
         order = np.random.default_rng(seed).permutation(len(self.x_train))
         val, train = np.sort(order[:count]), np.sort(order[count:])
-        images = (self.x_train[train], self.y_train[train], self.x_train[val], self.y_train[val])
-        return Split(*map(jnp.asarray, images), self.classes)
+        arrays = (self.x_train[train], self.y_train[train], self.x_train[val], self.y_train[val])
+        return Split(*map(jnp.asarray, arrays), self.classes)
+
+    def __repr__(self) -> str:
+        images = "x".join(map(str, self.x_train.shape[1:]))
+        return (
+            f"Dataset({self.name!r}, {len(self.x_train):,} training and {len(self.x_test):,} test images of {images}, "
+            f"{self.classes} classes)"
+        )
 
 
-def _checked(name: str, split: str, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    images, labels = np.asarray(images), np.asarray(labels)
+def _validate(name: str, split: str, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Returns images as `[N, H, W, C]` uint8 and labels as `[N]` int32."""
+    images, labels = np.asarray(x), np.asarray(y)
     if images.ndim == 3:
         images = images[..., None]
     if images.dtype != np.uint8 or images.ndim != 4 or min(images.shape[1:]) < 1:
         raise JnasError(
-            f"{name} has x_{split} of type {images.dtype} and shape {images.shape}: give uint8 images, 0 to 255, as "
-            "[N, height, width, channels]."
+            f"The images x_{split} of {name} must be uint8, from 0 to 255, of shape [N, height, width, channels], got "
+            f"{images.dtype} of shape {images.shape}."
         )
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or len(labels) != len(images) or not np.issubdtype(labels.dtype, np.integer):
         raise JnasError(
-            f"{name} has y_{split} of type {labels.dtype} and shape {labels.shape} beside {len(images)} images: give "
-            "one whole number an image."
+            f"The labels y_{split} of {name} must be one integer per image ({len(images)}), got {labels.dtype} of "
+            f"shape {labels.shape}."
         )
     if len(labels) and int(labels.max()) >= 2**31:
-        raise JnasError(f"{name} has the label {labels.max()} in y_{split}: number the labels from 0.")
+        raise JnasError(f"The labels y_{split} of {name} must be below 2**31, got {labels.max()}: number them from 0.")
     return images, labels.astype(np.int32)
+
+
+def _check_classes(name: str, classes: int) -> int:
+    try:
+        return operator.index(classes)
+    except TypeError as error:
+        raise JnasError(f"The number of classes of {name} must be an integer >= 2, got {classes!r}.") from error

@@ -1,7 +1,6 @@
-"""The embedded excerpt of CIFAR-10: 4,000 training and 1,000 test images, class-balanced, lossless.
+"""The bundled excerpt of CIFAR-10 (Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images").
 
-Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. The first 400 training and the first 100
-test images of each class; data/make_excerpt.py writes it.
+It holds the first 400 training and the first 100 test images of each class, lossless; data/make_excerpt.py wrote it.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from jnas.data._dataset import Dataset
 
@@ -16,19 +16,22 @@ _PIXELS = 32
 
 
 def load_excerpt(classes: int | None = None) -> Dataset:
-    """The excerpt, 32x32 pixels, 3 channels, 10 classes."""
-    here = Path(__file__).resolve()
-    folder = here.parent / "cifar10_excerpt"  # in an installed wheel
+    """Returns 4,000 training and 1,000 test images of 32x32 pixels, 3 channels and 10 classes.
+
+    Args:
+      classes: the number of classes, if it is not 10.
+    """
+    module = Path(__file__).resolve()
+    folder = module.parent / "cifar10_excerpt"  # in an installed wheel
     if not folder.exists():
-        folder = here.parents[2] / "data" / "cifar10_excerpt"  # in a checkout
-    arrays = []
-    for split in ("train", "test"):
-        arrays += [_tiles(folder / f"{split}.webp"), np.load(folder / f"{split}_labels.npy", allow_pickle=False)]
-    return Dataset("CIFAR-10 excerpt", *arrays, classes=classes)
+        folder = module.parents[2] / "data" / "cifar10_excerpt"  # in a checkout
+    images = [_read_tiles(folder / f"{split}.webp") for split in ("train", "test")]
+    labels = [np.load(folder / f"{split}_labels.npy", allow_pickle=False) for split in ("train", "test")]
+    return Dataset("CIFAR-10 excerpt", images[0], labels[0], images[1], labels[1], classes)
 
 
-def _tiles(path: Path) -> np.ndarray:
-    """The images of a mosaic, row by row: `[N, 32, 32, 3]` uint8."""
+def _read_tiles(path: Path) -> UInt8[np.ndarray, "n 32 32 3"]:
+    """Returns the images of a mosaic, row by row."""
     from PIL import Image
 
     with Image.open(path) as image:

@@ -1,6 +1,6 @@
-"""Image sets of TensorFlow Datasets, such as the full CIFAR-10.
+"""Images of TensorFlow Datasets (TFDS), such as all of CIFAR-10.
 
-A prepared folder in the array_record format is read without TensorFlow. Preparing one needs it.
+A folder that is prepared in the array_record format is read without TensorFlow; preparing one needs TensorFlow.
 """
 
 from __future__ import annotations
@@ -9,27 +9,35 @@ import importlib.util
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jnas.data._dataset import Dataset
 from jnas.errors import JnasError
 
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
 _NOT_RANDOM_ACCESS = (
-    "{name} is prepared in a format that only TensorFlow reads: prepare it again with "
+    "{name} must be prepared in the array_record format, which is read without TensorFlow: prepare it again with "
     "tfds.builder(..., file_format='array_record'), or give an .npz file."
 )
 
 
 def load_tfds_folder(folder: Path, classes: int | None) -> Dataset:
-    """The prepared set at or below `folder`, with its splits `train` and `test`."""
+    """Returns the data set that is prepared in a folder or up to three folders below it.
+
+    Raises:
+      JnasError: if there is none, or more than one.
+    """
     depths = ("", "*/", "*/*/", "*/*/*/")
     prepared = sorted({info.parent for depth in depths for info in folder.glob(f"{depth}dataset_info.json")})
     if len(prepared) != 1:
-        found = ", ".join(str(path.relative_to(folder)) for path in prepared) or "none"
+        names = ", ".join(str(path.relative_to(folder)) for path in prepared) or "none"
         raise JnasError(
-            f"{folder} should hold one prepared TensorFlow Datasets folder (with a dataset_info.json), but it holds "
-            f"{found}: name the folder of one version, such as cifar10/3.0.2."
+            f"{folder} must hold one prepared TensorFlow Datasets folder (with a dataset_info.json), got {names}: name "
+            "the folder of one version, such as cifar10/3.0.2."
         )
     import tensorflow_datasets as tfds
 
@@ -37,17 +45,21 @@ def load_tfds_folder(folder: Path, classes: int | None) -> Dataset:
 
 
 def load_tfds_name(name: str, classes: int | None) -> Dataset:
-    """The set that TensorFlow Datasets calls `name`, from its data folder; prepared first where it is not."""
+    """Returns a data set by its name in TensorFlow Datasets; it is downloaded and prepared if it is not.
+
+    Raises:
+      JnasError: if there is no such data set, or it cannot be prepared.
+    """
     import tensorflow_datasets as tfds
 
     try:
         builder = tfds.builder(name, file_format="array_record")
     except (tfds.core.registered.DatasetNotFoundError, ImportError) as error:
         raise JnasError(
-            f"{name!r} is no file, no folder and no data set that TensorFlow Datasets knows: give 'excerpt' for the "
-            "embedded images, 'cifar10', the path of an .npz file or of a prepared folder."
+            f"The source of images must be a file, a folder or a name of TensorFlow Datasets, got {name!r}: give "
+            "'excerpt' for the bundled images, 'cifar10', the path of an .npz file or of a prepared folder."
         ) from error
-    except ValueError as error:  # TFDS: prepared before, and in another format
+    except ValueError as error:  # it is prepared, but in another format
         raise JnasError(_NOT_RANDOM_ACCESS.format(name=name)) from error
     if not (Path(builder.data_dir) / "dataset_info.json").exists():
         if importlib.util.find_spec("tensorflow") is None:
@@ -57,8 +69,8 @@ def load_tfds_name(name: str, classes: int | None) -> Dataset:
             )
         try:
             builder.download_and_prepare()
-        except Exception as error:  # whatever the network, the disk or TensorFlow may raise
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        except Exception as error:  # the network, the disk and TensorFlow raise many types
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise JnasError(
                 f"TensorFlow Datasets could not prepare {name} ({reason}): check the network and the disk, or give an "
                 ".npz file or a prepared folder."
@@ -66,31 +78,31 @@ def load_tfds_name(name: str, classes: int | None) -> Dataset:
     return _read(builder, name, classes)
 
 
-def _read(builder, name: str, classes: int | None) -> Dataset:
+def _read(builder: tfds.core.DatasetBuilder, name: str, classes: int | None) -> Dataset:
     features, splits = builder.info.features, builder.info.splits
-    lacking = [split for split in ("train", "test") if split not in splits]
-    lacking += [feature for feature in ("image", "label") if feature not in features]
-    if lacking:
+    missing = [split for split in ("train", "test") if split not in splits]
+    missing += [feature for feature in ("image", "label") if feature not in features]
+    if missing:
         raise JnasError(
-            f"{name} has no {' and no '.join(lacking)}: jnas reads sets of one image and one label, with the splits "
-            "train and test."
+            f"{name} must have the splits train and test, and the features image and label, got no "
+            f"{' and no '.join(missing)}."
         )
-    # Without OpenCV, TFDS decodes with Pillow and warns that this is slower: nothing that a user must know.
+    # Without OpenCV, TFDS decodes with Pillow and warns that this is slower.
     absl = logging.getLogger("absl")
     level = absl.level
     absl.setLevel(logging.ERROR)
     try:
-        arrays = [array for split in ("train", "test") for array in _stack(builder.as_data_source(split=split))]
-    except NotImplementedError as error:  # TFDS: random access is there for array_record and parquet only
+        train, test = (_stack(builder.as_data_source(split=split)) for split in ("train", "test"))
+    except NotImplementedError as error:  # TFDS has random access to array_record and parquet only
         raise JnasError(_NOT_RANDOM_ACCESS.format(name=name)) from error
     finally:
         absl.setLevel(level)
-    return Dataset(name, *arrays, classes=classes or features["label"].num_classes)
+    return Dataset(name, *train, *test, classes=classes or features["label"].num_classes)
 
 
 def _stack(source: Sequence[dict]) -> tuple[np.ndarray, np.ndarray]:
     examples = [source[i] for i in range(len(source))]
     shapes = {example["image"].shape for example in examples}
     if len(shapes) > 1:
-        raise JnasError(f"The images have {len(shapes)} different shapes: jnas trains on images of one size.")
+        raise JnasError(f"The images must have one size, got {len(shapes)} different shapes.")
     return np.stack([e["image"] for e in examples]), np.array([e["label"] for e in examples], np.int32)

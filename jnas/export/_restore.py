@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flax import nnx
 
-from jnas.data import ARRAYS, Dataset, load_data
+from jnas.data import IN_MEMORY_SOURCE, Dataset, load_data
 from jnas.errors import JnasError
 from jnas.export._select import Source
 from jnas.store import Evaluation
@@ -31,7 +31,7 @@ def images_of(source: Source, given: str | Path | Mapping | Dataset | None = Non
     """
     search = source.search
     place = json.loads(search.config_json)["data"] if given is None else given
-    if isinstance(place, str) and place == ARRAYS:
+    if isinstance(place, str) and place == IN_MEMORY_SOURCE:
         raise JnasError(
             f"Search {search.experiment_id} was given {search.dataset_name} from Python: say where they are."
         )

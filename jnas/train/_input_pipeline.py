@@ -66,11 +66,11 @@ def prepare(
         flip_key, shift_key = jax.random.split(jax.random.fold_in(_stream(seed, _AUGMENTATION), number))
         inputs = images[batch]
         if flip and alternate:
-            inputs = augment.alternate(_stream(seed, _ALTERNATION), inputs, batch, number // alternate)
+            inputs = augment.alternating_hflip(_stream(seed, _ALTERNATION), inputs, batch, number // alternate)
         elif flip:
-            inputs = augment.flip(flip_key, inputs)
+            inputs = augment.random_hflip(flip_key, inputs)
         if shift:
-            inputs = augment.shift(shift_key, inputs, shift)
+            inputs = augment.random_translate(shift_key, inputs, shift)
         return augment.normalise(inputs), labels[batch]
 
     return jax.vmap(one)(seeds, batch)

@@ -118,4 +118,4 @@ def logits_of(module: nnx.Module, inputs: jax.Array, mirrored: bool) -> jax.Arra
     """The logits of inputs `[N, H, W, C]`; where `mirrored`, the mean of those of each image and its mirror image."""
     if not mirrored:
         return module(inputs)
-    return module(jnp.concatenate([inputs, augment.mirror(inputs)])).reshape(2, len(inputs), -1).mean(0)
+    return module(jnp.concatenate([inputs, augment.hflip(inputs)])).reshape(2, len(inputs), -1).mean(0)
