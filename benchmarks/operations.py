@@ -67,7 +67,7 @@ def geometries(templates: list[jnas.Template]) -> list[Geometry]:
 
 def milliseconds(function: Callable, *arrays: jax.Array) -> float:
     """The median of a few calls."""
-    compiled = jax.jit(function).lower(*arrays).compile(compiler_options())
+    compiled = jax.jit(function).lower(*arrays).compile(compiler_options("train"))
     jax.block_until_ready(compiled(*arrays))
     times = []
     begun = time.perf_counter()

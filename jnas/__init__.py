@@ -12,8 +12,6 @@ import importlib
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from jnas._runtime.malloc import keep_freed_memory
-
 if TYPE_CHECKING:
     from jnas._search import search as search
     from jnas.data import Dataset as Dataset
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from jnas.store import Store as Store
     from jnas.train import Recipe as Recipe
     from jnas.train import Trial as Trial
-    from jnas.train import calibrate as calibrate
     from jnas.train import evaluate as evaluate
     from jnas.train import sample_trials as sample_trials
     from jnas.train import successive_halving as successive_halving
@@ -38,8 +35,6 @@ try:
     __version__ = version("jnas")
 except PackageNotFoundError:  # run from a checkout that is not installed
     __version__ = "unknown"
-
-keep_freed_memory()
 
 # Loaded when asked for: Flax, Orbax and DuckDB take seconds, and much of the library does without them.
 _HOME = {
@@ -51,7 +46,6 @@ _HOME = {
     "Store": "jnas.store",
     "Template": "jnas.space",
     "Trial": "jnas.train",
-    "calibrate": "jnas.train",
     "evaluate": "jnas.train",
     "export_model": "jnas.export",
     "load_data": "jnas.data",

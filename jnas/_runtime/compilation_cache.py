@@ -1,50 +1,120 @@
-"""What is kept between runs, in the user's cache folder.
+"""Compiled programs on disk: where they are, how large they may become, and how to empty them.
 
-JAX's persistent compilation cache is on by default: a second run of the same structures compiles nothing. Beside it
-lie small JSON files, such as what was measured of a device.
+There are two caches. JAX's own, keyed by the lowered program, serves whatever is compiled in a process that calls
+`use_compilation_cache`: the command line and the worker processes. The executable cache of `jnas.train` is keyed by
+what a training program is made from, so that a program that is in it is not even traced.
+
+`import jnas` switches neither on in the caller's process: a library must not change JAX's settings. Call
+`jnas.use_compilation_cache()` to have it in a notebook.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import tempfile
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import jax
 
+MAX_JAX_CACHE_BYTES = 2 << 30
+"""JAX evicts the entries that were used the longest time ago (with a lock, by `filelock`)."""
+MAX_EXECUTABLE_CACHE_BYTES = 4 << 30
+
+
+class CacheInfo(NamedTuple):
+    """A cache on disk.
+
+    Attributes:
+      name: what it holds.
+      folder: where it is.
+      num_files, num_bytes: what is in it; 0 where the folder does not exist.
+      max_bytes: size from which old entries are removed.
+    """
+
+    name: str
+    folder: Path
+    num_files: int
+    num_bytes: int
+    max_bytes: int
+
 
 def use_compilation_cache() -> None:
-    """Switches the cache on, in the user's cache folder, unless the user has chosen a folder or none.
+    """Switches JAX's persistent compilation cache on, in the user's cache folder, with a limit of 2 GiB.
 
-    A folder is chosen with JAX_COMPILATION_CACHE_DIR or `jax.config`; JAX_ENABLE_COMPILATION_CACHE=false means none.
+    A folder that the user has chosen (JAX_COMPILATION_CACHE_DIR or `jax.config`) stays, and so does no cache
+    (JAX_ENABLE_COMPILATION_CACHE=false).
     """
-    if jax.config.jax_compilation_cache_dir is not None or not jax.config.jax_enable_compilation_cache:
+    if not jax.config.jax_enable_compilation_cache:
         return
-    jax.config.update("jax_compilation_cache_dir", str(folder() / "xla"))
-    # Nearly all that a search compiles takes less than the default threshold of one second.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(jax_cache_dir()))
+        # Nearly all that a search compiles takes less than JAX's threshold of one second.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if jax.config.jax_compilation_cache_max_size == -1:
+        jax.config.update("jax_compilation_cache_max_size", MAX_JAX_CACHE_BYTES)
 
 
-def folder() -> Path:
-    """Where jnas keeps things: "jnas" in XDG_CACHE_HOME, or in ~/.cache."""
+def cache_dir() -> Path:
+    """Returns the folder of all caches: "jnas" in XDG_CACHE_HOME, or in ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jnas"
 
 
-def read_json(name: str, default: Any) -> Any:
-    """What a file of the folder says; `default` where there is none, or none that can be read."""
-    try:
-        return json.loads((folder() / name).read_text())
-    except (OSError, ValueError):
-        return default
+def jax_cache_dir(num_threads: int | None = None) -> Path:
+    """Returns the folder of JAX's cache in processes with this number of XLA threads; None is all cores.
+
+    XLA:CPU divides loops among threads when it compiles, which JAX's key of a program does not include.
+    """
+    folder = Path(jax.config.jax_compilation_cache_dir or cache_dir() / "xla")
+    return folder if num_threads is None else folder / f"{num_threads}-threads"
 
 
-def write_json(name: str, value: Any) -> None:
-    """Writes a file of the folder, whole or not at all; where that cannot be, it is only a cache."""
-    with contextlib.suppress(OSError):
-        folder().mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=folder(), suffix=".part", delete=False) as file:
-            json.dump(value, file)
-        os.replace(file.name, folder() / name)
+def executable_cache_dir() -> Path:
+    """Returns the folder of compiled training programs."""
+    return cache_dir() / "executables"
+
+
+def describe_caches() -> list[CacheInfo]:
+    """Returns what is on disk of each cache."""
+    return [
+        _describe("XLA programs (JAX's cache)", jax_cache_dir(), MAX_JAX_CACHE_BYTES),
+        _describe("training programs", executable_cache_dir(), MAX_EXECUTABLE_CACHE_BYTES),
+    ]
+
+
+def clear_caches() -> int:
+    """Removes all cached programs; returns how many bytes that freed.
+
+    A folder that the user chose for JAX's cache may hold programs of others: it is left alone.
+    """
+    chosen = jax.config.jax_compilation_cache_dir
+    caches = [info for info in describe_caches() if chosen is None or info.folder != Path(chosen)]
+    for info in caches:
+        shutil.rmtree(info.folder, ignore_errors=True)
+    return sum(info.num_bytes for info in caches)
+
+
+def remove_oldest(folder: Path, max_bytes: int) -> None:
+    """Removes the files of `folder` that were used the longest time ago until at most `max_bytes` are left."""
+    with contextlib.suppress(OSError):  # it is only a cache, and another process may remove the same file
+        files = sorted(((stat.st_mtime, stat.st_size, path) for path, stat in _files(folder)), reverse=True)
+        total = 0
+        for _, size, path in files:
+            total += size
+            if total > max_bytes:
+                path.unlink(missing_ok=True)
+
+
+def _describe(name: str, folder: Path, max_bytes: int) -> CacheInfo:
+    sizes = [stat.st_size for _, stat in _files(folder)]
+    return CacheInfo(name, folder, len(sizes), sum(sizes), max_bytes)
+
+
+def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:
+    files = []
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            if path.is_file():
+                files.append((path, path.stat()))
+    return files

@@ -1,104 +1,113 @@
-"""How programs are compiled: options of XLA that training needs, where this XLA knows them, and those of all else."""
+"""XLA options by purpose: training programs, short trainings, and programs that run for milliseconds.
+
+Options change how fast a program is and how quickly it compiles, and what it computes up to rounding: emitters and
+libraries sum in different orders. So they follow from the template and the number of steps alone, never from files or
+other load, and the same call gives the same rows.
+"""
 
 from __future__ import annotations
 
 import functools
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 import jax
 
+Purpose = Literal["train", "short_run", "fast_compile"]
+
 _LOCK = threading.Lock()
 
-_WANTED = {
+_TRAIN_OPTIONS: dict[str, dict[str, str | bool]] = {
     "cpu": {
-        # XLA:CPU expands optimisation barriers before it fuses, which undoes them: see `fusion`.
+        # XLA:CPU expands optimisation barriers before it fuses, which undoes them: see `nn/ops/_barriers.py`.
         "xla_disable_hlo_passes": "cse_barrier_expander",
-        # Matrix products and reductions by YNNPACK instead of Eigen: up to twice as fast (benchmarks/RESULTS.md).
+        # Matrix products and reductions by YNNPACK instead of Eigen: up to twice as fast (jaxlib 0.10, AMD EPYC).
         # Convolutions stay with Eigen, as YNNPACK's are a little faster forward and two to four times slower for
         # kernels' gradients; element-wise operations stay with XLA, which fuses them better.
         "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE",
-        # What is left to LLVM is element-wise: it runs as fast, and compiles in a seventh less time. Level 0 would
-        # save a third of the rest, and take four times as long a step.
+        # What is left to LLVM is element-wise: it runs as fast at level 1, and compiles in 14 % less time. Level 0
+        # would save a third of the rest, and take four times as long a step.
         "xla_backend_optimization_level": "1",
     },
     "gpu": {
-        # Matrix products by cuBLAS as its own heuristics choose: trying what is fastest takes 34 s a structure on an
-        # H100, and all the rest 2 s. It is convolutions that need it, and there are none (see `convolution`).
+        # Matrix products by cuBLAS as its own heuristics choose: autotuning takes 34 s a program on an H100, and all
+        # the rest 2 s. It is convolutions that need it, and there are none (see `nn/ops/conv`).
         "xla_gpu_autotune_level": "0",
         "xla_gpu_enable_triton_gemm": False,
     },
 }
-_BRIEF = {
-    # The older emitters write simpler code, of which more is left to LLVM: a third less to compile, and steps that
-    # take a twentieth longer (benchmarks/RESULTS.md).
-    "cpu": {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": "2"},
+_OPTIONS: dict[Purpose, dict[str, dict[str, str | bool]]] = {
+    "train": _TRAIN_OPTIONS,
+    "short_run": {
+        # The older emitters write simpler code, of which more is left to LLVM: a third less to compile, and steps that
+        # take 5 % longer (jaxlib 0.10, AMD EPYC).
+        "cpu": _TRAIN_OPTIONS["cpu"] | {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": "2"},
+        "gpu": _TRAIN_OPTIONS["gpu"],
+    },
+    "fast_compile": {
+        "cpu": {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": "1"},
+        "gpu": _TRAIN_OPTIONS["gpu"],
+    },
 }
 
-_QUICK = {"cpu": _BRIEF["cpu"] | {"xla_backend_optimization_level": "1"}, "gpu": _WANTED["gpu"]}
 
-
-def jit(function: Callable | None = None, **options) -> Callable:
-    """`jax.jit` for what is not training: programs that take seconds to compile, and milliseconds to run.
-
-    They compile in about half the time (benchmarks/RESULTS.md). Called by another program they become a part of it,
-    and are compiled as that is. `.program()` is the function of `jax.jit`.
+def compiler_options(purpose: Purpose) -> dict[str, str | bool]:
+    """Returns options for `.compile(compiler_options=...)` on the default device, those that this XLA knows.
 
     Args:
-      function: may be left out, to be given later, as of a decorator.
-      options: those of `jax.jit`.
+      purpose: "train" for programs that run for long, "short_run" for trainings so short that compiling takes longer
+        than running, "fast_compile" for all else.
     """
-    if function is None:
-        return functools.partial(jit, **options)
-    part = jax.jit(function, **options)
-
-    @functools.cache
-    def program():  # made when it is first called: only then is it known on what it runs
-        return jax.jit(function, compiler_options=_options("quick"), **options)
-
-    @functools.wraps(function)
-    def call(*args, **kwargs):
-        inside = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs)))
-        return (part if inside else program())(*args, **kwargs)
-
-    call.program = program
-    return call
-
-
-def compiler_options(brief: bool = False) -> dict[str, str | bool]:
-    """Options for `.compile(compiler_options=...)` on the default device.
-
-    They change how fast a program is and how quickly it compiles, never what it computes.
-
-    Threads that ask at the same time wait for one of them to find out.
-
-    Args:
-      brief: whether the program will run so briefly that compiling it is what takes long.
-    """
-    return _options("brief" if brief else "train")
-
-
-def _options(purpose: str) -> dict[str, str | bool]:
-    with _LOCK:
-        return _found(purpose)
+    with _LOCK:  # threads that ask at the same time wait for the first one's answer
+        return _options(purpose)
 
 
 @functools.cache
-def _found(purpose: str) -> dict[str, str | bool]:
-    backend = jax.default_backend()
-    if purpose == "quick":
-        return known_options(_QUICK.get(backend, {}))
-    return known_options(_WANTED.get(backend, {}) | (_BRIEF.get(backend, {}) if purpose == "brief" else {}))
+def _options(purpose: Purpose) -> dict[str, str | bool]:
+    options = dict(_OPTIONS[purpose].get(jax.default_backend(), {}))
+    level = os.environ.get("JNAS_XLA_OPT_LEVEL")  # LLVM's, 0 to 3: for tests, whose programs run for milliseconds
+    if level:
+        options["xla_backend_optimization_level"] = level
+    return supported_options(options)
 
 
-def known_options(wanted: dict[str, str | bool]) -> dict[str, str | bool]:
-    """Those of some options that this XLA knows; the others are left out."""
-    known = {}
+def supported_options(options: Mapping[str, str | bool]) -> dict[str, str | bool]:
+    """Returns those of some options that this XLA knows."""
+    supported = {}
     probe = jax.jit(lambda x: x + 1).lower(jax.ShapeDtypeStruct((), "float32"))
-    for name, value in wanted.items():
+    for name, value in options.items():
         try:
             probe.compile({name: value})
         except Exception:  # the type of error differs between versions
             continue
-        known[name] = value
-    return known
+        supported[name] = value
+    return supported
+
+
+def fast_compile_jit(function: Callable | None = None, **options) -> Callable:
+    """Returns `jax.jit` of a function that is not training: it compiles in about half the time.
+
+    Called within another jitted function it becomes a part of that, and is compiled as that is. `.program()` is the
+    function of `jax.jit`.
+
+    Args:
+      function: may be left out, to be given later, as by a decorator.
+      **options: those of `jax.jit`.
+    """
+    if function is None:
+        return functools.partial(fast_compile_jit, **options)
+    inner = jax.jit(function, **options)
+
+    @functools.cache
+    def program():  # made at the first call: only then is the device known
+        return jax.jit(function, compiler_options=compiler_options("fast_compile"), **options)
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        is_traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs)))
+        return (inner if is_traced else program())(*args, **kwargs)
+
+    call.program = program
+    return call

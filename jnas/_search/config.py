@@ -19,11 +19,9 @@ from jnas._search.evolution import Searcher
 from jnas._search.objectives import Objective
 from jnas.data import Dataset
 from jnas.errors import JnasError
-from jnas.nn._signature import check_policy
 from jnas.space import Space
 from jnas.space._sampler import Style
-from jnas.train import RECIPES, Recipe
-from jnas.train._engine.scheduler import COMPILE_LIMIT
+from jnas.train import COMPILE_TIMEOUT, RECIPES, Recipe
 
 PRESETS: dict[str, dict[str, Any]] = {
     "record": {
@@ -46,7 +44,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_minutes": 45.0,
         "batch_size": 256,
         "precision": "bfloat16",
-        "policy": "auto",
     },
 }
 """Settings by name. "record" is for all of CIFAR-10 on one GPU, and goes for an accuracy of more than .9."""
@@ -59,7 +56,6 @@ _ASIDE = (
         "data",
         "classes",
         "store",
-        "policy",
         "generations",
         "max_minutes",
         "max_evaluations",
@@ -146,8 +142,6 @@ class SearchConfig:
     """Share of the training images kept for validation, 0 to 1; the recipe's own where not given."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """What networks compute in while training; bfloat16 is for GPUs. Weights and optimiser stay float32."""
-    policy: Literal["exact", "folded", "envelope", "auto"] = "exact"
-    """Which templates share a compiled program; auto takes what is expected to be fastest. Rows differ by rounding."""
     style: Style = "sophius"
     """Random templates: those of Sophius; or modern, padded 3x3 convolutions with batch norm, an activation and now and
     then a pooling (give them a higher --max-macs). Evolution goes beyond."""
@@ -159,7 +153,7 @@ class SearchConfig:
     """Learnable parameters a template may have, at most."""
     max_macs: int | None = 2_000_000
     """Multiply-accumulates an image a template may take, at most; 'None' for no limit."""
-    max_compile_seconds: float = COMPILE_LIMIT
+    max_compile_seconds: float = COMPILE_TIMEOUT
     """Seconds that a program may take to compile; then it is given up, and its template fails (timeout)."""
     max_latency_ms: float | None = None
     """Milliseconds that one image may take, at most, measured on this device before a template is trained."""
@@ -219,7 +213,6 @@ class SearchConfig:
                 f"--early-epochs {self.early_epochs} of {self.epochs} stop nothing early: give fewer than --epochs, or "
                 "0 to train all to the end."
             )
-        check_policy(self.policy)
         if self.acquisition not in get_args(Acquisition):
             rules = ", ".join(get_args(Acquisition))
             raise JnasError(f"There is no acquisition rule {self.acquisition!r}: choose one of {rules}.")
@@ -234,7 +227,8 @@ class SearchConfig:
 
     def training(self) -> Recipe:
         """How candidates are trained."""
-        given = {name: getattr(self, name) for name in ("batch_size", "learning_rate", "validation", "precision")}
+        given = {name: getattr(self, name) for name in ("batch_size", "learning_rate", "precision")}
+        given["val_fraction"] = self.validation
         return RECIPES[self.recipe](
             epochs=self.epochs, **{name: value for name, value in given.items() if value is not None}
         )

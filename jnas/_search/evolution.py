@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -12,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnas._runtime import compile_options as compiler
+from jnas._runtime.compile_options import fast_compile_jit
 from jnas._search.objectives import gains
 from jnas._search.proposals import Choice
 from jnas._search.screening import filled, screen_members
@@ -26,7 +25,6 @@ from jnas.evolve import (
     evolve,
     log_expected_improvement,
 )
-from jnas.nn._signature import Policy, lower
 from jnas.predict import Predictor, apply
 from jnas.predict._ensemble import deviation
 from jnas.space import LimitedSpace, Template
@@ -46,11 +44,8 @@ NEWCOMERS = 0.25
 
 While the predictor knows little, the relatives of the few that were trained are no better than these, only more alike.
 """
-SLACK = 0.1
-"""Logarithm of the expected improvement that a candidate may lack if it shares a program with one that was chosen."""
 REACH = 0.15
 """Distance within which candidates are alike; see `jnas.evolve.diverse`."""
-SHORTLIST = 256
 
 
 class Pool(NamedTuple):
@@ -86,8 +81,8 @@ class Promise:
         return jnp.concatenate([hoped[:, None], gains(self.space.space, self.objectives, genomes, latency)], -1)
 
 
-_gains = compiler.jit(gains, static_argnums=(0, 1))
-_improvement = compiler.jit(log_expected_improvement)
+_gains = fast_compile_jit(gains, static_argnums=(0, 1))
+_improvement = fast_compile_jit(log_expected_improvement)
 
 
 def _costs(space: LimitedSpace, objectives: tuple[str, ...], genomes: np.ndarray, latency, size: int) -> np.ndarray:
@@ -204,28 +199,24 @@ def batch(
     count: int,
     seed: int,
     distance: Callable[[jax.Array, jax.Array], jax.Array],
-    structure_of: Callable[[str], Hashable] | None = None,
 ) -> list[Choice]:
-    """The templates to train: for the improvement expected, for variety, and to share programs where that is free.
+    """The templates to train: for the improvement expected, and for variety.
 
     One after the other, the highest logarithm of the expected improvement is taken, less a discount for what is close
     to those before. With several objectives each place has weights of its own, drawn at random, under which the
-    improvement counts (after Knowles 2006): so the places are spread along the front. Of candidates that are as good
-    but for `SLACK`, one that shares the compiled program of a template in the batch is preferred.
+    improvement counts (after Knowles 2006): so the places are spread along the front.
 
     Args:
       found: what there is.
       count: how many, fewer where there are not so many.
       seed: of the weights.
       distance: of two genomes, 0 to 1.
-      structure_of: from a hash to what decides of its program; None where different templates never share one.
     """
     generator = np.random.default_rng(seed)
     genomes = filled(found.genomes, 64)
     fill = (0, len(genomes) - len(found.names))
     discount = np.zeros(len(found.names))
     chosen: list[int] = []
-    structures: dict[int, Hashable] = {}
     scale, low = np.ptp(found.best, axis=0) + 1e-6, found.best.min(0)
     for _ in range(min(count, len(found.names))):
         weights = generator.dirichlet(np.ones(found.best.shape[1]))
@@ -235,12 +226,6 @@ def batch(
         improvement = _improvement(np.pad(mean, fill), np.pad(worth[0] * found.std, fill), best)
         scores = np.asarray(improvement)[: len(discount)] + discount
         pick = int(scores.argmax())
-        if structure_of is not None:
-            near = [i for i in np.argsort(-scores)[:SHORTLIST] if scores[i] >= scores[pick] - SLACK]
-            for i in near:
-                structures.setdefault(int(i), structure_of(found.names[i]))
-            used = {structures[i] for i in chosen}
-            pick = next((int(i) for i in near if structures[int(i)] in used), pick)
         chosen.append(pick)
         close = np.asarray(_apart(genomes, genomes[pick], distance))[: len(discount)]
         discount = discount + np.log(-np.expm1(-close / REACH) + 1e-9)
@@ -248,30 +233,22 @@ def batch(
     return [Choice(found.names[i], float(found.mean[i]), float(found.std[i])) for i in chosen]
 
 
-def structures(space: LimitedSpace, policy: Policy) -> Callable[[str], Hashable] | None:
-    """What decides of a template's program under a policy; None where it is the template itself."""
-    if policy == "exact":
-        return None
-    shared = "envelope" if policy == "envelope" else "folded"
-    return functools.lru_cache(4096)(lambda name: lower(_template(space, name), shared)[0])
-
-
 def bred(space: LimitedSpace, key: jax.Array, count: int, rows: Sequence[Evaluation], taken: set[str]) -> list[Choice]:
     """Children of what was trained, where there is no predictor to choose among them."""
     genomes = jax.device_put(to_genomes([_template(space, row.key.hash) for row in rows], space.space.length))
     searcher = GeneticAlgorithm(space, children=4 * count, capacity=1 << 12)
     state = searcher.init(key, genomes, jax.device_put(np.array([row.val_acc_final for row in rows], np.float32)))
-    _, children = compiler.jit(searcher.ask)(state)
+    _, children = fast_compile_jit(searcher.ask)(state)
     names = hashes(children[np.asarray(space.valid(children))])
     return [Choice(name, None, None) for name in dict.fromkeys(names) if name not in taken][:count]
 
 
-@compiler.jit(static_argnames="distance")
+@fast_compile_jit(static_argnames="distance")
 def _apart(genomes: jax.Array, one: jax.Array, distance: Callable) -> jax.Array:
     return jax.vmap(distance, (0, None))(genomes, one)
 
 
-@compiler.jit(static_argnames="fitness")
+@fast_compile_jit(static_argnames="fitness")
 def _judge(fitness: Promise, genomes: jax.Array, arguments: tuple) -> jax.Array:
     return fitness(genomes, *arguments)
 

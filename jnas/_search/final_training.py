@@ -13,10 +13,17 @@ from jnas.data import Dataset, Split
 from jnas.space import Template
 from jnas.store import Evaluation, Key, Store
 from jnas.store import _paths as paths
-from jnas.train import Recipe, Trial
-from jnas.train import _weights as weights
-from jnas.train._evaluate import evaluate_kept, key_of
-from jnas.train._inference import accuracy
+from jnas.train import (
+    EngineOptions,
+    Recipe,
+    TrainingRequest,
+    Trial,
+    accuracy,
+    load_weights,
+    make_key,
+    save_weights,
+    train_modules,
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class Final:
     def trials(self, template: Template) -> dict[Key, Trial]:
         """One a seed, in their order."""
         trials = [Trial(template, seed) for seed in self.seeds]
-        return {key_of(trial, self.recipe, self.data, self.split_seed): trial for trial in trials}
+        return {make_key(trial, self.recipe, self.data, self.split_seed): trial for trial in trials}
 
     def rows(self, template: Template) -> list[Evaluation]:
         """Those that are in the store, in the order of the seeds."""
@@ -94,10 +101,10 @@ def _train(template: Template, final: Final, to_test: bool = False) -> None:
         return not (paths.holds_weights_of(final.folder(template), key.hash) if key == first else tested)
 
     wanted = [(trial, key) for key, trial in trials.items() if missing(key)]
-    for row, kept in evaluate_kept(wanted, final.recipe, final.split, final.on_epoch):
-        if kept is not None:
-            trainer, run = kept
-            weights.save(final.draft(row.key), template, trainer.module(run))
+    request = TrainingRequest([trial for trial, _ in wanted], [key for _, key in wanted], final.recipe, final.split)
+    for row, module in train_modules(request, EngineOptions(on_epoch=final.on_epoch)):
+        if module is not None:
+            save_weights(final.draft(row.key), template, module)
         # Last, so that a row has its weights, whenever the process may die.
         final.store.add([row], final.recipe.to_json())
 
@@ -111,7 +118,7 @@ def _test(template: Template, final: Final) -> None:
             continue
         draft, kept = final.draft(row.key), final.folder(template)
         if row.test_acc_final is None and len(data.x_test):
-            module = weights.load(draft if draft.exists() else kept, template)
+            module = load_weights(draft if draft.exists() else kept, template)
             measured = accuracy(module, data.x_test, data.y_test, final.recipe.test_flip)
             final.store.set_test_accuracy(row.key, measured)
         if row.key == first and draft.exists():

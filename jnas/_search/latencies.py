@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from jnas._runtime.devices import device_name
 from jnas._search.objectives import LATENCY_TERMS, latency_model
 from jnas.space import Template
 from jnas.store import Store
 from jnas.train import latency_ms
-from jnas.train._engine.jobs import device_name
 
 IMAGES = 1
 """Images at once."""

@@ -34,9 +34,7 @@ from jnas.space import LimitedSpace, Template
 from jnas.space._genome import to_genomes
 from jnas.store import Evaluation, Store
 from jnas.store import _paths as paths
-from jnas.train import Trial
-from jnas.train._evaluate import Request, evaluate_each, key_of
-from jnas.train._pruning import evaluate_stopping
+from jnas.train import EngineOptions, TrainingRequest, Trial, make_key, run_pruned, run_trials
 from jnas.train._trainer import check_batch
 
 SPLIT_SEED = 0
@@ -84,7 +82,7 @@ class Search:
         self.store = Store(config.store)
         self.store.lock_timeout = 600  # once it runs, a search waits for whoever reads its rows
         self.recipe = config.training()
-        self.split = data.split(self.recipe.validation, SPLIT_SEED)
+        self.split = data.split(self.recipe.val_fraction, SPLIT_SEED)
         check_batch(self.recipe, self.split)
         self.space = LimitedSpace(config.space(data), config.max_params, config.max_macs)
         self.searcher = evolution.algorithm(config.algorithm, self.space, config.objectives, config.candidates)
@@ -219,11 +217,10 @@ class Search:
         self.population_diversity = float(diversity(state.genomes, alive, space.distance))
         state.save(self._evolution(generation), diversity=self.population_diversity)
         checkpoint.remove(self._evolution(generation - 2))
-        shared = evolution.structures(space, config.policy)
 
         def propose(key, count, taken):
             left = evolution.without(found, taken)
-            return evolution.batch(left, count, int(jax.random.bits(key)), space.distance, shared)
+            return evolution.batch(left, count, int(jax.random.bits(key)), space.distance)
 
         return propose
 
@@ -301,13 +298,16 @@ class Search:
 
     def _train(self, hashes: list[str], step: str, generation: int) -> Iterator[Evaluation]:
         trials = [Trial(self._template(hash), self.config.seed) for hash in hashes]
-        keys = [key_of(trial, self.recipe, self.data, SPLIT_SEED) for trial in trials]
-        asked = Request(trials, keys, self.recipe, self.split, self.store)
-        how = {"policy": self.config.policy, "on_epoch": self.progress.epoch, "stop": lambda: self.spent() is not None}
-        how |= {"compile_limit": self.config.max_compile_seconds}
+        keys = [make_key(trial, self.recipe, self.data, SPLIT_SEED) for trial in trials]
+        request = TrainingRequest(trials, keys, self.recipe, self.split, self.store)
+        options = EngineOptions(
+            compile_timeout=self.config.max_compile_seconds,
+            on_epoch=self.progress.epoch,
+            should_stop=lambda: self.spent() is not None,
+        )
         first, folder = self.config.early_epochs, self._predictor(generation)
         if not first or step == "random":
-            return evaluate_each(*asked, **how)
+            return run_trials(request, options)
 
         def goes_on(keys, curves):
             if not folder.exists():  # there were too few rows for a predictor
@@ -322,7 +322,7 @@ class Search:
             )
             return hopeful(self.space.space, names, curves, Predictor.load(folder), best)
 
-        return evaluate_stopping(asked, first, goes_on, **how)
+        return run_pruned(request, first, goes_on, options)
 
     def _template(self, hash: str) -> Template:
         return Template.from_hash(hash, self.data.in_shape, self.data.classes)

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from jnas._runtime.devices import device_name
 from jnas.predict import Predictor
 from jnas.report import architecture, count, finalist_table, front_table, ranking, spread
 from jnas.store import Evaluation
-from jnas.train._engine.jobs import device_name
 
 if TYPE_CHECKING:
     from jnas._search.loop import Search

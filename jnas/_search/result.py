@@ -12,9 +12,7 @@ from flax import nnx
 from jnas.data import Dataset
 from jnas.space import Template
 from jnas.store import Evaluation, Store
-from jnas.train import Recipe, Trainer, Trial
-from jnas.train import _weights as weights
-from jnas.train._inference import classes
+from jnas.train import Recipe, Trainer, Trial, load_weights, predict, trained_module
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,9 +53,9 @@ class Candidate:
         """
         key = self.evaluation.key
         if self._weights is not None and self._weights.exists():
-            return weights.load(self._weights, self.template)
-        trainer = Trainer(self.template, self._recipe, self._data.split(self._recipe.validation, key.split_seed))
-        return trainer.module(trainer.train([Trial(self.template, key.seed)]))
+            return load_weights(self._weights, self.template)
+        trainer = Trainer(self.template, self._recipe, self._data.split(self._recipe.val_fraction, key.split_seed))
+        return trained_module(trainer.train([Trial(self.template, key.seed)]))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """The class of each of `images` `[N, H, W, C]` uint8, `[N]`: of the recipe `standard` by the mean logits of an
@@ -65,7 +63,7 @@ class Candidate:
 
         It loads or trains the module, as `build` does, each time.
         """
-        return classes(self.build(), images, self._recipe.test_flip)
+        return predict(self.build(), images, self._recipe.test_flip)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from jnas._runtime import compile_options as compiler
+from jnas._runtime.compile_options import fast_compile_jit
 from jnas.predict import Predictor
 from jnas.predict._base import Regressor
 from jnas.space import Space
@@ -24,19 +24,19 @@ STEP = 4
 """Genomes of one chunk are cut to a multiple of so many rows."""
 
 
-@compiler.jit(static_argnames="space")
+@fast_compile_jit(static_argnames="space")
 def facts_and_bits(genomes: jax.Array, space: Space) -> jax.Array:
     """What the predictor sees: `[N, L, 6]` int8 to `[N, L, FEATURES]` float32."""
     return features(genomes, space.in_shape, space.classes)
 
 
-@compiler.jit(static_argnames="space")
+@fast_compile_jit(static_argnames="space")
 def bits_alone(genomes: jax.Array, space: Space) -> jax.Array:
     """What the original sees: `[N, L, 6]` int8 to `[N, L, 32]` uint8."""
     return encode(genomes)
 
 
-_lengths = compiler.jit(lengths)
+_lengths = fast_compile_jit(lengths)
 
 
 def filled(genomes: np.ndarray, least: int = 1) -> jax.Array:

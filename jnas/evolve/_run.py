@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import jax
 
-from jnas._runtime import compile_options as compiler
+from jnas._runtime.compile_options import fast_compile_jit
 from jnas.evolve._base import Algorithm, State
 
 
-@compiler.jit(static_argnames=("algorithm", "fitness", "generations"))
+@fast_compile_jit(static_argnames=("algorithm", "fitness", "generations"))
 def evolve(
     algorithm: Algorithm,
     fitness: Callable[..., jax.Array],

@@ -13,10 +13,7 @@ from jnas.data import IN_MEMORY_SOURCE, Dataset, load_data
 from jnas.errors import JnasError
 from jnas.export._select import Source
 from jnas.store import Evaluation
-from jnas.train import Trial
-from jnas.train import _weights as weights
-from jnas.train._evaluate import evaluate_kept
-from jnas.train._inference import accuracy
+from jnas.train import TrainingRequest, Trial, accuracy, load_weights, train_modules
 
 
 def images_of(source: Source, given: str | Path | Mapping | Dataset | None = None) -> Dataset:
@@ -51,7 +48,7 @@ def from_disk(source: Source) -> nnx.Module:
       JnasError: they are damaged, or another template's.
     """
     try:
-        return weights.load(source.weights, source.template)
+        return load_weights(source.weights, source.template)
     except JnasError as error:
         raise JnasError(
             f"The weights in {source.weights} cannot be read: remove that folder and run the search again, which "
@@ -66,15 +63,14 @@ def again(source: Source, data: Dataset) -> tuple[nnx.Module, Evaluation]:
       JnasError: training failed.
     """
     old = source.row
-    split = data.split(source.recipe.validation, old.key.split_seed)
-    ((row, left),) = evaluate_kept([(Trial(source.template, old.key.seed), old.key)], source.recipe, split)
-    if left is None:
+    split = data.split(source.recipe.val_fraction, old.key.split_seed)
+    request = TrainingRequest([Trial(source.template, old.key.seed)], [old.key], source.recipe, split)
+    ((row, module),) = train_modules(request)
+    if module is None:
         raise JnasError(
             f"Template {source.template.hash} could not be trained again ({row.status}: {row.message}): run this where "
             f"it was trained ({old.device}), or name another with --hash."
         )
-    trainer, run = left
-    module = trainer.module(run)
     if old.test_acc_final is not None:
         tested = accuracy(module, data.x_test, data.y_test, source.recipe.test_flip)
         row = dataclasses.replace(row, test_acc_final=tested)

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 import jnas
+from jnas._runtime.devices import device_name
 from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.export._select import Source
 from jnas.store import Evaluation
-from jnas.train._engine.jobs import device_name
 
 
 def check(folder: Path, source: Source, row: Evaluation, data: Dataset) -> dict:
@@ -34,7 +34,7 @@ def check(folder: Path, source: Source, row: Evaluation, data: Dataset) -> dict:
     tested = row.test_acc_final is not None
     images, labels = data.x_test, data.y_test
     if not tested:
-        split = data.split(source.recipe.validation, row.key.split_seed)
+        split = data.split(source.recipe.val_fraction, row.key.split_seed)
         images, labels = np.asarray(split.x_val), np.asarray(split.y_val)
     stored = round((row.test_acc_final if tested else row.val_acc_final) * len(labels))
     found = right_answers(folder, images, labels, source.recipe.test_flip)

@@ -20,8 +20,8 @@ from jax import export
 from jnas._runtime import checkpoint
 from jnas.export._codegen import imported
 from jnas.space import Template
-from jnas.train import _weights as weights
-from jnas.train._inference import classes_by, logits
+from jnas.train import load_weights
+from jnas.train._inference import logits, predict_with
 
 Logits = Callable[[np.ndarray], jax.Array]
 
@@ -31,13 +31,13 @@ def main(folder: Path, arrays: Path) -> None:
     with np.load(arrays, allow_pickle=False) as file:
         images, labels, mirrored = file["images"], file["labels"], bool(file["mirrored"])
     ways = {"weights": functools.partial(_by_jnas, mirrored), "model.py": _by_code, "model.stablehlo": _by_stablehlo}
-    right = {name: int((classes_by(way(folder / name), images) == labels).sum()) for name, way in ways.items()}
+    right = {name: int((predict_with(way(folder / name), images) == labels).sum()) for name, way in ways.items()}
     print(json.dumps(right))
 
 
 def _by_jnas(mirrored: bool, folder: Path) -> Logits:
     about = checkpoint.load_metadata(folder)
-    module = weights.load(folder, Template.from_hash(about["hash"], about["in_shape"], about["classes"]))
+    module = load_weights(folder, Template.from_hash(about["hash"], about["in_shape"], about["classes"]))
     return lambda images: logits(module, images, mirrored)
 
 

@@ -20,7 +20,7 @@ from jnas.export._select import Source, find, opened
 from jnas.export._stablehlo import PLATFORMS, stablehlo
 from jnas.export._verify import check as checked_facts
 from jnas.store import Evaluation, Store
-from jnas.train import _weights as weights
+from jnas.train import save_weights
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _write(folder: Path, source: Source, module: nnx.Module, row: Evaluation, im
     """Writes and checks everything under another name first; returns the facts."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".jnas-export-") as work:
         draft = Path(work) / "export"
-        weights.save(draft / "weights", source.template, module)
+        save_weights(draft / "weights", source.template, module)
         (draft / "model.py").write_text(code(source.template, source.recipe.test_flip))
         (draft / "model.stablehlo").write_bytes(stablehlo(draft / "model.py", source.template.in_shape))
         checked = checked_facts(draft, source, row, images) if images is not None else None

@@ -9,16 +9,29 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from jnas._runtime import random as draws
 from jnas.nn import _initializers as initial
 from jnas.nn.ops._barriers import materialise, materialise_gradient
-from jnas.nn.ops._batch_norm import batch_norm, count
+from jnas.nn.ops._batch_norm import batch_norm
 from jnas.nn.ops._linear import linear
 from jnas.nn.ops._pooling import avg_pool, global_avg_pool, max_pool
 from jnas.nn.ops._windows import Pair
 from jnas.nn.ops.conv._conv2d import conv2d
+
+
+class RandomState(nnx.Variable):
+    """The raw key and the counter of a random stream: plain arrays, which any process can send and store."""
+
+
+class RuntimeScalar(nnx.Variable):
+    """A float32 scalar that a compiled program takes as an argument; it is not trained."""
+
+
+def _scalar(value: float) -> RuntimeScalar:
+    return RuntimeScalar(jax.device_put(np.float32(value)))
 
 
 def _uniform(rngs: nnx.Rngs, shape: tuple[int, ...], fan_in: int) -> nnx.Param:
@@ -73,19 +86,14 @@ class BatchNorm2d(nnx.Module):
         self.epsilon, self.momentum = epsilon, momentum
         self.use_running_average = False
 
-    def _present(self, x: jax.Array) -> jax.Array | None:
-        """Which pixels of the maps count; None for all."""
-        return None
-
     def __call__(self, x: jax.Array) -> jax.Array:
         if self.use_running_average:
             mean, var = self.mean[...], self.var[...]
             y = (x - mean) * (jax.lax.rsqrt(var + self.epsilon) * self.scale[...]) + self.bias[...]
             return y.astype(x.dtype)
-        present = self._present(x)
-        y, (mean, var) = batch_norm(x, self.scale[...], self.bias[...], self.epsilon, present)
-        number = count(x, present)
-        unbiased = var * (number / jnp.maximum(number - 1, 1))
+        y, (mean, var) = batch_norm(x, self.scale[...], self.bias[...], self.epsilon)
+        count = x.size // x.shape[-1]
+        unbiased = var * (count / max(count - 1, 1))
         self.mean[...] += self.momentum * (mean - self.mean[...])
         self.var[...] += self.momentum * (unbiased - self.var[...])
         return y
@@ -95,10 +103,10 @@ class LeakyReLU(nnx.Module):
     """`x` where positive, `slope * x` elsewhere; slope 0 is ReLU."""
 
     def __init__(self, slope: float = 0.0):
-        self.slope = slope
+        self.slope = _scalar(slope)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return jnp.where(x > 0, x, self.slope * x)
+        return jnp.where(x > 0, x, self.slope[...].astype(x.dtype) * x)
 
 
 class PReLU(nnx.Module):
@@ -118,20 +126,20 @@ class Dropout(nnx.Module):
     fifth of a training step on a CPU; and channel by channel, so that the first draw the same however many follow.
     """
 
-    def __init__(self, rate: float, whole_channels: bool, rngs: nnx.Rngs | nnx.RngStream):
-        self.rate, self.whole_channels = rate, whole_channels
-        self.rngs = rngs.dropout.fork() if isinstance(rngs, nnx.Rngs) else rngs
+    def __init__(self, rate: float, whole_channels: bool, rngs: nnx.Rngs):
+        self.rate, self.whole_channels = _scalar(rate), whole_channels
+        self.key = RandomState(jax.random.key_data(rngs.dropout()))
+        self.count = RandomState(jax.device_put(np.uint32(0)))
         self.deterministic = False
-
-    def _rate(self) -> float | jax.Array:
-        return self.rate
 
     def __call__(self, x: jax.Array) -> jax.Array:
         if self.deterministic:
             return x
-        keep = 1 - self._rate()
+        keep = 1 - self.rate[...]
         others = x.shape[:1] if self.whole_channels else x.shape[:-1]
-        chances = draws.uniform(draws.words(self.rngs()), 0, (x.shape[-1], *others))
+        key = jax.random.fold_in(jax.random.wrap_key_data(self.key[...]), self.count[...])
+        self.count[...] += 1
+        chances = draws.uniform(draws.words(key), 0, (x.shape[-1], *others))
         kept = jnp.moveaxis(chances < keep, 0, -1)
         if self.whole_channels:
             kept = materialise(kept)[:, None, None]  # else every pixel would draw it again

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from jnas._runtime import compile_options as compiler
+from jnas._runtime.compile_options import fast_compile_jit
 from jnas.errors import JnasError
 from jnas.space import _operators as variation
 from jnas.space import _uint64 as wide
@@ -96,4 +96,4 @@ class LimitedSpace:
     key_of = staticmethod(variation.key_of)
 
 
-_valid = compiler.jit(LimitedSpace.valid, static_argnums=0)
+_valid = fast_compile_jit(LimitedSpace.valid, static_argnums=0)

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnas._runtime import compile_options as compiler
+from jnas._runtime.compile_options import fast_compile_jit
 from jnas._runtime.random import choices, draws
 from jnas.errors import JnasError
 from jnas.space import _layers as lt
@@ -148,7 +148,7 @@ def random_parameters(key: jax.Array, kind: jax.Array) -> jax.Array:
     return rows.at[..., KIND].set(kind).astype(jnp.int8)
 
 
-@compiler.jit(static_argnames=("space", "count"))
+@fast_compile_jit(static_argnames=("space", "count"))
 def _sample(space: Space, key: jax.Array, count: int) -> jax.Array:
     slots = _slots(space)
     kinds = np.array([kind_of(slot.layer) if slot.layer else 0 for slot in slots])

@@ -1,4 +1,4 @@
-"""The accuracy of a trained module, as whoever loads it would measure it."""
+"""Classes and accuracy of a trained module, as whoever loads it would measure them."""
 
 from __future__ import annotations
 
@@ -8,31 +8,37 @@ from collections.abc import Callable
 import jax
 import numpy as np
 from flax import nnx
+from jaxtyping import Array, Float, Int, UInt8
 
-from jnas.data._augment import normalise
-from jnas.train._step import logits_of
-
-AT_ONCE = 500
-"""Images that are classified at once."""
-
-
-def classes_by(logits: Callable[[np.ndarray], jax.Array], images: np.ndarray) -> np.ndarray:
-    """The class of each of `images` `[N, H, W, C]` uint8 by a function from some of them to their logits: `[N]`."""
-    parts = np.array_split(np.asarray(images), max(1, -(-len(images) // AT_ONCE)))
-    return np.concatenate([np.asarray(logits(part)).argmax(-1) for part in parts])
+from jnas.data import normalise
+from jnas.train._input_pipeline import EVAL_BATCH_SIZE
+from jnas.train._step import predict_logits
 
 
-def classes(module: nnx.Module, images: np.ndarray, mirrored: bool = False) -> np.ndarray:
-    """The same by a module in evaluation mode; `mirrored` is the recipe's `test_flip`."""
-    return classes_by(lambda part: logits(module, jax.device_put(part), mirrored), images)
+def predict_with(
+    logits_fn: Callable[[np.ndarray], Array | np.ndarray], images: UInt8[np.ndarray, "n h w c"]
+) -> Int[np.ndarray, " n"]:
+    """Returns the class of each image by a function from images to logits `[n, classes]`."""
+    parts = np.array_split(np.asarray(images), max(1, -(-len(images) // EVAL_BATCH_SIZE)))
+    return np.concatenate([np.asarray(logits_fn(part)).argmax(-1) for part in parts])
 
 
-def accuracy(module: nnx.Module, images: np.ndarray, labels: np.ndarray, mirrored: bool = False) -> float:
-    """The share of `images` that `classes` gets right."""
-    return float((classes(module, images, mirrored) == np.asarray(labels)).sum() / len(labels))
+def predict(module: nnx.Module, images: UInt8[np.ndarray, "n h w c"], test_flip: bool = False) -> Int[np.ndarray, " n"]:
+    """Returns the class of each image by a module in evaluation mode; `test_flip` is the recipe's."""
+    return predict_with(lambda part: logits(module, jax.device_put(part), test_flip), images)
 
 
-@functools.partial(nnx.jit, static_argnames="mirrored")
-def logits(module: nnx.Module, images: jax.Array, mirrored: bool) -> jax.Array:
-    """The logits of images `[N, H, W, C]` uint8 by a module in evaluation mode: `[N, classes]`."""
-    return logits_of(module, normalise(images), mirrored)
+def accuracy(
+    module: nnx.Module,
+    images: UInt8[np.ndarray, "n h w c"],
+    labels: Int[np.ndarray, " n"],
+    test_flip: bool = False,
+) -> float:
+    """Returns the fraction of images that `predict` gets right."""
+    return float((predict(module, images, test_flip) == np.asarray(labels)).sum() / len(labels))
+
+
+@functools.partial(nnx.jit, static_argnames="test_flip")
+def logits(module: nnx.Module, images: UInt8[Array, "n h w c"], test_flip: bool) -> Float[Array, "n classes"]:
+    """Returns the logits of images by a module in evaluation mode."""
+    return predict_logits(module, normalise(images), test_flip)

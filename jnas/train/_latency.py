@@ -11,35 +11,31 @@ from flax import nnx
 
 from jnas.space import Template
 
-_TURNS = 7
-_LEAST_SECONDS = 0.01
+_REPEATS = 7
+_MIN_SECONDS = 0.01
 
 
-def latency_ms(template: Template, images: int = 1) -> float:
-    """Milliseconds for the logits of `images` images at once, in evaluation mode, without compiling.
+def latency_ms(template: Template, batch_size: int = 1) -> float:
+    """Returns the milliseconds that the logits of a batch take, in evaluation mode, without compiling.
 
-    The median of 7 turns of at least 10 ms each. Weights are untrained: they do not change the time.
+    The median of 7 repeats of at least 10 ms each. Weights are untrained: they do not change the time.
     """
-    graph, state = nnx.split(_evaluated(template))
+    module = template.build(nnx.Rngs(0))
+    module.eval()
+    graph, state = nnx.split(module)
     forward = jax.jit(lambda state, x: nnx.merge(graph, state)(x))
     channels, height, width = template.in_shape
-    x = jnp.zeros((images, height, width, channels))
+    x = jnp.zeros((batch_size, height, width, channels))
     jax.block_until_ready(forward(state, x))
-    calls, turns = 1, []
-    while len(turns) < _TURNS:
+    calls, seconds_per_call = 1, []
+    while len(seconds_per_call) < _REPEATS:
         start = time.perf_counter()
         for _ in range(calls):
             result = forward(state, x)
         jax.block_until_ready(result)
         seconds = time.perf_counter() - start
-        if seconds < _LEAST_SECONDS and not turns:
-            calls = max(2 * calls, int(1.2 * calls * _LEAST_SECONDS / max(seconds, 1e-9)))
+        if seconds < _MIN_SECONDS and not seconds_per_call:
+            calls = max(2 * calls, int(1.2 * calls * _MIN_SECONDS / max(seconds, 1e-9)))
             continue
-        turns.append(seconds / calls)
-    return 1e3 * float(np.median(turns))
-
-
-def _evaluated(template: Template) -> nnx.Module:
-    module = template.build(nnx.Rngs(0))
-    module.eval()
-    return module
+        seconds_per_call.append(seconds / calls)
+    return 1e3 * float(np.median(seconds_per_call))

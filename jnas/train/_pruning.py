@@ -1,4 +1,4 @@
-"""Losers stop early: a few epochs for all, the rest for those that may still become good.
+"""Losers stop early: a few epochs for all trials, the rest for those that may still become good.
 
 What decides is the caller's, such as a predictor that has seen these epochs (Baker et al. 2017, arXiv:1705.10823). A
 trial that goes on is trained exactly as `evaluate` would.
@@ -7,73 +7,55 @@ trial that goes on is trained exactly as `evaluate` would.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from jaxtyping import Float
 
-from jnas.nn._signature import Policy
 from jnas.store import Evaluation, Key
-from jnas.train._engine.jobs import groups
-from jnas.train._engine.memory_plan import Device
-from jnas.train._engine.scheduler import COMPILE_LIMIT, Watch, train
-from jnas.train._evaluate import Request, known_and_missing
+from jnas.train._engine.scheduler import EngineOptions
+from jnas.train._request import TrainingRequest
 
-GoesOn = Callable[[Sequence[Key], np.ndarray], Sequence[bool]]
-"""From N keys and their validation accuracies in the first epochs, `[N, K]`: which of them are trained to the end."""
+Pruner = Callable[[Sequence[Key], Float[np.ndarray, "n k"]], Sequence[bool]]
+"""From N keys and their validation accuracies after the first K epochs: which of them are trained to the end."""
 
 
-def evaluate_stopping(
-    asked: Request,
-    first: int,
-    goes_on: GoesOn,
-    *,
-    policy: Policy = "exact",
-    memory: int | None = None,
-    compile_limit: float = COMPILE_LIMIT,
-    on_epoch: Callable[[int], None] | None = None,
-    stop: Callable[[], bool] | None = None,
-    watch: Watch | None = None,
+def run_pruned(
+    request: TrainingRequest, prune_after: int, keeps: Pruner, options: EngineOptions | None = None
 ) -> Iterator[Evaluation]:
-    """The row of each trial in turn; "stopped" after `first` epochs for those that do not go on.
+    """Yields the row of each trial, in order; "stopped" after `prune_after` epochs for those that `keeps` rejects.
 
     Args:
-      asked: what is to be trained. Rows that the store has are not trained again; those that were stopped after `first`
-        epochs are among them.
-      first: epochs of all; fewer than the recipe's.
-      goes_on: asked once, about those that are well after these.
-      policy, memory, compile_limit, on_epoch, stop, watch: as in `evaluate_each`.
-
-    Raises:
-      JnasError: the recipe does not suit the images.
+      request: what is to be trained. Rows that the store has are not trained again, those that were stopped after
+        `prune_after` epochs included.
+      prune_after: epochs of all trials; fewer than the recipe's.
+      keeps: called once, about the trials that have not failed by then.
+      options: see `EngineOptions`.
     """
-    rows, jobs = known_and_missing(asked, stopped=first)
-    device, watch = Device.here(memory), watch or Watch()
+    options = options or EngineOptions()
+    rows, jobs = request.split_cached(stopped_after=prune_after)
 
-    def advance(keys: Collection[Key], epochs: int, until: int) -> Iterator[Key]:
-        work = groups([jobs[key] for key in keys], policy, asked.recipe, asked.split, device, epochs)
-        how = {"on_epoch": on_epoch, "watch": watch, "stop": stop, "compile_limit": compile_limit}
-        told = len(watch.reports)
-        with contextlib.closing(train(work, until, keep=True, **how)) as chunks:
+    def train(keys: Sequence[Key], until: int) -> Iterator[Key]:
+        chunks = request.run([jobs[key] for key in keys], options, until=until, keep=until < request.recipe.epochs)
+        with contextlib.closing(chunks):
             for chunk in chunks:
-                asked.record_programs(watch.reports[told:])
-                told = len(watch.reports)
+                request.record_programs(options.timing)
                 yield from (job.key for job in chunk)
 
-    def done(key: Key) -> None:
-        rows[key] = asked.record(jobs.pop(key))  # its weights go
+    def record(key: Key) -> None:
+        rows[key] = request.record(jobs.pop(key))  # its weights go
 
-    begun = set(advance(list(jobs), first, first))
-    if begun == set(jobs):  # else it was stopped before anything could be decided
-        well = [key for key, job in jobs.items() if job.row().status == "ok"]
-        curves = np.array([[epoch.val_acc for epoch in jobs[key].epochs] for key in well]).reshape(len(well), first)
-        going = [key for key, on in zip(well, goes_on(well, curves) if well else (), strict=True) if on]
-        for key in [key for key in jobs if key not in going]:
-            done(key)
-    else:
-        going = []
-    with contextlib.closing(advance(going, asked.recipe.epochs - first, asked.recipe.epochs)) as rest:
-        for key in asked.keys:
-            while key not in rows and (finished := next(rest, None)) is not None:
-                done(finished)
+    kept: list[Key] = []
+    if set(train(list(jobs), prune_after)) == set(jobs):  # else it was stopped before anything could be decided
+        healthy = [key for key, job in jobs.items() if job.row(prune_after).status == "ok"]
+        curves = np.array([[epoch.val_acc for epoch in jobs[key].epochs] for key in healthy])
+        decisions = keeps(healthy, curves.reshape(len(healthy), prune_after)) if healthy else ()
+        kept = [key for key, is_kept in zip(healthy, decisions, strict=True) if is_kept]
+        for key in [key for key in jobs if key not in kept]:
+            record(key)
+    with contextlib.closing(train(kept, request.recipe.epochs)) as finished:
+        for key in request.keys:
+            while key not in rows and (done := next(finished, None)) is not None:
+                record(done)
             if key in rows:
                 yield rows[key]

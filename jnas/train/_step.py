@@ -1,7 +1,7 @@
-"""Training step and evaluation of one structure, as pure functions of one lane.
+"""The training step and the evaluation step of one program, as pure functions of one trial.
 
-Everything that may differ between candidates of one structure is an argument, so the functions can be vmapped over
-lanes. They do not know how they are driven: stepped from the host or scanned, alone or in a batch.
+Everything in which trials of one program may differ is an argument, so the functions can be vmapped over trials. How
+they are driven is the trainer's concern: stepped from the host or scanned, one trial or several side by side.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jaxtyping import Array, Float, Int32, UInt8
 
 from jnas.data import _augment as augment
-from jnas.nn._signature import Lane, Structure
+from jnas.nn import build, graph_defs
+from jnas.space import Template
 from jnas.train import _optimizer as optimizer
 from jnas.train._recipe import Recipe
 
 
-class Hyper(NamedTuple):
-    """One candidate's training hyper-parameters. With a leading axis on each field, several candidates.
+class TrialHyperparams(NamedTuple):
+    """Training hyper-parameters of one trial; with a leading axis on each field, of several.
 
     Attributes:
       seed: uint32; image order and augmentation follow from it (initial weights and dropout are in the state).
@@ -29,93 +31,113 @@ class Hyper(NamedTuple):
       weight_decay: float32.
     """
 
-    seed: jax.Array
-    learning_rate: jax.Array
-    weight_decay: jax.Array
+    seed: Any
+    learning_rate: Any
+    weight_decay: Any
 
 
-class State(NamedTuple):
-    """What training changes: parameters, other module state (statistics, dropout's streams, genes), optimiser state."""
+class TrainState(NamedTuple):
+    """What training changes.
+
+    Attributes:
+      params: the parameters.
+      model_state: all else in the module: batch statistics, dropout's random streams, run-time scalars.
+      opt_state: the optimiser's.
+    """
 
     params: Any
-    rest: Any
-    optimizer: Any
+    model_state: Any
+    opt_state: Any
 
 
 class Metrics(NamedTuple):
-    """Sums over the images seen: float32 `loss` and int32 number of `correct` answers."""
+    """Sums over the images of an epoch: float32 `loss` and int32 number of `correct` answers."""
 
-    loss: jax.Array
-    correct: jax.Array
+    loss: Any
+    correct: Any
 
 
 @dataclass(frozen=True)
-class Program:
-    """The pure functions of a structure under a recipe."""
+class Steps:
+    """The pure functions of a program: a signature under a recipe.
 
-    structure: Structure
+    Attributes:
+      signature: what `jnas.nn.program_signature` returns.
+      recipe: how to train.
+    """
+
+    signature: Template
     recipe: Recipe
 
-    def init(self, lane: Lane, seed: int) -> State:
-        """The state of a lane before the first step; made on the host, so that nothing is compiled for it."""
-        _, params, rest = nnx.split(lane.build(nnx.Rngs(jax.random.key(seed))), nnx.Param, ...)
-        return State(params, rest, optimizer.init(self.recipe, params))
+    def init_state(self, template: Template, seed: int) -> TrainState:
+        """Returns a template's state before the first step; made on the host, so that nothing is compiled for it."""
+        _, params, model_state = nnx.split(build(template, nnx.Rngs(jax.random.key(seed))), nnx.Param, ...)
+        return TrainState(params, model_state, optimizer.init_opt_state(self.recipe, params))
 
-    def shapes(self) -> State:
-        """The state's shapes and types."""
-        skeleton = self.structure.skeleton
-        return State(skeleton.params, skeleton.rest, optimizer.shapes(self.recipe, skeleton.params))
+    def state_shapes(self) -> TrainState:
+        """Returns the state's shapes and types."""
+        graphs = graph_defs(self.signature)
+        return TrainState(graphs.params, graphs.model_state, optimizer.opt_state_shapes(self.recipe, graphs.params))
 
-    def merge(self, state: State, train: bool = False) -> nnx.Module:
-        """The structure's module with the weights of `state`."""
+    def module(self, state: TrainState, train: bool = False) -> nnx.Module:
+        """Returns the module with the weights of `state`, in training or in evaluation mode."""
         # Copied, so that the module's changes stay its own: `nnx.merge` may hand on the variables it is given.
-        params, rest = jax.tree.map(lambda leaf: leaf, (state.params, state.rest))
-        skeleton = self.structure.skeleton
-        return nnx.merge(skeleton.training if train else skeleton.evaluation, params, rest)
+        params, model_state = jax.tree.map(lambda leaf: leaf, (state.params, state.model_state))
+        graphs = graph_defs(self.signature)
+        return nnx.merge(graphs.train if train else graphs.evaluation, params, model_state)
 
-    def _compute(self, tree: Any) -> Any:
-        """Floats in the recipe's precision; gradients come back in their own."""
-        if self.recipe.precision == "float32":
-            return tree
-        wide = jnp.float32
-        return jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16) if leaf.dtype == wide else leaf, tree)
-
-    def step(
-        self, state: State, metrics: Metrics, hyper: Hyper, inputs: jax.Array, labels: jax.Array, rate: jax.Array
-    ) -> tuple[State, Metrics]:
-        """One step of training.
+    def train_step(
+        self,
+        state: TrainState,
+        metrics: Metrics,
+        hyperparams: TrialHyperparams,
+        inputs: Float[Array, "b h w c"],
+        labels: Int32[Array, " b"],
+        lr_factor: Float[Array, ""],
+    ) -> tuple[TrainState, Metrics]:
+        """Returns the state after one step of training, and the metrics grown by this batch's.
 
         Args:
-          state, metrics: from `init` or the step before; the metrics grow by this batch's.
-          hyper: the candidate's.
-          inputs, labels: the batch, `[B, H, W, C]` float32 and `[B]` int32.
-          rate: the schedule's share of the learning rate.
+          state, metrics: from `init_state` or the previous step.
+          hyperparams: the trial's.
+          inputs, labels: the batch.
+          lr_factor: the schedule's fraction of the learning rate.
         """
-        classes = self.structure.hull.classes
-        targets = optax.smooth_labels(jax.nn.one_hot(labels, classes), self.recipe.label_smoothing)
+        targets = jax.nn.one_hot(labels, self.signature.classes)
+        targets = optax.smooth_labels(targets, self.recipe.label_smoothing)
 
-        def loss_of(params):
-            module = self.merge(State(self._compute(params), state.rest, None), train=True)
-            logits = module(self._compute(inputs)).astype(jnp.float32)
-            _, _, rest = nnx.split(module, nnx.Param, ...)
+        def loss_fn(params):
+            module = self.module(TrainState(self._cast(params), state.model_state, None), train=True)
+            logits = module(self._cast(inputs)).astype(jnp.float32)
+            _, _, model_state = nnx.split(module, nnx.Param, ...)
             loss = optax.softmax_cross_entropy(logits, targets).mean()
-            return loss, (rest, (logits.argmax(-1) == labels).sum(dtype=jnp.int32))
+            return loss, (model_state, (logits.argmax(-1) == labels).sum(dtype=jnp.int32))
 
-        (loss, (rest, correct)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        (loss, (model_state, correct)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        learning_rate = hyperparams.learning_rate * lr_factor
         params, opt_state = optimizer.update(
-            self.recipe, state.params, gradients, state.optimizer, hyper.learning_rate * rate, hyper.weight_decay
+            self.recipe, state.params, gradients, state.opt_state, learning_rate, hyperparams.weight_decay
         )
-        return State(params, rest, opt_state), Metrics(metrics.loss + loss * len(labels), metrics.correct + correct)
+        metrics = Metrics(metrics.loss + loss * len(labels), metrics.correct + correct)
+        return TrainState(params, model_state, opt_state), metrics
 
-    def correct(self, params: Any, rest: Any, images: jax.Array, labels: jax.Array) -> jax.Array:
-        """How many of `images` `[B, H, W, C]` uint8 get their label, in evaluation mode; a label of -1 never counts."""
-        module = self.merge(State(self._compute(params), rest, None))
-        logits = logits_of(module, self._compute(augment.normalise(images)), self.recipe.test_flip)
+    def count_correct(
+        self, params: Any, model_state: Any, images: UInt8[Array, "n h w c"], labels: Int32[Array, " n"]
+    ) -> Int32[Array, ""]:
+        """Returns how many images get their label, in evaluation mode; a label of -1 never counts."""
+        module = self.module(TrainState(self._cast(params), model_state, None))
+        logits = predict_logits(module, self._cast(augment.normalise(images)), self.recipe.test_flip)
         return (logits.argmax(-1) == labels).sum(dtype=jnp.int32)
 
+    def _cast(self, tree: Any) -> Any:
+        """Float32 arrays in the recipe's precision; gradients come back in float32."""
+        if self.recipe.precision == "float32":
+            return tree
+        return jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16) if leaf.dtype == jnp.float32 else leaf, tree)
 
-def logits_of(module: nnx.Module, inputs: jax.Array, mirrored: bool) -> jax.Array:
-    """The logits of inputs `[N, H, W, C]`; where `mirrored`, the mean of those of each image and its mirror image."""
-    if not mirrored:
+
+def predict_logits(module: nnx.Module, inputs: Float[Array, "n h w c"], test_flip: bool) -> Float[Array, "n classes"]:
+    """Returns a module's logits; with `test_flip` the mean of those of each image and its mirror image."""
+    if not test_flip:
         return module(inputs)
     return module(jnp.concatenate([inputs, augment.hflip(inputs)])).reshape(2, len(inputs), -1).mean(0)

@@ -1,8 +1,7 @@
-"""What is to be trained: a template, its seed and hyper-parameters; and how to draw trials that share programs."""
+"""What is to be trained: a template, its seed and hyper-parameters; and how to draw trials at random."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 from collections.abc import Iterable
@@ -12,9 +11,8 @@ import jax
 import numpy as np
 
 from jnas.errors import JnasError
-from jnas.nn._signature import Policy, lower
+from jnas.nn import program_signature
 from jnas.space import Space, Template
-from jnas.space import _layers as lt
 from jnas.train._recipe import Recipe
 
 
@@ -25,10 +23,11 @@ class Trial:
     Attributes:
       template: the architecture.
       seed: of initial weights, image order, augmentation and dropout; None takes the call's.
-      learning_rate, weight_decay: None takes the recipe's.
+      learning_rate: None takes the recipe's.
+      weight_decay: None takes the recipe's.
 
     Raises:
-      JnasError: a value that cannot be trained with, named.
+      JnasError: a value is outside its range; the sentence names it.
     """
 
     template: Template
@@ -37,126 +36,93 @@ class Trial:
     weight_decay: float | None = None
 
     def __post_init__(self) -> None:
-        for name, ok, wanted in (
-            ("seed", self.seed is None or 0 <= self.seed < 2**32, "a whole number from 0, below 2^32"),
-            ("learning_rate", self.learning_rate is None or 0 < self.learning_rate < math.inf, "a number above 0"),
-            ("weight_decay", self.weight_decay is None or 0 <= self.weight_decay < math.inf, "0 or more"),
+        if self.seed is not None:
+            if isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer):
+                raise JnasError(f"The trial's seed must be an integer, got {self.seed!r}.")
+            object.__setattr__(self, "seed", int(self.seed))
+        for name, is_valid, condition in (
+            ("seed", self.seed is None or 0 <= self.seed < 2**32, "in [0, 2^32)"),
+            ("learning_rate", _is_none_or_in(self.learning_rate, math.ulp(0.0)), "> 0 and finite"),
+            ("weight_decay", _is_none_or_in(self.weight_decay, 0.0), ">= 0 and finite"),
         ):
-            if not ok:
-                raise JnasError(f"The trial's {name}={getattr(self, name)!r} cannot be trained with: give {wanted}.")
+            if not is_valid:
+                raise JnasError(f"The trial's {name} must be {condition}, got {getattr(self, name)!r}.")
 
     def recipe(self, recipe: Recipe) -> Recipe:
-        """The recipe with the trial's own learning rate and weight decay."""
-        own = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
-        own = {name: float(value) for name, value in own.items() if value is not None}
-        return dataclasses.replace(recipe, **own) if own else recipe
+        """Returns the recipe with the trial's learning rate and weight decay."""
+        values = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
+        values = {name: float(value) for name, value in values.items() if value is not None}
+        return dataclasses.replace(recipe, **values) if values else recipe
 
 
-def as_trials(items: Iterable[Template | Trial], seed: int = 0) -> list[Trial]:
-    """Trials of templates and trials, with `seed` where they have none."""
-    trials = [item if isinstance(item, Trial) else Trial(item) for item in items]
-    return [trial if trial.seed is not None else dataclasses.replace(trial, seed=seed) for trial in trials]
+def _is_none_or_in(value: object, low: float) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, int | float | np.number) and bool(low <= value < math.inf)
+
+
+def as_trials(items: Template | Trial | Iterable[Template | Trial], seed: int = 0) -> list[Trial]:
+    """Returns trials of templates and trials, with `seed` where they have none.
+
+    Raises:
+      JnasError: an item is neither a template nor a trial.
+    """
+    if isinstance(items, Template | Trial):
+        items = [items]
+    trials = []
+    for item in items:
+        if not isinstance(item, Template | Trial):
+            raise JnasError(f"templates must be Template or Trial objects, got {item!r}; use Template.from_hash.")
+        trial = item if isinstance(item, Trial) else Trial(item)
+        trials.append(trial if trial.seed is not None else dataclasses.replace(trial, seed=seed))
+    return trials
 
 
 def sample_trials(
     space: Space,
     seed: int,
-    structures: int,
-    lanes: int,
+    num_templates: int,
+    trials_per_template: int,
     *,
-    policy: Policy = "folded",
-    seeds: bool = False,
     learning_rate: tuple[float, float] | None = None,
     weight_decay: tuple[float, float] | None = None,
 ) -> list[Trial]:
-    """Random trials that share compiled programs: `structures` of them, `lanes` trials each.
-
-    The lanes of a structure differ in what the policy leaves to run time (for "folded": activations, slopes, dropout
-    rates, batch norm, smaller kernels, fewer channels; for "exact": nothing), in their seeds, and in learning rate and
-    weight decay where ranges are given. So architecture and training are searched jointly.
+    """Returns random trials that share compiled programs: templates with several seeds, and with random rates.
 
     Args:
       space: where templates come from.
       seed: of everything drawn here.
-      structures, lanes: how many, and how many trials of each.
-      policy: see `jnas.nn._signature`; give the same one to `evaluate`.
-      seeds: whether each lane gets a training seed of its own, 0 to `lanes - 1`.
-      learning_rate, weight_decay: ranges, lowest and highest, drawn log-uniformly.
+      num_templates: number of templates, all with different programs.
+      trials_per_template: trials of each; they differ in their seeds, 0 to `trials_per_template - 1`, and in the rates.
+      learning_rate: lowest and highest, drawn log-uniformly; None takes the recipe's.
+      weight_decay: lowest and highest, drawn log-uniformly; None takes the recipe's.
 
     Returns:
-      `structures * lanes` trials, those of one structure side by side.
+      `num_templates * trials_per_template` trials, those of one template side by side.
 
     Raises:
-      JnasError: a number is below 1, a range is none, nothing would differ, or the space has too few structures.
+      JnasError: a number is below 1, a range is not one, or the space has too few templates.
     """
-    for name, count in (("structures", structures), ("lanes", lanes)):
+    for name, count in (("num_templates", num_templates), ("trials_per_template", trials_per_template)):
         if count < 1:
-            raise JnasError(f"{name}={count} are no trials: give at least 1.")
+            raise JnasError(f"{name} must be >= 1, got {count}.")
     for name, ends in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
         if ends is not None and not 0 < ends[0] <= ends[1] < math.inf:
-            raise JnasError(f"{name}={ends} is no range: give its lowest and highest value, above 0.")
-    if policy == "exact" and lanes > 1 and not (seeds or learning_rate or weight_decay):
-        raise JnasError(f"{lanes} exact lanes would all be the same: give seeds=True or a range, or policy='folded'.")
+            raise JnasError(f"{name} must be (lowest, highest) with 0 < lowest <= highest, got {ends}.")
     generator = np.random.default_rng(seed)
-    trials: list[Trial] = []
-    known = set()
-    for genome in space.sample(jax.random.key(seed), 8 * structures + 64):
-        base = space.template(np.asarray(genome))
-        structure, _ = lower(base, policy)
-        if structure in known:
-            continue
-        known.add(structure)
-        variants = [base, *(_variant(base, policy, generator) for _ in range(lanes - 1))]
-        for lane, template in enumerate(variants):
-            drawn = [ends and _log_uniform(generator, *ends) for ends in (learning_rate, weight_decay)]
-            trials.append(Trial(template, lane if seeds else None, *drawn))
-        if len(known) == structures:
-            return trials
-    raise JnasError(f"Only {len(known)} structures of {structures} were found in the space: ask for fewer.")
+    templates: dict[Template, Template] = {}
+    for genome in space.sample(jax.random.key(seed), 8 * num_templates + 64):
+        template = space.template(np.asarray(genome))
+        templates.setdefault(program_signature(template), template)
+    if len(templates) < num_templates:
+        raise JnasError(f"num_templates must be <= {len(templates)} in this space, got {num_templates}.")
+    trials = []
+    for template in list(templates.values())[:num_templates]:
+        for index in range(trials_per_template):
+            rates = [ends and _log_uniform(generator, *ends) for ends in (learning_rate, weight_decay)]
+            trials.append(Trial(template, index, *rates))
+    return trials
 
 
 def _log_uniform(generator: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(generator.uniform(np.log(low), np.log(high))))
-
-
-_ACTIVATIONS = [lt.ReLU(), *(lt.LeakyReLU(slope) for slope in (0.1, 0.01, 0.001)), lt.PReLU(True), lt.PReLU(False)]
-
-
-def _variant(template: Template, policy: Policy, generator: np.random.Generator) -> Template:
-    """The template with layers redrawn, each change kept only if the structure stays."""
-    if policy == "exact":
-        return template
-    structure, _ = lower(template, policy)
-    layers = list(template.layers)
-    for index in range(len(layers) - 1, -1, -1):  # from the end, so that a layer left out moves no later one
-        choices = _alternatives(layers[index], last=index == len(layers) - 1)
-        choice = choices[generator.integers(len(choices))] if choices else None
-        if choice is None:
-            continue
-        changed = [*layers[:index], *choice, *layers[index + 1 :]]
-        with contextlib.suppress(JnasError):  # a shape that collapses
-            if lower(Template(changed, template.in_shape), policy)[0] == structure:
-                layers = changed
-    return Template(layers, template.in_shape)
-
-
-def _alternatives(layer: lt.LayerTemplate, last: bool) -> list[list[lt.LayerTemplate]]:
-    """What may stand in place of a layer; an empty list of layers leaves it out."""
-    match layer:
-        case lt.Activation():
-            return [[other] for other in _ACTIVATIONS]
-        case lt.BatchNorm2d():
-            return [[layer], []]
-        case lt.Dropout():
-            return [[], *([dataclasses.replace(layer, p=p)] for p in (0.05, 0.1, 0.2, 0.3, 0.4, 0.5))]
-        case lt.Conv2d():
-            ranges = dict(layer.ranges())
-            return [
-                [dataclasses.replace(layer, out_channels=channels, kernel_size=size)]
-                for channels in ranges["out_channels"]
-                for size in ranges["kernel_size"]
-            ]
-        case lt.Linear() if not last:
-            widths = dict(layer.ranges())["out_features"]
-            return [[dataclasses.replace(layer, out_features=width)] for width in widths]
-    return []

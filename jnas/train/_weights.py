@@ -11,21 +11,21 @@ from jnas.errors import JnasError
 from jnas.space import Template
 
 
-def save(folder: Path, template: Template, module: nnx.Module) -> None:
-    """Writes the weights and batch statistics of `module`, the template's; what `folder` held is replaced."""
-    about = {"hash": template.hash, "in_shape": template.in_shape, "classes": template.classes}
-    checkpoint.save(folder, nnx.to_pure_dict(_weights(module)), about)
+def save_weights(folder: Path, template: Template, module: nnx.Module) -> None:
+    """Writes the weights and batch statistics of a template's module; what `folder` held is replaced."""
+    metadata = {"hash": template.hash, "in_shape": template.in_shape, "classes": template.classes}
+    checkpoint.save(folder, nnx.to_pure_dict(_weights(module)), metadata)
 
 
-def load(folder: Path, template: Template) -> nnx.Module:
-    """The template's module with the weights that `save` wrote, in evaluation mode.
+def load_weights(folder: Path, template: Template) -> nnx.Module:
+    """Returns the template's module with the weights that `save_weights` wrote, in evaluation mode.
 
     Raises:
       JnasError: `folder` holds no weights, or those of another template.
     """
-    about = checkpoint.load_metadata(folder)
-    if about.get("hash") != template.hash or about.get("classes") != template.classes:
-        raise JnasError(f"{folder} holds the weights of another template ({about.get('hash')}): name that template's.")
+    metadata = checkpoint.load_metadata(folder)
+    if metadata.get("hash") != template.hash or metadata.get("classes") != template.classes:
+        raise JnasError(f"{folder} must hold the weights of {template.hash}, got those of {metadata.get('hash')}.")
     module = template.build(nnx.Rngs(0))
     state = _weights(module)
     nnx.replace_by_pure_dict(state, checkpoint.restore(folder, nnx.to_pure_dict(state)))

@@ -1,8 +1,8 @@
-"""Compiled programs on disk, beside JAX's persistent cache: one that is taken from here is not even traced.
+"""Compiled training programs on disk: a program that is loaded from here is not even traced.
 
-JAX's own cache knows a program by what it came out as, after tracing and lowering; which for a GPU take as long as
-training a small template for some epochs, and hold Python's lock. Here the key is what the program is made from.
-JNAS_PROCESSES=0 in the environment leaves JAX's cache alone at work.
+JAX's own cache knows a program by its lowered form. Tracing and lowering take, for a GPU, as long as training a small
+template for some epochs, and hold Python's lock. Here the key is what the program is made from.
+JNAS_EXECUTABLE_CACHE=0 in the environment switches this cache off.
 """
 
 from __future__ import annotations
@@ -23,45 +23,60 @@ import jax
 import jax.monitoring
 from jax.experimental import serialize_executable
 
+from jnas._runtime.compilation_cache import MAX_EXECUTABLE_CACHE_BYTES, executable_cache_dir, remove_oldest
 from jnas._runtime.versions import versions
 
-_SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable")
+_JAX_SETTINGS = (
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+)
+_SOURCES = ("nn", "data/_augment.py", "train/_step.py", "train/_optimizer.py", "train/_compiled.py")
+"""Parts of jnas that decide on a training program."""
+_SOURCES += ("train/_input_pipeline.py", "_runtime/random.py", "_runtime/compile_options.py")
 
 
-def load(made_from: Any, trees: Callable[[], list[tuple]]) -> list[jax.stages.Compiled] | None:
-    """The programs that `compile_and_save` kept for the same; None where there are none, or none that can be used.
+def load(cache_key: Any, in_out_trees: Callable[[], list[tuple]]) -> list[jax.stages.Compiled] | None:
+    """Returns the programs that `compile_and_save` stored under this key; None if there are none that can be used.
 
     Args:
-      made_from: whatever determines the programs, with a `repr` that tells all of it; device, versions, jnas' own
-        source and JAX's settings need not be in it.
-      trees: gives the structures of each program's arguments, as `((arguments), {})`, and of its result.
+      cache_key: whatever determines the programs, with a complete `repr`; device, versions, jnas' source and JAX's
+        settings are added.
+      in_out_trees: returns for each program the tree structures of its arguments, as `((arguments), {})`, and of its
+        result.
     """
-    if not kept(made_from):
+    path = _path(cache_key)
+    if path is None or not path.is_file():
         return None
     device = jax.local_devices()[0]
-    try:  # JAX reads machine code there, as from its own cache: like that one it must be the user's folder
-        with zipfile.ZipFile(_path(made_from)) as file:
+    try:  # JAX reads machine code here, as from its own cache: like that one it must be the user's folder
+        with zipfile.ZipFile(path) as file:
             contents = [file.read(name) for name in sorted(file.namelist())]
-        return [
-            serialize_executable.deserialize_and_load(content, *pair, backend=device.client, execution_devices=[device])
-            for content, pair in zip(contents, trees(), strict=True)
+        programs = [
+            serialize_executable.deserialize_and_load(
+                content, *trees, backend=device.client, execution_devices=[device]
+            )
+            for content, trees in zip(contents, in_out_trees(), strict=True)
         ]
+        os.utime(path)  # the entries that were used the longest time ago are removed first
+        return programs
     except Exception:  # of whatever kind: it is only a cache
         return None
 
 
-def compile_and_save(made_from: Any, lowered: Sequence[jax.stages.Lowered], options: dict) -> list[jax.stages.Compiled]:
-    """Compiles programs, and keeps them for `load`, all or none."""
-    before = _hits.count
+def compile_and_save(cache_key: Any, lowered: Sequence[jax.stages.Lowered], options: dict) -> list[jax.stages.Compiled]:
+    """Compiles programs and stores them for `load`, all or none."""
+    hits = _cache_hits.count
     programs = [one.compile(options) for one in lowered]
-    # What JAX took from its own cache cannot be serialised again, on a CPU: it lacks the machine code then.
-    if _hits.count == before:
-        _save(made_from, programs)
+    # What JAX loads from its own cache cannot be serialised again on a CPU: it lacks the machine code.
+    if _cache_hits.count == hits:
+        _save(cache_key, programs)
     return programs
 
 
-def _save(made_from: Any, programs: list[jax.stages.Compiled]) -> None:
-    path = _path(made_from)
+def _save(cache_key: Any, programs: list[jax.stages.Compiled]) -> None:
+    path = _path(cache_key)
     if path is None:
         return
     with contextlib.suppress(Exception):  # not all programs can be serialised, nor all folders written to
@@ -71,79 +86,80 @@ def _save(made_from: Any, programs: list[jax.stages.Compiled]) -> None:
             tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file,
             zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         ):
-            for number, content in enumerate(contents):
-                archive.writestr(str(number), content)
+            for index, content in enumerate(contents):
+                archive.writestr(str(index), content)
         os.replace(file.name, path)
+        remove_oldest(path.parent, MAX_EXECUTABLE_CACHE_BYTES)
 
 
-def kept(made_from: Any) -> bool:
-    """Whether there are programs for `load`."""
-    path = _path(made_from)
+def is_cached(cache_key: Any) -> bool:
+    """Returns whether `load` would find programs."""
+    path = _path(cache_key)
     return path is not None and path.is_file()
 
 
-def folder() -> Path | None:
-    """Where programs are kept; None where the cache is off or not on a disk, or a device has been chosen."""
-    cache = jax.config.jax_compilation_cache_dir
-    off = os.environ.get("JNAS_PROCESSES") == "0" or not jax.config.jax_enable_compilation_cache
-    if off or not cache or "://" in cache or jax.config.jax_default_device is not None:
+def _path(cache_key: Any) -> Path | None:
+    """The file of a key; None where the cache is off, or a device was chosen, which serialised programs do not keep."""
+    off = os.environ.get("JNAS_EXECUTABLE_CACHE") == "0" or not jax.config.jax_enable_compilation_cache
+    if off or jax.config.jax_default_device is not None:
         return None
-    return Path(cache) / "jnas"
+    text = repr((cache_key, snapshot_jax_config(), _environment()))
+    return executable_cache_dir() / hashlib.sha256(text.encode()).hexdigest()
 
 
-def _path(made_from: Any) -> Path | None:
-    here = folder()
-    if here is None:
-        return None
-    return here / hashlib.sha256(repr((made_from, settings(), _surroundings())).encode()).hexdigest()
+def snapshot_jax_config() -> dict[str, Any]:
+    """Returns the JAX settings of the user that change programs."""
+    return {name: getattr(jax.config, name) for name in _JAX_SETTINGS}
 
 
-def settings() -> dict[str, Any]:
-    """What a user may have told JAX that changes programs."""
-    return {name: getattr(jax.config, name) for name in _SETTINGS}
-
-
-def apply(found: dict[str, Any]) -> None:
-    """Sets JAX as it was where `settings` was called."""
-    for name, value in found.items():
+def restore_jax_config(settings: dict[str, Any]) -> None:
+    """Sets JAX as it was where `snapshot_jax_config` was called."""
+    for name, value in settings.items():
         jax.config.update(name, value)
 
 
 @functools.cache
-def _surroundings() -> tuple:
-    """What programs depend on beside what they are made from."""
+def _environment() -> tuple:
+    """What programs depend on besides their key."""
     device = jax.local_devices()[0]
-    source = hashlib.sha256()
-    for file in sorted(Path(__file__).parents[2].rglob("*.py")):  # all of jnas
-        source.update(file.read_bytes())
     return (
         *(device.device_kind, device.client.platform_version, os.environ.get("XLA_FLAGS")),
-        os.environ.get("PJRT_NPROC"),  # the threads of a CPU, among which XLA divides loops when it compiles
-        *(sorted(versions().items()), source.hexdigest()),
-        _instructions() if device.platform == "cpu" else None,
+        os.environ.get("PJRT_NPROC"),  # XLA:CPU divides loops among threads when it compiles
+        *(sorted(versions().items()), _source_digest()),
+        _cpu_features() if device.platform == "cpu" else None,
     )
 
 
-def _instructions() -> str | None:
+def _source_digest() -> str:
+    digest = hashlib.sha256()
+    root = Path(__file__).parents[2]
+    for name in _SOURCES:
+        path = root / name
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _cpu_features() -> str | None:
     """The instruction sets of the CPU, where the system tells: machines of several kinds may share a home folder."""
     with contextlib.suppress(OSError):
-        found = re.search(r"^(flags|Features)\s*:.*$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-        return found and found[0]
+        match = re.search(r"^(flags|Features)\s*:.*$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        return match and match[0]
     return None
 
 
-class _Hits(threading.local):
-    """How often JAX took a program from its cache, in this thread."""
+class _CacheHits(threading.local):
+    """How often JAX loaded a program from its cache in this thread."""
 
     count = 0
 
 
-_hits = _Hits()
+_cache_hits = _CacheHits()
 
 
-def _hear(event: str, **_: Any) -> None:
+def _on_event(event: str, **_: Any) -> None:
     if event == "/jax/compilation_cache/cache_hits":
-        _hits.count += 1
+        _cache_hits.count += 1
 
 
-jax.monitoring.register_event_listener(_hear)
+jax.monitoring.register_event_listener(_on_event)

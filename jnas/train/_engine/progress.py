@@ -5,106 +5,72 @@ from __future__ import annotations
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as RichProgress
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from jnas.store import Evaluation
-from jnas.train._engine.jobs import Report
-from jnas.train._engine.scheduler import Watch
+from jnas.train._engine.timing import TimingStats
 
-_EVERY = 10.0
-"""Seconds between two lines where there is no live bar."""
-_ROWS = 30
-"""Programs that a table lists one by one."""
+_SECONDS_BETWEEN_LINES = 10.0
+"""Where there is no live bar."""
 
 
-class Bar:
-    """Models done, models a second, time left, and the share of time in which the device waited for the compiler.
+class ProgressBar:
+    """Shows the trials that are done, trials a second, the time left, and the time spent waiting for the compiler.
 
     A live bar in a terminal or a notebook; elsewhere a line every ten seconds.
     """
 
-    def __init__(self, total: int, watch: Watch, title: str = "evaluating", console: Console | None = None):
-        self.total, self.watch = total, watch
-        self.count, self.best, self.failed = 0, 0.0, 0
-        self.console = console or Console(highlight=False)
-        self.live = self.console.is_terminal or self.console.is_jupyter
-        self.bar = RichProgress(
+    def __init__(self, total: int, timing: TimingStats, title: str = "evaluating", console: Console | None = None):
+        self._total, self._timing = total, timing
+        self._count, self._best, self._failed = 0, 0.0, 0
+        self._console = console or Console(highlight=False)
+        self._is_live = self._console.is_terminal or self._console.is_jupyter
+        self._bar = Progress(
             TextColumn(title),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[text]}"),
             TimeElapsedColumn(),
-            console=self.console,
+            console=self._console,
             transient=True,
-            disable=not self.live,
+            disable=not self._is_live,
         )
-        self.task = self.bar.add_task("", total=total, text="")
-        self.last = time.perf_counter()
+        self._task = self._bar.add_task("", total=total, text="")
+        self._last_line = time.perf_counter()
 
-    def __enter__(self) -> Bar:
-        self.bar.start()
+    def __enter__(self) -> ProgressBar:
+        self._bar.start()
         return self
 
-    def __exit__(self, *_) -> None:
-        self.bar.stop()
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
 
-    def done(self, row: Evaluation) -> None:
-        """One more row is there."""
-        self.count += 1
-        self.failed += row.status != "ok"
-        self.best = max(self.best, row.val_acc_final or 0.0)
-        self.bar.update(self.task, completed=self.count, text=self.text())
-        now = time.perf_counter()
-        if not self.live and (now - self.last > _EVERY or (self.count == self.total and self.watch.models)):
-            self.last = now
-            self.console.print(f"{self.count}/{self.total} {self.text()}", soft_wrap=True)
+    def advance(self, row: Evaluation) -> None:
+        """Counts one more row."""
+        self._count += 1
+        self._failed += row.status != "ok"
+        self._best = max(self._best, row.val_acc_final or 0.0)
+        is_last = self._count == self._total and self._timing.num_trials > 0
+        self._show(self._count, f"{self._count}/{self._total} {self._summary()}", now=is_last)
 
     def note(self, text: str) -> None:
-        """What happens now, in a few words."""
-        text = f"{text}, {self.text()}"
-        self.bar.update(self.task, completed=min(self.watch.models, self.total), text=text)
-        now = time.perf_counter()
-        if not self.live and now - self.last > _EVERY:
-            self.last = now
-            self.console.print(text, soft_wrap=True)
+        """Shows what happens now, in a few words."""
+        self._show(min(self._timing.num_trials, self._total), f"{text}, {self._summary()}")
 
-    def text(self) -> str:
-        """How it stands."""
-        seconds, models = max(self.watch.seconds, 1e-9), self.watch.models
-        parts = [f"best val acc {self.best:.4f}"] if self.count else []
-        if models:
-            left = max(0, self.total - max(self.count, models)) * seconds / models
-            parts += [f"{models / seconds:.2f} models/s", f"ETA {left:.0f} s"]
-            parts.append(f"{self.watch.waiting / seconds:.0%} of the time waiting for the compiler")
-        if self.failed:
-            parts.append(f"{self.failed} failed")
+    def _show(self, completed: int, line: str, now: bool = False) -> None:
+        self._bar.update(self._task, completed=completed, text=self._summary())
+        seconds = time.perf_counter() - self._last_line
+        if not self._is_live and (now or seconds > _SECONDS_BETWEEN_LINES):
+            self._last_line = time.perf_counter()
+            self._console.print(line, soft_wrap=True)
+
+    def _summary(self) -> str:
+        seconds, trials = max(self._timing.seconds, 1e-9), self._timing.num_trials
+        parts = [f"best val acc {self._best:.4f}"] if self._count else []
+        if trials:
+            remaining = max(0, self._total - max(self._count, trials)) * seconds / trials
+            parts += [f"{trials / seconds:.2f} trials/s", f"ETA {remaining:.0f} s"]
+            parts.append(f"{self._timing.compile_wait_seconds / seconds:.0%} of the time waiting for the compiler")
+        if self._failed:
+            parts.append(f"{self._failed} failed")
         return ", ".join(parts)
-
-
-def _seconds(reports: list[Report]) -> list[str]:
-    """Seconds of compiling and of training, with what was expected."""
-    names = ("compile_seconds", "train_seconds")
-    sums = [[sum(getattr(r, prefix + name) for r in reports) for prefix in ("", "expected_")] for name in names]
-    return [f"{took:.2f} ({expected:.2f})" for took, expected in sums]
-
-
-def print_reports(watch: Watch, console: Console | None = None) -> None:
-    """A table of the programs of a population: what each took and was expected to take.
-
-    `padding` is the arithmetic of the program over that of its templates alone.
-    """
-    table = Table(title="programs, the most time first", title_justify="left")
-    for name in ("policy", "lanes", "side by side", "padding"):
-        table.add_column(name, justify="left" if name == "policy" else "right")
-    for name in ("compiling", "training"):
-        table.add_column(f"{name}, s (expected)", justify="right")
-    reports = sorted(watch.reports, key=lambda report: -report.train_seconds)
-    for r in reports[:_ROWS]:
-        table.add_row(r.policy, str(r.lanes), str(r.width), f"{r.padding:.2f}", *_seconds([r]))
-    if len(reports) > _ROWS:
-        table.add_row(f"and {len(reports) - _ROWS} more")
-    table.add_section()
-    table.add_row(f"all {len(reports)}", str(sum(r.lanes for r in reports)), "", "", *_seconds(reports))
-    (console or Console(highlight=False)).print(table)

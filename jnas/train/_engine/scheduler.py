@@ -1,299 +1,321 @@
-"""The engine: programs compile ahead of those that train; on a CPU, several train at the same time.
+"""Runs groups on an executor: some compile while others train, and jobs come out as they are done.
 
-XLA releases Python's lock while it computes, so threads train, and wait for the processes that compile (see
-`compilers`) or do it themselves. A small network leaves a part of a CPU idle, however many of its cores XLA uses for
-it: so a second one trains beside it, or, where there are many to train, one on each core in a process of its own (see
-`workers`). A GPU trains lanes side by side instead. A compiled program goes when its group is done,
-and JAX is made to forget it (see `remembered`).
+Each slot of the executor is a thread that takes one group after another. The caller's thread hears of everything by one
+queue, and calls the caller's functions itself.
 """
 
 from __future__ import annotations
 
 import collections
-import math
-import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import jax
+from jnas.data import Split
+from jnas.train._engine.executor import Executor, Runner
+from jnas.train._engine.group_trainer import GroupSpec
+from jnas.train._engine.jobs import Failure, Job, ProgramReport, TrialGroup
+from jnas.train._engine.memory_plan import training_memory
+from jnas.train._engine.timing import ProcessorShareClock, TimingStats
+from jnas.train._engine.worker_process import WorkerDied, WorkersUnavailable
+from jnas.train._recipe import Recipe
 
-from jnas._runtime import malloc as memory
-from jnas.train._engine import compilers
-from jnas.train._engine import jax_caches as remembered
-from jnas.train._engine.jobs import Group, Job, Report
-
-COMPILE_LIMIT = 600.0
+COMPILE_TIMEOUT = 600.0
 """Seconds that a program may take to compile; most take a few."""
-_TICK = 0.2
+_POLL_SECONDS = 0.1
 """Seconds between two looks at what does not tell when it changes: the caller's wish to stop, and the clock."""
 
 
 @dataclass
-class Watch:
-    """Where the wall clock of a population goes.
+class EngineOptions:
+    """How a call trains, whatever it trains.
 
     Attributes:
-      models: trials that were trained, or failed.
-      started: when, by `time.perf_counter`.
-      waiting: seconds in which the device waited for the compiler.
-      compiling: seconds of compiling in all threads together.
-      programs: programs that were compiled, or taken from the cache.
-      reports: one for each program that is done.
+      max_memory: bytes that training may use; None is 90 % of what a GPU has free, or of what the machine has.
+      compile_timeout: seconds after which a program that still compiles is given up.
+      on_epoch: called with the number of each epoch that is done, of any trial.
+      should_stop: polled; once it returns True no new chunk of trials begins, and those in training are finished.
+      timing: updated while the call runs.
     """
 
-    models: int = 0
-    started: float = field(default_factory=time.perf_counter)
-    waiting: float = 0.0
-    compiling: float = 0.0
-    programs: int = 0
-    reports: list[Report] = field(default_factory=list)
-
-    @property
-    def seconds(self) -> float:
-        """Since the start."""
-        return time.perf_counter() - self.started
+    max_memory: int | None = None
+    compile_timeout: float = COMPILE_TIMEOUT
+    on_epoch: Callable[[int], None] | None = None
+    should_stop: Callable[[], bool] = lambda: False
+    timing: TimingStats = field(default_factory=TimingStats)
 
 
-def train(
-    work: Sequence[Group],
-    until: int,
+def run_groups(
+    groups: Sequence[TrialGroup],
+    recipe: Recipe,
+    split: Split,
+    executor: Executor,
+    options: EngineOptions,
     *,
+    until: int,
     keep: bool = False,
-    on_epoch: Callable[[int], None] | None = None,
-    watch: Watch | None = None,
-    stop: Callable[[], bool] | None = None,
-    compile_limit: float = COMPILE_LIMIT,
 ) -> Iterator[list[Job]]:
-    """Trains groups, the coming ones compiling meanwhile; yields jobs as they are done.
+    """Trains groups; yields jobs as they are done.
 
     Args:
-      work: the groups; each is let go when it is done.
-      until, keep, on_epoch: as in `Group.run`; `on_epoch` is called in other threads.
-      watch: told where the time goes.
-      stop: asked again and again; once it says True nothing begins any more, and the chunks in training are finished.
-      compile_limit: seconds after which a program that still compiles is given up.
+      groups: each is let go when it is done.
+      recipe, split: how to train, and on which images.
+      executor: where.
+      options: see `EngineOptions`.
+      until: epochs that are done at the end.
+      keep: whether each job keeps its run, to go on from later.
     """
-    watch = watch or Watch()
-    schedule = _Schedule(collections.deque(work), until, keep, on_epoch, watch, stop, compile_limit)
-    del work  # so that each group goes, with its program, when it is done
+    scheduler = _Scheduler(groups, recipe, split, executor, options, until, keep)
     try:
-        yield from schedule.run()
+        yield from scheduler.run()
     finally:
-        schedule.close()
-        memory.give_back()  # what the largest of them took need not stay
+        scheduler.close()
 
 
-class _Stopped(BaseException):
-    """Ends a training thread after its epoch. Not an Exception: it is no failure of a trial."""
+class _StopTraining(BaseException):
+    """Ends training in this process after an epoch. Not an Exception: it is not a failure of a trial."""
 
 
-class _Schedule:
-    """Groups on their way: coming, compiling, ready, in training. Threads tell the caller's one by `events`."""
+class _Scheduler:
+    """The state of a call: groups that are pending, runners that compile, memory that training uses."""
 
-    def __init__(self, coming, until, keep, on_epoch, watch, stop, compile_limit):
-        self.coming, self.until, self.keep, self.on_epoch, self.watch = coming, until, keep, on_epoch, watch
-        self.stop, self.compile_limit = stop or (lambda: False), compile_limit
-        self.programs = max((group.device.programs for group in coming), default=1)
-        self.compiling: dict[Group, tuple[threading.Thread, float]] = {}
-        self.ready: collections.deque[Group] = collections.deque()
-        self.training: list[Group] = []
+    def __init__(self, groups, recipe, split, executor, options, until, keep):
+        self.recipe, self.split, self.executor, self.options = recipe, split, executor, options
+        self.until, self.keep = until, keep
+        self.pending: collections.deque[TrialGroup] = collections.deque(groups)
+        self.max_memory = training_memory(options.max_memory)
         self.events: queue.SimpleQueue = queue.SimpleQueue()
-        self.clock = _SharedClock()
-        self.ending, self.stopped = threading.Event(), threading.Event()  # after the chunk, after the epoch
-        self.trainers = ThreadPoolExecutor(self.programs, "jnas-train")
-        self.apart = any(group.apart for group in coming)
-        if len(coming) >= compilers.WORTH and not self.apart:
-            compilers.start()
+        self.changed = threading.Condition()
+        self.compiling: dict[Runner, tuple[TrialGroup, float]] = {}
+        self.runners: set[Runner] = set()
+        self.training: dict[Runner, int] = {}  # with the bytes that each uses
+        self.ending, self.closing = threading.Event(), threading.Event()  # after the chunk, after the epoch
+        self.clock = ProcessorShareClock()
+        self.threads: list[threading.Thread] = []
+        self.num_running = 0
 
     def run(self) -> Iterator[list[Job]]:
         """Yields the jobs of each chunk that is done."""
-        while True:
-            self._fill()
-            if not self.training and (not (self.compiling or self.coming) or self._ends()):
-                return
+        for _ in range(min(self.executor.num_slots, len(self.pending))):
+            self._start_slot()
+        while self.num_running or not self.events.empty():
+            self._check_stop()
             start = time.perf_counter()
-            handle, group, found = self._event()
-            if not self.training:
-                self.watch.waiting += time.perf_counter() - start
-            chunk = handle(group, found)
-            if chunk:
-                self.watch.models += len(chunk)
-                yield chunk
-            del group, found, chunk
-
-    def _event(self) -> tuple[Callable, Group | None, object]:
-        """What happens next: which method is told, of which group, and what."""
-        while True:
             try:
-                return self.events.get(timeout=_TICK)
+                handle, *arguments = self.events.get(timeout=_POLL_SECONDS)
             except queue.Empty:
-                for group, (_, begun) in self.compiling.items():
-                    if time.monotonic() - begun > self.compile_limit:
-                        group.abandon(self.compile_limit)
-                        return self._compiled, group, None
-                if (self._ends() and not self.training) or (self.coming and self._room()):
-                    return self._nothing, None, None
-
-    def _ends(self) -> bool:
-        """Whether the caller wants an end, which the training threads are told."""
-        if not self.ending.is_set() and self.stop():
-            self.ending.set()
-        return self.ending.is_set()
+                handle, arguments = self._check_timeouts, []
+            if not self.training:
+                self.options.timing.compile_wait_seconds += time.perf_counter() - start
+            jobs = handle(*arguments)
+            if jobs:
+                self.options.timing.num_trials += len(jobs)
+                yield jobs
+            del arguments, jobs  # so that each group goes, with its program, when it is done
 
     def close(self) -> None:
-        """Ends what is in training after its epoch; of what compiles it waits for no more than its time limit.
+        """Ends what trains here after its epoch, and what a worker does at once.
 
-        What another process is at ends at once.
+        What compiles in this process cannot be interrupted: it is waited for, up to its time limit.
         """
-        self.stopped.set()
-        for group in (*self.compiling, *self.ready, *self.training):
-            group.let_go()
-        for thread, begun in self.compiling.values():
-            thread.join(max(0.0, begun + self.compile_limit - time.monotonic()))
-        self.trainers.shutdown(wait=True, cancel_futures=True)
-
-    def _fill(self) -> None:
-        """Starts what can start."""
-        if self._ends():
-            for group in self.ready:
-                group.let_go()
-            self.coming.clear(), self.ready.clear()
-        while self.ready and self._fits(self.ready[0]):
-            group = self.ready.popleft()
-            self.training.append(group)
-            self.clock.enter()
-            self.trainers.submit(self._train, group)
-        while self.coming and self._room():
-            if remembered.too_many():
-                remembered.forget()
-            group = self._next()
-            if not group.may_begin():
-                return
-            self.coming.remove(group)
-            # No pool: a thread whose program was given up would keep a place in it.
-            thread = threading.Thread(target=self._compile, args=(group,), name="jnas-compile", daemon=True)
-            self.compiling[group] = thread, time.monotonic()
-            thread.start()
-
-    def _room(self) -> bool:
-        """Whether one more may begin to compile."""
-        begun = len(self.compiling) + len(self.ready)
-        if self.apart:  # each has a process until it is trained
-            return begun + len(self.training) < self.programs
-        return begun < max(compile_workers(), self.programs)
-
-    def _next(self) -> Group:
-        """The first of those that are coming; or the longest, where it would else be the last one, and train alone."""
-        first = self.coming[0]
-        if not self.apart or self.programs == 1:
-            return first
-        # Of one that fits into no memory an endless time is expected, and it is done at once.
-        seconds = [s if math.isfinite(s := group.expected.train_seconds) else 0.0 for group in self.coming]
-        longest = max(seconds)
-        others = sum(seconds) - longest
-        return self.coming[seconds.index(longest)] if longest * self.programs >= others else first
-
-    def _fits(self, group: Group) -> bool:
-        """Whether a group may train beside those that do."""
-        memory = sum(other.memory for other in (group, *self.training))
-        return not self.training or (len(self.training) < self.programs and memory <= group.device.memory)
-
-    # In other threads. What they raise is told, too.
-
-    def _compile(self, group: Group) -> None:
-        error = _error_of(group.compile)
-        self.events.put((self._compiled, group, error))
-
-    def _train(self, group: Group) -> None:
-        def work() -> None:
-            for chunk in group.run(self.until, self.keep, self._epoch, self.clock.now):
-                self.events.put((self._chunk, group, chunk))
-                if self.stopped.is_set() or self.ending.is_set():
-                    return
-
-        error = _error_of(work)
-        self.clock.leave()
-        self.events.put((self._trained, group, error))
-
-    def _epoch(self, number: int) -> None:
-        if self.stopped.is_set():
-            raise _Stopped
-        if self.on_epoch:
-            self.on_epoch(number)
+        self.closing.set(), self.ending.set()
+        with self.changed:
+            self.pending.clear()
+            runners = list(self.runners)
+            deadlines = [start + self.options.compile_timeout for _, start in self.compiling.values()]
+            self.changed.notify_all()
+        for runner in runners:
+            runner.abort()
+        deadline = max([time.monotonic() + 60, *deadlines])
+        for thread in self.threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     # In the caller's thread.
 
-    def _nothing(self, *_) -> None:
-        """Nothing happened, and nothing will."""
+    def _start_slot(self) -> None:
+        self.num_running += 1
+        # Daemons: a thread that still compiles a program that was given up must not keep the process alive.
+        thread = threading.Thread(target=self._run_slot, name="jnas-slot", daemon=True)
+        self.threads.append(thread)
+        thread.start()
 
-    def _compiled(self, group: Group, error: BaseException | None) -> None:
-        if self.compiling.pop(group, None) is None:
-            return  # given up before
-        if error:
+    def _check_stop(self) -> None:
+        if not self.ending.is_set() and self.options.should_stop():
+            with self.changed:
+                self.ending.set()
+                self.pending.clear()
+                self.changed.notify_all()
+
+    def _check_timeouts(self) -> list[Job]:
+        limit, now = self.options.compile_timeout, time.monotonic()
+        with self.changed:
+            late = [(runner, group) for runner, (group, start) in self.compiling.items() if now - start > limit]
+            for runner, _ in late:
+                del self.compiling[runner]
+        jobs = []
+        for runner, group in late:
+            message = f"compiling took longer than {limit:g} s: raise the limit, or limit the size of templates"
+            group.fail(("timeout", message))
+            runner.abort()
+            if not runner.can_abort:  # its thread is lost to the compiler
+                self.num_running -= 1
+                self._start_slot()
+            self.options.timing.reports.append(ProgramReport.of(group))
+            jobs += group.jobs
+        return jobs
+
+    def _on_epoch(self, epoch: int) -> None:
+        if self.options.on_epoch:
+            self.options.on_epoch(epoch)
+
+    def _on_compiled(self, group: TrialGroup) -> None:
+        self.options.timing.compile_seconds += group.compile_seconds
+        self.options.timing.num_programs += group.num_lanes > 0
+
+    def _on_chunk(self, group: TrialGroup, jobs: list[Job]) -> list[Job]:
+        if jobs[-1] is group.jobs[-1]:
+            self.options.timing.reports.append(ProgramReport.of(group))
+        return jobs
+
+    def _on_slot_end(self, error: BaseException | None) -> None:
+        self.num_running -= 1
+        if error is not None:
             raise error
-        if group.refused:
-            self.coming.extendleft(reversed(group.alone()))
-            return
-        self.watch.compiling += group.compile_seconds
-        self.watch.programs += group.width > 0
-        self.ready.append(group)
 
-    def _chunk(self, group: Group, chunk: list[Job]) -> list[Job]:
-        if chunk[-1] is group.jobs[-1]:
-            self.watch.reports.append(group.report())
-        return chunk
+    # In the threads of the slots.
 
-    def _trained(self, group: Group, error: BaseException | None) -> None:
-        self.training.remove(group)
-        if error:
-            raise error
+    def _run_slot(self) -> None:
+        error: BaseException | None = None
+        try:
+            while (group := self._next_group()) is not None:
+                if not self._run_group(group):
+                    return  # another thread has this one's place
+                del group
+        except _StopTraining:
+            pass
+        except BaseException as reason:
+            error = reason
+        self.events.put((self._on_slot_end, error))
 
+    def _next_group(self) -> TrialGroup | None:
+        """The first group; or the longest one, if it would train alone at the end otherwise."""
+        with self.changed:
+            if not self.pending:
+                return None
+            work = [group.work for group in self.pending]
+            longest = max(work)
+            others = sum(work) - longest
+            index = work.index(longest) if longest * self.executor.num_training >= others else 0
+            group = self.pending[index]
+            del self.pending[index]
+            return group
 
-class _SharedClock:
-    """Seconds, shared out among those that train at the same time: with two of them it runs half as fast."""
+    def _run_group(self, group: TrialGroup) -> bool:
+        """Compiles and trains a group; returns False if it was given up, and this thread with it."""
+        trials = tuple(job.trial for job in group.jobs)
+        spec = GroupSpec(group.signature, trials, self.recipe, self.max_memory)
+        try:
+            runner = self.executor.open(spec, self.split, self.ending.is_set)
+        except WorkersUnavailable as error:
+            self._fail(group, group.jobs, ("error", f"no worker process could be started: {error}"))
+            return True
+        if runner is None:
+            return True
+        with self.changed:
+            self.runners.add(runner)
+            self.compiling[runner] = group, time.monotonic()
+        remaining = collections.deque(group.jobs)
+        try:
+            memory = self._compile(group, runner)
+            if memory is None:
+                return runner.can_abort
+            if group.num_lanes and self._admit(runner, memory):
+                self._train(group, runner, remaining)
+        except WorkerDied as error:
+            if not self.closing.is_set() and (group.num_lanes or self._end_compiling(runner)):
+                self._on_worker_death(group, remaining, runner, error)
+        finally:
+            with self.changed:
+                self.runners.discard(runner)
+                self.compiling.pop(runner, None)
+                if self.training.pop(runner, None) is not None:
+                    self.clock.leave()
+                self.changed.notify_all()
+            runner.close()
+        return True
 
-    def __init__(self):
-        self.lock, self.count, self.total, self.last = threading.Lock(), 0, 0.0, time.perf_counter()
+    def _compile(self, group: TrialGroup, runner: Runner) -> int | None:
+        """Compiles; returns the bytes that the program needs, or None if it was given up meanwhile."""
+        start = time.perf_counter()
+        reply = runner.compile()
+        seconds = time.perf_counter() - start
+        if not self._end_compiling(runner):
+            return None
+        group.compile_seconds, group.num_lanes = seconds, reply.num_lanes
+        for job in group.jobs:
+            job.compile_seconds += seconds / len(group.jobs)
+        self.events.put((self._on_compiled, group))
+        if reply.failure:
+            self._fail(group, group.jobs, reply.failure)
+        return reply.memory
 
-    def now(self) -> float:
-        """The present time."""
-        with self.lock:
-            return self._advance()
+    def _end_compiling(self, runner: Runner) -> bool:
+        """Notes that a runner no longer compiles; returns False if it was given up before."""
+        with self.changed:
+            return self.compiling.pop(runner, None) is not None
 
-    def enter(self) -> None:
-        """One more trains."""
-        with self.lock:
-            self._advance()
-            self.count += 1
+    def _admit(self, runner: Runner, memory: int) -> bool:
+        """Waits until a group may train beside those that do; returns False if nothing begins any more."""
 
-    def leave(self) -> None:
-        """One is done."""
-        with self.lock:
-            self._advance()
-            self.count -= 1
+        def fits() -> bool:
+            used = sum(self.training.values())
+            room = len(self.training) < self.executor.num_training and used + memory <= self.max_memory
+            return room or not self.training
 
-    def _advance(self) -> float:
-        now = time.perf_counter()
-        self.total += (now - self.last) / max(self.count, 1)
-        self.last = now
-        return self.total
+        with self.changed:
+            self.changed.wait_for(lambda: self.ending.is_set() or fits())
+            if self.ending.is_set():
+                return False
+            self.training[runner] = memory
+            self.clock.enter()
+            return True
 
+    def _train(self, group: TrialGroup, runner: Runner, remaining: collections.deque[Job]) -> None:
+        """Trains the jobs of a group that is compiled; those that are done leave `remaining`."""
 
-def _error_of(function: Callable[[], None]) -> BaseException | None:
-    try:
-        function()
-    except BaseException as error:
-        return error
-    return None
+        def on_epoch(epoch: int) -> None:
+            if self.closing.is_set():
+                raise _StopTraining
+            self.events.put((self._on_epoch, epoch))
 
+        start = self.clock.now()
+        for outcomes in runner.train([job.run for job in remaining], self.until, self.keep, on_epoch):
+            jobs = [remaining.popleft() for _ in outcomes]
+            now = self.clock.now()
+            for job, outcome in zip(jobs, outcomes, strict=True):
+                job.epochs, job.failure, job.run = outcome
+                job.train_seconds += (now - start) / len(jobs)
+            start = now
+            self.events.put((self._on_chunk, group, jobs))
+            if self.ending.is_set():
+                return
 
-def compile_workers() -> int:
-    """Threads that compile, or wait for a process that does: half of the processors, as XLA uses several for a program.
+    def _on_worker_death(
+        self, group: TrialGroup, remaining: collections.deque[Job], runner: Runner, error: WorkerDied
+    ) -> None:
+        """Fails what the worker was at; trials that it had not begun go to another one."""
+        at_fault = [remaining.popleft() for _ in range(min(group.num_lanes or len(remaining), len(remaining)))]
+        status = "out_of_memory" if getattr(runner, "was_killed", False) else "error"
+        self._fail(group, at_fault, (status, f"the process that trained it is gone: {error}"))
+        if remaining:
+            with self.changed:
+                if not self.ending.is_set():
+                    self.pending.appendleft(TrialGroup(group.signature, list(remaining)))
 
-    For a GPU four at most: more end no sooner, and the first of them much later (benchmarks/RESULTS.md).
-    """
-    return max(1, min(8 if jax.default_backend() == "cpu" else 4, (os.cpu_count() or 1) // 2))
+    def _fail(self, group: TrialGroup, jobs: list[Job], failure: Failure) -> None:
+        for job in jobs:
+            job.failure, job.run = failure, None
+        if jobs:
+            self.events.put((self._on_chunk, group, jobs))

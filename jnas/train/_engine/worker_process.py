@@ -1,185 +1,243 @@
-"""Python processes that serve this one for as long as it runs.
+"""Python processes that work for this one, and pools of them.
 
-Messages go to and fro as pickles, by pipes that a process and the one that started it have to themselves.
+Messages are pickles, sent by pipes that only a worker and its parent have. A worker ends with its parent, and after it
+has made `MAX_PROGRAMS` programs: XLA and JAX keep some memory of each, and only the end of a process returns all of it.
 """
 
 from __future__ import annotations
 
 import atexit
+import collections
 import contextlib
 import os
 import pickle
 import queue
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 
-from jnas.errors import JnasError
-
-_PATIENCE = 120
-"""Seconds that a process has to get ready."""
-
-
-class Ended(Exception):
-    """A process that was used has ended."""
+MAX_PROGRAMS = 32
+"""Programs, of 4 to 8 MiB each on a CPU, after which a worker is replaced."""
+_START_TIMEOUT = 120.0
+"""Seconds that a worker has to get ready."""
+_EXIT_TIMEOUT = 1.0
+"""Seconds to wait for the exit status of a worker whose pipe has closed."""
 
 
-def count(default: int) -> int:
-    """How many processes there are to be: `default`, or what JNAS_PROCESSES in the environment asks for.
-
-    Raises:
-      JnasError: that is no number.
-    """
-    asked = os.environ.get("JNAS_PROCESSES", "")
-    if asked and not asked.isdigit():
-        raise JnasError(f"JNAS_PROCESSES={asked} is no number of processes: give 0 or more, or leave it out.")
-    return int(asked) if asked else default
+class WorkerDied(Exception):
+    """A worker has ended by itself; the message says how."""
 
 
-class Process:
-    """The caller's end.
+class WorkersUnavailable(Exception):
+    """No worker of a pool could be started."""
 
-    Args:
-      module: whose function `serve` it runs; it sends one message first, once it is ready.
-      environment: variables of its own.
-      subfolder: of the compilation cache, where it keeps programs that are not for others.
+
+class Worker:
+    """The parent's end of a worker process, which runs `jnas.train._engine.worker.worker_main`.
+
+    Attributes:
+      num_programs: programs that it was asked to make.
+      cached_split: returns the images that it was sent and keeps; a weak reference.
     """
 
-    def __init__(self, module: str, environment: dict[str, str], subfolder: str = ""):
-        self.module, self.environment = module, environment
-        self.folder, self.subfolder = jax.config.jax_compilation_cache_dir, subfolder
-        self.popen: subprocess.Popen | None = None
-        self.failed = False  # to start
-        self.knows: Callable[[], Any] = lambda: None  # a weak reference to what it was told, and keeps
+    def __init__(self, environment: Mapping[str, str]):
+        self.environment = dict(environment)
+        self.num_programs = 0
+        self.cached_split: Callable[[], Any] = lambda: None
+        self._process: subprocess.Popen | None = None
 
-    def begin(self) -> None:
-        """Starts it, and waits until it is ready; raises whatever stands in the way."""
-        environment = {
-            "PYTHONPATH": os.pathsep.join(map(os.fspath, filter(None, sys.path))),
-            "JAX_COMPILATION_CACHE_DIR": os.path.join(self.folder, self.subfolder),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(jax.config.jax_persistent_cache_min_compile_time_secs),
-        }
+    def start(self) -> None:
+        """Starts the process and waits until it is ready.
+
+        Raises:
+          WorkerDied: it is not ready in time.
+        """
+        inherited = {"PYTHONPATH": os.pathsep.join(map(os.fspath, filter(None, sys.path)))}
         if jax.config.jax_platforms:
-            environment["JAX_PLATFORMS"] = jax.config.jax_platforms
+            inherited["JAX_PLATFORMS"] = jax.config.jax_platforms
         # No multiprocessing: it would run the user's script again, in each process.
-        self.popen = subprocess.Popen(
-            [sys.executable, "-c", f"from {self.module} import serve; serve()"],
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", "from jnas.train._engine.worker import worker_main; worker_main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # what goes wrong there is told by messages, or goes wrong here, too
-            env=os.environ | environment | self.environment,
+            stderr=subprocess.DEVNULL,  # what goes wrong there is a message, or goes wrong here, too
+            env=os.environ | inherited | self.environment,
             start_new_session=True,  # an interrupt in the terminal is not for it
         )
-        atexit.register(self.end)
-        timer = threading.Timer(_PATIENCE, self.end)
+        atexit.register(self.kill)
+        timer = threading.Timer(_START_TIMEOUT, self.kill)
         timer.daemon = True
         timer.start()
-        self.receive()
-        timer.cancel()
+        try:
+            self.receive()
+        finally:
+            timer.cancel()
 
     def send(self, message: Any) -> None:
-        """Raises `Ended` where it has, and what pickle raises where this is no message."""
+        """Sends a message; raises `WorkerDied`, or what pickle raises if this is no message."""
         content = pickle.dumps(message)
         try:
-            self.popen.stdin.write(content)
-            self.popen.stdin.flush()
-        except (OSError, ValueError) as error:  # the latter where it was closed here
-            raise Ended from error
+            self._stdin.write(content)
+            self._stdin.flush()
+        except (OSError, ValueError) as error:  # the latter if it was closed here
+            raise WorkerDied(self._exit_reason()) from error
 
     def receive(self) -> Any:
-        """The next message, once it comes; raises `Ended` where it has, or says what is no message."""
+        """Returns the next message, once it comes; raises `WorkerDied` if none will."""
+        assert self._process is not None and self._process.stdout is not None
         try:
-            return pickle.load(self.popen.stdout)
+            return pickle.load(self._process.stdout)
         except Exception as error:
-            raise Ended from error
+            raise WorkerDied(self._exit_reason()) from error
 
-    def end(self) -> int | None:
-        """Ends it, whatever it is at, and returns its exit status."""
-        if self.popen is None:
-            return None
-        self.popen.kill()
-        atexit.unregister(self.end)
-        code = self.popen.wait()
+    def kill(self) -> None:
+        """Ends the process, whatever it does."""
+        if self._process is None:
+            return
+        self._process.kill()
+        atexit.unregister(self.kill)
+        self._process.wait()
         with contextlib.suppress(OSError):  # what was not sent yet
-            self.popen.stdin.close()
-        return code
+            self._stdin.close()
 
     @property
-    def ended(self) -> bool:
-        """Whether it ended, or could not start."""
-        return self.failed or (self.popen is not None and self.popen.poll() is not None)
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether the system ended it, as it does where memory runs out."""
+        return self._process is not None and self._process.returncode == -signal.SIGKILL
+
+    @property
+    def _stdin(self):
+        assert self._process is not None and self._process.stdin is not None
+        return self._process.stdin
+
+    def _exit_reason(self) -> str:
+        assert self._process is not None
+        try:
+            code = self._process.wait(_EXIT_TIMEOUT)
+        except subprocess.TimeoutExpired:  # what it sent was no message
+            self.kill()
+            return "it sent what is no message"
+        if code == -signal.SIGKILL:
+            return "the system ended it, as it does where memory runs out"
+        return f"it ended with exit code {code}"
 
 
-class Pool:
-    """Processes of one kind, made from the arguments of `Process`."""
+class WorkerPool:
+    """Workers that serve one caller at a time each.
 
-    def __init__(self, *made_from: Any):
-        self.made_from = made_from
-        self.lock = threading.Lock()
-        self.started: list[Process] = []
-        self.idle: queue.SimpleQueue[Process] = queue.SimpleQueue()
+    Args:
+      environment: returns the variables of a worker's environment; a worker with others is replaced.
+    """
+
+    def __init__(self, environment: Callable[[], dict[str, str]]):
+        self._environment = environment
+        self._changed = threading.Condition()
+        self._starting: set[Worker] = set()
+        self._busy: set[Worker] = set()
+        self._idle: collections.deque[Worker] = collections.deque()
+        self._error = ""
 
     def start(self, count: int) -> None:
-        """Starts those that are missing, which takes them some seconds; nobody waits for it. They end with this one.
+        """Starts the workers that are missing, in the background."""
+        environment = self._environment()
+        with self._changed:
+            outdated = [one for one in self._idle if not one.is_alive or one.environment != environment]
+            for worker in outdated:
+                self._idle.remove(worker)
+            for _ in range(count - len(self._starting) - len(self._busy) - len(self._idle)):
+                worker = Worker(environment)
+                self._starting.add(worker)
+                threading.Thread(target=self._start, args=(worker,), name="jnas-worker", daemon=True).start()
+        for worker in outdated:
+            worker.kill()
 
-        Those that have ended are replaced, and those that keep programs in another cache than the present one.
+    def wait(self) -> None:
+        """Waits until a worker is there.
+
+        Raises:
+          WorkersUnavailable: none could be started.
         """
-        with self.lock:
-            here = jax.config.jax_compilation_cache_dir
-            for other in [one for one in self.started if one.folder != here or one.ended]:
-                self.started.remove(other)
-                other.end()
-            while len(self.started) < count:
-                process = Process(*self.made_from)
-                self.started.append(process)
-                threading.Thread(target=self._begin, args=(process,), name="jnas-process", daemon=True).start()
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle or self._busy or not self._starting)
+            if not self._idle and not self._busy:
+                raise WorkersUnavailable(self._error)
 
-    def take(self) -> Process | None:
-        """An idle one, for the caller alone; None where there is none."""
-        with contextlib.suppress(queue.Empty):
-            process = self.idle.get_nowait()
-            while process not in self.started or process.ended:  # it was replaced, or the system ended it
-                process = self.idle.get_nowait()
-            return process
-        return None
+    def acquire(self, should_stop: Callable[[], bool] = lambda: False, block: bool = True) -> Worker | None:
+        """Returns an idle worker, for the caller alone; None if it shall not wait for one, or no longer.
 
-    @property
-    def gone(self) -> bool:
-        """Whether there will be none: all that were started have ended."""
-        return all(process.ended for process in self.started)
+        Raises:
+          WorkersUnavailable: there is no worker, and none is starting.
+        """
+        with self._changed:
+            while True:
+                while self._idle:
+                    worker = self._idle.popleft()
+                    if worker.is_alive:  # else the system ended it
+                        self._busy.add(worker)
+                        return worker
+                if not block or should_stop():
+                    return None
+                if not self._busy and not self._starting:
+                    raise WorkersUnavailable(self._error)
+                self._changed.wait(0.2)
 
-    def give_back(self, process: Process) -> None:
-        """It is idle again."""
-        self.idle.put(process)
+    def release(self, worker: Worker) -> None:
+        """Takes a worker back that waits for messages."""
+        if worker.num_programs >= MAX_PROGRAMS or not worker.is_alive or worker.environment != self._environment():
+            self.replace(worker)
+            return
+        with self._changed:
+            self._busy.discard(worker)
+            self._idle.append(worker)
+            self._changed.notify_all()
 
-    def replace(self, process: Process) -> None:
-        """Ends one, and starts another in its place."""
-        process.end()
-        with self.lock:
-            count = len(self.started)
-            if process in self.started:
-                self.started.remove(process)
+    def replace(self, worker: Worker) -> None:
+        """Ends a worker and starts another in its place."""
+        worker.kill()
+        with self._changed:
+            count = len(self._starting) + len(self._busy) + len(self._idle)
+            self._busy.discard(worker)
         self.start(count)
 
-    def _begin(self, process: Process) -> None:
+    def close(self) -> None:
+        """Ends all workers."""
+        with self._changed:
+            workers = [*self._starting, *self._busy, *self._idle]
+            self._starting.clear(), self._busy.clear(), self._idle.clear()
+        for worker in workers:
+            worker.kill()
+
+    def _start(self, worker: Worker) -> None:
+        error = ""
         try:
-            process.begin()
-        except Exception:  # whatever it is, the caller can do without processes
-            process.failed = True
-            process.end()
-        else:
-            if process in self.started:
-                self.idle.put(process)
-            else:  # it was replaced meanwhile
-                process.end()
+            worker.start()
+        except Exception as reason:  # whatever it is, the caller can do without workers
+            error = str(reason)
+            worker.kill()
+        with self._changed:
+            is_wanted = worker in self._starting
+            self._starting.discard(worker)
+            if error:
+                self._error = error
+            elif is_wanted:
+                self._idle.append(worker)
+            self._changed.notify_all()
+        if not error and not is_wanted:  # the pool was closed meanwhile
+            worker.kill()
 
 
-class Caller:
-    """The served process' end."""
+class ParentConnection:
+    """The worker's end."""
 
     def __init__(self):
         self._out = os.fdopen(os.dup(1), "wb")
@@ -188,11 +246,12 @@ class Caller:
         threading.Thread(target=self._read, daemon=True).start()
 
     def send(self, message: Any) -> None:
+        """Sends a message to the parent."""
         pickle.dump(message, self._out)
         self._out.flush()
 
     def receive(self, timeout: float | None = None) -> Any:
-        """The next message; raises `queue.Empty` where none comes within so many seconds."""
+        """Returns the next message; raises `queue.Empty` if none comes within this many seconds."""
         message = self._messages.get(timeout=timeout)
         if isinstance(message, Exception):
             raise message
@@ -202,7 +261,7 @@ class Caller:
         while True:
             try:
                 self._messages.put(pickle.load(sys.stdin.buffer))
-            except EOFError:  # the caller has ended: nobody waits for what this process is at
+            except EOFError:  # the parent has ended: nobody waits for what this process does
                 os._exit(0)
             except Exception as error:  # a message of what is not known here, such as a class of the caller's script
                 return self._messages.put(error)

@@ -1,0 +1,44 @@
+"""What JAX computes on: its name, its memory, its cores."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax
+
+
+def device_name() -> str:
+    """Returns what JAX computes on, such as "cpu" or "NVIDIA H200"."""
+    return jax.devices()[0].device_kind
+
+
+def available_memory(device: jax.Device) -> int:
+    """Returns the bytes that training may use.
+
+    On a GPU these are the bytes that are free; on a CPU those of the machine, or of the container where it has a
+    limit: what other processes use there changes, and must not change which templates fit.
+    """
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    if device.platform != "cpu":
+        return 8 << 30
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 4 << 30
+    limits = [total]
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        text = Path(name).read_text().strip() if Path(name).is_file() else "max"
+        if text.isdigit():
+            limits.append(int(text))
+    return min(limits)
+
+
+def num_cores() -> int:
+    """Returns the cores that this process may use: those of the machine, or of the container where it has fewer."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = Path("/sys/fs/cgroup/cpu.max")
+    limit, _, period = quota.read_text().partition(" ") if quota.is_file() else ("max", "", "")
+    return max(1, min(cores, round(int(limit) / int(period)))) if limit.isdigit() else cores

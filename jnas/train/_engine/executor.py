@@ -1,0 +1,301 @@
+"""Where groups train: in this process, or in worker processes. It is decided once for a call, in `choose_executor`.
+
+On a CPU they train in workers: a small network has little for several cores to share, so each core trains another one,
+and nothing that XLA and JAX keep of a program stays in the caller's process. On a GPU one process has the device: it
+trains, and workers compile the next programs ahead into the cache on disk.
+
+**Threads and rounding.** XLA sums in another order with another number of threads, so a row may differ in its last
+digits. The number of workers, and with it of threads, follows from the programs that a call asks for (not from those
+that the store lacks), the machine's cores and memory, and JNAS_NUM_WORKERS: so the same call gives the same rows on the
+same machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import jax
+
+from jnas._runtime.compilation_cache import jax_cache_dir
+from jnas._runtime.devices import available_memory, num_cores
+from jnas.data import Split
+from jnas.errors import JnasError
+from jnas.train._engine.executable_cache import snapshot_jax_config
+from jnas.train._engine.group_trainer import GroupSpec, GroupTrainer, Outcome
+from jnas.train._engine.jobs import failure_of
+from jnas.train._engine.worker import CompileReply, CompileRequest, GroupRequest, TrainRequest
+from jnas.train._engine.worker_process import Worker, WorkerDied, WorkerPool, WorkersUnavailable
+from jnas.train._trainer import Trainer, TrainingRun
+
+_WORKER_BYTES = 1 << 30
+"""Bytes of the machine per worker: it uses half of that before it trains."""
+_MIN_PROGRAMS_TO_COMPILE_AHEAD = 8
+"""Programs from which on workers that compile for a GPU are worth the seconds that they take to start."""
+_MAX_COMPILE_WORKERS = 4
+
+
+class Runner(Protocol):
+    """Compiles and trains one group."""
+
+    can_abort: bool
+
+    def compile(self) -> CompileReply:
+        """Compiles the program; raises `WorkerDied` if a worker ended meanwhile."""
+        ...
+
+    def train(
+        self,
+        runs: Sequence[TrainingRun | None],
+        until: int,
+        keep: bool,
+        on_epoch: Callable[[int], None],
+    ) -> Iterator[list[Outcome]]:
+        """Trains; see `GroupTrainer.train`."""
+        ...
+
+    def abort(self) -> None:
+        """Ends at once whatever it does in another process."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of what it holds."""
+        ...
+
+
+class Executor(Protocol):
+    """Gives each group what runs it.
+
+    Attributes:
+      num_slots: groups that compile, wait or train at the same time.
+      num_training: of these, groups that train at the same time.
+    """
+
+    num_slots: int
+    num_training: int
+
+    def open(self, spec: GroupSpec, split: Split, should_stop: Callable[[], bool]) -> Runner | None:
+        """Returns what runs a group; None if `should_stop` says True while it waits for a worker."""
+        ...
+
+
+class LocalExecutor:
+    """Trains in this process, one group at a time, while the next ones compile."""
+
+    num_training = 1
+
+    def __init__(self, compile_pool: WorkerPool | None = None, num_compiling: int = 1):
+        self._compile_pool = compile_pool
+        self.num_slots = num_compiling + 1
+
+    def open(self, spec: GroupSpec, split: Split, should_stop: Callable[[], bool]) -> LocalRunner:
+        """Returns a runner."""
+        return LocalRunner(GroupTrainer(spec, split), self._compile_pool)
+
+
+class LocalRunner:
+    """Compiles and trains a group in this process."""
+
+    can_abort = False
+
+    def __init__(self, trainer: GroupTrainer, compile_pool: WorkerPool | None):
+        self._trainer, self._compile_pool = trainer, compile_pool
+        self.train = trainer.train
+
+    def compile(self) -> CompileReply:
+        """Compiles the program, in a worker if one is idle."""
+        failure = self._trainer.compile(self._compile_ahead)
+        return CompileReply(failure, self._trainer.num_lanes, self._trainer.memory)
+
+    def abort(self) -> None:
+        """Does nothing: neither XLA's compiler nor an epoch can be interrupted in this process."""
+
+    def close(self) -> None:
+        """Lets the program go."""
+        self._trainer.trainer = None
+
+    def _compile_ahead(self, trainer: Trainer) -> None:
+        pool = self._compile_pool
+        if pool is None or trainer.spec.is_cached() or (worker := _try_acquire(pool)) is None:
+            return
+        template, recipe = trainer.steps.signature, trainer.steps.recipe
+        request = CompileRequest(
+            snapshot_jax_config(), template, recipe, trainer.spec.shapes, trainer.num_lanes, trainer.spec.scan
+        )
+        worker.num_programs += 1
+        try:
+            worker.send(request)
+            worker.receive()
+        except WorkerDied:
+            pool.replace(worker)
+        except Exception:  # the request cannot be pickled, so it was not sent: the caller compiles it
+            pool.release(worker)
+        else:
+            pool.release(worker)
+
+
+class WorkerExecutor:
+    """Trains in worker processes, a group in each."""
+
+    def __init__(self, pool: WorkerPool, num_workers: int):
+        self._pool = pool
+        self.num_slots = self.num_training = num_workers
+
+    def open(self, spec: GroupSpec, split: Split, should_stop: Callable[[], bool]) -> WorkerRunner | None:
+        """Returns a runner with a worker of its own, once one is idle.
+
+        Raises:
+          WorkersUnavailable: no worker is left, and none can be started.
+        """
+        worker = self._pool.acquire(should_stop)
+        return None if worker is None else WorkerRunner(self._pool, worker, spec, split)
+
+
+class WorkerRunner:
+    """Compiles and trains a group in a worker."""
+
+    can_abort = True
+
+    def __init__(self, pool: WorkerPool, worker: Worker, spec: GroupSpec, split: Split):
+        self._pool, self._worker, self._spec, self._split = pool, worker, spec, split
+        self._is_idle = True
+
+    def compile(self) -> CompileReply:
+        """Has the worker compile the program."""
+        worker = self._worker
+        worker.num_programs += 1
+        try:
+            request = GroupRequest(snapshot_jax_config(), self._spec)
+            if worker.cached_split() is not self._split:
+                worker.send(self._split)
+                worker.cached_split = weakref.ref(self._split)
+            worker.send(request)
+            self._is_idle = False
+        except WorkerDied:
+            raise
+        except Exception as error:  # it cannot be pickled, such as a template of a class in the caller's function
+            return CompileReply(failure_of(error), 0, 0)
+        reply = worker.receive()
+        self._is_idle = True
+        return reply
+
+    def train(
+        self,
+        runs: Sequence[TrainingRun | None],
+        until: int,
+        keep: bool,
+        on_epoch: Callable[[int], None],
+    ) -> Iterator[list[Outcome]]:
+        """Has the worker train."""
+        remaining = len(runs)
+        self._is_idle = False
+        self._worker.send(TrainRequest(list(runs), until, keep))
+        while remaining:
+            message = self._worker.receive()
+            if isinstance(message, int):
+                on_epoch(message)
+                continue
+            remaining -= len(message)
+            self._is_idle = not remaining
+            yield message
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether the system ended the worker, as it does where memory runs out."""
+        return self._worker.was_killed
+
+    def abort(self) -> None:
+        """Ends the worker."""
+        self._worker.kill()
+
+    def close(self) -> None:
+        """Gives the worker back; one that is at work is replaced."""
+        if self._is_idle:
+            self._pool.release(self._worker)
+        else:
+            self._pool.replace(self._worker)
+
+
+def choose_executor(num_programs: int, split: Split) -> Executor:
+    """Returns what trains this many different programs; the workers are started.
+
+    Raises:
+      JnasError: JNAS_NUM_WORKERS in the environment is not a number.
+    """
+    if jax.default_backend() != "cpu":
+        count = min(_MAX_COMPILE_WORKERS, num_cores() // 4)
+        count = _requested_workers(count) if num_programs >= _MIN_PROGRAMS_TO_COMPILE_AHEAD else 0
+        if not count:
+            return LocalExecutor()
+        pool = compile_pool()
+        pool.start(count)  # nobody waits for them
+        return LocalExecutor(pool, count)
+    num_workers, num_threads = plan_workers(num_programs, split.x_train.nbytes + split.x_val.nbytes)
+    if not num_workers:
+        return LocalExecutor()
+    pool = train_pool(num_threads)
+    pool.start(num_workers)
+    try:
+        pool.wait()
+    except WorkersUnavailable as error:
+        warnings.warn(f"jnas trains in this process, as no worker process could be started: {error}.", stacklevel=2)
+        return LocalExecutor()
+    return WorkerExecutor(pool, num_workers)
+
+
+def plan_workers(num_programs: int, image_bytes: int) -> tuple[int, int]:
+    """Returns how many workers train this many programs on a CPU, and with how many threads each; (0, 1) for none.
+
+    A worker has at least two programs to train, so that all are busy until the end; a single program has all cores.
+    """
+    cores = num_cores()
+    fits = max(1, available_memory(jax.local_devices()[0]) // (_WORKER_BYTES + 2 * image_bytes))
+    limit = _requested_workers(min(cores, fits))
+    num_workers = min(limit, max(1, num_programs // 2))
+    return num_workers, max(1, cores // max(1, num_workers))
+
+
+def _requested_workers(default: int) -> int:
+    text = os.environ.get("JNAS_NUM_WORKERS", "")
+    if text and not text.isdigit():
+        raise JnasError(f"JNAS_NUM_WORKERS must be an integer >= 0, got {text!r}.")
+    return int(text) if text else default
+
+
+@functools.cache
+def train_pool(num_threads: int) -> WorkerPool:
+    """Returns the workers that train on a CPU with this many threads each."""
+
+    def environment() -> dict[str, str]:
+        return {"PJRT_NPROC": str(num_threads), "JAX_COMPILATION_CACHE_DIR": str(jax_cache_dir(num_threads))}
+
+    return WorkerPool(lambda: environment() | _cache_environment())
+
+
+@functools.cache
+def compile_pool() -> WorkerPool:
+    """Returns the workers that compile for a GPU, whose memory is for training."""
+
+    def environment() -> dict[str, str]:
+        return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JNAS_TUNE_MALLOC": "0"} | _cache_environment()
+
+    return WorkerPool(environment)
+
+
+def _cache_environment() -> dict[str, str]:
+    seconds = jax.config.jax_persistent_cache_min_compile_time_secs if jax.config.jax_compilation_cache_dir else 0.0
+    return {
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(seconds),
+        "JAX_ENABLE_COMPILATION_CACHE": str(jax.config.jax_enable_compilation_cache).lower(),
+    }
+
+
+def _try_acquire(pool: WorkerPool) -> Worker | None:
+    try:
+        return pool.acquire(block=False)
+    except WorkersUnavailable:
+        return None

@@ -1,0 +1,119 @@
+"""What a call trains, on which images, and where its rows go."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jnas._runtime.devices import device_name
+from jnas.data import Dataset, Split, load_data
+from jnas.nn import program_signature
+from jnas.space import Template
+from jnas.store import Evaluation, Key, Store
+from jnas.train._engine.executor import choose_executor
+from jnas.train._engine.jobs import Job, make_groups
+from jnas.train._engine.scheduler import EngineOptions, run_groups
+from jnas.train._engine.timing import TimingStats
+from jnas.train._recipe import Recipe
+from jnas.train._trainer import check_batch
+from jnas.train._trial import Trial, as_trials
+
+DataSource = Dataset | Mapping | str | Path
+"""What `load_data` takes."""
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """Trials to train under one recipe on one split.
+
+    Attributes:
+      trials, keys: the trials, and the key of each one's row.
+      recipe, split: how to train, and on which images.
+      store: where rows are looked up and written; None for nowhere.
+
+    Raises:
+      JnasError: the training images do not fill one batch.
+    """
+
+    trials: Sequence[Trial]
+    keys: Sequence[Key]
+    recipe: Recipe
+    split: Split
+    store: Store | None = None
+
+    def __post_init__(self) -> None:
+        check_batch(self.recipe, self.split)
+
+    def __repr__(self) -> str:
+        return f"TrainingRequest({len(self.trials)} trials, recipe {self.recipe.id}, {self.split!r})"
+
+    @classmethod
+    def of(
+        cls,
+        templates: Template | Trial | Iterable[Template | Trial],
+        data: DataSource,
+        recipe: Recipe | str | None,
+        seed: int,
+        split_seed: int,
+        store: Store | str | Path | None,
+    ) -> TrainingRequest:
+        """Returns the request of the arguments of `evaluate`.
+
+        Raises:
+          JnasError: an item is neither a template nor a trial, or the recipe does not suit the images.
+        """
+        dataset, recipe = load_data(data), Recipe.of(recipe)
+        trials = as_trials(templates, seed)
+        keys = [make_key(trial, recipe, dataset, split_seed) for trial in trials]
+        store = store if store is None or isinstance(store, Store) else Store(store)
+        return cls(trials, keys, recipe, dataset.split(recipe.val_fraction, split_seed), store)
+
+    def run(
+        self, jobs: Iterable[Job], options: EngineOptions, *, until: int, keep: bool = False
+    ) -> Iterator[list[Job]]:
+        """Trains jobs of the request until this many epochs are done; yields them as they are done.
+
+        Where they train follows from all trials of the request, also those that the store has.
+        """
+        groups = make_groups(jobs)
+        if groups:
+            executor = choose_executor(len({program_signature(trial.template) for trial in self.trials}), self.split)
+            yield from run_groups(groups, self.recipe, self.split, executor, options, until=until, keep=keep)
+
+    def split_cached(self, stopped_after: int | None = None) -> tuple[dict[Key, Evaluation], dict[Key, Job]]:
+        """Returns the final rows that the store has, and a job for each other key.
+
+        Args:
+          stopped_after: rows that were stopped after this many epochs count as final, too.
+        """
+        rows = self.store.find(list(self.keys)) if self.store else {}
+        final = {
+            key: row
+            for key, row in rows.items()
+            if row.is_final or (row.status == "stopped" and len(row.epochs) == stopped_after)
+        }
+        jobs = {key: Job(trial, key) for key, trial in zip(self.keys, self.trials, strict=True) if key not in final}
+        return final, jobs
+
+    def record(self, job: Job) -> Evaluation:
+        """Returns the row of a job that is done or stopped, and writes it where there is a store."""
+        row = job.row(self.recipe.epochs)
+        if self.store:
+            self.store.add([row], job.trial.recipe(self.recipe).to_json())
+        return row
+
+    def record_programs(self, timing: TimingStats) -> None:
+        """Writes what the programs that are done took, where there is a store, and forgets them otherwise."""
+        while timing.reports and self.store:
+            report = timing.reports.pop(0)
+            self.store.add_program(recipe_id=self.recipe.id, device=device_name(), **dataclasses.asdict(report))
+
+
+def make_key(trial: Trial, recipe: Recipe, data: Dataset, split_seed: int) -> Key:
+    """Returns the key of a trial's row."""
+    template = trial.template
+    shape = "x".join(map(str, template.in_shape))
+    recipe_id = trial.recipe(recipe).id
+    return Key(template.hash, shape, template.classes, recipe_id, data.fingerprint, split_seed, trial.seed or 0)
