@@ -1,8 +1,8 @@
 """glibc's malloc, tuned for training on a CPU: freed blocks stay with the process, in large pages.
 
 Each training step allocates its feature maps anew. By default glibc returns blocks of that size to the system and
-requests them again, and every page is cleared on the way; and with pages of 4 KiB a step walks through tens of thousands
-of them. On a CPU that is up to half of a training step (benchmarks/README.md).
+requests them again, and every page is cleared on the way; and with pages of 4 KiB a step walks through tens of
+thousands of them. On a CPU that is up to half of a training step (benchmarks/README.md).
 
 Worker processes and the command line call `tune_malloc`; `import jnas` does not.
 """

@@ -63,9 +63,6 @@ class Predictor(Regressor):
         return few
 
     def _fit(self, sequences, lengths, targets, early):
-        from jnas._runtime.compilation_cache import use_compilation_cache  # loaded late: it brings the trainer along
-
-        use_compilation_cache()
         count = len(targets)
         # Rows and steps are filled up to a few sizes, so that a growing table seldom compiles a new program.
         rows = max(LEAST_PADDED, _rounded(count))

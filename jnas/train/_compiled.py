@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jnas._runtime import executable_cache
 from jnas._runtime.compile_options import compiler_options
 from jnas.data import Split
 from jnas.nn import CostEstimate, estimate_cost
 from jnas.train import _input_pipeline as input_pipeline
-from jnas.train._engine import executable_cache
 from jnas.train._step import Metrics, Steps, TrainState, TrialHyperparams
 
 # Rough speeds of two cores (AMD EPYC), by which trainings are called short. They are constants, not this machine's,

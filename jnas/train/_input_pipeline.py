@@ -69,7 +69,7 @@ def augment_batch(
 
 
 def val_batch_size(num_images: int, num_lanes: int = 1) -> int:
-    """Returns the images of a validation batch: smaller with more lanes, and such that the last batch is nearly full."""
+    """Returns the images of a validation batch: fewer with more lanes, and such that the last batch is nearly full."""
     return even_batch_size(num_images, max(EVAL_BATCH_SIZE // num_lanes, _MIN_EVAL_BATCH_SIZE))
 
 

@@ -23,9 +23,9 @@ import jax
 
 from jnas._runtime.compilation_cache import jax_cache_dir
 from jnas._runtime.devices import available_memory, num_cores
+from jnas._runtime.executable_cache import snapshot_jax_config
 from jnas.data import Split
 from jnas.errors import JnasError
-from jnas.train._engine.executable_cache import snapshot_jax_config
 from jnas.train._engine.group_trainer import GroupSpec, GroupTrainer, Outcome
 from jnas.train._engine.jobs import failure_of
 from jnas.train._engine.worker import CompileReply, CompileRequest, GroupRequest, TrainRequest

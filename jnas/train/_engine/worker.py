@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import jax
 
 from jnas._runtime.compilation_cache import use_compilation_cache
+from jnas._runtime.executable_cache import restore_jax_config
 from jnas._runtime.malloc import trim_malloc, tune_malloc
 from jnas.data import Split
 from jnas.space import Template
-from jnas.train._engine.executable_cache import restore_jax_config
 from jnas.train._engine.group_trainer import GroupSpec, GroupTrainer
 from jnas.train._engine.jobs import Failure
 from jnas.train._engine.worker_process import ParentConnection

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import jax
 
+from jnas._runtime import executable_cache as executables
 from jnas._runtime import malloc as memory
 from jnas.data import Split
 from jnas.nn._signature import Policy
-from jnas.train._engine import executable_cache as executables
 from jnas.train._engine import jax_caches as remembered
 from jnas.train._engine import worker_process as process
 from jnas.train._engine.compilers import WORTH

@@ -132,7 +132,7 @@ def _environment() -> tuple:
 
 def _source_digest() -> str:
     digest = hashlib.sha256()
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[1]
     for name in _SOURCES:
         path = root / name
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
