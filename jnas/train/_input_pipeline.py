@@ -58,7 +58,9 @@ def augment_batch(
         flip_key, shift_key = jax.random.split(jax.random.fold_in(_stream(seed, _AUGMENTATION), step))
         inputs = images[batch]
         if flip and steps_per_alternation:
-            inputs = augment.alternating_hflip(_stream(seed, _ALTERNATION), inputs, batch, step // steps_per_alternation)
+            inputs = augment.alternating_hflip(
+                _stream(seed, _ALTERNATION), inputs, batch, step // steps_per_alternation
+            )
         elif flip:
             inputs = augment.random_hflip(flip_key, inputs)
         if shift:

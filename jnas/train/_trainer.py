@@ -10,15 +10,14 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, Int, UInt8
 
-from jnas.data import Split, make_batches
+from jnas.data import Split
 from jnas.errors import JnasError
 from jnas.nn import build, program_signature
 from jnas.space import Template
 from jnas.store import Epoch
-from jnas.train import _input_pipeline as input_pipeline
 from jnas.train._compiled import Programs, ProgramSpec
+from jnas.train._input_pipeline import epoch_permutation
 from jnas.train._recipe import Recipe
 from jnas.train._step import Metrics, Steps, TrainState, TrialHyperparams
 from jnas.train._trial import Trial
@@ -182,16 +181,9 @@ class Trainer:
                 break  # no lane can recover
         return run
 
-    def accuracy(
-        self, run: TrainingRun, images: UInt8[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n"]
-    ) -> Float[np.ndarray, " lanes"]:
-        """Returns the fraction of images that each lane labels right."""
-        batches = make_batches(images, labels, self.spec.val_batch_size)
-        return self._accuracy(run.state, *batches, len(images))
-
     def _run_epoch(self, state, metrics, hyperparams, index: int, lr_factors) -> tuple[TrainState, Metrics]:
         images, labels, steps = self.split.x_train, self.split.y_train, self.spec.steps_per_epoch
-        order = input_pipeline.epoch_permutation(
+        order = epoch_permutation(
             hyperparams.seed,
             np.int32(index),
             num_images=len(images),
