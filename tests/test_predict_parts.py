@@ -17,7 +17,6 @@ from jnas.predict import Scores, Settings, calibration, score
 from jnas.predict import _ensemble as core
 from jnas.predict import _target_transform as scaling
 from jnas.predict._lstm import Recurrence
-from jnas.report import plot_predictions
 from jnas.space import Space, Template
 from jnas.space import _genome as genome
 from jnas.space._featurize import features
@@ -222,16 +221,6 @@ def test_acquisition_rules():
     np.testing.assert_array_equal(ranked("thompson", members, std, 4, 3), drawn[3])
     with pytest.raises(JnasError, match="no acquisition rule 'best': choose one of mean, ucb, thompson"):
         ranked("best", members, std, 4)
-
-
-def test_the_picture(tmp_path):
-    pytest.importorskip("matplotlib")
-    generator = np.random.default_rng(0)
-    measured = generator.uniform(size=50)
-    plot_predictions(measured, measured + 0.1 * generator.normal(size=50), np.full(50, 0.1), tmp_path / "p.png")
-    assert (tmp_path / "p.png").stat().st_size > 10_000
-    with pytest.raises(JnasError, match="give as many of each"):
-        plot_predictions(measured, measured[:3], measured)
 
 
 class Layered(Adds):

@@ -230,18 +230,6 @@ def test_more_generations_continue(finished, tmp_path):
     assert frame.hash[:15].equals(result.to_df().hash) and frame.hash.is_unique
 
 
-def test_picture(finished, tmp_path):
-    result, _ = finished
-    jnas.plot_search(result.to_df(), tmp_path / "search.png")
-    assert (tmp_path / "search.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(JnasError, match="nothing to draw"):
-        jnas.plot_search(result.to_df().iloc[:0])
-    jnas.plot_front(result.to_df(), result.front, tmp_path / "front.png", cost="params")
-    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(JnasError, match="holds no latency_ms"):
-        jnas.plot_front(result.to_df(), result.front, cost="latency_ms")
-
-
 def test_several_objectives_and_a_limit_of_latency(finished, tmp_path, capsys):
     """Goes on from the trained templates of another search; NSGA-II, with structures shared where that is free."""
     result, arrays = finished

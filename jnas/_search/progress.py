@@ -12,7 +12,7 @@ from rich.progress import Progress as RichProgress
 
 from jnas._runtime.devices import device_name
 from jnas.predict import Predictor
-from jnas.report import architecture, count, finalist_table, front_table, ranking, spread
+from jnas.report import finalist_table, format_count, front_table, layer_summary, leaderboard, mean_std
 from jnas.store import Evaluation
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ class ConsoleProgress(Progress):
             elapsed = time.perf_counter() - self.start
             eta = elapsed / self.done * (self.total - self.done)
             self._say(
-                f"{self.done}/{self.total} {step}: {outcome}, best {self.best:.4f}, {count(row.params)} params, "
-                f"{count(row.macs)} MACs, {row.compile_seconds + row.train_seconds:.1f} s, ETA {eta:.0f} s",
+                f"{self.done}/{self.total} {step}: {outcome}, best {self.best:.4f}, {format_count(row.params)} params, "
+                f"{format_count(row.macs)} MACs, {row.compile_seconds + row.train_seconds:.1f} s, ETA {eta:.0f} s",
             )
 
     def predictor(self, predictor: Predictor | None) -> None:
@@ -164,7 +164,7 @@ class ConsoleProgress(Progress):
         rows = [(candidate.step, candidate.evaluation) for candidate in result.top(10)]
         stopped = sum(row.status == "stopped" for _, row in self.search.trained.values())
         failed = len(self.search.trained) - len(result.candidates) - stopped
-        self._say(ranking(rows, len(self.search.split.x_val)))
+        self._say(leaderboard(rows, len(self.search.split.x_val)))
         if len(self.search.config.objectives) > 1:
             self._say(front_table(result.front))
         if stopped:
@@ -175,8 +175,8 @@ class ConsoleProgress(Progress):
         if len(finalists) > 1:
             self._say(finalist_table(finalists, len(self.search.split.x_val)))
         cost = best.template.cost
-        self._say(f"\nThe winner ({count(cost.params)} params, {count(cost.macs)} MACs):", "bold")
-        self._say(architecture(best.template))
+        self._say(f"\nThe winner ({format_count(cost.params)} params, {format_count(cost.macs)} MACs):", "bold")
+        self._say(layer_summary(best.template))
         self._say(f"hash {best.template.hash}\n")
         self._say(self._final(best.finals))
         self._say(
@@ -197,10 +197,10 @@ class ConsoleProgress(Progress):
         good = [row for row in finals if row.status == "ok"]
         if not good:
             return f"Its longer training failed ({finals[0].status}: {finals[0].message})."
-        accuracies = f"validation accuracy {spread([row.val_acc_final for row in good])}"
+        accuracies = f"validation accuracy {mean_std([row.val_acc_final for row in good])}"
         tested = [row.test_acc_final for row in good if row.test_acc_final is not None]
         images = f"{len(self.search.data.x_test):,} images"
-        accuracies += f", test accuracy {spread(tested)} ({images})" if tested else ", no test images"
+        accuracies += f", test accuracy {mean_std(tested)} ({images})" if tested else ", no test images"
         epochs = f"{len(good[0].epochs)} epoch{'s' * (len(good[0].epochs) > 1)}"
         seeds = "one seed" if len(good) == 1 else f"mean ± standard deviation of {len(good)} seeds"
         failed = f"; {len(finals) - len(good)} more failed" if len(good) < len(finals) else ""

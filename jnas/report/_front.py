@@ -1,21 +1,21 @@
-"""The Pareto front of a search: as a table and as a picture."""
+"""The Pareto front of a search, as a table and as a picture."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE
 from rich.table import Table
 
 from jnas.errors import JnasError
-from jnas.report._tables import count
+from jnas.report._figure import finish_figure, new_figure
+from jnas.report._tables import format_count, new_table, short_hash
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-_LABELS = {
+_COST_LABELS = {
     "macs": "MACs for one image",
     "params": "learnable parameters",
     "latency_ms": "measured latency of one image, ms",
@@ -23,56 +23,50 @@ _LABELS = {
 
 
 def front_table(front: pd.DataFrame) -> Table:
-    """The templates that no other beats in every objective, as a rich table.
+    """Returns the Pareto front as a table.
 
     Args:
-      front: as `Store.front_df` returns it.
+      front: the result of `Store.front_df`.
     """
     title = "Pareto front: validation accuracy after the last epoch, against cost"
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE, pad_edge=False)
-    for name in ("val acc", "params", "MACs", "latency, ms"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("hash", no_wrap=True)
-    for row in front.itertuples():
-        latency = "-" if row.latency_ms is None or row.latency_ms != row.latency_ms else f"{row.latency_ms:.2f}"
-        shown = f"{row.hash[:16]}…" if len(row.hash) > 16 else row.hash
-        table.add_row(f"{row.val_acc_final:.4f}", count(row.params), count(row.macs), latency, shown)
+    table = new_table(title, numbers=("val acc", "params", "MACs", "latency, ms"), texts=("hash",))
+    for row in front.to_dict("records"):
+        latency = row["latency_ms"]
+        table.add_row(
+            f"{row['val_acc_final']:.4f}",
+            format_count(row["params"]),
+            format_count(row["macs"]),
+            "-" if latency is None or latency != latency else f"{latency:.2f}",
+            short_hash(row["hash"]),
+        )
     return table
 
 
 def plot_front(rows: pd.DataFrame, front: pd.DataFrame, path: str | Path | None = None, cost: str = "macs") -> Figure:
-    """All that a search trained, and the front of it as a line.
+    """Returns a picture of accuracy against cost: all templates of a search, and their Pareto front as a line.
 
     Args:
-      rows: as `SearchResult.to_df()` returns them.
-      front: as `SearchResult.front` returns it.
-      path: a file to write, PNG or SVG by its ending; none is written by default.
-      cost: "macs", "params" or "latency_ms": against what accuracy is drawn.
-
-    Returns:
-      The figure, which a notebook shows.
+      rows: the result of `SearchResult.to_df`.
+      front: `SearchResult.front`.
+      path: the file to write, PNG or SVG by its ending; None for no file.
+      cost: "macs", "params" or "latency_ms".
 
     Raises:
-      JnasError: there is nothing to draw, no such cost, or matplotlib is not installed.
+      JnasError: if the front has no such cost, or matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise JnasError("Pictures need matplotlib: pip install 'jnas[plot]'.") from error
-    if cost not in _LABELS:
-        raise JnasError(f"There is no cost {cost!r} to draw: choose one of {', '.join(_LABELS)}.")
+    figure = new_figure(5, 3.6)
+    if cost not in _COST_LABELS:
+        raise JnasError(f"cost must be one of {', '.join(_COST_LABELS)}, got {cost!r}.")
     best = front.dropna(subset=[cost]).sort_values(cost)
     if best.empty:
-        raise JnasError(f"The front holds no {cost}, so there is nothing to draw: add it to the search's objectives.")
-    figure = Figure(figsize=(5, 3.6), layout="constrained")
+        raise JnasError(
+            f"The front has no {cost}, so there is nothing to draw: add it to the objectives of the search."
+        )
     axes = figure.subplots()
     if cost in rows:
         good = rows[rows.status == "ok"]
         axes.scatter(good[cost], good.val_acc_final, s=18, color="#9aa5b1", label="trained")
     axes.plot(best[cost], best.val_acc_final, "o-", color="#d9480f", markersize=5, linewidth=1, label="Pareto front")
-    axes.set(xlabel=_LABELS[cost], ylabel="validation accuracy, last epoch", xscale="log")
+    axes.set(xlabel=_COST_LABELS[cost], ylabel="validation accuracy, last epoch", xscale="log")
     axes.legend(frameon=False, fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    return figure
+    return finish_figure(figure, path)

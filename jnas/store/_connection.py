@@ -19,7 +19,7 @@ import duckdb
 from jnas.errors import JnasError
 
 # Without it, DuckDB downloads an extension when it is given a SQLite file.
-_CONFIG = {"autoinstall_known_extensions": "false"}
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": "false"}
 # DuckDB reports a lock by its text only; the second is Windows' text.
 _LOCK_ERRORS = ("could not set lock", "used by another process", "different configuration")
 _MAX_BACKOFF = 0.05
