@@ -1,0 +1,72 @@
+"""What the documents say of the API, the command line and the store is true."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import jnas
+from jnas.store import _schema
+
+ROOT = Path(jnas.__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+if not PAGES[0].exists():
+    pytest.skip("needs a checkout", allow_module_level=True)
+
+
+def code_blocks(path):
+    return re.findall(r"^```python\n(.*?)^```", path.read_text(), flags=re.M | re.S)
+
+
+def resolve(node, names):
+    """The object that a dotted name stands for; None where it is not one of `names`."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id)
+    if isinstance(node, ast.Attribute):
+        owner = resolve(node.value, names)
+        return (
+            None
+            if owner is None or not (inspect.ismodule(owner) or inspect.isclass(owner))
+            else getattr(owner, node.attr)
+        )
+    return None
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if code_blocks(path)], ids=lambda path: path.name)
+def test_code_in_documents_has_names_and_arguments_that_exist(path):
+    names = {"jnas": jnas}
+    for block in code_blocks(path):
+        tree = ast.parse(block)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("jnas"):
+                module = __import__(node.module, fromlist=["*"])
+                names |= {alias.name: getattr(module, alias.name) for alias in node.names}
+        for node in ast.walk(tree):
+            resolve(node, names)
+            if isinstance(node, ast.Call) and callable(function := resolve(node.func, names)):
+                keywords = {keyword.arg: None for keyword in node.keywords}
+                inspect.signature(function).bind_partial(*node.args, **keywords)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_in_documents_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+def test_store_page_names_every_table_and_column():
+    page = (ROOT / "docs" / "store.md").read_text()
+    tables = re.findall(r"CREATE TABLE IF NOT EXISTS (\w+) \((.*?)\n\);", _schema.TABLES, flags=re.S)
+    for name, columns in tables:
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+        for column in re.findall(r"^    (\w+) [A-Z]", columns, flags=re.M):
+            if column != "PRIMARY" and not (name == "epochs" and "evaluation's key" in row):
+                assert f"`{column}`" in row, (name, column)
+
+
+def test_readme_is_short_and_has_the_command_of_the_tests():
+    text = (ROOT / "README.md").read_text()
+    assert text.count("\n") <= 150
+    assert re.search(r"^python3 -m venv .* -m pytest", text, flags=re.M)
