@@ -21,6 +21,7 @@ class Benchmark:
 
     Attributes:
       name: of its file in results/, without ".json".
+      title: what it measures.
       kind: "performance" or "quality".
       topic: the page that shows it.
       script: file in benchmarks/, without ".py".
@@ -31,6 +32,7 @@ class Benchmark:
     """
 
     name: str
+    title: str
     kind: str
     topic: str
     script: str
@@ -53,13 +55,37 @@ class Benchmark:
 _POPULATION = "--hashes {sophius} --data {cifar10}"
 
 BENCHMARKS = [
-    Benchmark("steps", "performance", "training", "steps", "--hashes {sophius} --limit 32", 400, has_baseline=True),
     Benchmark(
-        "operations", "performance", "training", "operations", "--hashes {sophius} --limit 24 --peer torch", 1200
+        "steps",
+        "Training step against PyTorch",
+        "performance",
+        "training",
+        "steps",
+        "--hashes {sophius} --limit 32",
+        400,
+        has_baseline=True,
     ),
-    Benchmark("programs", "performance", "training", "programs", "--hashes {sophius} --limit 8 --lanes 1 8", 240),
+    Benchmark(
+        "operations",
+        "Algorithms of a convolution",
+        "performance",
+        "training",
+        "operations",
+        "--hashes {sophius} --limit 24 --peer torch",
+        1200,
+    ),
+    Benchmark(
+        "programs",
+        "Compiling a template, and trials side by side",
+        "performance",
+        "training",
+        "programs",
+        "--hashes {sophius} --limit 8 --lanes 1 8",
+        240,
+    ),
     Benchmark(
         "recipe",
+        "Ingredients of the recipe `standard`",
         "quality",
         "recipe",
         "recipe",
@@ -69,6 +95,7 @@ BENCHMARKS = [
     ),
     Benchmark(
         "population",
+        "Population of 32 against PyTorch",
         "performance",
         "population",
         "population",
@@ -78,6 +105,7 @@ BENCHMARKS = [
     ),
     Benchmark(
         "population_12",
+        "Population of 12 against PyTorch",
         "performance",
         "population",
         "population",
@@ -87,38 +115,113 @@ BENCHMARKS = [
     ),
     Benchmark(
         "agreement",
+        "Agreement with PyTorch",
         "quality",
         "population",
         "population",
         f"{_POPULATION} --limit 64 --epochs 5 --images 5000 --peer-seeds 2 --cold-only",
         2400,
     ),
-    Benchmark("predictor_sophius", "quality", "predictor", "predictor", "--table {sophius}", 600),
-    Benchmark("predictor_metaqnn_0", "quality", "predictor", "predictor", "--table {metaqnn}", 600),
-    Benchmark("predictor_metaqnn_1", "quality", "predictor", "predictor", "--table {metaqnn} --epochs-seen 1", 900),
-    Benchmark("predictor_metaqnn_5", "quality", "predictor", "predictor", "--table {metaqnn} --epochs-seen 5", 900),
-    Benchmark("predictor_macro", "quality", "predictor", "predictor", "--table {macro} --train 1000 --seeds 5", 300),
-    Benchmark("predictor_ablation", "quality", "predictor", "predictor", "--table {sophius} --seeds 4 --ablate", 600),
+    Benchmark(
+        "predictor_sophius",
+        "Predictor on Sophius' table",
+        "quality",
+        "predictor",
+        "predictor",
+        "--table {sophius}",
+        600,
+    ),
+    Benchmark(
+        "predictor_metaqnn_0",
+        "Predictor on MetaQNN's table, no epoch seen",
+        "quality",
+        "predictor",
+        "predictor",
+        "--table {metaqnn}",
+        600,
+    ),
+    Benchmark(
+        "predictor_metaqnn_1",
+        "Predictor on MetaQNN's table, one epoch seen",
+        "quality",
+        "predictor",
+        "predictor",
+        "--table {metaqnn} --epochs-seen 1",
+        900,
+    ),
+    Benchmark(
+        "predictor_metaqnn_5",
+        "Predictor on MetaQNN's table, five epochs seen",
+        "quality",
+        "predictor",
+        "predictor",
+        "--table {metaqnn} --epochs-seen 5",
+        900,
+    ),
+    Benchmark(
+        "predictor_macro",
+        "Predictor on NAS-Bench-Macro",
+        "quality",
+        "predictor",
+        "predictor",
+        "--table {macro} --train 1000 --seeds 5",
+        300,
+    ),
+    Benchmark(
+        "predictor_ablation",
+        "Parts of the predictor",
+        "quality",
+        "predictor",
+        "predictor",
+        "--table {sophius} --seeds 4 --ablate",
+        600,
+    ),
     Benchmark(
         "predictor_curve",
+        "Predictor by number of rows",
         "quality",
         "predictor",
         "predictor",
         "--table {sophius} --models jnas --seeds 4 --curve 50 100 200 400",
         400,
     ),
-    Benchmark("candidates", "performance", "predictor", "candidates", "", 180),
-    Benchmark("evolve", "quality", "evolution", "evolve", "--table {macro} --evaluations 100 --repeats 200", 240),
-    Benchmark("generations", "performance", "evolution", "generations", "--repeats 5", 180),
-    Benchmark("default_search", "quality", "search", "default_search", "--seeds 3", 600),
-    Benchmark("search", "quality", "search", "search", "--seeds 10 --children 3", 4800),
-    Benchmark("soak", "performance", "robustness", "soak", "--minutes 120", 7400),
-    Benchmark("gpu_steps", "performance", "training", "steps", "--hashes {sophius} --limit 32", 300, "gpu"),
+    Benchmark("candidates", "Candidates a second", "performance", "predictor", "candidates", "", 180),
     Benchmark(
-        "gpu_programs", "performance", "training", "programs", "--hashes {sophius} --limit 8 --lanes 1 8 32", 240, "gpu"
+        "evolve",
+        "Evolution on NAS-Bench-Macro",
+        "quality",
+        "evolution",
+        "evolve",
+        "--table {macro} --evaluations 100 --repeats 200",
+        240,
+    ),
+    Benchmark("generations", "Individuals a second", "performance", "evolution", "generations", "--repeats 5", 180),
+    Benchmark("default_search", "The default search", "quality", "search", "default_search", "--seeds 3", 600),
+    Benchmark("search", "Search against random search", "quality", "search", "search", "--seeds 10 --children 3", 4800),
+    Benchmark("soak", "Memory in two hours", "performance", "robustness", "soak", "--minutes 120", 7400),
+    Benchmark(
+        "gpu_steps",
+        "Training step against PyTorch on a GPU",
+        "performance",
+        "training",
+        "steps",
+        "--hashes {sophius} --limit 32",
+        300,
+        "gpu",
+    ),
+    Benchmark(
+        "gpu_programs",
+        "Trials side by side on a GPU",
+        "performance",
+        "training",
+        "programs",
+        "--hashes {sophius} --limit 8 --lanes 1 8 32",
+        240,
+        "gpu",
     ),
     Benchmark(
         "gpu_population",
+        "Population of 64 against PyTorch on a GPU",
         "performance",
         "population",
         "population",
@@ -126,5 +229,14 @@ BENCHMARKS = [
         600,
         "gpu",
     ),
-    Benchmark("record", "quality", "search", "record", "--minutes 45 --data {cifar10}", 5600, "gpu"),
+    Benchmark(
+        "record",
+        "Preset `record`: more than 0.9 on CIFAR-10",
+        "quality",
+        "search",
+        "record",
+        "--minutes 45 --data {cifar10}",
+        5600,
+        "gpu",
+    ),
 ]

@@ -73,7 +73,7 @@ def overview(results: dict[str, dict | None]) -> str:
     for benchmark in BENCHMARKS:
         result, claims = results[benchmark.name], RENDERERS[benchmark.name][0]
         if result is None:
-            missing.append([benchmark.name, benchmark.device.upper(), f"`{benchmark.command}`"])
+            missing.append([benchmark.title, benchmark.device.upper(), f"`{benchmark.command}`"])
         elif claims:
             device = f"{result['device']}, {result['cores']} cores"
             for claim in claims(result["figures"]):
@@ -91,7 +91,7 @@ def highlights(results: dict[str, dict | None]) -> str:
     for name in HIGHLIGHTS:
         benchmark, result = next(one for one in BENCHMARKS if one.name == name), results[name]
         claims = (
-            RENDERERS[name][0](result["figures"])[:1] if result else [Claim(benchmark.name, "not measured yet", "")]
+            RENDERERS[name][0](result["figures"])[:1] if result else [Claim(benchmark.title, "not measured yet", "")]
         )
         device = f"{result['device']}, {result['cores']} cores" if result else benchmark.device.upper()
         rows += [[f"[{claim.text}](benchmarks/README.md)", claim.value, claim.n, device] for claim in claims]

@@ -42,7 +42,7 @@ def test_render_puts_figures_on_the_page(monkeypatch, tmp_path):
     (tmp_path / "steps.json").write_text(json.dumps(result))
     page = render.pages()[render.FOLDER / "README.md"]
     assert "| 1.50 (1.00 to 2.00) | 2 templates | a CPU, 2 cores | `python benchmarks/steps.py` | abc |" in page
-    assert "| steps | CPU |" not in page and "| soak | CPU |" in page
+    assert "| Training step against PyTorch | CPU |" not in page and "| Memory in two hours | CPU |" in page
     training = render.topic("training", {one.name: render.load(one) for one in plan.BENCHMARKS})
     assert "| all | 2 | 1.50 (1.00 to 2.00) |" in training and "commit abc, 2030-01-01" in training
 
@@ -77,7 +77,7 @@ def test_run_all_skips_present_figures_and_missing_inputs(monkeypatch, tmp_path,
 
 def test_run_all_keeps_figures_of_a_run_that_fails(monkeypatch, tmp_path):
     monkeypatch.setattr(plan, "RESULTS", tmp_path)
-    benchmark = plan.Benchmark("broken", "performance", "training", "jitter", "--table {macro}", 1)
+    benchmark = plan.Benchmark("broken", "Broken", "performance", "training", "jitter", "--table {macro}", 1)
     benchmark.path.write_text("{}")
     assert not run_all.execute(benchmark, {"macro": tmp_path / "missing.csv"}, None)
     assert [path.name for path in tmp_path.iterdir()] == ["broken.json"]
