@@ -40,7 +40,7 @@ from scipy.stats import spearmanr
 
 import jnas
 from jnas.data import Dataset
-from jnas.train import Recipe, Watch
+from jnas.train import Recipe, TimingStats
 
 VALIDATION = 5_000
 """Validation images, at most."""
@@ -62,12 +62,13 @@ def subset(data: Dataset, images: int) -> tuple[Dataset, float]:
 
 def train_jnas(templates: list[jnas.Template], data: Dataset, recipe: Recipe) -> dict:
     """Returns seconds and accuracies of one run of the whole population."""
-    watch = Watch()
-    rows = jnas.evaluate(templates, data, recipe, progress=False, watch=watch)
+    timing = TimingStats()
+    rows = jnas.evaluate(templates, data, recipe, progress=False, timing=timing)
+    seconds = timing.seconds
     return {
-        "seconds": watch.seconds,
-        "compile_seconds": watch.compiling,
-        "waiting_seconds": watch.waiting,
+        "seconds": seconds,
+        "compile_seconds": timing.compile_seconds,
+        "waiting_seconds": timing.compile_wait_seconds,
         "train_seconds": sum(row.train_seconds for row in rows),
         "each_train_seconds": [row.train_seconds for row in rows],
         "val_acc": [row.val_acc_final for row in rows],
@@ -79,7 +80,7 @@ def train_torch(hashes: list[str], data: Dataset, recipe: Recipe, seed: int) -> 
     """Returns the same of the peer."""
     from torch_peer import TorchTrainer
 
-    split = data.split(recipe.validation)
+    split = data.split(recipe.val_fraction)
     start = time.perf_counter()
     training, accuracies = [], []
     for hash in hashes:
@@ -152,7 +153,7 @@ def measure(options: argparse.Namespace) -> dict:
     """Returns all figures."""
     templates = read_templates(options.hashes, options.limit)
     data, share = subset(jnas.load_data(options.data), options.images)
-    recipe = Recipe.sophius(epochs=options.epochs, validation=share, precision=options.precision)
+    recipe = Recipe.sophius(epochs=options.epochs, val_fraction=share, precision=options.precision)
     with empty_cache():
         cold = warm = train_jnas(templates, data, recipe)
         print(f"jnas, cold: {cold['seconds']:.1f} s", flush=True)

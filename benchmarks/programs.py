@@ -23,13 +23,11 @@ from unittest import mock
 import jax
 import numpy as np
 from common import HASHES, read_templates, report, run
+from steps import clocked, jnas_steps, tune_process
 
 import jnas
 from jnas._runtime.compile_options import compiler_options
-from jnas.train import Recipe, Run, Trainer, Trial
-from jnas.train import _input_pipeline as batches
-from jnas.train import _trainer as trainer_module
-from jnas.train._step import Metrics
+from jnas.train import Recipe, Trainer, Trial, _compiled
 
 
 def compile_all(templates: list[jnas.Template], recipe: Recipe, split, threads: int) -> float:
@@ -43,30 +41,21 @@ def compile_all(templates: list[jnas.Template], recipe: Recipe, split, threads: 
 
 def step_of_lanes(template: jnas.Template, recipe: Recipe, split, lanes: int, profile: str | None) -> dict:
     """Returns milliseconds a step and lane, speed, and what compiling took."""
-    trainer = Trainer(template, recipe, split, lanes=lanes)
+    trainer = Trainer(template, recipe, split, num_lanes=lanes)
     seconds = trainer.compile()
-    run = Run.stack([Run.start(trainer, Trial(template, seed)) for seed in range(lanes)])
-    size = recipe.batch_size
-    order = batches.order(run.hyper.seed, np.int32(0), images=len(split.x_train), steps=trainer.steps, batch_size=size)
-    times = []
-    for _ in range(4):
-        metrics = Metrics(np.zeros(lanes, np.float32), np.zeros(lanes, np.int32))
-        start = time.perf_counter()
-        rates = recipe.rates(trainer.steps)[0]
-        run.state, metrics = trainer._run_epoch(run.state, metrics, run.hyper, order, rates, 0)
-        np.asarray(metrics.loss)
-        times.append((time.perf_counter() - start) / trainer.steps / lanes)
-        if profile and len(times) == 3:
-            jax.profiler.start_trace(profile)
+    epoch = clocked(jnas_steps(trainer, *(Trial(template, seed) for seed in range(lanes))))
+    steps = trainer.spec.steps_per_epoch
+    epoch(steps)  # warm-up
+    step = float(np.median([epoch(steps) for _ in range(3)])) / steps / lanes
     if profile:
-        jax.profiler.stop_trace()
-    step = float(np.median(times[1:3]))
+        with jax.profiler.trace(profile):
+            epoch(steps)
     return {
         "hash": template.hash,
         "macs": template.cost.macs,
         "lanes": lanes,
         "ms": step * 1e3,
-        "gmacs": 3 * template.cost.macs * size / step / 1e9,
+        "gmacs": 3 * template.cost.macs * recipe.batch_size / step / 1e9,
         "compile_seconds": seconds,
     }
 
@@ -97,10 +86,15 @@ def main() -> None:
     parser.add_argument("--profile")
     parser.add_argument("--json")
     options = parser.parse_args()
+    tune_process()
+    caching = jax.config.jax_enable_compilation_cache
     jax.config.update("jax_enable_compilation_cache", False)
-    xla = compiler_options() | dict(option.split("=", 1) for option in options.xla)
-    with mock.patch.object(trainer_module, "compiler_options", lambda brief=False: xla):
-        figures = measure(options)
+    more = dict(option.split("=", 1) for option in options.xla)
+    try:
+        with mock.patch.object(_compiled, "compiler_options", lambda purpose: compiler_options(purpose) | more):
+            figures = measure(options)
+    finally:
+        jax.config.update("jax_enable_compilation_cache", caching)
     report(figures, options, ("templates", "compile_seconds"))
 
 

@@ -31,8 +31,8 @@ CHANGES = {
     "no label smoothing": {"label_smoothing": 0.0},
     "label smoothing 0.2": {"label_smoothing": 0.2},
     "no flips": {"flip": False},
-    "flips by chance": {"alternate": False},
-    "alternating flips": {"alternate": True},
+    "flips by chance": {"alternating_flip": False},
+    "alternating flips": {"alternating_flip": True},
     "no shifts": {"shift": 0},
     "shifts of 4 pixels": {"shift": 4},
     "constant learning rate": {"schedule": "constant"},
@@ -89,7 +89,7 @@ def main() -> None:
     width = max(map(len, changes))
     for name, change in changes.items():
         start = time.perf_counter()
-        recipe = Recipe.standard(epochs=options.epochs, validation=share, **merged(options.base) | change)
+        recipe = Recipe.standard(epochs=options.epochs, val_fraction=share, **merged(options.base) | change)
         rows = jnas.evaluate(trials, data, recipe, progress=False)
         accuracies = np.array([row.epochs[-1].val_acc for row in rows])
         gains = accuracies - np.array(found["standard"]["val_acc"]) if found else np.zeros(len(rows))

@@ -15,6 +15,7 @@ other checkout's time over jnas', so above 1 jnas is faster. Both are geometric 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -28,8 +29,9 @@ import numpy as np
 from common import HASHES, ROOT, commit, geometric_mean, read_templates, report, run
 
 import jnas
-from jnas.train import Recipe, Run, Trainer, Trial
-from jnas.train import _input_pipeline as batches
+from jnas._runtime.malloc import tune_malloc
+from jnas.train import Recipe, Trainer, TrainingRun, Trial
+from jnas.train._input_pipeline import epoch_permutation
 from jnas.train._step import Metrics
 
 LONG = 1000
@@ -38,33 +40,58 @@ SIZES = {"all": (0, np.inf), "below 1 M MACs": (0, 1e6), "1 to 4 M": (1e6, 4e6),
 SERVER = pathlib.Path(__file__).with_name("step_server.py")
 
 
-def jnas_steps(trainer: Trainer, trial: Trial) -> Callable[[int], None]:
-    """Returns a function that trains that many steps of a compiled or uncompiled trainer."""
+def jnas_steps(trainer: Trainer, *trials: Trial) -> Callable[[int], None]:
+    """Returns a function that trains so many steps of trials side by side; on a GPU, whole epochs."""
     trainer.compile()
-    run = Run.start(trainer, trial)
-    split, recipe = trainer.split, trainer.program.recipe
-    order = batches.order(
-        run.hyper.seed, np.int32(0), images=len(split.x_train), steps=trainer.steps, batch_size=recipe.batch_size
+    run = TrainingRun.stack([trainer.start(trial) for trial in trials])
+    spec, recipe, images, labels = trainer.spec, trainer.steps.recipe, trainer.split.x_train, trainer.split.y_train
+    num_steps, train = spec.steps_per_epoch, trainer._compiled().train
+    lr_factors = recipe.learning_rates(num_steps)[0]
+    order = epoch_permutation(
+        run.hyperparams.seed,
+        np.int32(0),
+        num_images=len(images),
+        steps=num_steps,
+        batch_size=recipe.batch_size,
     )
-    rates = recipe.rates(trainer.steps)[0]
+    order_on_host = np.asarray(order)
+
+    def one_epoch(metrics: Metrics) -> Metrics:
+        arguments = (images, labels, order, lr_factors, np.int32(0))
+        run.state, metrics = train(run.state, metrics, run.hyperparams, *arguments)
+        return metrics
+
+    def one_step(metrics: Metrics, index: int) -> Metrics:
+        batch = spec.augment_batch(run.hyperparams.seed, np.int32(index), images, labels, order_on_host[:, index])
+        run.state, metrics = train(run.state, metrics, run.hyperparams, *batch, lr_factors[index])
+        return metrics
 
     def steps(count: int) -> None:
         while count > 0:
-            # Whole epochs on a GPU, where an epoch is one program.
-            batch_count = trainer.steps if trainer.scan else min(count, trainer.steps)
-            metrics = Metrics(np.zeros(1, np.float32), np.zeros(1, np.int32))
-            run.state, metrics = trainer._run_epoch(run.state, metrics, run.hyper, order, rates[:batch_count], 0)
+            metrics = Metrics(np.zeros(len(trials), np.float32), np.zeros(len(trials), np.int32))
+            if spec.scan:
+                metrics = one_epoch(metrics)
+            else:
+                for index in range(min(count, num_steps)):
+                    metrics = one_step(metrics, index)
             np.asarray(metrics.loss)
-            count -= batch_count
+            count -= num_steps
 
     return steps
 
 
+@functools.cache
+def tune_process() -> None:
+    """Sets up this process as jnas sets up those in which it trains."""
+    tune_malloc()
+
+
 def jnas_competitors(template: jnas.Template) -> tuple[dict[str, Callable[[int], None]], dict]:
     """Returns jnas' steps of a template by name, and what is known of their compilation."""
+    tune_process()
     trainer = Trainer(template, Recipe.sophius(epochs=LONG), jnas.load_data().split(0.2))
     seconds = trainer.compile()
-    about = {"compile_seconds": seconds, "least_steps": trainer.steps if trainer.scan else 2}
+    about = {"compile_seconds": seconds, "least_steps": trainer.spec.steps_per_epoch if trainer.spec.scan else 2}
     return {"jnas": jnas_steps(trainer, Trial(template))}, about
 
 
@@ -77,12 +104,12 @@ def torch_competitors(template: jnas.Template) -> tuple[dict[str, Callable[[int]
 
     def steps_of(memory_format: torch.memory_format) -> Callable[[int], None]:
         trainer = TorchTrainer(template, recipe, split, memory_format=memory_format)
-        order, rates = trainer.order(0), trainer.rates[0]
+        order, lr_factors = trainer.order(0), trainer.lr_factors[0]
 
         def steps(count: int) -> None:
             while count > 0:
                 batch_count = min(count, len(order))
-                trainer.run_steps(order[:batch_count], rates[:batch_count])
+                trainer.run_steps(order[:batch_count], lr_factors[:batch_count])
                 count -= batch_count
 
         return steps

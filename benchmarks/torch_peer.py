@@ -7,7 +7,7 @@ from flax import nnx
 
 from jnas.nn import _modules as modules
 from jnas.space import _layers as lt
-from jnas.train import _input_pipeline as batches
+from jnas.train._input_pipeline import epoch_permutation
 
 
 class AvgPool2d(torch.nn.AvgPool2d):
@@ -118,8 +118,8 @@ class TorchTrainer:
         )
         self.autocast = torch.autocast(self.device, torch.bfloat16, enabled=recipe.precision == "bfloat16")
         self.loss_of = torch.nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-        self.steps_an_epoch = len(self.images) // recipe.batch_size
-        self.rates = recipe.rates(self.steps_an_epoch)
+        self.steps_per_epoch = len(self.images) // recipe.batch_size
+        self.lr_factors = recipe.learning_rates(self.steps_per_epoch)
 
     def _put(self, images, labels, memory_format):
         images = torch.from_numpy(np.array(images)).to(self.device).permute(0, 3, 1, 2).float().mul_(2 / 255).sub_(1)
@@ -128,15 +128,15 @@ class TorchTrainer:
 
     def order(self, epoch):
         """`[steps, batch]`: which images each step of an epoch sees, as in jnas."""
-        steps, size = self.steps_an_epoch, self.recipe.batch_size
-        drawn = batches.order(self.seed, np.int32(epoch), images=len(self.images), steps=steps, batch_size=size)
-        return torch.from_numpy(np.array(drawn[0])).to(self.device).long()
+        steps, size = self.steps_per_epoch, self.recipe.batch_size
+        order = epoch_permutation(self.seed, np.int32(epoch), num_images=len(self.images), steps=steps, batch_size=size)
+        return torch.from_numpy(np.array(order[0])).to(self.device).long()
 
-    def run_steps(self, order, rates):
+    def run_steps(self, order, lr_factors):
         """Trains on the given batches; returns when the device is done."""
         self.network.train()
-        for batch, rate in zip(order, rates, strict=True):
-            self.optimizer.param_groups[0]["lr"] = self.recipe.learning_rate * float(rate)
+        for batch, factor in zip(order, lr_factors, strict=True):
+            self.optimizer.param_groups[0]["lr"] = self.recipe.learning_rate * float(factor)
             with self.autocast:
                 loss = self.loss_of(self.network(self.images[batch]), self.labels[batch])
             self.optimizer.zero_grad(set_to_none=True)
@@ -157,7 +157,7 @@ class TorchTrainer:
     def train(self):
         """Trains for the recipe's epochs; returns the validation accuracy after each."""
         accuracies = []
-        for epoch, rates in enumerate(self.rates):
-            self.run_steps(self.order(epoch), rates)
+        for epoch, lr_factors in enumerate(self.lr_factors):
+            self.run_steps(self.order(epoch), lr_factors)
             accuracies.append(self.accuracy())
         return accuracies

@@ -1,4 +1,4 @@
-"""Shared by the tests of the benchmarks: toy sizes, a cache that lives for the run, no worker processes."""
+"""Shared by the tests of the benchmarks: toy sizes, a cache for the run, no worker processes, quick compilation."""
 
 import contextlib
 import json
@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jnas-benchmark-tests-"))
-os.environ.setdefault("JNAS_PROCESSES", "0")
+os.environ.setdefault("JNAS_NUM_WORKERS", "0")
+os.environ.setdefault("JNAS_XLA_OPT_LEVEL", "0")
 os.environ["XDG_CACHE_HOME"] = os.environ["JAX_COMPILATION_CACHE_DIR"]
 
 
