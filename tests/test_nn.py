@@ -9,9 +9,7 @@ from flax import nnx
 
 from jnas.nn import _modules as modules
 from jnas.nn._signature import lower
-from jnas.nn.ops._batch_norm import batch_norm
-from jnas.nn.ops._linear import linear
-from jnas.nn.ops._pooling import max_pool
+from jnas.nn.ops import batch_norm, linear, max_pool
 from jnas.space import Space, Template
 from jnas.space import _layers as lt
 

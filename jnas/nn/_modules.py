@@ -14,12 +14,17 @@ from flax import nnx
 
 from jnas._runtime import random as draws
 from jnas.nn import _initializers as initial
-from jnas.nn.ops._barriers import materialise, materialise_gradient
-from jnas.nn.ops._batch_norm import batch_norm
-from jnas.nn.ops._linear import linear
-from jnas.nn.ops._pooling import avg_pool, global_avg_pool, max_pool
+from jnas.nn.ops import (
+    avg_pool,
+    backward_barrier,
+    batch_norm,
+    conv2d,
+    global_avg_pool,
+    linear,
+    max_pool,
+    optimization_barrier,
+)
 from jnas.nn.ops._windows import Pair
-from jnas.nn.ops.conv._conv2d import conv2d
 
 
 class RandomState(nnx.Variable):
@@ -58,7 +63,7 @@ class Conv2d(nnx.Module):
         self.stride, self.pad, self.out = stride, pad, out
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return materialise_gradient(conv2d(x, self.kernel[...], self.stride, self.pad, self.out) + self.bias[...])
+        return backward_barrier(conv2d(x, self.kernel[...], self.stride, self.pad, self.out) + self.bias[...])
 
 
 class Linear(nnx.Module):
@@ -116,7 +121,7 @@ class PReLU(nnx.Module):
         self.slope = nnx.Param(initial.constant(slopes, 0.25))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return materialise_gradient(jnp.where(x > 0, x, self.slope[...] * x))
+        return backward_barrier(jnp.where(x > 0, x, self.slope[...] * x))
 
 
 class Dropout(nnx.Module):
@@ -142,7 +147,7 @@ class Dropout(nnx.Module):
         chances = draws.uniform(draws.words(key), 0, (x.shape[-1], *others))
         kept = jnp.moveaxis(chances < keep, 0, -1)
         if self.whole_channels:
-            kept = materialise(kept)[:, None, None]  # else every pixel would draw it again
+            kept = optimization_barrier(kept)[:, None, None]  # else every pixel would draw it again
         return jnp.where(kept, x / jnp.asarray(keep, x.dtype), 0)
 
 

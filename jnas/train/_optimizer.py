@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jnas.nn.ops._barriers import materialise
+from jnas.nn.ops import optimization_barrier
 from jnas.train._recipe import Recipe
 
 _MIN_LARGE_SIZE = 1 << 16
@@ -90,4 +90,4 @@ def _order_after(arrays: Any) -> Any:
     XLA:CPU copies an array that it writes over unless it can prove that nobody reads it later. On other devices the
     whole update is one pass over memory.
     """
-    return materialise(arrays) if jax.default_backend() == "cpu" else arrays
+    return optimization_barrier(arrays) if jax.default_backend() == "cpu" else arrays

@@ -1,48 +1,59 @@
-"""A place where XLA must not fuse.
+"""Barriers against fusion, and against memory layouts that make reductions slow.
 
-XLA likes to compute cheap values again wherever they are used. A pooling uses each value `kernel ** 2` times, so what
-comes before it, and in the backward pass what comes after it, would be computed as often. `materialise` keeps the
-value in memory instead (benchmarks/RESULTS.md).
+XLA recomputes a cheap value wherever it is used instead of storing it. A pooling reads each value `kernel_size ** 2`
+times, so it would recompute the layer before it as often; in the backward pass, the layer after it. A barrier makes
+XLA store the value once.
 
-XLA:CPU keeps the barriers only in programs compiled with `compiler.compiler_options()`; without these the result is the
-same, only slower.
+XLA:CPU keeps barriers only in programs that are compiled with `jnas._runtime.compile_options.compiler_options()`.
+Without these options results are the same, but programs are slower.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 import jax
 from jax.experimental.layout import Layout, with_layout_constraint
 
+T = TypeVar("T")
 
-def materialise(x: Any) -> Any:
-    """The array or arrays of `x`, held in memory; and so are their gradients."""
-    return materialise_gradient(materialise_value(x))
+
+def optimization_barrier(x: T) -> T:
+    """Returns the pytree `x`; XLA stores its arrays in memory, and their gradients too.
+
+    Other than for `jax.lax.optimization_barrier`, derivatives are defined on purpose.
+    """
+    return backward_barrier(forward_barrier(x))
 
 
 @jax.custom_vjp
-def materialise_value(x: Any) -> Any:
-    """The same, whose gradient is not held: for what is read more than once, and has one gradient."""
+def forward_barrier(x: T) -> T:
+    """Returns the pytree `x`; XLA stores its arrays in memory, but need not store their gradients.
+
+    This is for values that are read more than once and whose gradient is read once.
+    """
     return jax.lax.optimization_barrier(x)
 
 
-materialise_value.defvjp(lambda x: (materialise_value(x), None), lambda _, gradient: (gradient,))
+forward_barrier.defvjp(lambda x: (forward_barrier(x), None), lambda _, gradient: (gradient,))
 
 
 @jax.custom_vjp
-def materialise_gradient(x: Any) -> Any:
-    """`x` as it is, whose gradient is held in memory: for the results of what reads its gradient more than once."""
+def backward_barrier(x: T) -> T:
+    """Returns the pytree `x`; XLA stores the gradients of its arrays in memory, but need not store the arrays.
+
+    This is for results of operations whose backward pass reads their gradient more than once.
+    """
     return x
 
 
-materialise_gradient.defvjp(lambda x: (x, None), lambda _, gradient: (jax.lax.optimization_barrier(gradient),))
+backward_barrier.defvjp(lambda x: (x, None), lambda _, gradient: (jax.lax.optimization_barrier(gradient),))
 
 
-def in_order(x: jax.Array) -> jax.Array:
-    """The array held in memory in the order of its axes; it has no gradient.
+def row_major(x: jax.Array) -> jax.Array:
+    """Returns `x`, stored in memory with its last axis contiguous. It has no gradient.
 
-    XLA likes to leave a transposed array where it is and to give what follows another memory layout. A sum over its
-    pixels then is no longer one that YNNPACK knows, and takes many times as long (benchmarks/RESULTS.md).
+    XLA often leaves a transposed array as it is and gives its consumers another memory layout. YNNPACK does not support
+    reductions over arrays in such a layout, and XLA's own are many times slower.
     """
     return with_layout_constraint(x, Layout(tuple(range(x.ndim))))

@@ -7,7 +7,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from jnas.nn.ops._barriers import materialise
+from jnas.nn.ops._barriers import optimization_barrier
 
 Statistics = tuple[jax.Array, jax.Array]
 
@@ -50,7 +50,7 @@ def _forward(x, scale, bias, epsilon, present):
     wide = x.astype(jnp.float32)  # the statistics, whatever the precision of the maps
     number = count(x, present)
     mean = _total(_where(present, wide)) / number
-    centred = materialise(_where(present, wide - mean))  # read four times from here on, forward and backward
+    centred = optimization_barrier(_where(present, wide - mean))  # read four times from here on, forward and backward
     var = _total(centred * centred) / number
     inverse = jax.lax.rsqrt(var + epsilon)
     y = centred * (inverse * scale) + bias
@@ -59,7 +59,7 @@ def _forward(x, scale, bias, epsilon, present):
 
 def _backward(epsilon, residuals, gradients):
     centred, inverse, scale, present = residuals
-    gradient = materialise(gradients[0])
+    gradient = optimization_barrier(gradients[0])
     number = count(centred, present)
     wide = _where(present, gradient.astype(jnp.float32))
     bias_gradient = _total(wide)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax
 
-from jnas.nn.ops._barriers import in_order
+from jnas.nn.ops._barriers import row_major
 
 _FEW = 64
 """Outputs up to which turning the inputs pays."""
@@ -24,7 +24,7 @@ def _backward(residuals, gradient):
     x, kernel = residuals
     # A factor that is not turned in memory goes to Eigen, which takes twice as long as YNNPACK where outputs are few,
     # as they are in the layer that tells classes apart.
-    turned = in_order(x.T) if jax.default_backend() == "cpu" and gradient.shape[1] <= _FEW else x.T
+    turned = row_major(x.T) if jax.default_backend() == "cpu" and gradient.shape[1] <= _FEW else x.T
     return gradient @ kernel.T, turned @ gradient
 
 

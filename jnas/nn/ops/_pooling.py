@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnas.nn.ops._barriers import materialise, materialise_gradient, materialise_value
+from jnas.nn.ops._barriers import backward_barrier, forward_barrier, optimization_barrier
 from jnas.nn.ops._windows import Pair, out_size, overlap_add, pad_maps, strided_slice
 
 _SEPARABLE_FROM = 4
@@ -42,7 +42,7 @@ def _pooled(one_pass: Callable, x: jax.Array, kernel: int, stride: int, pad: int
     first, *others = _passes(x, kernel, stride, pad, out)
     x = one_pass(x, *first)
     for window in others:
-        x = one_pass(materialise_gradient(x), *window)
+        x = one_pass(backward_barrier(x), *window)
     return x
 
 
@@ -50,7 +50,7 @@ def _held(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair, value: float = 0.
     """The maps with their border, in memory where windows overlap or there is one; what is read once need not be."""
     padded = pad_maps(x, pad, value)
     once = not any(pad) and all(size <= step for size, step in zip(kernel, stride, strict=True))
-    return padded if once else materialise_value(padded)
+    return padded if once else forward_barrier(padded)
 
 
 def max_pool(x: jax.Array, kernel: int, stride: int, pad: int, out: Pair | None = None) -> jax.Array:
@@ -83,7 +83,7 @@ def _with_winner(x, kernel, stride, pad, out):
         else:
             winner = jnp.where(value > best, jnp.int8(number), winner)
             best = jnp.maximum(best, value)
-    return materialise((best, winner))
+    return optimization_barrier((best, winner))
 
 
 def _maximum_forward(x, kernel, stride, pad, out):
@@ -93,7 +93,7 @@ def _maximum_forward(x, kernel, stride, pad, out):
 
 def _maximum_backward(kernel, stride, pad, out, residuals, gradient):
     winner, size = residuals
-    gradient = materialise(gradient)
+    gradient = optimization_barrier(gradient)
     shares = ((tap, jnp.where(winner == number, gradient, 0)) for number, tap in enumerate(_taps(kernel)))
     return (overlap_add(shares, stride, pad, size),)
 
@@ -116,7 +116,7 @@ def avg_pool(
       `[N, (H + 2 pad - kernel) // stride + 1, (W + 2 pad - kernel) // stride + 1, C]`, or `[N, *out, C]`.
     """
     sides = x.shape[1:3]
-    x = materialise(_pooled(_total, x, kernel, stride, pad, out))
+    x = optimization_barrier(_pooled(_total, x, kernel, stride, pad, out))
     if count_include_pad or pad == 0:
         return x / kernel**2
     rows, columns = (_pixels(n, out, kernel, stride, pad) for n, out in zip(sides, x.shape[1:3], strict=True))

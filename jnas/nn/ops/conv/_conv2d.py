@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
 
-from jnas.nn.ops._barriers import materialise
+from jnas.nn.ops._barriers import optimization_barrier
 from jnas.nn.ops._windows import Pair, out_size, pad_maps
 from jnas.nn.ops.conv import _fft as spectral
 from jnas.nn.ops.conv import _im2col as patches
@@ -55,7 +55,7 @@ def conv2d(x: jax.Array, kernel: jax.Array, stride: int, pad: int, out: Pair | N
         ends = ((count - 1) * stride + kernel.shape[0] - pad for count in out)
         borders = [(pad, end - side, 0) for end, side in zip(ends, x.shape[1:3], strict=True)]
         x = jax.lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *borders, (0, 0, 0)))
-        x, pad = materialise(x) if pad else x, 0
+        x, pad = optimization_barrier(x) if pad else x, 0
     missing = -x.shape[3] % _ALIGNED
     if missing and jax.default_backend() != "cpu":
         x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, missing)))
@@ -149,7 +149,7 @@ def _neighbours_forward(x, kernel, geometry):
     x = jax.lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (pad, pad, 0), (pad, right, 0), (0, 0, 0)))
     kernel = [jnp.pad(kernel, ((0, 0), (first, count - 1 - first), (0, 0), (0, 0))) for first in range(count)]
     kernel = jnp.stack(kernel, 3).reshape(size, size + count - 1, channels, count * out_channels)
-    y = _convolve(materialise(x), materialise(kernel), (1, count), [(0, 0)] * 2)
+    y = _convolve(optimization_barrier(x), optimization_barrier(kernel), (1, count), [(0, 0)] * 2)
     return y.reshape(len(x), geometry.out[0], groups * count, out_channels)[:, :, : geometry.out[1]]
 
 
@@ -162,7 +162,7 @@ def _neighbours(geometry: Geometry) -> int:
 
 def _padded(x, geometry):
     """The maps with their padding written out."""
-    x = materialise(pad_maps(x, geometry.pad))
+    x = optimization_barrier(pad_maps(x, geometry.pad))
     return x, geometry._replace(height=x.shape[1], width=x.shape[2], pad=0)
 
 
@@ -185,7 +185,9 @@ def _phases_input(gradient, kernel, geometry):
     ]
     zero = jnp.zeros((), gradient.dtype)
     gradient = jax.lax.pad(gradient, zero, ((0, 0, 0), *borders, (0, 0, 0)))
-    maps = materialise(_convolve(materialise(gradient), materialise(kernel), (1, 1), [(0, 0)] * 2))
+    maps = optimization_barrier(
+        _convolve(optimization_barrier(gradient), optimization_barrier(kernel), (1, 1), [(0, 0)] * 2)
+    )
     maps = maps.reshape(-1, *counts, stride, stride, channels).transpose(0, 1, 3, 2, 4, 5)
     maps = maps.reshape(-1, counts[0] * stride, counts[1] * stride, channels)
     offset = pad - first * stride
@@ -216,11 +218,11 @@ def _matrix(kernel: jax.Array, geometry: Geometry) -> jax.Array:
 
 
 def _dense_forward(x, kernel, geometry):
-    return (x.reshape(len(x), -1) @ materialise(_matrix(kernel, geometry))).reshape(len(x), *geometry.out, -1)
+    return (x.reshape(len(x), -1) @ optimization_barrier(_matrix(kernel, geometry))).reshape(len(x), *geometry.out, -1)
 
 
 def _dense_input(gradient, kernel, geometry):
-    product = gradient.reshape(len(gradient), -1) @ materialise(_matrix(kernel, geometry)).T
+    product = gradient.reshape(len(gradient), -1) @ optimization_barrier(_matrix(kernel, geometry)).T
     return product.reshape(len(gradient), geometry.height, geometry.width, -1)
 
 

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnas.nn.ops._barriers import in_order, materialise
+from jnas.nn.ops._barriers import optimization_barrier, row_major
 from jnas.nn.ops._windows import Pair
 from jnas.nn.ops.conv._shape import Geometry
 
@@ -83,10 +83,12 @@ def input_gradient(gradient: jax.Array, kernel: jax.Array, geometry: Geometry) -
     if stride == 1:
         return _to_images(_inverse(spectrum, how.size, (height, width), how.offset)).astype(gradient.dtype)
     rows, columns = how.size
-    maps = materialise(_inverse(spectrum, how.size, how.size)).reshape(rows, columns, stride, stride, channels, -1)
+    maps = optimization_barrier(_inverse(spectrum, how.size, how.size)).reshape(
+        rows, columns, stride, stride, channels, -1
+    )
     maps = maps.transpose(5, 0, 2, 1, 3, 4).reshape(-1, rows * stride, columns * stride, channels)
     first = how.border
-    return in_order(maps[:, first : first + height, first : first + width]).astype(gradient.dtype)
+    return row_major(maps[:, first : first + height, first : first + width]).astype(gradient.dtype)
 
 
 def kernel_gradient(x: jax.Array, gradient: jax.Array, geometry: Geometry) -> jax.Array:
@@ -95,7 +97,7 @@ def kernel_gradient(x: jax.Array, gradient: jax.Array, geometry: Geometry) -> ja
     taps, stride, outs = how.taps, geometry.stride, geometry.out_channels
     product = _input_spectrum(x, how) @ _output_spectrum(gradient, how).swapaxes(-1, -2)  # [f, g, 2c, 2o]
     (real, cross), (other, imaginary) = (jnp.split(half, 2, -1) for half in jnp.split(product, 2, -2))
-    spectrum = materialise(jnp.concatenate([real + imaginary, other - cross], 2))
+    spectrum = optimization_barrier(jnp.concatenate([real + imaginary, other - cross], 2))
     kernel = _inverse(spectrum, how.size, (taps, taps))
     kernel = kernel.reshape(taps, taps, stride, stride, geometry.channels, outs).transpose(0, 2, 1, 3, 4, 5)
     kernel = kernel.reshape(taps * stride, taps * stride, geometry.channels, outs)
@@ -113,12 +115,12 @@ def _input_spectrum(x: jax.Array, how: Phases) -> jax.Array:
         maps = jnp.pad(x, ((0, 0), *((how.border, n) for n in after), (0, 0)))
         maps = maps.reshape(count, rows, stride, columns, stride, channels).transpose(1, 3, 2, 4, 5, 0)
         maps = maps.reshape(rows, columns, stride**2 * channels, count)
-    return _transform(materialise(maps.astype(jnp.float32)), how.size, how.offset)
+    return _transform(optimization_barrier(maps.astype(jnp.float32)), how.size, how.offset)
 
 
 def _output_spectrum(gradient: jax.Array, how: Phases) -> jax.Array:
     """`[N, H_out, W_out, O]` to `[f, g, 2 o, n]`."""
-    return _transform(materialise(gradient.astype(jnp.float32).transpose(1, 2, 3, 0)), how.size)
+    return _transform(optimization_barrier(gradient.astype(jnp.float32).transpose(1, 2, 3, 0)), how.size)
 
 
 def _product(kernel: jax.Array, spectrum: jax.Array, how: Phases, conjugate: bool) -> jax.Array:
@@ -147,12 +149,12 @@ def _kernel_spectrum(kernel: jax.Array, how: Phases, conjugate: bool) -> jax.Arr
     if conjugate:
         imaginary = -imaginary
     rows = [jnp.concatenate([real, -imaginary], -1), jnp.concatenate([imaginary, real], -1)]
-    return materialise(jnp.concatenate(rows, -2))
+    return optimization_barrier(jnp.concatenate(rows, -2))
 
 
 def _to_images(maps: jax.Array) -> jax.Array:
     """`[H, W, C, N]` to `[N, H, W, C]`, and so in memory: XLA is slow at sums over maps in another order."""
-    return in_order(materialise(maps).transpose(3, 0, 1, 2))
+    return row_major(optimization_barrier(maps).transpose(3, 0, 1, 2))
 
 
 # The transforms. A constant of one matrix for each frequency would be spread over all of them by XLA's simplifier, and
@@ -169,8 +171,8 @@ def _transform(maps: jax.Array, size: Pair, offset: int = 0) -> jax.Array:
     cos, sin = np.cos(columns), np.sin(columns)
     second = np.stack([np.stack([cos, sin], 1), np.stack([-sin, cos], 1)], 1).reshape(2 * size[1], 2 * width)
     maps = jnp.asarray(first, jnp.float32) @ maps.reshape(height, -1)
-    maps = _each(second, half) @ materialise(maps).reshape(half, 2 * width, channels * count)
-    return materialise(maps).reshape(half, size[1], 2 * channels, count)
+    maps = _each(second, half) @ optimization_barrier(maps).reshape(half, 2 * width, channels * count)
+    return optimization_barrier(maps).reshape(half, size[1], 2 * channels, count)
 
 
 def _inverse(spectrum: jax.Array, size: Pair, out: Pair, offset: int = 0) -> jax.Array:
@@ -184,8 +186,8 @@ def _inverse(spectrum: jax.Array, size: Pair, out: Pair, offset: int = 0) -> jax
     weight = np.where(itself, 1, 2) / math.prod(size)
     rows = _angles(size[0], half, out[0], offset).T
     first = np.stack([weight * np.cos(rows), -weight * np.sin(rows)], 2).reshape(out[0], 2 * half)
-    maps = _each(second, half) @ materialise(spectrum).reshape(half, 2 * size[1], -1)
-    maps = jnp.asarray(first, jnp.float32) @ materialise(maps).reshape(2 * half, -1)
+    maps = _each(second, half) @ optimization_barrier(spectrum).reshape(half, 2 * size[1], -1)
+    maps = jnp.asarray(first, jnp.float32) @ optimization_barrier(maps).reshape(2 * half, -1)
     return maps.reshape(*out, channels // 2, count)
 
 
@@ -196,4 +198,4 @@ def _angles(size: int, frequencies: int, pixels: int, offset: int) -> np.ndarray
 
 
 def _each(matrix: np.ndarray, count: int) -> jax.Array:
-    return materialise(jnp.broadcast_to(jnp.asarray(matrix, jnp.float32), (count, *matrix.shape)))
+    return optimization_barrier(jnp.broadcast_to(jnp.asarray(matrix, jnp.float32), (count, *matrix.shape)))

@@ -11,7 +11,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jnas.nn.ops._barriers import materialise
+from jnas.nn.ops._barriers import optimization_barrier
 from jnas.nn.ops._windows import pad_maps, strided_slice
 from jnas.nn.ops.conv._shape import Geometry
 
@@ -34,8 +34,8 @@ def input_gradient(gradient: jax.Array, kernel: jax.Array, geometry: Geometry) -
     count, *out, out_channels = gradient.shape
     channels, size = kernel.shape[2], geometry.size
     shares = gradient.reshape(-1, out_channels) @ kernel.reshape(-1, out_channels).T
-    shares = materialise(shares).reshape(count, *out, size, size * channels)
-    rows = materialise(_fold(shares, 1, geometry, geometry.height))
+    shares = optimization_barrier(shares).reshape(count, *out, size, size * channels)
+    rows = optimization_barrier(_fold(shares, 1, geometry, geometry.height))
     rows = rows.reshape(count, geometry.height, out[1], size, channels)
     return _fold(rows, 2, geometry, geometry.width)
 
@@ -48,7 +48,7 @@ def kernel_gradient(x: jax.Array, gradient: jax.Array, geometry: Geometry) -> ja
         product = rows.T @ columns
     else:
         rows, columns = (array.reshape(groups, -1, array.shape[1]) for array in (rows, columns))
-        product = materialise(jnp.einsum("gnk,gno->gko", rows, columns)).sum(0)
+        product = optimization_barrier(jnp.einsum("gnk,gno->gko", rows, columns)).sum(0)
     return product.reshape(geometry.size, geometry.size, x.shape[3], -1)
 
 
@@ -67,10 +67,10 @@ def kernel_gradient_by_taps(x: jax.Array, gradient: jax.Array, geometry: Geometr
     """The same, with a row of the matrix for each tap and channel: for maps of few channels, whose pixels are too
     short to be copied one by one."""
     size, stride = geometry.size, geometry.stride
-    planes = materialise(pad_maps(x, geometry.pad).transpose(3, 0, 1, 2))
+    planes = optimization_barrier(pad_maps(x, geometry.pad).transpose(3, 0, 1, 2))
     for axis, count in ((-1, geometry.out[1]), (-2, geometry.out[0])):
         cuts = [jax.lax.slice_in_dim(planes, i, i + (count - 1) * stride + 1, stride, axis) for i in range(size)]
-        planes = materialise(jnp.stack(cuts))  # [k, C, N, H, W_out], then [k, k, C, N, H_out, W_out]
+        planes = optimization_barrier(jnp.stack(cuts))  # [k, C, N, H, W_out], then [k, k, C, N, H_out, W_out]
     product = planes.reshape(size**2 * x.shape[3], -1) @ gradient.reshape(-1, gradient.shape[3])
     return product.reshape(size, size, x.shape[3], -1)
 
@@ -80,7 +80,7 @@ def _patches(x: jax.Array, geometry: Geometry) -> jax.Array:
     padded = pad_maps(x, geometry.pad)
     taps = [(i, j) for i in range(geometry.size) for j in range(geometry.size)]
     cuts = [strided_slice(padded, tap, geometry.stride, geometry.out) for tap in taps]
-    return materialise(jnp.concatenate(cuts, -1)).reshape(-1, geometry.size**2 * x.shape[3])
+    return optimization_barrier(jnp.concatenate(cuts, -1)).reshape(-1, geometry.size**2 * x.shape[3])
 
 
 def _fold(shares: jax.Array, axis: int, geometry: Geometry, side: int) -> jax.Array:
