@@ -5,7 +5,7 @@ from __future__ import annotations
 from flax import nnx
 
 from jnas.nn import _modules as modules
-from jnas.nn._dead_pixels import Reading, readings
+from jnas.nn._dead_pixels import OutputRegion, required_regions
 from jnas.space import _layers as lt
 from jnas.space._template import Template
 
@@ -20,15 +20,17 @@ def build(template: Template, rngs: nnx.Rngs) -> nnx.Sequential:
       rngs: random streams for the initial weights (`params`) and for dropout.
     """
     inputs = (template.in_shape, *template.shapes)
-    found = readings(template.layers, template.in_shape, template.shapes)
-    parts = zip(template.layers, inputs, found, strict=False)
-    return nnx.Sequential(*(module_of(layer, shape, rngs, reading) for layer, shape, reading in parts))
+    regions = required_regions(template.layers, template.in_shape, template.shapes)
+    parts = zip(template.layers, inputs, regions, strict=False)
+    return nnx.Sequential(*(module_of(layer, shape, rngs, region) for layer, shape, region in parts))
 
 
-def module_of(layer: lt.LayerTemplate, shape: lt.Shape, rngs: nnx.Rngs, reading: Reading | None = None) -> nnx.Module:
-    """The module of one layer for an input of `shape`, or for what is computed of it (see `reading`)."""
+def module_of(
+    layer: lt.LayerTemplate, shape: lt.Shape, rngs: nnx.Rngs, region: OutputRegion | None = None
+) -> nnx.Module:
+    """The module of one layer for an input of `shape`, or for what is computed of it (see `_dead_pixels`)."""
     channels = shape[0]
-    stride, out = reading or (getattr(layer, "stride", None), None)
+    stride, out = region or (getattr(layer, "stride", None), None)
     match layer:
         case lt.Conv2d():
             return modules.Conv2d(channels, layer.out_channels, layer.kernel_size, stride, layer.pad, out, rngs=rngs)

@@ -1,31 +1,33 @@
-"""The matrix product of fully connected layers, whose kernel's gradient has a way of its own on a CPU."""
+"""The matrix product of fully connected layers."""
 
 from __future__ import annotations
 
 import jax
+from jaxtyping import Array, Float
 
 from jnas.nn.ops._barriers import row_major
 
-_FEW = 64
-"""Outputs up to which turning the inputs pays."""
+_MAX_OUTPUTS_TO_TRANSPOSE = 64
+"""Output features up to which the kernel's gradient transposes its inputs in memory. Two EPYC cores, jaxlib 0.10.2,
+batch 256: 2048 -> 10 takes 0.38 ms, not 1.08; 4096 -> 64 1.9 ms, not 2.6; but 1152 -> 512 2.2 ms, not 1.8."""
 
 
 @jax.custom_vjp
-def linear(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`[N, F_in]` by `[F_in, F_out]` to `[N, F_out]`."""
+def linear(x: Float[Array, "n f_in"], kernel: Float[Array, "f_in f_out"]) -> Float[Array, "n f_out"]:
+    """Returns the matrix product of `x` and `kernel`."""
     return x @ kernel
 
 
-def _forward(x, kernel):
+def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
     return linear(x, kernel), (x, kernel)
 
 
-def _backward(residuals, gradient):
+def _backward(residuals: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     x, kernel = residuals
-    # A factor that is not turned in memory goes to Eigen, which takes twice as long as YNNPACK where outputs are few,
-    # as they are in the layer that tells classes apart.
-    turned = row_major(x.T) if jax.default_backend() == "cpu" and gradient.shape[1] <= _FEW else x.T
-    return gradient @ kernel.T, turned @ gradient
+    # XLA:CPU gives a product whose first factor is stored transposed to Eigen, which is slower than YNNPACK where
+    # outputs are few, as in the last layer.
+    transpose = jax.default_backend() == "cpu" and gradient.shape[1] <= _MAX_OUTPUTS_TO_TRANSPOSE
+    return gradient @ kernel.T, (row_major(x.T) if transpose else x.T) @ gradient
 
 
 linear.defvjp(_forward, _backward)

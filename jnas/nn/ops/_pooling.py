@@ -1,139 +1,164 @@
-"""Max and average pooling on `[N, H, W, C]`, as sums and maxima of strided slices.
+"""Max and average pooling on maps `[N, H, W, C]`, as maxima and sums of strided slices.
 
-XLA differentiates a `reduce_window` maximum into select-and-scatter, the slowest operation of most small CNNs. Here
-the winning tap of each window is remembered, and the gradient is padded back to where it came from: no scatter.
-A window of 4 by 4 is pooled along its columns first and then along its rows: 8 taps instead of 16.
+XLA differentiates a `reduce_window` maximum into select-and-scatter, which is 3 to 60 times slower than these
+operations. Here max pooling stores which pixel of each window is the largest, and its gradient pads the gradients of
+each pixel of the windows back into the map. Windows of 4x4 are pooled along rows first and along columns second, which
+takes 8 slices instead of 16.
 
-What windows that overlap read is kept in memory (see `fusion`), or XLA would compute it anew for each tap; so are the
-result and, between two passes, the gradient. The gradient of the input is not: who reads it more than once keeps it.
+Barriers keep XLA from recomputing what overlapping windows read, the result, and the gradient between two passes. The
+gradient of the input has none: whoever reads it more than once puts one.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int8
 
 from jnas.nn.ops._barriers import backward_barrier, forward_barrier, optimization_barrier
-from jnas.nn.ops._windows import Pair, out_size, overlap_add, pad_maps, strided_slice
+from jnas.nn.ops._windows import Pair, num_windows, overlap_add, pad_maps, strided_slice
 
-_SEPARABLE_FROM = 4
-"""The window from which two passes are faster than one (benchmarks/RESULTS.md)."""
-
-
-def _passes(x: jax.Array, kernel: int, stride: int, pad: int, out: Pair | None) -> list[tuple[Pair, Pair, Pair, Pair]]:
-    """The windows, strides, paddings and outputs (rows, columns) that pool a square window one after another."""
-    rows, columns = out or (out_size(side, kernel, stride, pad) for side in x.shape[1:3])
-    if kernel < _SEPARABLE_FROM:
-        return [((kernel, kernel), (stride, stride), (pad, pad), (rows, columns))]
-    along_rows = (1, kernel), (1, stride), (0, pad), (x.shape[1], columns)
-    return [along_rows, ((kernel, 1), (stride, 1), (pad, 0), (rows, columns))]
+_MIN_SEPARABLE_KERNEL = 4
+"""Kernel size (pixels) from which two passes are faster than one: 23.9 + 23.1 instead of 41.0 + 42.2 ms forward and
+backward for 31x31x128, 4x4 / 1, but 24.0 + 10.6 instead of 11.2 + 11.6 for 32x32x128, 3x3 / 2 (two EPYC cores, jaxlib
+0.10.2, batch 256)."""
 
 
-def _taps(kernel: Pair) -> list[Pair]:
-    return [(i, j) for i in range(kernel[0]) for j in range(kernel[1])]
+class _Windows(NamedTuple):
+    """The windows of one pass: rows and columns of each."""
+
+    kernel_size: Pair
+    stride: Pair
+    padding: Pair
+    out_size: Pair
+
+    @property
+    def offsets(self) -> list[Pair]:
+        """The pixels of a window, in row order."""
+        return [(i, j) for i in range(self.kernel_size[0]) for j in range(self.kernel_size[1])]
+
+    @property
+    def read_in_place(self) -> bool:
+        """Whether each pixel is read at most once, and no padding is written."""
+        disjoint = all(size <= step for size, step in zip(self.kernel_size, self.stride, strict=True))
+        return disjoint and not any(self.padding)
 
 
-def _pooled(one_pass: Callable, x: jax.Array, kernel: int, stride: int, pad: int, out: Pair | None) -> jax.Array:
-    """The maps after all passes."""
-    first, *others = _passes(x, kernel, stride, pad, out)
-    x = one_pass(x, *first)
-    for window in others:
-        x = one_pass(backward_barrier(x), *window)
-    return x
+def max_pool(
+    x: Float[Array, "n h w c"], kernel_size: int, stride: int, padding: int, out_size: Pair | None = None
+) -> Float[Array, "n h_out w_out c"]:
+    """Returns the maximum of each window, as PyTorch's MaxPool2d: padding is minus infinity, and NaN wins.
 
-
-def _held(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair, value: float = 0.0) -> jax.Array:
-    """The maps with their border, in memory where windows overlap or there is one; what is read once need not be."""
-    padded = pad_maps(x, pad, value)
-    once = not any(pad) and all(size <= step for size, step in zip(kernel, stride, strict=True))
-    return padded if once else forward_barrier(padded)
-
-
-def max_pool(x: jax.Array, kernel: int, stride: int, pad: int, out: Pair | None = None) -> jax.Array:
-    """The maximum of each window; the padding is minus infinity, NaN wins.
+    Where values tie, the gradient goes to the first one in row order, as in PyTorch.
 
     Args:
-      x: `[N, H, W, C]`.
-      kernel, stride, pad: of the square window, in pixels, as in PyTorch's MaxPool2d.
-      out: windows to compute, in rows and columns, from the first one on; all that fit where not given.
-
-    Returns:
-      `[N, (H + 2 pad - kernel) // stride + 1, (W + 2 pad - kernel) // stride + 1, C]`, or `[N, *out, C]`. Where
-      values tie, the gradient goes to the first, in row order, as in PyTorch.
+      x: maps.
+      kernel_size, stride, padding: of the square window, in pixels.
+      out_size: rows and columns of windows to compute, from the first one on; by default all windows that fit:
+        `(h + 2 * padding - kernel_size) // stride + 1`, and likewise for columns.
     """
-    return _pooled(_maximum, x, kernel, stride, pad, out)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
-def _maximum(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair, out: Pair) -> jax.Array:
-    return _with_winner(x, kernel, stride, pad, out)[0]
-
-
-def _with_winner(x, kernel, stride, pad, out):
-    padded = _held(x, kernel, stride, pad, -jnp.inf)
-    best = winner = None
-    for number, tap in enumerate(_taps(kernel)):
-        value = strided_slice(padded, tap, stride, out)
-        if best is None:
-            best, winner = value, jnp.zeros(value.shape, jnp.int8)
-        else:
-            winner = jnp.where(value > best, jnp.int8(number), winner)
-            best = jnp.maximum(best, value)
-    return optimization_barrier((best, winner))
-
-
-def _maximum_forward(x, kernel, stride, pad, out):
-    best, winner = _with_winner(x, kernel, stride, pad, out)
-    return best, (winner, x.shape[1:3])
-
-
-def _maximum_backward(kernel, stride, pad, out, residuals, gradient):
-    winner, size = residuals
-    gradient = optimization_barrier(gradient)
-    shares = ((tap, jnp.where(winner == number, gradient, 0)) for number, tap in enumerate(_taps(kernel)))
-    return (overlap_add(shares, stride, pad, size),)
-
-
-_maximum.defvjp(_maximum_forward, _maximum_backward)
+    return _pool(_max_windows, x, _passes(x, kernel_size, stride, padding, out_size))
 
 
 def avg_pool(
-    x: jax.Array, kernel: int, stride: int, pad: int, count_include_pad: bool, out: Pair | None = None
-) -> jax.Array:
-    """The mean of each window.
+    x: Float[Array, "n h w c"],
+    kernel_size: int,
+    stride: int,
+    padding: int,
+    count_include_pad: bool,
+    out_size: Pair | None = None,
+) -> Float[Array, "n h_out w_out c"]:
+    """Returns the mean of each window, as PyTorch's AvgPool2d.
 
     Args:
-      x: `[N, H, W, C]`.
-      kernel, stride, pad: of the square window, in pixels, as in PyTorch's AvgPool2d.
-      count_include_pad: whether the divisor counts the padding's zeros.
-      out: as in `max_pool`.
-
-    Returns:
-      `[N, (H + 2 pad - kernel) // stride + 1, (W + 2 pad - kernel) // stride + 1, C]`, or `[N, *out, C]`.
+      x: maps.
+      kernel_size, stride, padding: of the square window, in pixels.
+      count_include_pad: whether the zeros of the padding count as pixels.
+      out_size: rows and columns of windows to compute, as in `max_pool`.
     """
     sides = x.shape[1:3]
-    x = optimization_barrier(_pooled(_total, x, kernel, stride, pad, out))
-    if count_include_pad or pad == 0:
-        return x / kernel**2
-    rows, columns = (_pixels(n, out, kernel, stride, pad) for n, out in zip(sides, x.shape[1:3], strict=True))
+    x = optimization_barrier(_pool(_sum_windows, x, _passes(x, kernel_size, stride, padding, out_size)))
+    if count_include_pad or padding == 0:
+        return x / kernel_size**2
+    rows, columns = (
+        _count_pixels(side, count, kernel_size, stride, padding)
+        for side, count in zip(sides, x.shape[1:3], strict=True)
+    )
     return x / jnp.asarray(rows[:, None, None] * columns[:, None], x.dtype)
 
 
-def _total(x: jax.Array, kernel: Pair, stride: Pair, pad: Pair, out: Pair) -> jax.Array:
-    padded = _held(x, kernel, stride, pad)
-    return sum(strided_slice(padded, tap, stride, out) for tap in _taps(kernel))
-
-
-def _pixels(size: int, out: int, kernel: int, stride: int, pad: int) -> np.ndarray:
-    """How many true pixels each window covers along one side: `[out]`."""
-    first = np.arange(out) * stride - pad
-    return np.minimum(first + kernel, size) - np.maximum(first, 0)
-
-
-def global_avg_pool(x: jax.Array) -> jax.Array:
-    """The mean of each map: `[N, H, W, C]` to `[N, 1, 1, C]`."""
+def global_avg_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n 1 1 c"]:
+    """Returns the mean of each map."""
     return x.mean((1, 2), keepdims=True)
+
+
+def _passes(x: Array, kernel_size: int, stride: int, padding: int, out_size: Pair | None) -> list[_Windows]:
+    """Returns the windows that pool a square window one after the other."""
+    rows, columns = out_size or (num_windows(side, kernel_size, stride, padding) for side in x.shape[1:3])
+    if kernel_size < _MIN_SEPARABLE_KERNEL:
+        return [_Windows((kernel_size, kernel_size), (stride, stride), (padding, padding), (rows, columns))]
+    return [
+        _Windows((1, kernel_size), (1, stride), (0, padding), (x.shape[1], columns)),
+        _Windows((kernel_size, 1), (stride, 1), (padding, 0), (rows, columns)),
+    ]
+
+
+def _pool(pool: Callable[[Array, _Windows], Array], x: Array, passes: list[_Windows]) -> Array:
+    x = pool(x, passes[0])
+    for windows in passes[1:]:
+        x = pool(backward_barrier(x), windows)
+    return x
+
+
+def _pad(x: Array, windows: _Windows, value: float) -> Array:
+    padded = pad_maps(x, windows.padding, value)
+    return padded if windows.read_in_place else forward_barrier(padded)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _max_windows(x: Array, windows: _Windows) -> Array:
+    return _max_and_argmax(x, windows)[0]
+
+
+def _max_and_argmax(x: Array, windows: _Windows) -> tuple[Array, Int8[Array, "n h_out w_out c"]]:
+    padded = _pad(x, windows, -math.inf)
+    largest = strided_slice(padded, (0, 0), windows.stride, windows.out_size)
+    argmax = jnp.zeros(largest.shape, jnp.int8)
+    for index, offset in enumerate(windows.offsets[1:], 1):
+        value = strided_slice(padded, offset, windows.stride, windows.out_size)
+        argmax = jnp.where(value > largest, jnp.int8(index), argmax)
+        largest = jnp.maximum(largest, value)
+    return optimization_barrier((largest, argmax))
+
+
+def _max_forward(x: Array, windows: _Windows) -> tuple[Array, tuple[Array, Pair]]:
+    largest, argmax = _max_and_argmax(x, windows)
+    return largest, (argmax, x.shape[1:3])
+
+
+def _max_backward(windows: _Windows, residuals: tuple[Array, Pair], gradient: Array) -> tuple[Array]:
+    argmax, size = residuals
+    gradient = optimization_barrier(gradient)
+    terms = ((offset, jnp.where(argmax == index, gradient, 0)) for index, offset in enumerate(windows.offsets))
+    return (overlap_add(terms, windows.stride, windows.padding, size),)
+
+
+_max_windows.defvjp(_max_forward, _max_backward)
+
+
+def _sum_windows(x: Array, windows: _Windows) -> Array:
+    padded = _pad(x, windows, 0.0)
+    first, *others = (strided_slice(padded, offset, windows.stride, windows.out_size) for offset in windows.offsets)
+    return sum(others, start=first)
+
+
+def _count_pixels(size: int, count: int, kernel_size: int, stride: int, padding: int) -> np.ndarray:
+    """Returns how many pixels of the map, without padding, each of `count` windows covers along a side."""
+    first = np.arange(count) * stride - padding
+    return np.minimum(first + kernel_size, size) - np.maximum(first, 0)

@@ -1,4 +1,4 @@
-"""Sliding windows over `[N, H, W, C]` as strided slices, and back."""
+"""Sliding windows over maps `[N, H, W, C]`, as strided slices and their transpose."""
 
 from __future__ import annotations
 
@@ -6,53 +6,57 @@ from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 Pair = tuple[int, int]
+"""Rows and columns."""
 
 
 def pair(n: int | Pair) -> Pair:
-    """A number for both sides, or one for each."""
+    """Returns `n` for rows and for columns, unless it is a pair already."""
     return (n, n) if isinstance(n, int) else n
 
 
-def out_size(size: int, kernel: int, stride: int, pad: int) -> int:
-    """How many windows fit along a side."""
-    return (size + 2 * pad - kernel) // stride + 1
+def num_windows(size: int, kernel_size: int, stride: int, padding: int) -> int:
+    """Returns how many windows fit along a side of `size` pixels with `padding` more at each end."""
+    return (size + 2 * padding - kernel_size) // stride + 1
 
 
-def pad_maps(x: jax.Array, pad: int | Pair, value: float = 0.0) -> jax.Array:
-    """The maps with a border of `pad` pixels (rows, columns) of `value`."""
+def pad_maps(x: Float[Array, "n h w c"], padding: int | Pair, value: float = 0.0) -> Float[Array, "n h2 w2 c"]:
+    """Returns the maps with a border of `padding` pixels of `value` on each side."""
     zero = (0, 0, 0)
-    rows, columns = ((n, n, 0) for n in pair(pad))
+    rows, columns = ((n, n, 0) for n in pair(padding))
     return jax.lax.pad(x, jnp.asarray(value, x.dtype), (zero, rows, columns, zero))
 
 
-def strided_slice(padded: jax.Array, tap: Pair, stride: int | Pair, out: Pair) -> jax.Array:
-    """What one tap of each window sees in the padded maps: `[N, *out, C]`."""
+def strided_slice(
+    x: Float[Array, "n h w c"], offset: Pair, stride: int | Pair, out_size: Pair
+) -> Float[Array, "n h_out w_out c"]:
+    """Returns the pixel at `offset` of each of `out_size` windows of the (padded) maps `x`."""
     strides = pair(stride)
-    ends = (first + (count - 1) * step + 1 for first, count, step in zip(tap, out, strides, strict=True))
-    return jax.lax.slice(padded, (0, *tap, 0), (padded.shape[0], *ends, padded.shape[3]), (1, *strides, 1))
+    ends = (first + (count - 1) * step + 1 for first, count, step in zip(offset, out_size, strides, strict=True))
+    return jax.lax.slice(x, (0, *offset, 0), (x.shape[0], *ends, x.shape[3]), (1, *strides, 1))
 
 
-def overlap_add(shares: Iterable[tuple[Pair, jax.Array]], stride: int | Pair, pad: int | Pair, size: Pair) -> jax.Array:
-    """The transpose of `strided_slice`, summed over taps: no scatter, each share is padded back to its place.
+def overlap_add(
+    terms: Iterable[tuple[Pair, Float[Array, "n h_out w_out c"]]], stride: int | Pair, padding: int | Pair, size: Pair
+) -> Float[Array, "n h w c"]:
+    """Returns the transpose of `strided_slice`, summed over offsets. Each term is padded, so nothing is scattered.
 
     Args:
-      shares: each tap with its `[N, H_out, W_out, C]`.
-      stride, pad: of the windows.
-      size: height and width of the maps, `pad` left out.
-
-    Returns:
-      `[N, *size, C]`.
+      terms: offsets within the window, each with its array.
+      stride, padding: of the windows, in pixels.
+      size: height and width of the result, without padding.
     """
     total = None
-    for tap, share in shares:
+    for offsets, term in terms:
         borders = [
             (offset - border, side + border - offset - (count - 1) * step - 1, step - 1)
             for offset, border, side, count, step in zip(
-                tap, pair(pad), size, share.shape[1:3], pair(stride), strict=True
+                offsets, pair(padding), size, term.shape[1:3], pair(stride), strict=True
             )
         ]
-        back = jax.lax.pad(share, jnp.zeros((), share.dtype), ((0, 0, 0), *borders, (0, 0, 0)))
-        total = back if total is None else total + back
+        dilated = jax.lax.pad(term, jnp.zeros((), term.dtype), ((0, 0, 0), *borders, (0, 0, 0)))
+        total = dilated if total is None else total + dilated
+    assert total is not None, "a window has at least one pixel"
     return total

@@ -1,14 +1,15 @@
-"""Convolution as products of spectra (Mathieu, Henaff and LeCun 2014, arXiv:1312.5851), for large windows on a CPU.
+"""Convolution as products of Fourier spectra (Mathieu, Henaff and LeCun 2014, arXiv:1312.5851), on a CPU.
 
-A window of `k` by `k` costs `k ** 2` multiplications for each output pixel and pair of channels; in the Fourier domain
-it is about two, whatever the window. A discrete Fourier transform of a map this small is best done as a matrix product
-along each side, so everything here is one: the transforms, and one product of channels for each frequency. Frequencies
-come first and images last, so that no operand is ever reordered between them.
+A `k` x `k` kernel costs `k ** 2` multiplications for each output pixel and pair of channels; its spectrum costs about
+two, whatever `k` is. A discrete Fourier transform of a small map is fastest as one matrix product along each side. So
+everything here is a matrix product: the transforms, and one product over channels for each frequency.
 
-A convolution of stride `s` is one of stride 1 whose channels are the `s ** 2` phases of its input (`Phases`).
+A convolution of stride `s` becomes one of stride 1: the `s ** 2` phases of the map, pixels that are `s` apart, become
+channels (see `PolyphaseGrid`).
 
-Arrays are called by their axes: `f` the rows' frequencies (half of them: the input is real), `g` the columns', `2` the
-real and imaginary part, `c` and `o` channels, `n` images.
+Axes of arrays are named by letters: `f` frequencies of rows (half of them, because maps are real), `g` frequencies of
+columns, `2` real and imaginary part, `c` and `o` channels, `n` images. Frequencies come first and images last, so that
+no operand is transposed between the products.
 """
 
 from __future__ import annotations
@@ -16,186 +17,195 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from jnas.nn.ops._barriers import optimization_barrier, row_major
 from jnas.nn.ops._windows import Pair
-from jnas.nn.ops.conv._shape import Geometry
+from jnas.nn.ops.conv._geometry import Geometry
 
-_DEARER = 3
-"""How many times as long the arithmetic of transforms takes as that of large matrix products, as measured."""
-_PAYS = 1.1
-"""How much less work, so weighted, there must be (benchmarks/RESULTS.md)."""
-_PARALLEL = 2**23
-"""Multiplications from which, about, YNNPACK shares each of a batch of products among threads; else Eigen shares it."""
+# Measured on two cores of an AMD EPYC (AVX-512) with jaxlib 0.10.2 at batch 256; see docs/decisions/020.
+_MIN_KERNEL = 4
+"""Kernel size in pixels from which spectra are used: with 3x3 kernels steps are 4 % slower."""
+_TRANSFORM_COST = 3
+"""Time of a multiplication in a transform, relative to one in a large matrix product."""
+_MIN_SPEEDUP = 1.1
+"""Predicted speedup from which spectra are used."""
+_MAX_UNSHARED_PRODUCT = 2**23
+"""Multiplications up to which YNNPACK computes each product of a batch on one thread, so that Eigen is faster."""
 
 
-class Phases(NamedTuple):
-    """A convolution without stride that does the work of a strided one.
+class PolyphaseGrid(NamedTuple):
+    """The convolution of stride 1 that does the work of a strided one.
 
     Attributes:
-      size: the sides of the transforms. What a window sees beyond them wraps around to where the padding's zeros are.
-      taps: the side of the window.
-      stride: of the original; its `stride ** 2` phases are channels.
-      border: padding that is written out, in pixels of the original.
-      offset: padding that only shifts the transform's origin.
+      size: rows and columns of the transforms. Windows that reach beyond them wrap around to the zeros of the padding.
+      kernel_size: side of the kernel.
+      stride: of the original convolution, whose `stride ** 2` phases are channels.
+      border: padding that is written to memory, in pixels of the original map.
+      offset: padding that shifts the origin of the transform instead.
     """
 
     size: Pair
-    taps: int
+    kernel_size: int
     stride: int
     border: int
     offset: int
 
-
-def phases(geometry: Geometry) -> Phases:
-    """How to compute a convolution."""
-    stride, pad = geometry.stride, geometry.pad
-    size = tuple(-(-(n + pad) // stride) for n in (geometry.height, geometry.width))
-    return Phases(size, geometry.phase_taps, stride, *((0, pad) if stride == 1 else (pad, 0)))
-
-
-def suits(geometry: Geometry) -> bool:
-    """Whether the spectra promise to be faster than the windows, for the three passes of a training step together."""
-    (rows, columns), _, stride, *_ = phases(geometry)
-    half, channels, outs = rows // 2 + 1, geometry.channels * stride**2, geometry.out_channels
-    product = 4 * half * columns * channels * outs
-    into = 2 * half * columns * channels * (rows + 2 * columns)
-    back = 2 * half * geometry.out[1] * outs * (geometry.out[0] + 2 * columns)
-    direct = math.prod(geometry.out) * geometry.size**2 * geometry.channels * outs
-    return direct > _PAYS * (product + _DEARER * (into + back))
+    @classmethod
+    def of(cls, geometry: Geometry) -> PolyphaseGrid:
+        """Returns the grid of a convolution."""
+        stride, padding = geometry.stride, geometry.padding
+        rows, columns = (-(-(n + padding) // stride) for n in (geometry.height, geometry.width))
+        border, offset = (0, padding) if stride == 1 else (padding, 0)
+        return cls((rows, columns), -(-geometry.kernel_size // stride), stride, border, offset)
 
 
-def forward(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
-    """The convolution: `[N, H, W, C]` and `[k, k, C, O]` to `[N, H_out, W_out, O]`."""
-    how = phases(geometry)
-    spectrum = _product(kernel, _input_spectrum(x, how), how, conjugate=True)
-    return _to_images(_inverse(spectrum, how.size, geometry.out)).astype(x.dtype)
+def is_profitable(geometry: Geometry) -> bool:
+    """Returns whether spectra are faster than windows, for the three passes of a training step together."""
+    (rows, columns), _, stride, *_ = PolyphaseGrid.of(geometry)
+    (out_rows, out_columns), out_channels = geometry.out_size, geometry.out_channels
+    frequencies, channels = (rows // 2 + 1) * columns, geometry.in_channels * stride**2
+    products = 4 * frequencies * channels * out_channels
+    transform = 2 * frequencies * channels * (rows + 2 * columns)
+    inverse = 2 * (rows // 2 + 1) * out_columns * out_channels * (out_rows + 2 * columns)
+    windows = out_rows * out_columns * geometry.kernel_size**2 * geometry.in_channels * out_channels
+    speedup = windows / (products + _TRANSFORM_COST * (transform + inverse))
+    return geometry.kernel_size >= _MIN_KERNEL and speedup > _MIN_SPEEDUP
 
 
-def input_gradient(gradient: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
-    """The gradient of the input from that of the output."""
-    how = phases(geometry)
-    spectrum = _product(kernel, _output_spectrum(gradient, how), how, conjugate=False)
-    height, width, channels, stride = geometry.height, geometry.width, geometry.channels, geometry.stride
+def forward(
+    x: Float[Array, "n h w c"], kernel: Float[Array, "k k c o"], geometry: Geometry
+) -> Float[Array, "n h_out w_out o"]:
+    """Returns the convolution."""
+    grid = PolyphaseGrid.of(geometry)
+    spectrum = _multiply(kernel, _input_spectrum(x, grid), grid, conjugate=True)
+    return _to_images(_inverse(spectrum, grid.size, geometry.out_size)).astype(x.dtype)
+
+
+def input_gradient(
+    gradient: Float[Array, "n h_out w_out o"], kernel: Float[Array, "k k c o"], geometry: Geometry
+) -> Float[Array, "n h w c"]:
+    """Returns the gradient of the input, given that of the output."""
+    grid = PolyphaseGrid.of(geometry)
+    spectrum = _multiply(kernel, _output_spectrum(gradient, grid), grid, conjugate=False)
+    height, width, stride, start = geometry.height, geometry.width, geometry.stride, grid.border
     if stride == 1:
-        return _to_images(_inverse(spectrum, how.size, (height, width), how.offset)).astype(gradient.dtype)
-    rows, columns = how.size
-    maps = optimization_barrier(_inverse(spectrum, how.size, how.size)).reshape(
-        rows, columns, stride, stride, channels, -1
-    )
-    maps = maps.transpose(5, 0, 2, 1, 3, 4).reshape(-1, rows * stride, columns * stride, channels)
-    first = how.border
-    return row_major(maps[:, first : first + height, first : first + width]).astype(gradient.dtype)
+        return _to_images(_inverse(spectrum, grid.size, (height, width), grid.offset)).astype(gradient.dtype)
+    rows, columns = grid.size
+    maps = optimization_barrier(_inverse(spectrum, grid.size, grid.size))
+    maps = maps.reshape(rows, columns, stride, stride, geometry.in_channels, -1).transpose(5, 0, 2, 1, 3, 4)
+    maps = maps.reshape(-1, rows * stride, columns * stride, geometry.in_channels)
+    return row_major(maps[:, start : start + height, start : start + width]).astype(gradient.dtype)
 
 
-def kernel_gradient(x: jax.Array, gradient: jax.Array, geometry: Geometry) -> jax.Array:
-    """The gradient of the kernel from that of the output."""
-    how = phases(geometry)
-    taps, stride, outs = how.taps, geometry.stride, geometry.out_channels
-    product = _input_spectrum(x, how) @ _output_spectrum(gradient, how).swapaxes(-1, -2)  # [f, g, 2c, 2o]
+def kernel_gradient(
+    x: Float[Array, "n h w c"], gradient: Float[Array, "n h_out w_out o"], geometry: Geometry
+) -> Float[Array, "k k c o"]:
+    """Returns the gradient of the kernel, given that of the output."""
+    grid = PolyphaseGrid.of(geometry)
+    size, stride, channels, out_channels = grid.kernel_size, grid.stride, geometry.in_channels, geometry.out_channels
+    product = _input_spectrum(x, grid) @ _output_spectrum(gradient, grid).swapaxes(-1, -2)  # [f, g, 2c, 2o]
     (real, cross), (other, imaginary) = (jnp.split(half, 2, -1) for half in jnp.split(product, 2, -2))
     spectrum = optimization_barrier(jnp.concatenate([real + imaginary, other - cross], 2))
-    kernel = _inverse(spectrum, how.size, (taps, taps))
-    kernel = kernel.reshape(taps, taps, stride, stride, geometry.channels, outs).transpose(0, 2, 1, 3, 4, 5)
-    kernel = kernel.reshape(taps * stride, taps * stride, geometry.channels, outs)
-    return kernel[: geometry.size, : geometry.size].astype(x.dtype)
+    kernel = _inverse(spectrum, grid.size, (size, size))
+    kernel = kernel.reshape(size, size, stride, stride, channels, out_channels).transpose(0, 2, 1, 3, 4, 5)
+    kernel = kernel.reshape(size * stride, size * stride, channels, out_channels)
+    return kernel[: geometry.kernel_size, : geometry.kernel_size].astype(x.dtype)
 
 
-def _input_spectrum(x: jax.Array, how: Phases) -> jax.Array:
-    """`[N, H, W, C]` to `[f, g, 2 s s c, n]`."""
-    count, *sides, channels = x.shape
-    (rows, columns), stride = how.size, how.stride
+def _input_spectrum(x: Array, grid: PolyphaseGrid) -> Float[Array, "f g 2ssc n"]:
+    """Returns the spectrum of input maps `[n, h, w, c]`."""
+    count, height, width, channels = x.shape
+    (rows, columns), stride = grid.size, grid.stride
     if stride == 1:
         maps = x.transpose(1, 2, 3, 0)
     else:
-        after = (n * stride - side - how.border for n, side in zip(how.size, sides, strict=True))
-        maps = jnp.pad(x, ((0, 0), *((how.border, n) for n in after), (0, 0)))
+        ends = rows * stride - height - grid.border, columns * stride - width - grid.border
+        maps = jnp.pad(x, ((0, 0), (grid.border, ends[0]), (grid.border, ends[1]), (0, 0)))
         maps = maps.reshape(count, rows, stride, columns, stride, channels).transpose(1, 3, 2, 4, 5, 0)
         maps = maps.reshape(rows, columns, stride**2 * channels, count)
-    return _transform(optimization_barrier(maps.astype(jnp.float32)), how.size, how.offset)
+    return _transform(optimization_barrier(maps.astype(jnp.float32)), grid.size, grid.offset)
 
 
-def _output_spectrum(gradient: jax.Array, how: Phases) -> jax.Array:
-    """`[N, H_out, W_out, O]` to `[f, g, 2 o, n]`."""
-    return _transform(optimization_barrier(gradient.astype(jnp.float32).transpose(1, 2, 3, 0)), how.size)
+def _output_spectrum(gradient: Array, grid: PolyphaseGrid) -> Float[Array, "f g 2o n"]:
+    """Returns the spectrum of output maps `[n, h_out, w_out, o]`."""
+    return _transform(optimization_barrier(gradient.astype(jnp.float32).transpose(1, 2, 3, 0)), grid.size)
 
 
-def _product(kernel: jax.Array, spectrum: jax.Array, how: Phases, conjugate: bool) -> jax.Array:
-    """The kernel's spectrum, or its conjugate, times one of maps: `[f, g, 2 c, n]` to `[f, g, 2 o, n]`, or back."""
+def _multiply(kernel: Array, spectrum: Array, grid: PolyphaseGrid, conjugate: bool) -> Float[Array, "f g 2o n"]:
+    """Returns the product of maps' spectrum and the kernel's, or of its conjugate."""
     half, columns, _, count = spectrum.shape
-    if 4 * how.stride**2 * kernel.shape[2] * kernel.shape[3] * count < _PARALLEL:
-        # Each other's transposes: the factor that comes transposed is what Eigen takes, and YNNPACK does not.
-        matrices = _kernel_spectrum(kernel, how, not conjugate).reshape(half * columns, spectrum.shape[2], -1)
+    if 4 * grid.stride**2 * kernel.shape[2] * kernel.shape[3] * count < _MAX_UNSHARED_PRODUCT:
+        # The matrices are each other's transposes. XLA gives a product whose first factor is transposed to Eigen.
+        matrices = _kernel_spectrum(kernel, grid, not conjugate).reshape(half * columns, spectrum.shape[2], -1)
         product = jnp.einsum("fio,fin->fon", matrices, spectrum.reshape(half * columns, -1, count))
         return product.reshape(half, columns, -1, count)
-    return _kernel_spectrum(kernel, how, conjugate) @ spectrum
+    return _kernel_spectrum(kernel, grid, conjugate) @ spectrum
 
 
-def _kernel_spectrum(kernel: jax.Array, how: Phases, conjugate: bool) -> jax.Array:
-    """`[k, k, C, O]` to real matrices that multiply by complex ones: `[f, g, 2 o, 2 s s c]` for the convolution
-    (conjugate), and `[f, g, 2 s s c, 2 o]` for the gradient of its input."""
-    taps, stride = how.taps, how.stride
-    fill = taps * stride - len(kernel)
+def _kernel_spectrum(kernel: Array, grid: PolyphaseGrid, conjugate: bool) -> Float[Array, "f g a b"]:
+    """Returns real matrices that multiply by the complex spectrum of a kernel `[k, k, c, o]`.
+
+    They are `[f, g, 2o, 2ssc]` for the convolution (conjugate), and `[f, g, 2ssc, 2o]` for the gradient of its input.
+    """
+    size, stride = grid.kernel_size, grid.stride
+    fill = size * stride - len(kernel)
     kernel = jnp.pad(kernel.astype(jnp.float32), ((0, fill), (0, fill), (0, 0), (0, 0)))
-    kernel = kernel.reshape(taps, stride, taps, stride, *kernel.shape[2:]).transpose(0, 2, 1, 3, 4, 5)
-    kernel = kernel.reshape(taps, taps, -1, kernel.shape[-1])
+    kernel = kernel.reshape(size, stride, size, stride, *kernel.shape[2:]).transpose(0, 2, 1, 3, 4, 5)
+    kernel = kernel.reshape(size, size, -1, kernel.shape[-1])
     if conjugate:
         kernel = kernel.swapaxes(-1, -2)
-    spectrum = _transform(kernel, how.size)
-    real, imaginary = jnp.split(spectrum, 2, axis=2)
+    real, imaginary = jnp.split(_transform(kernel, grid.size), 2, axis=2)
     if conjugate:
         imaginary = -imaginary
     rows = [jnp.concatenate([real, -imaginary], -1), jnp.concatenate([imaginary, real], -1)]
     return optimization_barrier(jnp.concatenate(rows, -2))
 
 
-def _to_images(maps: jax.Array) -> jax.Array:
-    """`[H, W, C, N]` to `[N, H, W, C]`, and so in memory: XLA is slow at sums over maps in another order."""
+def _to_images(maps: Array) -> Float[Array, "n h w c"]:
+    """Returns maps `[h, w, c, n]` transposed, and stored so: XLA's reductions over another layout are slow."""
     return row_major(optimization_barrier(maps).transpose(3, 0, 1, 2))
 
 
-# The transforms. A constant of one matrix for each frequency would be spread over all of them by XLA's simplifier, and
-# every product's operands be reordered: `_each` keeps the copies.
-
-
-def _transform(maps: jax.Array, size: Pair, offset: int = 0) -> jax.Array:
-    """Real maps `[H, W, c, n]`, their first pixel at `offset`, to their half spectrum `[f, g, 2 c, n]`."""
+def _transform(maps: Array, size: Pair, offset: int = 0) -> Float[Array, "f g 2c n"]:
+    """Returns the half spectrum of real maps `[h, w, c, n]`, whose first pixel is at `offset` of `size` pixels."""
     height, width, channels, count = maps.shape
     half = size[0] // 2 + 1
     rows = _angles(size[0], half, height, offset)
-    first = np.stack([np.cos(rows), -np.sin(rows)], 1).reshape(2 * half, height)
+    row_matrix = np.stack([np.cos(rows), -np.sin(rows)], 1).reshape(2 * half, height)
     columns = _angles(size[1], size[1], width, offset)
     cos, sin = np.cos(columns), np.sin(columns)
-    second = np.stack([np.stack([cos, sin], 1), np.stack([-sin, cos], 1)], 1).reshape(2 * size[1], 2 * width)
-    maps = jnp.asarray(first, jnp.float32) @ maps.reshape(height, -1)
-    maps = _each(second, half) @ optimization_barrier(maps).reshape(half, 2 * width, channels * count)
+    column_matrix = np.stack([np.stack([cos, sin], 1), np.stack([-sin, cos], 1)], 1).reshape(2 * size[1], 2 * width)
+    maps = jnp.asarray(row_matrix, jnp.float32) @ maps.reshape(height, -1)
+    maps = _repeat(column_matrix, half) @ optimization_barrier(maps).reshape(half, 2 * width, channels * count)
     return optimization_barrier(maps).reshape(half, size[1], 2 * channels, count)
 
 
-def _inverse(spectrum: jax.Array, size: Pair, out: Pair, offset: int = 0) -> jax.Array:
-    """The pixels from `offset` on of the real maps with a half spectrum `[f, g, 2 c, n]`: `[*out, c, n]`."""
+def _inverse(spectrum: Array, size: Pair, out_size: Pair, offset: int = 0) -> Float[Array, "h w c n"]:
+    """Returns `out_size` pixels, from `offset` on, of the real maps with the half spectrum `[f, g, 2c, n]`."""
     half, _, channels, count = spectrum.shape
-    columns = _angles(size[1], size[1], out[1], offset).T
+    columns = _angles(size[1], size[1], out_size[1], offset).T
     cos, sin = np.cos(columns), np.sin(columns)
-    second = np.stack([np.stack([cos, -sin], 2), np.stack([sin, cos], 2)]).reshape(2 * out[1], 2 * size[1])
-    # Each frequency of the half stands for its mirror image too, but for the first and, of an even size, the last.
-    itself = np.isin(2 * np.arange(half), (0, size[0]))
-    weight = np.where(itself, 1, 2) / math.prod(size)
-    rows = _angles(size[0], half, out[0], offset).T
-    first = np.stack([weight * np.cos(rows), -weight * np.sin(rows)], 2).reshape(out[0], 2 * half)
-    maps = _each(second, half) @ optimization_barrier(spectrum).reshape(half, 2 * size[1], -1)
-    maps = jnp.asarray(first, jnp.float32) @ optimization_barrier(maps).reshape(2 * half, -1)
-    return maps.reshape(*out, channels // 2, count)
+    column_matrix = np.stack([np.stack([cos, -sin], 2), np.stack([sin, cos], 2)])
+    column_matrix = column_matrix.reshape(2 * out_size[1], 2 * size[1])
+    # A frequency of the half spectrum stands for its mirror image too, except the first and, of an even size, the last.
+    is_own_mirror = np.isin(2 * np.arange(half), (0, size[0]))
+    weight = np.where(is_own_mirror, 1, 2) / math.prod(size)
+    rows = _angles(size[0], half, out_size[0], offset).T
+    row_matrix = np.stack([weight * np.cos(rows), -weight * np.sin(rows)], 2).reshape(out_size[0], 2 * half)
+    maps = _repeat(column_matrix, half) @ optimization_barrier(spectrum).reshape(half, 2 * size[1], -1)
+    maps = jnp.asarray(row_matrix, jnp.float32) @ optimization_barrier(maps).reshape(2 * half, -1)
+    return maps.reshape(*out_size, channels // 2, count)
 
 
 def _angles(size: int, frequencies: int, pixels: int, offset: int) -> np.ndarray:
-    """`[frequencies, pixels]` in radians, reduced before they are scaled, so that they are exact."""
+    """Returns `[frequencies, pixels]` angles in radians, reduced before they are scaled, so that they are exact."""
     turns = np.outer(np.arange(frequencies), np.arange(pixels) + offset) % size
     return 2 * np.pi * turns / size
 
 
-def _each(matrix: np.ndarray, count: int) -> jax.Array:
+def _repeat(matrix: np.ndarray, count: int) -> Float[Array, "count i j"]:
+    """Returns `count` copies of a matrix: XLA would merge one of them with the batch and transpose operands for it."""
     return optimization_barrier(jnp.broadcast_to(jnp.asarray(matrix, jnp.float32), (count, *matrix.shape)))
