@@ -30,6 +30,7 @@ def random_arrays(side, channels, out_channels, size, seed=0, count=2):
 def by_torch(x, kernel, stride, padding):
     """Output, and the gradients of half its squared sum."""
     torch = pytest.importorskip("torch", reason="compared with PyTorch where it is installed")
+    torch.set_num_threads(1)  # the tests of one run share the cores already
     tx = torch.tensor(np.asarray(x).transpose(0, 3, 1, 2).copy(), requires_grad=True)
     tk = torch.tensor(np.asarray(kernel).transpose(3, 2, 0, 1).copy(), requires_grad=True)
     y = torch.nn.functional.conv2d(tx, tk, stride=stride, padding=padding)
@@ -104,7 +105,7 @@ maps_and_windows = st.tuples(*(st.integers(low, high) for low, high in ((1, 12),
 
 
 @settings(max_examples=max(1, settings().max_examples // 12))
-@given(st.lists(maps_and_windows, min_size=12, max_size=12, unique=True))
+@given(st.lists(maps_and_windows, min_size=8, max_size=8, unique=True))
 def test_fft_any_shape_equals_torch(shapes):
     cases = {}
     for side, size, stride, pad in shapes:

@@ -51,7 +51,7 @@ def read_pixels(template):
 
 
 def difference_case(template, seed=0):
-    """Logits and gradients with elimination, minus those without, relative to the latter and the largest logit."""
+    """The largest difference that elimination makes to logits and gradients, relative to them and the largest logit."""
 
     def split(build_network):
         return nnx.split(build_network(template, nnx.Rngs(seed)), nnx.Param, ...)
@@ -72,11 +72,11 @@ def difference_case(template, seed=0):
     def difference(params, rest, x):
         some, every = trained(cropped, params, rest, x), trained(whole, params, rest, x)
         # The gradient of a bias before a batch norm is zero, but for rounding.
-        scales = [jnp.maximum(1, jnp.abs(every[0]).max()) + jnp.abs(one) for one in every]
-        return [(one - other) / scale for one, other, scale in zip(some, every, scales, strict=True)]
+        scale = jnp.maximum(1, jnp.abs(every[0]).max())
+        pairs = zip(some, every, strict=True)
+        return (jnp.stack([(jnp.abs(one - other) / (scale + jnp.abs(other))).max() for one, other in pairs]).max(),)
 
-    zeros = [np.zeros(shape.shape) for shape in jax.eval_shape(difference, params, rest, x)]
-    return Case(difference, (params, rest, x), zeros)
+    return Case(difference, (params, rest, x), (0,))
 
 
 def check_same_training(templates):
@@ -89,7 +89,7 @@ def test_training_of_chains_is_the_same(shape):
     check_same_training([Template([*layers, *ENDS], shape) for layers in CHAINS.values()])
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(12, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("count", [2, pytest.param(12, marks=pytest.mark.exhaustive)])
 def test_training_of_random_templates_is_the_same(count):
     space = Space((3, 20, 20), 3, conv_num=5, lin_num=1)
     templates = (space.random(seed) for seed in itertools.count())

@@ -3,7 +3,6 @@
 import jax
 import jax.monitoring
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from flax import nnx
 
@@ -70,24 +69,3 @@ def test_dropout_zeroes_its_share_and_keeps_the_mean(layer, axes):
         assert (dropped.all(axes) == dropped.any(axes)).all()
     module.eval()
     assert (module(x) == x).all()
-
-
-def test_a_module_maps_over_lanes():
-    """Batched weights give each lane what it gives alone, through every operation with a gradient of its own."""
-    layers = [lt.Conv2d(8, 3, 2), lt.MaxPool2d(3, 2, True), lt.BatchNorm2d(), lt.AvgPool2d(2, 1), lt.Flatten()]
-    template = Template([*layers, lt.Linear(3)], (3, 12, 12))
-    graph, *_ = nnx.split(template.build(nnx.Rngs(0)))
-    states = [nnx.state(template.build(nnx.Rngs(seed))) for seed in range(3)]
-    x = jax.random.normal(jax.random.key(0), (4, 12, 12, 3))
-
-    def gradient(state):
-        def loss(params):
-            return (nnx.merge(graph, params, jax.tree.map(lambda leaf: leaf, rest))(x) ** 2).sum()
-
-        params, rest = nnx.split_state(state, nnx.Param, ...)
-        return jax.grad(loss)(params)
-
-    mapped = jax.vmap(gradient)(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states))
-    for lane, state in enumerate(states):
-        for both, alone in zip(jax.tree.leaves(mapped), jax.tree.leaves(gradient(state)), strict=True):
-            np.testing.assert_allclose(both[lane], alone, rtol=1e-4, atol=1e-4)

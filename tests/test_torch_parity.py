@@ -3,7 +3,6 @@
 import itertools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from check_all import Case, check_all
@@ -15,6 +14,8 @@ from jnas.space import _layers as lt
 
 torch = pytest.importorskip("torch", reason="parity with PyTorch is checked where torch is installed")
 from torch_peer import copy_weights, torch_network  # noqa: E402
+
+torch.set_num_threads(1)  # the tests of one run share the cores already
 
 
 def to_torch(x):
@@ -41,7 +42,7 @@ def template_case(seed):
     module, network = template.build(nnx.Rngs(seed)), torch_network(template)
     copy_weights(template, module, network)
     graph, state = nnx.split(module)
-    x = jax.random.normal(jax.random.key(seed), (4, 16, 16, 3))
+    x = np.random.default_rng(seed).normal(size=(4, 16, 16, 3)).astype(np.float32)
 
     def run(state, x):
         module = nnx.merge(graph, copied(state))
@@ -81,7 +82,7 @@ def layer_case(layer):
     whole, peer = template.build(nnx.Rngs(0)), torch_network(template)
     copy_weights(template, whole, peer)
     # Rounded to halves, so that maxima tie and the tie-break is compared too.
-    x = jnp.round(jax.random.normal(jax.random.key(1), (3, 9, 8, 4)) * 2) / 2
+    x = (np.round(np.random.default_rng(1).normal(size=(3, 9, 8, 4)) * 2) / 2).astype(np.float32)
     tx = to_torch(x).requires_grad_()
     output = peer[0](tx)
     weight = np.random.default_rng(0).normal(size=np.array(output.shape)[[0, 2, 3, 1]]).astype(np.float32)
