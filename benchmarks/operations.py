@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from common import HASHES, geometric_mean, read_templates, report, run
-from steps import LONG, clocked, jnas_steps, timed
+from steps import LONG, clocked, jnas_steps, timed, tune_process
 
 import jnas
 from jnas._runtime.compile_options import compiler_options
@@ -40,8 +40,7 @@ from jnas.nn.ops.conv._conv2d import ALGORITHMS
 from jnas.nn.ops.conv._dispatch import choose_algorithm
 from jnas.nn.ops.conv._geometry import Geometry
 from jnas.space import _layers as lt
-from jnas.train import Recipe, Trainer, Trial
-from jnas.train import _trainer as trainer
+from jnas.train import Recipe, Trainer, Trial, _compiled
 
 BATCH = 256
 MAX_IM2COL_BYTES = 2 << 30
@@ -91,7 +90,7 @@ def geometries(templates: list[jnas.Template]) -> list[Geometry]:
 
 def milliseconds(function: Callable, *arrays: jax.Array) -> float:
     """Returns the median of a few calls."""
-    compiled = jax.jit(function).lower(*arrays).compile(compiler_options())
+    compiled = jax.jit(function).lower(*arrays).compile(compiler_options("train"))
     jax.block_until_ready(compiled(*arrays))
     times = []
     begun = time.perf_counter()
@@ -171,7 +170,7 @@ def torch_milliseconds(geometry: Geometry) -> dict[str, float]:
 def left_out(name: str) -> Any:
     """Returns a context in which programs are made without an algorithm or another optimisation."""
     if name == "options":
-        return mock.patch.object(trainer, "compiler_options", lambda *_, **__: {})
+        return mock.patch.object(_compiled, "compiler_options", lambda *_, **__: {})
     if name == "dead_pixels":
         return mock.patch.object(_build, "required_regions", lambda layers, *_: [None] * len(layers))
 
@@ -184,14 +183,15 @@ def left_out(name: str) -> Any:
 
 def steps(templates: list[jnas.Template], without: list[str]) -> list[dict]:
     """Returns milliseconds of whole steps, as they are and with something left out."""
-    os.environ["JNAS_PROCESSES"] = "0"  # the cache of programs does not know what is left out
+    os.environ["JNAS_EXECUTABLE_CACHE"] = "0"  # the cache of programs does not know what is left out
+    tune_process()
     split = jnas.load_data().split(0.2)
     recipe = Recipe.sophius(epochs=LONG)
     rows = []
     for template in templates:
         clocks, compiling = {}, {}
         for name in ["jnas", *without]:
-            for cached in (_conv2d._operation, _signature._skeleton):
+            for cached in (_conv2d._operation, _signature.graph_defs):
                 cached.cache_clear()
             jax.clear_caches()
             with left_out(name):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jnas._runtime.compile_options import compiler_options, known_options
+from jnas._runtime.compile_options import compiler_options, supported_options
 
 FAST_COMPILE = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": "0"}
 """Options with which a program of many computations compiles 5 to 20 times as fast, and runs for moments anyway."""
@@ -32,7 +32,11 @@ def run_all(computations: Mapping[str, tuple[Callable, tuple]]) -> dict[str, Any
         return {name: function(*arguments[name]) for name, (function, _) in computations.items()}
 
     arguments = {name: arrays for name, (_, arrays) in computations.items()}
-    return jax.jit(program).lower(arguments).compile(compiler_options() | known_options(FAST_COMPILE))(arguments)
+    return (
+        jax.jit(program)
+        .lower(arguments)
+        .compile(compiler_options("train") | supported_options(FAST_COMPILE))(arguments)
+    )
 
 
 def check_all(cases: Mapping[str, Case], tolerance: float = 1e-5) -> None:

@@ -165,11 +165,10 @@ def test_training_step_has_no_scatter_and_lanes_no_grouped_convolution(images):
     first = [lt.Conv2d(8, 3), lt.ReLU(), lt.MaxPool2d(3, 2, True), lt.BatchNorm2d()]
     second = [lt.Conv2d(16, 5, 2), lt.MaxPool2d(4, 1, True), lt.AvgPool2d(4, 2, True), lt.Conv2d(8, 2)]
     template = Template([*first, *second, lt.Flatten(), lt.Linear(3)], (3, 12, 12))
-    recipe = Recipe(batch_size=8, validation=0.25)
+    recipe = Recipe(batch_size=8, val_fraction=0.25)
     for lanes in (1, 2):
-        trainer = Trainer(template, recipe, images, lanes=lanes)
-        trainer.compile()
-        text = trainer._train.as_text()
+        trainer = Trainer(template, recipe, images, num_lanes=lanes)
+        text = trainer._compiled().train.as_text()
         assert "select-and-scatter" not in text
         assert "feature_group_count" not in text and "batch_group_count" not in text
 

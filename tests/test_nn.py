@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from jnas.nn import _modules as modules
-from jnas.nn._signature import lower
+from jnas.nn import build as build_module
 from jnas.space import Space, Template
 from jnas.space import _layers as lt
 
@@ -28,16 +28,14 @@ def test_a_module_of_new_shapes_is_built_without_the_compiler():
         lambda name, _, **__: compiled.append(name) if name.endswith("backend_compile_duration") else None
     )
 
-    def build(width, policy):
+    def build(width):
         layers = [lt.Conv2d(width, 7, 4), lt.BatchNorm2d(), lt.PReLU(), lt.Flatten(), lt.Linear(width + 5)]
-        _, lane = lower(Template(layers, (5, 28, 28)), policy)
-        lane.build(nnx.Rngs(jax.random.key(0)))
+        build_module(Template(layers, (5, 28, 28)), nnx.Rngs(jax.random.key(0)))
 
-    for policy in ("exact", "folded", "envelope"):
-        build(8, policy)  # random keys, the same for all
-        before = len(compiled)
-        build(192, policy)
-        assert len(compiled) == before
+    build(8)  # random keys, the same for all
+    before = len(compiled)
+    build(192)
+    assert len(compiled) == before
     jax.jit(lambda x: x + 17)(1.0)
     assert len(compiled) > before  # so they are counted
 

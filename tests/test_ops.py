@@ -9,7 +9,7 @@ import pytest
 from check_all import FAST_COMPILE, Case, check_all
 from flax import nnx
 
-from jnas._runtime.compile_options import compiler_options, known_options
+from jnas._runtime.compile_options import compiler_options, supported_options
 from jnas.nn.ops import backward_barrier, batch_norm, forward_barrier, linear, max_pool, optimization_barrier
 from jnas.space import Space, Template
 from jnas.space import _layers as lt
@@ -82,7 +82,7 @@ def test_module_vmapped_equals_each_lane():
 
 def computations(function, *arguments):
     """The text of each computation, such as a fusion, of the optimised program."""
-    return jax.jit(function).lower(*arguments).compile(compiler_options()).as_text().split("\n}\n")
+    return jax.jit(function).lower(*arguments).compile(compiler_options("train")).as_text().split("\n}\n")
 
 
 def fuses(function, *operations):
@@ -164,7 +164,7 @@ def varied_templates(count):
 @pytest.mark.parametrize("count", [1, pytest.param(40, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_programs_have_no_reduction_of_seven_axes(lanes, count):
-    options = compiler_options() | known_options(FAST_COMPILE)
+    options = compiler_options("train") | supported_options(FAST_COMPILE)
     ranks = []
     for template in varied_templates(count):
         function, arguments = step(template, lanes)
