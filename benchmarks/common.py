@@ -30,6 +30,7 @@ CODE = (
 )
 """What makes a figure, as paths for git: a result is as new as the last commit that changed one of these."""
 PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch", "scikit-learn")
+_NO_ARGUMENTS = ("json", "picture", "baseline")
 _START = time.perf_counter()
 
 
@@ -89,7 +90,7 @@ def report(figures: dict, options: argparse.Namespace, brief: Sequence[str] = ()
 
 def provenance(options: argparse.Namespace) -> dict:
     """Returns what made a result: benchmark, command, arguments, commit, date, device, cores, versions, seconds."""
-    arguments = {name: _shortened(value) for name, value in vars(options).items() if name not in ("json", "picture")}
+    arguments = {name: _shortened(value) for name, value in vars(options).items() if name not in _NO_ARGUMENTS}
     return {
         "benchmark": pathlib.Path(sys.argv[0]).stem,
         "command": command(sys.argv),
@@ -110,6 +111,8 @@ def command(argv: Sequence[str]) -> str:
         if option in words:
             place = words.index(option)
             del words[place : place + 2]
+    if "--baseline" in words:
+        words[words.index("--baseline") + 1] = "CHECKOUT"
     return shlex.join(["python", f"benchmarks/{pathlib.Path(argv[0]).name}", *map(_shortened, words)])
 
 
