@@ -7,23 +7,17 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-# Workers of one run share what is compiled; nothing is kept between runs, so a test never sees another tree's cache.
+# Programs that were compiled are kept for the run, and shared by the workers of pytest-xdist.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jnas-test-cache-"))
-# Tests patch what programs are made of, and have few to compile: no processes, nor programs kept by what made them.
-os.environ.setdefault("JNAS_PROCESSES", "0")
 os.environ["XDG_CACHE_HOME"] = os.environ["JAX_COMPILATION_CACHE_DIR"]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-
-from jnas._runtime import compile_options as compiler  # after what JAX reads when it is loaded
-
-BRIEF = dict(compiler._BRIEF["cpu"])
-"""Options of short trainings as users have them."""
+# Tests of worker processes start them; all others train in this process, and trace what they patch.
+os.environ["JNAS_NUM_WORKERS"] = os.environ["JNAS_EXECUTABLE_CACHE"] = "0"
 # Programs run for moments here, so LLVM need not spend more time on them than they do.
-for _options in (compiler._QUICK["cpu"], compiler._BRIEF["cpu"]):
-    _options["xla_backend_optimization_level"] = "0"
+os.environ.setdefault("JNAS_XLA_OPT_LEVEL", "0")
 
 SLOW_SECONDS = 10.0
-"""A test that takes longer and is not marked `exhaustive` fails."""
+"""Processor seconds from which on a test fails that is not marked `exhaustive`."""
 
 
 def pytest_addoption(parser):
@@ -32,6 +26,20 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     settings.load_profile("exhaustive" if config.getoption("--exhaustive") else "default")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """A test that takes long and is not marked fails: a newcomer waits for all of them.
+
+    Processor time of this process and of the children that ended, so that other load on the machine does not count.
+    """
+    start = sum(os.times()[:4])
+    result = yield
+    seconds = sum(os.times()[:4]) - start
+    if seconds > SLOW_SECONDS and "exhaustive" not in item.keywords:
+        pytest.fail(f"took {seconds:.1f} s of processor time: mark it exhaustive, or make it faster", pytrace=False)
+    return result
 
 
 def pytest_collection_modifyitems(config, items):
@@ -58,6 +66,17 @@ def small_arrays(train=96, test=24, size=8, classes=3, seed=0):
             image[2 * label : 2 * label + 2] += 120
         arrays |= {f"x_{split}": images.astype(np.uint8), f"y_{split}": labels}
     return arrays
+
+
+@pytest.fixture
+def fake_trainer(monkeypatch):
+    """Trains by curves that are made up, for tests of control flow."""
+    from fakes import FakeTrainer
+
+    from jnas.train._engine import group_trainer
+
+    monkeypatch.setattr(group_trainer, "TRAINER_CLASS", FakeTrainer)
+    return FakeTrainer
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
-"""Processes that train on a CPU: the same rows, and nothing that goes wrong in one is more than a row."""
+"""Worker processes: the rows of training in this process, and nothing that goes wrong in one is more than a row."""
 
-import dataclasses
 import os
 import pickle
 import signal
@@ -10,24 +9,16 @@ import jax
 import numpy as np
 import pytest
 from conftest import small_arrays
-from test_compilers import cache as cache
-from test_population import RECIPE, SMALL
+from test_engine import HUGE, SMALL, rows_of, template
 
 import jnas
 from jnas.errors import JnasError
-from jnas.space import Template
-from jnas.space import _layers as lt
-from jnas.store import Store
-from jnas.train import Trial, Watch
-from jnas.train import _evaluate as evaluate
-from jnas.train._engine import scheduler as schedule
-from jnas.train._engine import worker_process as process
-from jnas.train._engine import workers
-from jnas.train._engine.workers import RemoteGroup
-from jnas.train._evaluate import Request, evaluate_each
+from jnas.space import Conv2d, Dropout, Flatten, Linear, ReLU, Template
+from jnas.train import EngineOptions, TimingStats, TrainingRequest, Trial, run_trials, successive_halving, train_modules
+from jnas.train._engine import executor, scheduler, worker_process
+from jnas.train._engine.executor import LocalExecutor, choose_executor, plan_workers
 
-OTHER = Template([lt.Flatten(), lt.Linear(32), lt.ReLU(), lt.Linear(3)], (3, 4, 4))
-LARGE = Template([lt.Flatten(), lt.Linear(4096), lt.ReLU(), lt.Linear(4096), lt.ReLU(), lt.Linear(3)], (3, 8, 8))
+CONV = Template([Conv2d(8, 3, 2), ReLU(), Dropout(0.2), Flatten(), Linear(3)], (3, 8, 8))
 
 
 @pytest.fixture(scope="module")
@@ -36,193 +27,177 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def processes():
-    """The environment in which two processes train, whatever the machine; they start once for all tests."""
+def pool():
+    """Two workers with one thread each, whatever the machine; they start once for all tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JNAS_PROCESSES", "2")
-        patch.setattr(workers, "WORTH", 2)
-        pool = process.Pool(*workers.POOL.made_from)
-        patch.setattr(workers, "POOL", pool)
+        patch.setenv("JNAS_NUM_WORKERS", "2")
+        pool = worker_process.WorkerPool(lambda: {"PJRT_NPROC": "1"})
+        patch.setattr(executor, "train_pool", lambda num_threads: pool)
+        patch.setattr(executor, "num_cores", lambda: 2)
         yield pool
-        for one in pool.started:
-            one.end()
+        pool.close()
 
 
-@pytest.fixture
-def pool(processes, cache, monkeypatch):
-    """The processes, which share an empty cache."""
-    monkeypatch.setenv("JNAS_PROCESSES", "2")
-    for one in processes.started:  # the cache of each test is another one, which need not cost a start
-        one.folder = str(cache)
-    return processes
-
-
-def here(trials, data, **options):
-    """The rows of training in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "worth", lambda *_: 0)
-        return evaluate(trials, data, RECIPE, progress=False, **options)
-
-
-def requested(trials, data, epochs=2):
-    return Request.of(trials, data, dataclasses.replace(RECIPE, epochs=epochs), 0, 0, None, "exact")
-
-
-def all_idle(pool, count=2):
-    """Waits until none is at work, which must come to be."""
-    until = time.monotonic() + 120
-    while pool.idle.qsize() < count:
-        assert time.monotonic() < until
+@pytest.fixture(autouse=True)
+def workers_are_idle_at_the_end(pool):
+    yield
+    deadline = time.monotonic() + 120
+    while pool._busy or pool._starting:
+        assert time.monotonic() < deadline, "a worker is still at work"
         time.sleep(0.05)
-    return len(pool.started) == count
 
 
-def test_rows_are_those_of_training_here(pool, data, tmp_path):
-    trials = [*SMALL, Trial(SMALL[0], 1), Trial(SMALL[1], learning_rate=1e-3)]
-    watch, epochs = Watch(), []
-    asked = Request.of(trials, data, RECIPE, 0, 0, tmp_path / "rows.duckdb", "exact")
-    rows = list(evaluate_each(*asked, watch=watch, on_epoch=epochs.append))
-    assert len(pool.started) == 2
-    alone = here(trials, data)
+def request_of(trials, data, epochs=2, store=None):
+    return TrainingRequest.of(trials, data, jnas.Recipe(epochs=epochs, batch_size=24, val_fraction=0.25), 0, 0, store)
+
+
+def local_rows(trials, data, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("JNAS_NUM_WORKERS", "0")
+        return rows_of(trials, data)
+
+
+def test_workers_give_the_rows_of_training_here(pool, data, tmp_path, monkeypatch):
+    trials = [*SMALL, CONV, Trial(SMALL[0], 1), Trial(SMALL[1], learning_rate=1e-3)]
+    epochs, timing = [], TimingStats()
+    request = request_of(trials, data, store=tmp_path / "rows.duckdb")
+    rows = list(run_trials(request, EngineOptions(on_epoch=epochs.append, timing=timing)))
+    alone = local_rows(trials, data, monkeypatch)
     assert [row.key for row in rows] == [row.key for row in alone]
     for row, other in zip(rows, alone, strict=True):
         assert row.status == "ok" and row.train_seconds > 0 and row.compile_seconds > 0
         losses = [[epoch.train_loss for epoch in one.epochs] for one in (row, other)]
-        np.testing.assert_allclose(*losses, rtol=1e-4)
-    assert sorted(epochs) == [1, 1, 1, 2, 2, 2] and watch.models == 5 and watch.programs == 3
-    assert sorted(report.lanes for report in watch.reports) == [1, 2, 2]
-    again = evaluate(trials, data, RECIPE, progress=False)
-    assert [row.epochs for row in again] == [row.epochs for row in rows], "the same call gives the same"
-    store = Store(tmp_path / "rows.duckdb")
-    assert evaluate(trials, data, RECIPE, store=store, progress=False)[0].epochs == rows[0].epochs
-    assert all_idle(pool)
+        np.testing.assert_allclose(*losses, rtol=1e-3)
+    assert sorted(epochs) == [1] * 6 + [2] * 6 and timing.num_trials == 6 and timing.num_programs == 4
+    assert [row.epochs for row in rows_of(trials, data)] == [row.epochs for row in rows], "the same call, the same rows"
+    # Some rows are there: what is missing trains with as many threads.
+    assert rows_of([*trials, template(256)], data, store=request.store)[:6] == rows
 
 
-def test_what_was_asked_decides_not_what_is_missing(pool, data, tmp_path, monkeypatch):
-    began = []
-    begin = RemoteGroup.may_begin
-    monkeypatch.setattr(RemoteGroup, "may_begin", lambda self: began.append(self) or begin(self))
-    store = Store(tmp_path / "rows.duckdb")
-    here(SMALL[:2], data, store=store)
-    evaluate(SMALL, data, RECIPE, store=store, progress=False)
-    assert {group.jobs[0].trial.template for group in began} == {SMALL[2]}
-    began.clear()
-    evaluate(SMALL[2:], data, RECIPE, progress=False)
-    evaluate([Trial(SMALL[0], seed) for seed in range(3)], data, RECIPE, progress=False)
-    evaluate(SMALL, data, RECIPE, policy="folded", progress=False)
-    assert not began, "too few templates, or programs that are shared"
+def test_workers_keep_runs_between_rungs_and_return_modules(pool, data, monkeypatch):
+    recipe = jnas.Recipe(epochs=3, batch_size=24, val_fraction=0.25)
+    trials = [*SMALL[:2], CONV]
+    rows = successive_halving(trials, data, recipe, progress=False)
+    (winner,) = (row for row in rows if row.status == "ok")
+    whole = rows_of(trials, data, recipe)
+    assert winner.epochs == whole[rows.index(winner)].epochs
+    ((row, module),) = train_modules(request_of([CONV], data))
+    split = data.split(0.25)
+    assert jnas.train.accuracy(module, np.asarray(split.x_val), np.asarray(split.y_val), True) == row.val_acc_final
 
 
-def test_failures_are_rows(pool, data):
-    trials = [SMALL[0], Trial(SMALL[1], learning_rate=1e30), OTHER, LARGE]
-    rows = evaluate(trials, data, RECIPE, memory=20 << 20, progress=False)
+def test_workers_failures_are_rows(pool, data):
+    trials = [SMALL[0], Trial(SMALL[1], learning_rate=1e30), template(32, (3, 4, 4)), HUGE]
+    rows = rows_of(trials, data, max_memory=20 << 20)
     assert [row.status for row in rows] == ["ok", "nan", "invalid", "too_large"]
     assert "epoch" in rows[1].message and "(3, 4, 4)" in rows[2].message and "smaller batch" in rows[3].message
-    assert all_idle(pool)
 
 
-def test_a_process_that_is_killed_costs_one_row(pool, data, monkeypatch):
-    killed, training = [], []
+def test_worker_killed_costs_one_row(pool, data):
+    killed = []
 
     def kill(_):
         if not killed:
-            killed.append(next(group.process for group in training))
-            os.kill(killed[0].popen.pid, signal.SIGKILL)
+            killed.append(next(iter(pool._busy)))
+            os.kill(killed[0]._process.pid, signal.SIGKILL)
 
-    def noted(self, *args):
-        training.append(self)
-        self._width = 1  # as if its two trials were in turn there
-        return run(self, *args)
-
-    run = RemoteGroup.run
-    monkeypatch.setattr(RemoteGroup, "run", noted)
-    trials = [Trial(template, seed) for template in SMALL for seed in range(2)]
-    rows = list(evaluate_each(*requested(trials, data, epochs=1000), on_epoch=kill))
+    trials = [Trial(one, seed) for one in SMALL for seed in range(2)]
+    rows = list(run_trials(request_of(trials, data, epochs=300), EngineOptions(on_epoch=kill)))
     assert sorted(row.status for row in rows) == ["ok"] * 5 + ["out_of_memory"]
     assert all("the process that trained it is gone" in row.message for row in rows if row.status != "ok")
-    assert killed[0] not in pool.started
-    assert [row.status for row in evaluate(SMALL, data, RECIPE, progress=False)] == ["ok"] * 3
+    assert not killed[0].is_alive
 
 
-def test_a_process_that_ends_while_it_is_idle_costs_nothing(pool, data):
-    all_idle(pool)
-    for one in pool.started:
-        one.popen.kill()
-        one.popen.wait()
-    assert pool.take() is None and pool.gone
-    assert [row.status for row in evaluate(SMALL, data, RECIPE, progress=False)] == ["ok"] * 3
-    assert all_idle(pool) and not pool.gone
+@pytest.mark.exhaustive
+def test_worker_that_ends_while_idle_costs_nothing(pool, data):
+    for worker in list(pool._idle):
+        worker._process.kill()
+        worker._process.wait()
+    assert [row.status for row in rows_of(SMALL, data)] == ["ok"] * 3
 
 
-def test_what_cannot_be_sent_is_a_row(pool, data, monkeypatch):
-    monkeypatch.setattr(process.Process, "send", lambda self, message: pickle.dumps(lambda: message))
-    assert {row.status for row in evaluate(SMALL, data, RECIPE, progress=False)} == {"error"}
+def test_request_that_cannot_be_sent_is_a_row(pool, data, monkeypatch):
+    monkeypatch.setattr(executor, "snapshot_jax_config", lambda: {"a": lambda: None})
+    assert {row.status for row in rows_of(SMALL, data)} == {"error"}
 
 
-def test_a_compiler_that_takes_too_long_is_ended(pool, data, monkeypatch):
-    all_idle(pool)
-    monkeypatch.setattr(schedule, "_TICK", 0.001)  # so that it looks before they are done
-    before = list(pool.started)
-    rows = evaluate(SMALL, data, RECIPE, compile_limit=0.001, progress=False)
-    assert "timeout" in {row.status for row in rows} and set(pool.started) != set(before)
-    assert [row.status for row in evaluate(SMALL, data, RECIPE, progress=False)] == ["ok"] * 3
+@pytest.mark.exhaustive
+def test_worker_that_compiles_too_long_is_ended(pool, data, monkeypatch):
+    monkeypatch.setattr(scheduler, "_POLL_SECONDS", 0.001)  # so that it looks before they are done
+    rows = rows_of([template(width) for width in (256, 512, 1024)], data, compile_timeout=0.001)
+    assert "timeout" in {row.status for row in rows}
 
 
-def test_stopping_finishes_what_trains(pool, data):
-    all_idle(pool)
-    done = []
-    rows = list(evaluate_each(*requested(SMALL, data), stop=lambda: bool(done), on_epoch=done.append))
+@pytest.mark.exhaustive
+def test_worker_is_replaced_after_many_programs(pool, data, monkeypatch):
+    monkeypatch.setattr(worker_process, "MAX_PROGRAMS", 1)
+    rows_of(SMALL[:1], data)
+    before = {worker for worker in pool._idle if worker.num_programs}
+    rows_of(SMALL, data)
+    assert not before & {worker for worker in pool._idle if worker.is_alive and worker.num_programs > 1}
+
+
+@pytest.mark.exhaustive
+def test_should_stop_finishes_what_trains(pool, data):
+    epochs = []
+    options = EngineOptions(on_epoch=epochs.append, should_stop=lambda: bool(epochs))
+    rows = list(run_trials(request_of([*SMALL, CONV], data, epochs=100), options))
     assert 1 <= len(rows) <= 2 and {row.status for row in rows} == {"ok"}
-    assert all_idle(pool), "what had been compiled is let go"
 
 
-def test_a_caller_who_leaves_ends_what_trains(pool, data):
-    rows = evaluate_each(*requested(SMALL, data))
+def test_generator_closed_ends_what_trains(pool, data):
+    rows = run_trials(request_of([*SMALL, CONV], data))
     assert next(rows).status == "ok"
     rows.close()
-    assert all_idle(pool)
-
-    for kind in (ValueError, ConnectionError):
-
-        def fails(_, kind=kind):
-            raise kind("the caller's own")
-
-        with pytest.raises(kind, match="the caller's own"):
-            list(evaluate_each(*requested(SMALL, data), on_epoch=fails))
-        assert all_idle(pool)
 
 
-def test_without_processes_it_trains_here(pool, data, monkeypatch):
-    broken = process.Pool("jnas.nothing", {})
-    monkeypatch.setattr(workers, "POOL", broken)
-    rows = evaluate(SMALL, data, RECIPE, progress=False)
-    assert [row.status for row in rows] == ["ok"] * 3 and broken.gone
+@pytest.mark.parametrize("kind", [ValueError, ConnectionError])
+def test_error_in_callback_reaches_the_caller(pool, data, kind):
+    def fail(_):
+        raise kind("the caller's own")
+
+    with pytest.raises(kind, match="the caller's own"):
+        list(run_trials(request_of(SMALL, data), EngineOptions(on_epoch=fail)))
 
 
-def test_the_longest_begins_before_it_would_be_the_last(data):
-    def order(seconds, programs=2):
-        groups = [type("Group", (), {"apart": True, "expected": type("", (), {"train_seconds": s})()}) for s in seconds]
-        found = schedule._Schedule.__new__(schedule._Schedule)
-        found.coming, found.apart, found.programs = groups, True, programs
-        return seconds.index(found._next().expected.train_seconds)
+def test_without_workers_it_trains_here_and_says_so(pool, data, monkeypatch):
+    def start(self):
+        raise worker_process.WorkerDied("it ended with exit code 1")
 
-    assert order([1.0, 2.0, 3.0, 9.0]) == 3
-    assert order([1.0, 2.0, 3.0, 2.5, 4.0]) == 0
-    assert order([1.0, 2.0, 3.0, 2.5, 4.0], programs=4) == 4
+    monkeypatch.setattr(worker_process.Worker, "start", start)
+    broken = worker_process.WorkerPool(dict)
+    monkeypatch.setattr(executor, "train_pool", lambda num_threads: broken)
+    with pytest.warns(UserWarning, match="trains in this process, as no worker process could be started: it ended"):
+        assert [row.status for row in rows_of(SMALL, data)] == ["ok"] * 3
 
 
-def test_how_many(pool, monkeypatch):
-    assert workers.count() == 2
-    monkeypatch.setenv("JNAS_PROCESSES", "1")
-    assert workers.count() == 0, "one process has no advantage"
-    monkeypatch.setenv("JNAS_PROCESSES", "0")
-    assert workers.count() == 0
-    monkeypatch.setenv("JNAS_PROCESSES", "-1")
-    with pytest.raises(JnasError, match="JNAS_PROCESSES=-1 is no number"):
-        workers.count()
-    monkeypatch.delenv("JNAS_PROCESSES")
-    monkeypatch.setattr(workers, "_cores", lambda: 64)
-    monkeypatch.setattr(workers, "free_memory", lambda _: 5 << 30)
-    assert workers.count() == 5
+def test_plan_workers_by_programs_cores_and_memory(pool, monkeypatch):
+    monkeypatch.delenv("JNAS_NUM_WORKERS")
+    assert [plan_workers(n, 0) for n in (1, 2, 3, 4, 9)] == [(1, 2), (1, 2), (1, 2), (2, 1), (2, 1)]
+    monkeypatch.setattr(executor, "num_cores", lambda: 16)
+    assert [plan_workers(n, 0) for n in (4, 10, 64)] == [(2, 8), (5, 3), (16, 1)]
+    monkeypatch.setattr(executor, "available_memory", lambda _: 5 << 30)
+    assert plan_workers(64, 0) == (5, 3) and plan_workers(64, 2 << 30) == (1, 16)
+    for text, expected in (("0", (0, 16)), ("3", (3, 5))):
+        monkeypatch.setenv("JNAS_NUM_WORKERS", text)
+        assert plan_workers(64, 0) == expected
+    monkeypatch.setenv("JNAS_NUM_WORKERS", "two")
+    with pytest.raises(JnasError, match="JNAS_NUM_WORKERS must be an integer >= 0, got 'two'"):
+        plan_workers(64, 0)
+
+
+def test_choose_executor_on_a_gpu_compiles_ahead_in_workers(pool, data, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert workers.count() == 0
+    ahead = worker_process.WorkerPool(lambda: {"PJRT_NPROC": "1"})
+    monkeypatch.setattr(executor, "compile_pool", lambda: ahead)
+    split = data.split(0.25)
+    assert isinstance(choose_executor(2, split), LocalExecutor) and not ahead._starting
+    chosen = choose_executor(20, split)
+    assert isinstance(chosen, LocalExecutor) and chosen.num_slots == 3 and chosen.num_training == 1
+    ahead.close()
+
+
+def test_worker_messages_survive_pickling(pool, data):
+    request = request_of([CONV], data)
+    spec = executor.GroupSpec(CONV, tuple(request.trials), request.recipe, 1 << 30)
+    assert pickle.loads(pickle.dumps(spec)) == spec

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from jnas.data import Split
 from jnas.train._engine.executor import Executor, Runner
@@ -78,6 +79,14 @@ class _StopTraining(BaseException):
     """Ends training in this process after an epoch. Not an Exception: it is not a failure of a trial."""
 
 
+class _Compilation(NamedTuple):
+    """A group that compiles, since when, and the thread that waits for it."""
+
+    group: TrialGroup
+    start: float
+    thread: threading.Thread
+
+
 class _Scheduler:
     """The state of a call: groups that are pending, runners that compile, memory that training uses."""
 
@@ -88,7 +97,7 @@ class _Scheduler:
         self.max_memory = training_memory(options.max_memory)
         self.events: queue.SimpleQueue = queue.SimpleQueue()
         self.changed = threading.Condition()
-        self.compiling: dict[Runner, tuple[TrialGroup, float]] = {}
+        self.compiling: dict[Runner, _Compilation] = {}
         self.runners: set[Runner] = set()
         self.training: dict[Runner, int] = {}  # with the bytes that each uses
         self.ending, self.closing = threading.Event(), threading.Event()  # after the chunk, after the epoch
@@ -124,7 +133,7 @@ class _Scheduler:
         with self.changed:
             self.pending.clear()
             runners = list(self.runners)
-            deadlines = [start + self.options.compile_timeout for _, start in self.compiling.values()]
+            deadlines = [one.start + self.options.compile_timeout for one in self.compiling.values()]
             self.changed.notify_all()
         for runner in runners:
             runner.abort()
@@ -151,15 +160,16 @@ class _Scheduler:
     def _check_timeouts(self) -> list[Job]:
         limit, now = self.options.compile_timeout, time.monotonic()
         with self.changed:
-            late = [(runner, group) for runner, (group, start) in self.compiling.items() if now - start > limit]
-            for runner, _ in late:
+            late = {runner: one for runner, one in self.compiling.items() if now - one.start > limit}
+            for runner in late:
                 del self.compiling[runner]
         jobs = []
-        for runner, group in late:
+        for runner, (group, _, thread) in late.items():
             message = f"compiling took longer than {limit:g} s: raise the limit, or limit the size of templates"
             group.fail(("timeout", message))
             runner.abort()
             if not runner.can_abort:  # its thread is lost to the compiler
+                self.threads.remove(thread)
                 self.num_running -= 1
                 self._start_slot()
             self.options.timing.reports.append(ProgramReport.of(group))
@@ -225,7 +235,7 @@ class _Scheduler:
             return True
         with self.changed:
             self.runners.add(runner)
-            self.compiling[runner] = group, time.monotonic()
+            self.compiling[runner] = _Compilation(group, time.monotonic(), threading.current_thread())
         remaining = collections.deque(group.jobs)
         try:
             memory = self._compile(group, runner)
