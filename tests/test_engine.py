@@ -1,4 +1,4 @@
-"""The engine's control flow, with a trainer that trains nothing: order, memory, failures, timeouts, stopping, halving."""
+"""The engine's control flow, with a trainer that trains nothing: order, memory, failures, timeouts, halving."""
 
 import dataclasses
 import gc

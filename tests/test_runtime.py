@@ -160,7 +160,10 @@ print(jax.config.jax_compilation_cache_dir, jax.config.jax_compilation_cache_max
 """
     environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
     environment["XDG_CACHE_HOME"] = "/nowhere"
-    run = lambda env: subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True).stdout
+
+    def run(env):
+        return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True).stdout
+
     assert run(environment).split() == ["/nowhere/jnas/xla", str(2 << 30)]
     assert run(environment | {"JAX_COMPILATION_CACHE_DIR": "/mine"}).split()[0] == "/mine"
     assert run(environment | {"JAX_ENABLE_COMPILATION_CACHE": "false"}).split() == ["None", "-1"]
