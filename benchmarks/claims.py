@@ -80,9 +80,25 @@ def operations_claims(figures: dict) -> list[Claim]:
 
 def operations_table(figures: dict) -> str:
     rows = [[claim.text.removeprefix("Convolutions: "), claim.value] for claim in operations_claims(figures)]
-    names = {"xla": "a step with XLA's own convolutions over jnas'", "plain": "a step without jnas' compiler options"}
-    rows += [[names[name], f"{ratio:.2f}"] for name, ratio in figures.get("steps_ratio", {}).items()]
     return table("all together|ratio:", rows)
+
+
+def optimisations_claims(figures: dict) -> list[Claim]:
+    names = {"algorithms": "algorithms of its own for convolutions", "dead_pixels": "leaving out pixels never read"}
+    n = f"{len(figures['steps'])} templates"
+    return [
+        Claim(f"Training step: time without {text} over jnas'", f"{figures['step_ratios'][name]['geomean']:.2f}", n)
+        for name, text in names.items()
+        if name in figures["step_ratios"]
+    ]
+
+
+def optimisations_table(figures: dict) -> str:
+    rows = [
+        [name.replace("_", " "), f"{ratio['geomean']:.2f}", f"{ratio['together']:.2f}"]
+        for name, ratio in figures["step_ratios"].items()
+    ]
+    return table("a step without|geometric mean:|all steps together:", rows)
 
 
 def programs_claims(figures: dict) -> list[Claim]:
@@ -363,6 +379,8 @@ RENDERERS: dict[str, tuple[Callable[[dict], list[Claim]] | None, Callable[[dict]
     "steps": (steps_claims, steps_table),
     "gpu_steps": (steps_claims, steps_table),
     "operations": (operations_claims, operations_table),
+    "optimisations": (optimisations_claims, optimisations_table),
+    "optimisations_chains": (None, optimisations_table),
     "programs": (programs_claims, programs_table),
     "gpu_programs": (programs_claims, programs_table),
     "recipe": (recipe_claims, recipe_table),
