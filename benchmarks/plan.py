@@ -28,6 +28,7 @@ class Benchmark:
       arguments: its options; names of FILES in braces.
       seconds: what it takes on two CPU cores (or, for a GPU, there), roughly.
       device: "cpu" or "gpu".
+      picture: file in benchmarks/ that it draws; "" for none.
       has_baseline: whether it can compare with another checkout.
     """
 
@@ -39,6 +40,7 @@ class Benchmark:
     arguments: str
     seconds: int
     device: str = "cpu"
+    picture: str = ""
     has_baseline: bool = False
 
     @property
@@ -89,7 +91,7 @@ BENCHMARKS = [
         "performance",
         "training",
         "operations",
-        "--limit 0 --steps 12 --chains --without algorithms dead_pixels options",
+        "--limit 0 --steps 10 --chains --without algorithms dead_pixels options",
         700,
     ),
     Benchmark(
@@ -148,6 +150,7 @@ BENCHMARKS = [
         "predictor",
         "--table {sophius}",
         600,
+        picture="predictions.png",
     ),
     Benchmark(
         "predictor_metaqnn_0",
@@ -214,7 +217,16 @@ BENCHMARKS = [
         240,
     ),
     Benchmark("generations", "Individuals a second", "performance", "evolution", "generations", "--repeats 5", 180),
-    Benchmark("default_search", "The default search", "quality", "search", "default_search", "--seeds 3", 600),
+    Benchmark(
+        "default_search",
+        "The default search",
+        "quality",
+        "search",
+        "default_search",
+        "--seeds 3",
+        600,
+        picture="search.png",
+    ),
     Benchmark("search", "Search against random search", "quality", "search", "search", "--seeds 10 --children 3", 4800),
     Benchmark("soak", "Memory in two hours", "performance", "robustness", "soak", "--minutes 120", 7400),
     Benchmark(

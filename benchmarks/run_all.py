@@ -51,6 +51,8 @@ def execute(benchmark: Benchmark, inputs: dict[str, pathlib.Path], baseline: pat
     words = shlex.split(benchmark.arguments.format(**quoted))
     if baseline and benchmark.has_baseline:
         words += ["--baseline", str(baseline.resolve())]
+    if benchmark.picture:
+        words += ["--picture", str(ROOT / "benchmarks" / benchmark.picture)]
     part = benchmark.path.with_suffix(".json.part")
     script = pathlib.Path(__file__).with_name(f"{benchmark.script}.py")
     done = subprocess.run([sys.executable, str(script), *words, "--json", str(part)], cwd=ROOT)

@@ -32,12 +32,13 @@ def test_search_summary_counts_wins():
 
 
 @pytest.mark.exhaustive
-def test_default_search_reports_accuracies(run_main):
+def test_default_search_reports_accuracies(run_main, tmp_path):
     import default_search
 
     tiny = ("--random", 2, "--filtered", 0, "--generations", 0, "--epochs", 1, "--final-epochs", 2)
-    limits = ("--conv-num", 1, "--max-macs", 200000, "--final-seeds", 2)
+    limits = ("--conv-num", 1, "--max-macs", 200000, "--final-seeds", 2, "--picture", tmp_path / "search.png")
     figures = run_main(default_search, "--seeds", 1, *tiny, *limits)["figures"]
     summary = figures["summary"]
+    assert (tmp_path / "search.png").stat().st_size > 10_000
     assert len(RENDERERS["default_search"][0](figures)) == 2
     assert 0 < summary["test_acc"]["mean"] < 1 and summary["seconds"]["mean"] > 0
