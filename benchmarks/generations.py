@@ -22,19 +22,16 @@ from common import report, run
 import jnas
 from jnas._search.screening import facts_and_bits, screen_members
 from jnas.evolve import GeneticAlgorithm
-from jnas.space import LimitedSpace, Space
-from jnas.space._genome import encode, lengths
-from jnas.space._shape_inference import trace
-from jnas.space._uint64 import to_float
+from jnas.space import Space, infer_shapes, lengths, to_bits
 
 
-def measure(size: int, space: LimitedSpace, repeats: int, predictor) -> dict:
+def measure(size: int, space: Space, repeats: int, predictor) -> dict:
     """One population size."""
     algorithm = GeneticAlgorithm(space, capacity=size * (repeats + 4))
-    shape = space.space.in_shape, space.space.classes
-    cost = jax.jit(lambda genomes: -jnp.log(to_float(trace(genomes, *shape).macs)))
+    shape = space.in_shape, space.classes
+    cost = jax.jit(lambda genomes: -jnp.log(infer_shapes(genomes, *shape).macs.to_float()))
     ask, tell = jax.jit(algorithm.ask), jax.jit(algorithm.tell, donate_argnums=0)
-    encode_bits, unique = jax.jit(encode), jax.jit(lambda state: state.archive.count)
+    encode_bits, unique = jax.jit(to_bits), jax.jit(lambda state: state.archive.count)
     genomes = space.sample(jax.random.key(0), size)
     state = jax.jit(algorithm.init)(jax.random.key(1), genomes, cost(genomes))
     parts = {"ask": [], "encode": [], "tell": []}
@@ -59,22 +56,20 @@ def measure(size: int, space: LimitedSpace, repeats: int, predictor) -> dict:
     result["valid_share"] = float(valid)
     result["programs"] = {"ask": ask._cache_size(), "tell": tell._cache_size()}
     if predictor is not None:
-        screen_members(space.space, np.asarray(children[:2048]), predictor)  # compiles
+        screen_members(space, np.asarray(children[:2048]), predictor)  # compiles
         start = time.perf_counter()
-        screen_members(space.space, np.asarray(children), predictor)
+        screen_members(space, np.asarray(children), predictor)
         result["predict_seconds"] = time.perf_counter() - start
         result["individuals_per_second"] = size / (result["seconds_without_predict"] + result["predict_seconds"])
     result["individuals_per_second_without_predict"] = size / result["seconds_without_predict"]
     return result
 
 
-def fitted(space: LimitedSpace) -> jnas.Predictor:
+def fitted(space: Space) -> jnas.Predictor:
     """A predictor of made-up accuracies."""
     genomes = space.sample(jax.random.key(2), 128)
     accuracies = np.random.default_rng(0).uniform(0.1, 0.6, len(genomes))
-    return jnas.Predictor(0).fit(
-        np.asarray(facts_and_bits(genomes, space.space)), np.asarray(lengths(genomes)), accuracies
-    )
+    return jnas.Predictor(0).fit(np.asarray(facts_and_bits(genomes, space)), np.asarray(lengths(genomes)), accuracies)
 
 
 def main() -> None:
@@ -86,7 +81,7 @@ def main() -> None:
     parser.add_argument("--no-predict", action="store_true", help="leave the predictor out")
     parser.add_argument("--json")
     arguments = parser.parse_args()
-    space = LimitedSpace(Space(), arguments.max_params, arguments.max_macs)
+    space = Space(max_params=arguments.max_params, max_macs=arguments.max_macs)
     predictor = None if arguments.no_predict else fitted(space)
     sizes = [int(size) for size in arguments.sizes.split(",")]
     result = {str(size): measure(size, space, arguments.repeats, predictor) for size in sizes}

@@ -11,11 +11,15 @@ import numpy as np
 import pandas as pd
 
 from jnas.errors import JnasError
-from jnas.space import Template
-from jnas.space._encoding import BITS
-from jnas.space._featurize import features
-from jnas.space._genome import to_genomes
-from jnas.space._layer_features import NAMES, Chain, facts
+from jnas.space import (
+    BITS_PER_LAYER,
+    FEATURE_NAMES,
+    LayerBatch,
+    Template,
+    featurize,
+    layer_features,
+    to_genomes,
+)
 
 IMAGE = (3, 32, 32)
 CLASSES = 10
@@ -75,7 +79,7 @@ def read(path: str | pathlib.Path, target: str | None = None, epochs: int = 0, a
     genes = [name for name in frame if re.fullmatch(r"gene_\d+", name)]
     if "hash" in frame:
         sequences, lengths, notes = _hashes(frame.hash)
-        bits = sequences[..., :BITS]
+        bits = sequences[..., :BITS_PER_LAYER]
     elif "net" in frame:
         sequences, bits, lengths, notes = _nets(frame, epochs > 0)
     elif genes:
@@ -93,7 +97,7 @@ def _hashes(hashes) -> tuple[np.ndarray, np.ndarray, str]:
     templates = [Template.from_hash(hash, IMAGE, CLASSES) for hash in hashes]
     lengths = np.array([len(template.layers) - 1 for template in templates])
     genomes = jnp.asarray(to_genomes(templates, int(lengths.max())))
-    return np.asarray(features(genomes, IMAGE, CLASSES)), lengths, f"32 bits and {len(NAMES)} facts a layer"
+    return np.asarray(featurize(genomes, IMAGE, CLASSES)), lengths, f"32 bits and {len(FEATURE_NAMES)} facts a layer"
 
 
 def _genes(genes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
@@ -193,20 +197,20 @@ def _nets(frame: pd.DataFrame, with_rate: bool) -> tuple[np.ndarray, np.ndarray,
     kind, window, stride, channels_before, side_before, channels, side, fan_in, dropout = np.moveaxis(data, -1, 0)
     convolves, pools, _, links, merges, ends = (there & (kind == i) for i in range(len(TYPES)))
     nothing = np.zeros_like(there)
-    chain = Chain(
-        there=there,
+    chain = LayerBatch(
+        mask=there,
         before=np.stack([channels_before, side_before, side_before], -1),
         after=np.stack([channels, side, side], -1),
         window=np.where(there & ~merges, window, 1),
         stride=np.where(there, stride, 1),
         padding=convolves.astype(float),
         fan_in=fan_in,
-        convolves=convolves,
-        links=links | ends,
-        averages=nothing,
-        merges=merges,
-        normalises=nothing,
-        bends=convolves | links,
+        is_conv=convolves,
+        is_linear=links | ends,
+        is_avg_pool=nothing,
+        is_global_pool=merges,
+        is_batch_norm=nothing,
+        is_activation=convolves | links,
         slope=np.zeros_like(kind),
         dropout=dropout,
     )
@@ -214,8 +218,8 @@ def _nets(frame: pd.DataFrame, with_rate: bool) -> tuple[np.ndarray, np.ndarray,
     for column, of in ((channels, convolves | links), (window, convolves | pools), (stride, convolves | pools)):
         parts += [of & (column == value) for value in np.unique(column[of])]
     bits = np.stack(parts, -1).astype(np.float32)
-    sequences = [bits, np.asarray(facts(chain, IMAGE[1]))]
-    notes = f"{bits.shape[-1]} bits and {len(NAMES)} facts a layer"
+    sequences = [bits, np.asarray(layer_features(chain, IMAGE[1]))]
+    notes = f"{bits.shape[-1]} bits and {len(FEATURE_NAMES)} facts a layer"
     if "lr" in frame and with_rate:
         rate = np.log10(frame.lr.to_numpy(np.float32))[:, None, None]
         sequences.append(np.where(there[..., None], rate, 0))

@@ -20,7 +20,7 @@ class AvgPool2d(torch.nn.AvgPool2d):
 def torch_layer(layer, shape):
     """The PyTorch module of one layer template for an input of `shape`."""
     window = {}
-    if isinstance(layer, lt.Window):
+    if isinstance(layer, lt.WindowedLayer):
         window = {"kernel_size": layer.kernel_size, "stride": layer.stride, "padding": layer.pad}
     match layer:
         case lt.Conv2d():

@@ -39,7 +39,7 @@ def read_pixels(template):
     inputs = (template.in_shape, *template.shapes)
     required = [[set(range(side)) for side in shape[1:]] for shape in inputs]
     for index, layer in reversed(list(enumerate(template.layers))):
-        if isinstance(layer, lt.Window):
+        if isinstance(layer, lt.WindowedLayer):
             offsets = range(layer.kernel_size)
             required[index] = [
                 {row * layer.stride - layer.pad + offset for row in rows for offset in offsets} & whole
@@ -106,7 +106,7 @@ def test_required_regions_cover_every_read_pixel(shape):
         for layer, region, read, whole in zip(
             *(template.layers, regions_of(template), read_pixels(template), template.shapes), strict=True
         ):
-            if not isinstance(layer, lt.Window):
+            if not isinstance(layer, lt.WindowedLayer):
                 step = step if isinstance(layer, lt.Activation | lt.Dropout2d) else 1
                 continue
             region = region or OutputRegion(layer.stride, whole[1:])

@@ -116,7 +116,7 @@ def test_failures_are_remembered_and_never_members(name):
     assert float(after.best) == before and not jnp.isnan(after.fitness).any()
     members = set(rows(after.genomes[np.asarray(after.fitness).reshape(len(after.genomes), -1)[:, 0] > -np.inf]))
     assert not members & set(rows(asked))
-    known, fitness = archives.find(after.archive, EVEN.key_of(asked))
+    known, fitness = archives.find(after.archive, EVEN.hash_genomes(asked))
     assert known.all() and (fitness == -jnp.inf).all()
     again, second = ask(after)
     assert not set(rows(second)) & set(rows(asked))
@@ -312,12 +312,12 @@ def test_categorical_genes():
         mutants = jax.jit(jax.vmap(SPACE.mutate, (0, None, None)))(keys, genome, rate)
         changes = (mutants != genome).sum(-1)
         assert SPACE.valid(mutants).all() and changes.min() >= 1 and abs(changes.mean() - expected) < 0.35
-    near = jax.jit(jax.vmap(SPACE.neighbour, (None, 0)))(genome, jnp.arange(SPACE.neighbours))
-    assert len(set(rows(near))) == SPACE.neighbours == 12 and ((near != genome).sum(-1) == 1).all()
+    near = jax.jit(jax.vmap(SPACE.neighbor, (None, 0)))(genome, jnp.arange(SPACE.num_neighbors))
+    assert len(set(rows(near))) == SPACE.num_neighbors == 12 and ((near != genome).sum(-1) == 1).all()
     child = SPACE.crossover(keys[0], genome, jnp.zeros(6, jnp.int32))
     assert ((child == genome) | (child == 0)).all()
     every = jnp.stack(jnp.meshgrid(*map(jnp.arange, SPACE.cardinalities), indexing="ij"), -1).reshape(-1, 6)
-    assert len({tuple(key) for key in np.asarray(SPACE.key_of(every))}) == len(every) == 360
+    assert len({tuple(key) for key in np.asarray(SPACE.hash_genomes(every))}) == len(every) == 360
     assert float(SPACE.distance(genome, genome.at[0].set(1))) == pytest.approx(1 / 6)
     for cardinalities in ((), (1, 1), (0, 3)):
         with pytest.raises(JnasError, match="leave nothing to choose"):

@@ -1,5 +1,6 @@
 """The array form of an architecture equals the object form, in every respect."""
 
+import dataclasses
 import re
 
 import jax
@@ -11,13 +12,11 @@ from hypothesis import strategies as st
 from test_space import RUNS, any_layer
 
 from jnas.errors import JnasError
-from jnas.space import LimitedSpace, Space, Template
+from jnas.space import Space, Template, featurize, infer_shapes
 from jnas.space import _genome as genome
 from jnas.space import _layers as lt
 from jnas.space import _operators as variation
-from jnas.space import _uint64 as wide
-from jnas.space._featurize import features
-from jnas.space._shape_inference import trace
+from jnas.space._uint64 import UInt64
 
 LENGTH = 16
 SMALL = Space(in_shape=(3, 12, 12), classes=7, conv_num=4, lin_num=3)
@@ -34,7 +33,7 @@ def raw_genome(layers):
 @given(st.lists(any_layer(), max_size=LENGTH), st.sampled_from([(3, 32, 32), (1, 9, 7), (5, 2, 2), (3, 224, 224)]))
 def test_trace_of_any_layers(layers, in_shape):
     rows = raw_genome(layers)
-    traced = trace(rows[None], in_shape, 6)
+    traced = infer_shapes(rows[None], in_shape, 6)
     try:
         template = Template([*layers, lt.Linear(6)], in_shape)
     except JnasError:
@@ -43,7 +42,7 @@ def test_trace_of_any_layers(layers, in_shape):
     assert traced.valid[0]
     shapes = [(*shape, 1, 1)[:3] for shape in template.shapes[:-1]]
     assert np.asarray(traced.shapes[0, : len(shapes)]).tolist() == [list(shape) for shape in shapes]
-    assert [int(wide.to_numpy(count)[0]) for count in (traced.params, traced.macs, traced.flops)] == [
+    assert [int(count.to_numpy()[0]) for count in (traced.params, traced.macs, traced.flops)] == [
         template.cost.params,
         template.cost.macs,
         template.cost.flops,
@@ -56,22 +55,20 @@ def test_encoding_of_any_layers(layers):
     rows = raw_genome(layers)
     template = Template([lt.Flatten(), lt.Linear(2)])
     object.__setattr__(template, "layers", (*layers, lt.Linear(2)))
-    encoded = np.asarray(genome.encode(jnp.asarray(rows)))
+    encoded = np.asarray(genome.to_bits(jnp.asarray(rows)))
     np.testing.assert_array_equal(encoded[: len(layers)], template.vectors)
     assert not encoded[len(layers) :].any()
-    assert genome.hashes(rows[None]) == [template.hash]
+    assert genome.arch_hashes(rows[None]) == [template.hash]
     assert int(genome.lengths(jnp.asarray(rows))) == len(layers)
 
 
 def test_counts_past_32_bits():
     template = Template([lt.Conv2d(192, 1), lt.Flatten(), lt.Linear(4096), lt.Linear(10)], (3, 224, 224))
-    traced = trace(genome.to_genomes([template], 4), template.in_shape, 10)
-    found = [int(wide.to_numpy(count)[0]) for count in (traced.params, traced.macs, traced.flops)]
+    traced = infer_shapes(genome.to_genomes([template], 4), template.in_shape, 10)
+    found = [int(count.to_numpy()[0]) for count in (traced.params, traced.macs, traced.flops)]
     assert found == [template.cost.params, template.cost.macs, template.cost.flops]
-    assert LimitedSpace(Space((3, 224, 224)), None, 3_000_000_000).valid(
-        genome.to_genomes([template], 38)
-    ).tolist() == [False]
-    assert LimitedSpace(Space((3, 224, 224)), None, 40_000_000_000).valid(genome.to_genomes([template], 38)).all()
+    assert Space((3, 224, 224), max_macs=3_000_000_000).valid(genome.to_genomes([template], 38)).tolist() == [False]
+    assert Space((3, 224, 224), max_macs=40_000_000_000).valid(genome.to_genomes([template], 38)).all()
 
 
 def test_the_originals_runs_go_both_ways():
@@ -81,7 +78,7 @@ def test_the_originals_runs_go_both_ways():
 
 
 def test_too_long_a_template_is_refused():
-    with pytest.raises(JnasError, match="the space 2 at most"):
+    with pytest.raises(JnasError, match="template must have at most 2 layers"):
         genome.to_genome(Template.from_hash(RUNS[0]["hash"]), 2)
 
 
@@ -97,9 +94,9 @@ def test_samples_are_valid_and_follow_the_grammar():
         linears.append(kinds.count("l"))
     assert set(convs) == {1, 2, 3, 4} and set(linears) == {1, 2, 3}
     uncut = Space(in_shape=(3, 96, 96), conv_num=2, lin_num=2).sample(jax.random.key(1), 2000)
-    kinds = np.asarray(uncut)[..., genome.KIND]
+    kinds = np.asarray(uncut)[..., genome.LAYER_TYPE]
     for cls, expected in ((lt.GlobalAvgPool2d, 0.5), (lt.MaxPool2d, 0.73), (lt.Conv2d, 1.5), (lt.Linear, 0.5)):
-        found = (kinds == genome.kind_of(cls)).sum(1)
+        found = (kinds == genome.layer_type_id(cls)).sum(1)
         share = found.mean() if cls in (lt.Conv2d, lt.Linear) else (found > 0).mean()
         assert abs(share - expected) < 0.15, cls
 
@@ -140,13 +137,13 @@ def test_modern_samples_are_what_one_would_write_today():
     assert set(convs) == set(range(1, 11)) and set(linears) == {1, 2}
     assert 0.5 < np.mean(np.array(kernels) == 3) < 0.7
     # They are templates of the other space, too, so evolution needs nothing else.
-    other = LimitedSpace(Space(in_shape=(3, 24, 24), conv_num=10, lin_num=2))
+    other = Space(in_shape=(3, 24, 24), conv_num=10, lin_num=2)
     assert other.valid(genomes).all()
 
 
 def test_sampling_repeats_itself_and_depends_on_the_key():
     drawn = Space().sample(jax.random.key(3), 1)
-    assert genome.hashes(drawn)[0] == (
+    assert genome.arch_hashes(drawn)[0] == (
         "0081040a20000000400000000081004a08080000004460004000000001000000800200001004000004000004"
     ), "a search of the same seed draws other templates than it did"
     first, again, other = (SMALL.sample(jax.random.key(seed), 8) for seed in (3, 3, 4))
@@ -160,33 +157,35 @@ def test_variation_keeps_most_children_valid_and_changes_them():
     mutants = jax.vmap(variation.mutate)(keys, genomes)
     children = jax.vmap(variation.crossover)(keys, genomes, jnp.roll(genomes, 1, 0))
     for varied in (mutants, children):
-        valid = np.asarray(trace(varied, SMALL.in_shape, SMALL.classes).valid)
+        valid = np.asarray(infer_shapes(varied, SMALL.in_shape, SMALL.classes).valid)
         assert valid.mean() > 0.7
         for rows in np.asarray(varied)[valid][:50]:
             assert (genome.to_genome(SMALL.template(rows), SMALL.length) == rows).all()
-    changed = (variation.key_of(mutants) != variation.key_of(genomes)).any(-1)
+    changed = (variation.hash_genomes(mutants) != variation.hash_genomes(genomes)).any(-1)
     assert changed.mean() > 0.9
 
 
 def test_keys_tell_architectures_apart():
     genomes = np.asarray(SMALL.sample(jax.random.key(2), 3000))
-    names = genome.hashes(genomes)
-    keys = [tuple(key) for key in np.asarray(variation.key_of(jnp.asarray(genomes)))]
+    names = genome.arch_hashes(genomes)
+    keys = [tuple(key) for key in np.asarray(variation.hash_genomes(jnp.asarray(genomes)))]
     assert len(set(zip(names, keys, strict=True))) == len(set(names)) == len(set(keys))
 
 
 def test_limits():
-    space = LimitedSpace(SMALL, max_params=5_000, max_macs=40_000)
-    for rows in np.asarray(space.draw(jax.random.key(0), 100)):
+    space = dataclasses.replace(SMALL, max_params=5_000, max_macs=40_000)
+    for rows in np.asarray(space.sample_valid(jax.random.key(0), 100)):
         cost = SMALL.template(rows).cost
         assert cost.params <= 5_000 and cost.macs <= 40_000
-    with pytest.raises(JnasError, match="random templates satisfy max-params 3, and 10 are needed: raise the limits"):
-        LimitedSpace(SMALL, 3, None).draw(jax.random.key(0), 10)
+    with pytest.raises(
+        JnasError, match="max_params 3 must admit 10 random templates, got 0 of 51,200; raise the limits"
+    ):
+        dataclasses.replace(SMALL, max_params=3).sample_valid(jax.random.key(0), 10)
 
 
 def test_features_show_bits_and_shapes():
     template = SMALL.random(0)
-    shown = np.asarray(features(genome.to_genomes([template], SMALL.length), SMALL.in_shape, SMALL.classes))[0]
+    shown = np.asarray(featurize(genome.to_genomes([template], SMALL.length), SMALL.in_shape, SMALL.classes))[0]
     count = len(template.vectors)
     np.testing.assert_array_equal(shown[:count, :32], template.vectors)
     shapes = np.array([(*shape, 1, 1)[:2] for shape in template.shapes[:-1]])
@@ -196,6 +195,6 @@ def test_features_show_bits_and_shapes():
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
 def test_wide_counts(a, b, c):
-    product = wide.multiply(jnp.uint32(a), jnp.uint32(b))
-    total = wide.add(product, wide.widen(jnp.uint32(c)))
-    assert int(wide.to_numpy(total)) == (a * b + c) % 2**64
+    product = UInt64.product(jnp.uint32(a), jnp.uint32(b))
+    total = product + UInt64.from_integers(jnp.uint32(c))
+    assert int(total.to_numpy()) == (a * b + c) % 2**64

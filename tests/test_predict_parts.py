@@ -17,10 +17,8 @@ from jnas.predict import Scores, Settings, calibration, score
 from jnas.predict import _ensemble as core
 from jnas.predict import _target_transform as scaling
 from jnas.predict._lstm import Recurrence
-from jnas.space import Space, Template
+from jnas.space import FEATURE_GROUPS, FEATURE_NAMES, Space, Template, featurize
 from jnas.space import _genome as genome
-from jnas.space._featurize import features
-from jnas.space._layer_features import GROUPS, NAMES
 from jnas.space._layers import (
     AvgPool2d,
     BatchNorm2d,
@@ -112,8 +110,8 @@ def test_the_recurrence_is_an_lstm_both_ways():
 def facts_of(*layers):
     """The facts of a template as `{name: [T]}`."""
     template = Template((*layers, Linear(10)))
-    found = np.asarray(features(genome.to_genomes([template], len(layers)), (3, 32, 32), 10))[0]
-    return dict(zip(NAMES, found[:, 32:].T, strict=True))
+    found = np.asarray(featurize(genome.to_genomes([template], len(layers)), (3, 32, 32), 10))[0]
+    return dict(zip(FEATURE_NAMES, found[:, 32:].T, strict=True))
 
 
 def test_facts_of_a_known_chain():
@@ -144,7 +142,7 @@ def test_coverage_and_signal():
     assert gaps["signal share"][3] < gaps["signal share"][2]
     whole = facts_of(Conv2d(8, 3, 1, True), AvgPool2d(2, 2, False, True), Flatten())
     assert whole["coverage"][0] == whole["coverage"][1] == 1
-    assert sum(GROUPS.values()) == len(NAMES)
+    assert sum(FEATURE_GROUPS.values()) == len(FEATURE_NAMES)
 
 
 def test_what_padding_and_dropout_leave():

@@ -24,7 +24,7 @@ from jnas.data import normalise
 from jnas.errors import JnasError
 from jnas.export._select import find
 from jnas.predict import Predictor, Settings
-from jnas.space import LimitedSpace, Space
+from jnas.space import Space
 from jnas.space import _genome as genome
 from jnas.store import _paths as paths
 from jnas.train import Trainer
@@ -322,7 +322,7 @@ def test_help_explains_every_option(capsys):
         (["--classes", "5"], "must be from 0 to 4, got 6"),
         (["--random", "0"], "--random 0 is too small: give 1 or more"),
         (["--epochs", "0"], "The recipe's epochs=0 cannot be trained with: give at least 1"),
-        (["--conv-num", "0"], "conv_num=0 makes no space"),
+        (["--conv-num", "0"], "conv_num must be an integer >= 1, got 0"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, monkeypatch, capsys, words, sentence):
@@ -375,16 +375,16 @@ def test_filtered_candidates_come_in_rounds_between_fits():
 
 @pytest.mark.parametrize("acquisition", ["mean", "ucb", "thompson"])
 def test_the_acquisition_rule_decides_what_is_filtered(acquisition):
-    space = LimitedSpace(Space(conv_num=1, lin_num=1), None, None)
-    genomes = space.draw(jax.random.key(0), 60)
-    seen = np.asarray(facts_and_bits(genomes, space.space))
+    space = Space(conv_num=1, lin_num=1)
+    genomes = space.sample_valid(jax.random.key(0), 60)
+    seen = np.asarray(facts_and_bits(genomes, space))
     settings = Settings(members=2, folds=2, hidden=4, head=4, steps=6, checks=2)
     targets = np.asarray(genomes[:, 0, genome.WIDTH]) / 10 + 0.1
     predictor = Predictor(0, settings).fit(seen, np.asarray(genome.lengths(genomes)), targets)
     found = choose.filtered(space, jax.random.key(1), 4, set(), predictor, 200, acquisition)
     assert len({choice.hash for choice in found}) == 4
-    candidates = space.draw(jax.random.key(1), 200)
-    members = screen_members(space.space, candidates, predictor)
+    candidates = space.sample_valid(jax.random.key(1), 200)
+    members = screen_members(space, candidates, predictor)
     mean = members.mean(0)
     value = {choice.hash: choice.predicted_mean for choice in found}
     if acquisition == "mean":

@@ -51,7 +51,7 @@ def test_cost_of_the_originals_runs(run):
 
 def any_layer():
     def of(cls):
-        return st.builds(cls, **{name: st.sampled_from(values) for name, values in cls.ranges()})
+        return st.builds(cls, **{name: st.sampled_from(values) for name, values in cls.parameter_values()})
 
     return st.one_of([of(cls) for cls in LAYER_TYPES])
 
@@ -83,19 +83,31 @@ def test_equality_and_hashing():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: Template.from_hash("zz"), "'zz' is not a hash: give 8 hex digits for each layer"),
-        (lambda: Template.from_hash("00000000"), "encodes no layer"),
-        (lambda: Template.from_hash(""), "is not a hash"),
-        (lambda: Template.from_hash("+0880809"), "encodes no layer"),
-        (lambda: lt.Conv2d(24), "Conv2d out_channels=24 is not in the space: choose one of 8, 16"),
-        (lambda: lt.Conv2d(padding=1), "Conv2d padding=1 is not in the space"),
-        (lambda: lt.Linear(0), "Linear out_features=0 is not a positive whole number"),
-        (lambda: Template([lt.Flatten()]), "must end in the Linear layer"),
-        (lambda: Template([lt.Linear(10)]), "layer 1 (Linear) gets (3, 32, 32) but takes a vector"),
-        (lambda: Template([lt.Flatten(), lt.Conv2d(), lt.Linear(10)]), "layer 2 (Conv2d) gets (3072,)"),
-        (lambda: Template([lt.Conv2d(8, 7, 1, False), lt.Flatten(), lt.Linear(2)], (1, 5, 5)), "shape collapses"),
-        (lambda: Template([lt.Flatten(), lt.Linear(100), lt.Linear(10)]).hash, "Linear out_features=100 has no bits"),
-        (lambda: Template([lt.Flatten(), lt.Linear(2)], (3, 0, 4)), "in_shape=(3, 0, 4) is not"),
+        (
+            lambda: Template.from_hash("zz"),
+            "hash must be 8 hex digits per layer, as Template.hash prints them, got 'zz'",
+        ),
+        (lambda: Template.from_hash("00000000"), "hash must encode a layer with each 8 digits, got '00000000'"),
+        (lambda: Template.from_hash(""), "hash must be 8 hex digits"),
+        (lambda: Template.from_hash("+0880809"), "must encode a layer with each 8 digits, got '+0880809'"),
+        (lambda: lt.Conv2d(24), "Conv2d out_channels must be one of 8, 16, 32, 64, 96, 128, 192, got 24."),
+        (lambda: lt.Conv2d(padding=1), "Conv2d padding must be one of True, False, got 1."),
+        (lambda: lt.Linear(0), "Linear out_features must be an integer >= 1, got 0."),
+        (lambda: Template([lt.Flatten()]), "layers must end with the Linear classifier, got Flatten"),
+        (lambda: Template([lt.Linear(10)]), "layer 1 (Linear) must be a vector, got (3, 32, 32); put it after Flatten"),
+        (
+            lambda: Template([lt.Flatten(), lt.Conv2d(), lt.Linear(10)]),
+            "layer 2 (Conv2d) must be a map, got (3072,); put it before Flatten",
+        ),
+        (
+            lambda: Template([lt.Conv2d(8, 7, 1, False), lt.Flatten(), lt.Linear(2)], (1, 5, 5)),
+            "must have a pixel, got (8, -1, -1) from (1, 5, 5)",
+        ),
+        (lambda: Template([lt.Flatten(), lt.Linear(100), lt.Linear(10)]).hash, "to be encoded, got 100"),
+        (
+            lambda: Template([lt.Flatten(), lt.Linear(2)], (3, 0, 4)),
+            "in_shape must be (channels, height, width), each >= 1, got (3, 0, 4)",
+        ),
     ],
 )
 def test_bad_input_is_named(make, sentence):

@@ -5,7 +5,7 @@ import pytest
 from tables import parse, read
 
 from jnas import JnasError
-from jnas.space._layer_features import NAMES
+from jnas.space import FEATURE_NAMES
 
 
 def test_read_metaqnn_notation_gives_layers(tmp_path):
@@ -33,7 +33,9 @@ def test_read_metaqnn_notation_gives_layers(tmp_path):
     )
     table = read(path, "acc_20", 1)
     assert table.lengths.tolist() == [5, 5] and table.early.tolist() == [[np.float32(0.3)], [np.float32(0.2)]]
-    facts, merging = (dict(zip(NAMES, row[:, table.bits.shape[2] :].T, strict=False)) for row in table.sequences)
+    facts, merging = (
+        dict(zip(FEATURE_NAMES, row[:, table.bits.shape[2] :].T, strict=False)) for row in table.sequences
+    )
     np.testing.assert_allclose(2 ** (5 * facts["height"]), [32, 16, 16, 1, 1], rtol=1e-5)
     np.testing.assert_allclose(2 ** (25 * facts["macs"][[0, 3]]), [75 * 64 * 1024, 64 * 256 * 128], rtol=1e-4)
     np.testing.assert_allclose(2 ** (5 * merging["height"]), [32, 10, 10, 1, 1], rtol=1e-5)

@@ -19,8 +19,7 @@ from jnas._search.evolution import Searcher
 from jnas._search.objectives import Objective
 from jnas.data import Dataset
 from jnas.errors import JnasError
-from jnas.space import Space
-from jnas.space._sampler import Style
+from jnas.space import Space, Style
 from jnas.train import COMPILE_TIMEOUT, RECIPES, Recipe
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -223,7 +222,8 @@ class SearchConfig:
     def space(self, data: Dataset | None) -> Space:
         """The space to search; with the image shape and class count of CIFAR-10 where there is no data yet."""
         shape = {} if data is None else {"in_shape": data.in_shape, "classes": data.classes}
-        return Space(**shape, conv_num=self.conv_num, lin_num=self.lin_num, style=self.style)
+        limits = {"max_params": self.max_params, "max_macs": self.max_macs}
+        return Space(**shape, conv_num=self.conv_num, lin_num=self.lin_num, style=self.style, **limits)
 
     def training(self) -> Recipe:
         """How candidates are trained."""

@@ -27,8 +27,7 @@ from jnas.evolve import (
 )
 from jnas.predict import Predictor, apply
 from jnas.predict._ensemble import deviation
-from jnas.space import LimitedSpace, Template
-from jnas.space._genome import hashes, lengths, to_genomes
+from jnas.space import Space, Template, arch_hashes, lengths, to_genomes
 from jnas.store import Evaluation
 
 Searcher = Literal["genetic", "regularized", "random"]
@@ -70,7 +69,7 @@ class Pool(NamedTuple):
 class Promise:
     """A fitness: the ensemble's mean plus one standard deviation, so what is good, or might well be; then the costs."""
 
-    space: LimitedSpace
+    space: Space
     objectives: tuple[str, ...]
 
     def __call__(self, genomes: jax.Array, fitted: Any, latency: jax.Array) -> jax.Array:
@@ -78,21 +77,21 @@ class Promise:
         hoped = members.mean(0) + deviation(fitted, members)
         if len(self.objectives) == 1:
             return hoped
-        return jnp.concatenate([hoped[:, None], gains(self.space.space, self.objectives, genomes, latency)], -1)
+        return jnp.concatenate([hoped[:, None], gains(self.space, self.objectives, genomes, latency)], -1)
 
 
 _gains = fast_compile_jit(gains, static_argnums=(0, 1))
 _improvement = fast_compile_jit(log_expected_improvement)
 
 
-def _costs(space: LimitedSpace, objectives: tuple[str, ...], genomes: np.ndarray, latency, size: int) -> np.ndarray:
+def _costs(space: Space, objectives: tuple[str, ...], genomes: np.ndarray, latency, size: int) -> np.ndarray:
     """`gains` of a varying number of genomes, filled up so that few shapes are compiled."""
     if len(objectives) == 1:
         return np.zeros((len(genomes), 0), np.float32)
-    return np.asarray(_gains(space.space, objectives, filled(genomes, size), jax.device_put(latency)))[: len(genomes)]
+    return np.asarray(_gains(space, objectives, filled(genomes, size), jax.device_put(latency)))[: len(genomes)]
 
 
-def algorithm(name: Searcher, space: LimitedSpace, objectives: tuple[str, ...], size: int) -> Algorithm:
+def algorithm(name: Searcher, space: Space, objectives: tuple[str, ...], size: int) -> Algorithm:
     """The algorithm of step 3; with several objectives it is NSGA-II."""
     capacity = size * (INNER_GENERATIONS + 2)
     if len(objectives) > 1:
@@ -105,7 +104,7 @@ def algorithm(name: Searcher, space: LimitedSpace, objectives: tuple[str, ...], 
 
 
 def evolved(
-    space: LimitedSpace,
+    space: Space,
     searcher: Algorithm,
     objectives: tuple[str, ...],
     key: jax.Array,
@@ -132,14 +131,14 @@ def evolved(
         none. Newcomers take their places then.
     """
     rows = rows[: max(size // 2, 2)]
-    known = np.asarray(to_genomes([_template(space, row.key.hash) for row in rows], space.space.length))
+    known = np.asarray(to_genomes([_template(space, row.key.hash) for row in rows], space.length))
     measured = np.array([row.val_acc_final for row in rows], np.float32)[:, None]
     measured = np.concatenate([measured, _costs(space, objectives, known, latency, size)], 1)
     fitness = Promise(space, objectives)
     arguments = (predictor.fitted, jax.device_put(latency))
     width = len(objectives)
     key, newcomers_key = jax.random.split(key)
-    others = np.asarray(space.draw(newcomers_key, size - len(known), least=0))
+    others = np.asarray(space.sample_valid(newcomers_key, size - len(known), min_count=0))
     if before is not None:
         members = jax.ShapeDtypeStruct((size, *known.shape[1:]), jnp.int8)
         their_fitness = jax.ShapeDtypeStruct((size, width) if width > 1 else (size,), jnp.float32)
@@ -166,7 +165,7 @@ def mixed(old: np.ndarray, newcomers: np.ndarray, places: int, share: int) -> np
 
 
 def pool(
-    space: LimitedSpace,
+    space: Space,
     objectives: tuple[str, ...],
     genomes: np.ndarray,
     taken: set[str],
@@ -175,13 +174,13 @@ def pool(
     measured: np.ndarray,
 ) -> Pool:
     """Of genomes `[N, L, 6]` those whose hashes are not taken, with what is expected of them."""
-    names = hashes(jax.device_put(genomes))
+    names = arch_hashes(jax.device_put(genomes))
     fresh = [i for i, name in enumerate(names) if name not in taken]
     genomes, names = genomes[fresh], [names[i] for i in fresh]
     if not names:
         nothing = np.zeros(0, np.float32)
         return Pool(names, genomes, nothing, nothing, np.zeros((0, len(objectives) - 1), np.float32), measured)
-    members = screen_members(space.space, genomes, predictor)
+    members = screen_members(space, genomes, predictor)
     std = deviation(predictor.fitted, members)
     costs = _costs(space, objectives, genomes, latency, len(genomes))
     return Pool(names, genomes, members.mean(0), std, costs, measured)
@@ -233,13 +232,13 @@ def batch(
     return [Choice(found.names[i], float(found.mean[i]), float(found.std[i])) for i in chosen]
 
 
-def bred(space: LimitedSpace, key: jax.Array, count: int, rows: Sequence[Evaluation], taken: set[str]) -> list[Choice]:
+def bred(space: Space, key: jax.Array, count: int, rows: Sequence[Evaluation], taken: set[str]) -> list[Choice]:
     """Children of what was trained, where there is no predictor to choose among them."""
-    genomes = jax.device_put(to_genomes([_template(space, row.key.hash) for row in rows], space.space.length))
+    genomes = jax.device_put(to_genomes([_template(space, row.key.hash) for row in rows], space.length))
     searcher = GeneticAlgorithm(space, children=4 * count, capacity=1 << 12)
     state = searcher.init(key, genomes, jax.device_put(np.array([row.val_acc_final for row in rows], np.float32)))
     _, children = fast_compile_jit(searcher.ask)(state)
-    names = hashes(children[np.asarray(space.valid(children))])
+    names = arch_hashes(children[np.asarray(space.valid(children))])
     return [Choice(name, None, None) for name in dict.fromkeys(names) if name not in taken][:count]
 
 
@@ -253,5 +252,5 @@ def _judge(fitness: Promise, genomes: jax.Array, arguments: tuple) -> jax.Array:
     return fitness(genomes, *arguments)
 
 
-def _template(space: LimitedSpace, name: str) -> Template:
-    return Template.from_hash(name, space.space.in_shape, space.space.classes)
+def _template(space: Space, name: str) -> Template:
+    return Template.from_hash(name, space.in_shape, space.classes)

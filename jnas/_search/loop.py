@@ -30,8 +30,7 @@ from jnas.data import Dataset, load_data
 from jnas.errors import JnasError
 from jnas.evolve import diversity, front
 from jnas.predict import Predictor, score
-from jnas.space import LimitedSpace, Template
-from jnas.space._genome import to_genomes
+from jnas.space import Template, to_genomes
 from jnas.store import Evaluation, Store
 from jnas.store import _paths as paths
 from jnas.train import EngineOptions, TrainingRequest, Trial, make_key, run_pruned, run_trials
@@ -84,7 +83,7 @@ class Search:
         self.recipe = config.training()
         self.split = data.split(self.recipe.val_fraction, SPLIT_SEED)
         check_batch(self.recipe, self.split)
-        self.space = LimitedSpace(config.space(data), config.max_params, config.max_macs)
+        self.space = config.space(data)
         self.searcher = evolution.algorithm(config.algorithm, self.space, config.objectives, config.candidates)
         self.latencies = Latencies(self.store, data.in_shape, data.classes)
         self.population_diversity: float | None = None
@@ -230,7 +229,7 @@ class Search:
 
     def _diversity(self, names: list[str]) -> float | None:
         """The mean distance of templates from one another."""
-        genomes = jax.device_put(to_genomes([self._template(name) for name in names], self.space.space.length))
+        genomes = jax.device_put(to_genomes([self._template(name) for name in names], self.space.length))
         pairs = [(i, j) for i in range(len(names)) for j in range(i)]
         if not pairs:
             return None
@@ -273,7 +272,7 @@ class Search:
     def _fit(self, generation: int) -> Predictor | None:
         """A predictor of all rows so far, stored; None where they are too few."""
         self.progress.note("fitting the predictor")
-        predictor = choose.fitted(self.space.space, self.good(), self.config.seed, self.config.early_epochs)
+        predictor = choose.fitted(self.space, self.good(), self.config.seed, self.config.early_epochs)
         if predictor is not None:
             folder = self._predictor(generation)
             predictor.save(folder)
@@ -320,7 +319,7 @@ class Search:
                 self._costs([row.key.hash for row in rows], others),
                 np.array([row.val_acc_final for row in rows]),
             )
-            return hopeful(self.space.space, names, curves, Predictor.load(folder), best)
+            return hopeful(self.space, names, curves, Predictor.load(folder), best)
 
         return run_pruned(request, first, goes_on, options)
 

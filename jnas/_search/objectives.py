@@ -9,10 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnas.errors import JnasError
-from jnas.space import Space, Template
-from jnas.space._genome import lengths
-from jnas.space._shape_inference import trace
-from jnas.space._uint64 import to_float
+from jnas.space import Space, Template, infer_shapes, lengths
 
 Objective = Literal["accuracy", "macs", "params", "latency"]
 
@@ -38,10 +35,10 @@ def gains(space: Space, objectives: tuple[str, ...], genomes: jax.Array, latency
       genomes: valid ones.
       latency: the model's coefficients, as `latency_model` fits them.
     """
-    traced = trace(genomes, space.in_shape, space.classes)
-    values = {"macs": to_float(traced.macs), "params": to_float(traced.params)}
+    traced = infer_shapes(genomes, space.in_shape, space.classes)
+    values = {"macs": traced.macs.to_float(), "params": traced.params.to_float()}
     terms = jnp.stack(
-        [jnp.ones(len(genomes)), lengths(genomes) + 1.0, to_float(traced.flops) / 1e6, values["params"] / 1e6], -1
+        [jnp.ones(len(genomes)), lengths(genomes) + 1.0, traced.flops.to_float() / 1e6, values["params"] / 1e6], -1
     )
     values["latency"] = terms @ latency
     columns = [-jnp.log(jnp.maximum(values[name], 1e-6)) for name in objectives if name != "accuracy"]

@@ -13,8 +13,7 @@ from jnas._search.screening import screen_members, seen, shortlist
 from jnas.errors import JnasError
 from jnas.predict import Predictor
 from jnas.predict._ensemble import deviation
-from jnas.space import LimitedSpace, Space, Template
-from jnas.space._genome import hashes, to_genomes
+from jnas.space import Space, Template, arch_hashes, to_genomes
 from jnas.store import Evaluation
 
 
@@ -26,9 +25,10 @@ class Choice(NamedTuple):
     predicted_std: float | None
 
 
-def random(space: LimitedSpace, key: jax.Array, count: int, taken: set[str]) -> list[Choice]:
+def random(space: Space, key: jax.Array, count: int, taken: set[str]) -> list[Choice]:
     """Random templates that are not among the `taken` hashes."""
-    names = [name for name in hashes(space.draw(key, count + 4 * len(taken), least=count)) if name not in taken]
+    genomes = space.sample_valid(key, count + 4 * len(taken), min_count=count)
+    names = [name for name in arch_hashes(genomes) if name not in taken]
     return [Choice(name, None, None) for name in list(dict.fromkeys(names))[:count]]
 
 
@@ -48,7 +48,7 @@ def fitted(space: Space, rows: Sequence[Evaluation], seed: int, early_epochs: in
 
 
 def filtered(
-    space: LimitedSpace,
+    space: Space,
     key: jax.Array,
     count: int,
     taken: set[str],
@@ -57,8 +57,8 @@ def filtered(
     acquisition: Acquisition = "ucb",
 ) -> list[Choice]:
     """The best of `candidates` random templates, by an acquisition rule."""
-    genomes = space.draw(key, candidates, least=count)
-    return _best(space.space, genomes, count, taken, predictor, acquisition, _number(key))
+    genomes = space.sample_valid(key, candidates, min_count=count)
+    return _best(space, genomes, count, taken, predictor, acquisition, _number(key))
 
 
 def _number(key: jax.Array) -> int:
@@ -83,7 +83,7 @@ def _best(
     # Only the front of the ranking is named: names are made on the host, one by one.
     order = ranked(acquisition, members, std, front, seed)
     chosen: dict[str, Choice] = {}
-    for i, name in zip(order, hashes(genomes[order[:front]]), strict=False):
+    for i, name in zip(order, arch_hashes(genomes[order[:front]]), strict=False):
         if name not in taken and name not in chosen:
             chosen[name] = Choice(name, float(mean[i]), float(std[i]))
         if len(chosen) == count:

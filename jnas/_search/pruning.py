@@ -8,8 +8,7 @@ import numpy as np
 
 from jnas._search.screening import seen
 from jnas.predict import Predictor
-from jnas.space import Space, Template
-from jnas.space._genome import to_genomes
+from jnas.space import Space, Template, to_genomes
 
 DOUBT = 2.0
 """Standard deviations that a prediction may be too low: one in 40 of those stopped would have been better."""

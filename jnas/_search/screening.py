@@ -10,9 +10,7 @@ import numpy as np
 from jnas._runtime.compile_options import fast_compile_jit
 from jnas.predict import Predictor
 from jnas.predict._base import Regressor
-from jnas.space import Space
-from jnas.space._featurize import features
-from jnas.space._genome import encode, lengths
+from jnas.space import Space, featurize, lengths, to_bits
 
 CHUNK = 1024
 """Genomes that are encoded and predicted together: their features should fit into a processor's cache."""
@@ -27,13 +25,13 @@ STEP = 4
 @fast_compile_jit(static_argnames="space")
 def facts_and_bits(genomes: jax.Array, space: Space) -> jax.Array:
     """What the predictor sees: `[N, L, 6]` int8 to `[N, L, FEATURES]` float32."""
-    return features(genomes, space.in_shape, space.classes)
+    return featurize(genomes, space.in_shape, space.classes)
 
 
 @fast_compile_jit(static_argnames="space")
 def bits_alone(genomes: jax.Array, space: Space) -> jax.Array:
     """What the original sees: `[N, L, 6]` int8 to `[N, L, 32]` uint8."""
-    return encode(genomes)
+    return to_bits(genomes)
 
 
 _lengths = fast_compile_jit(lengths)

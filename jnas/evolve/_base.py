@@ -134,7 +134,7 @@ def remember(space: SearchSpace, state: State, genomes: jax.Array, fitness: jax.
     fitness = jnp.asarray(fitness, jnp.float32)
     axes = tuple(range(1, fitness.ndim))
     passed = (fitness == -jnp.inf).any(axes)
-    keys = space.key_of(genomes)
+    keys = space.hash_genomes(genomes)
     # What was asked for is known to be valid, and is recognised by the sum of its keys: a check may cost a lot.
     recognised = (keys.sum(0, dtype=jnp.uint32) == state.asked).all()
     valid = jax.lax.cond(recognised, lambda: jnp.ones(len(genomes), bool), lambda: space.valid(genomes))

@@ -27,7 +27,7 @@ class Categorical:
             raise JnasError(f"cardinalities={self.cardinalities} leave nothing to choose: give a gene two values.")
 
     @property
-    def neighbours(self) -> int:
+    def num_neighbors(self) -> int:
         return sum(self.cardinalities) - len(self.cardinalities)
 
     def sample(self, key: jax.Array, count: int) -> jax.Array:
@@ -48,7 +48,7 @@ class Categorical:
         step = jax.random.randint(step_key, genome.shape, 1, jnp.maximum(cardinality, 2))
         return jnp.where(changed, (genome + step) % cardinality, genome)
 
-    def neighbour(self, genome: jax.Array, number: jax.Array) -> jax.Array:
+    def neighbor(self, genome: jax.Array, number: jax.Array) -> jax.Array:
         """All genomes that differ in one gene, numbered."""
         gene, step = np.array([(g, s) for g, n in enumerate(self.cardinalities) for s in range(1, n)]).T
         here = jnp.arange(len(genome)) == jnp.asarray(gene)[number]
@@ -60,7 +60,7 @@ class Categorical:
     def valid(self, genomes: jax.Array) -> jax.Array:
         return ((genomes >= 0) & (genomes < jnp.array(self.cardinalities))).all(-1)
 
-    def key_of(self, genomes: jax.Array) -> jax.Array:
+    def hash_genomes(self, genomes: jax.Array) -> jax.Array:
         """Two hashes (FNV-1a with two multipliers)."""
         words = []
         for multiplier, start in ((0x01000193, 0x811C9DC5), (0x9E3779B1, 0x85EBCA6B)):

@@ -64,7 +64,7 @@ class GuidedEvolution:
 
         def score(genomes):
             """The logarithm of the expected improvement, minus infinity for what cannot be asked for."""
-            seen, _ = archives.find(state.archive, self.space.key_of(genomes))
+            seen, _ = archives.find(state.archive, self.space.hash_genomes(genomes))
             mean, std = self.surrogate.predict(memory, self.space.encode(genomes))
             value = log_expected_improvement(mean, std, targets.max())
             return jnp.where(self.space.valid(genomes) & ~seen, value, -jnp.inf)
@@ -100,6 +100,6 @@ class GuidedEvolution:
         return jnp.concatenate([near, far])
 
     def _best(self, genomes: jax.Array, scores: jax.Array) -> tuple[jax.Array, jax.Array]:
-        scores = jnp.where(first_of_equals(self.space.key_of(genomes)), scores, -jnp.inf)
+        scores = jnp.where(first_of_equals(self.space.hash_genomes(genomes)), scores, -jnp.inf)
         best = jnp.argsort(-scores, stable=True)[: self.candidates]
         return genomes[best], scores[best]

@@ -80,9 +80,9 @@ class LocalSearch:
     def _around(self, state: State) -> tuple[jax.Array, jax.Array, jax.Array]:
         """The neighbours, their keys, and which of them there are: valid, and no copies."""
         here = state.genomes[0]
-        genomes = jax.vmap(self.space.neighbour, (None, 0))(here, jnp.arange(self.space.neighbours))
+        genomes = jax.vmap(self.space.neighbor, (None, 0))(here, jnp.arange(self.space.num_neighbors))
         different = (genomes != here).any(tuple(range(1, genomes.ndim)))
-        return genomes, self.space.key_of(genomes), different & self.space.valid(genomes)
+        return genomes, self.space.hash_genomes(genomes), different & self.space.valid(genomes)
 
     def _at(self, state: State, where: jax.Array, genome: jax.Array, fitness: jax.Array) -> State:
         return state.replace(

@@ -74,7 +74,7 @@ def unseen(space: SearchSpace, state: State, key: jax.Array, count: int, breed: 
             lambda: space.sample(attempt_key, few).astype(children.dtype),
             lambda: breed(attempt_key, state.rate + attempt, few),
         )
-        seen, fine = archives.add(seen, space.key_of(new), jnp.zeros(few), space.valid(new))
+        seen, fine = archives.add(seen, space.hash_genomes(new), jnp.zeros(few), space.valid(new))
         order = jnp.argsort(~fine, stable=True)  # the good ones first: a missing place has the pick of all
         children = children.at[places].set(new[order], mode="drop")
         return attempt + 1, children, good.at[places].set(fine[order], mode="drop"), seen
@@ -85,9 +85,9 @@ def unseen(space: SearchSpace, state: State, key: jax.Array, count: int, breed: 
     else:
         first_key, key = jax.random.split(key)
         children = breed(first_key, state.rate, count)
-        keys, valid = space.key_of(children), space.valid(children)
+        keys, valid = space.hash_genomes(children), space.valid(children)
         seen, good = archives.add(state.archive, keys, jnp.zeros(count), valid)
         start = jnp.int32(1), children, good, seen
     _, children, good, _ = jax.lax.while_loop(missing, retry, start)
-    total = space.key_of(children).sum(0, dtype=jnp.uint32)
+    total = space.hash_genomes(children).sum(0, dtype=jnp.uint32)
     return state.replace(asked=jnp.where(good.all(), total, 0)), children

@@ -11,7 +11,7 @@ class SearchSpace(Protocol):
     """The side of a space that the algorithms see. It must be hashable, and its methods work under jit.
 
     A genome is an array of integers of one fixed shape; `...` below stands for that shape. `crossover`, `mutate`,
-    `distance` and `neighbour` are written for one genome and vmapped by the caller, the others take a population.
+    `distance` and `neighbor` are written for one genome and vmapped by the caller, the others take a population.
     """
 
     @property
@@ -19,7 +19,7 @@ class SearchSpace(Protocol):
         """How many values each gene has, at most; which go together is the business of `valid` and `repair`."""
 
     @property
-    def neighbours(self) -> int:
+    def num_neighbors(self) -> int:
         """How many small changes there are; only local search asks for them."""
 
     def sample(self, key: jax.Array, count: int) -> jax.Array:
@@ -31,7 +31,7 @@ class SearchSpace(Protocol):
     def mutate(self, key: jax.Array, genome: jax.Array, rate: jax.Array) -> jax.Array:
         """A genome with at least one small change, and about `rate` of them."""
 
-    def neighbour(self, genome: jax.Array, number: jax.Array) -> jax.Array:
+    def neighbor(self, genome: jax.Array, number: jax.Array) -> jax.Array:
         """The genome with change `number`; itself where that change is not possible."""
 
     def repair(self, genomes: jax.Array) -> jax.Array:
@@ -40,7 +40,7 @@ class SearchSpace(Protocol):
     def valid(self, genomes: jax.Array) -> jax.Array:
         """Which of `[N, ...]` genomes may be evaluated: `[N]` bool."""
 
-    def key_of(self, genomes: jax.Array) -> jax.Array:
+    def hash_genomes(self, genomes: jax.Array) -> jax.Array:
         """`[N, 2]` uint32 that tell `[N, ...]` genomes apart: equal for what would be evaluated alike."""
 
     def distance(self, first: jax.Array, second: jax.Array) -> jax.Array:

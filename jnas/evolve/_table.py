@@ -153,7 +153,7 @@ def play(algorithm: Algorithm, places, reward: jax.Array, key: jax.Array, first:
 def _different(space, key: jax.Array, count: int) -> jax.Array:
     """`count` random genomes, no two alike where the space holds that many."""
     drawn = space.sample(key, 8 * count)
-    return drawn[jnp.argsort(~first_of_equals(space.key_of(drawn)), stable=True)[:count]]
+    return drawn[jnp.argsort(~first_of_equals(space.hash_genomes(drawn)), stable=True)[:count]]
 
 
 def _or_least(reward: jax.Array) -> jax.Array:

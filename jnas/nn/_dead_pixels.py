@@ -59,7 +59,7 @@ def required_regions(
     computed = _Pixels(in_shape[1:])  # of the present layer's input
     for layer, pixels, whole_input, shape in zip(layers, required[1:], inputs, shapes, strict=False):
         region = None
-        if isinstance(layer, lt.Window):
+        if isinstance(layer, lt.WindowedLayer):
             pixels = _profitable(layer, pixels, shape)
             if (computed, pixels) != (_Pixels(whole_input[1:]), _Pixels(shape[1:])):
                 region = OutputRegion(layer.stride * pixels.step // computed.step, pixels.size)
@@ -74,7 +74,7 @@ def _required_input(layer: lt.LayerTemplate, whole_input: _Pixels, output: _Pixe
     """Returns the pixels of its input that a layer reads to compute the pixels `output` of its output of `shape`."""
     if isinstance(layer, _POINTWISE):
         return output
-    if not isinstance(layer, lt.Window):
+    if not isinstance(layer, lt.WindowedLayer):
         return whole_input
     output = _profitable(layer, output, shape)
     stride = layer.stride * output.step
@@ -84,7 +84,7 @@ def _required_input(layer: lt.LayerTemplate, whole_input: _Pixels, output: _Pixe
     return _Pixels((min(rows, whole_input.size[0]), min(columns, whole_input.size[1])))
 
 
-def _profitable(layer: lt.Window, output: _Pixels, shape: lt.Shape) -> _Pixels:
+def _profitable(layer: lt.WindowedLayer, output: _Pixels, shape: lt.Shape) -> _Pixels:
     """Returns the pixels of a layer's output to compute: those required, or all of `shape` if cropping costs more."""
     share = output.size[0] * output.size[1] / (shape[1] * shape[2])
     is_cropped = share <= _MAX_CROPPED_SHARE or layer.pad == 0 or not isinstance(layer, lt.Conv2d)

@@ -1,90 +1,91 @@
 """A layer as a 32-bit vector, and a sequence of vectors as a hash.
 
-Twelve bits tell the type (one-hot, in the order of `LAYER_TYPES`); then each parameter takes as many bits as it has
-values (one-hot, in order); zeros fill the rest. This is the encoding of Sophius, bit for bit, so that its tables of
+Twelve bits are one-hot for the type, in the order of `LAYER_TYPES`. Each parameter follows with as many bits as it has
+values, one-hot and in order. Zeros fill the rest. This is the encoding of Sophius, bit for bit, so that its tables of
 runs can be read.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import UInt8
 
 from jnas.errors import JnasError
 from jnas.space._layers import LAYER_TYPES, LayerTemplate
 
-BITS = 32
-DIGITS = BITS // 4
+BITS_PER_LAYER = 32
+HEX_DIGITS_PER_LAYER = BITS_PER_LAYER // 4
 
 
-def layer_to_word(layer: LayerTemplate) -> int:
-    """The 32 bits of one layer as an integer, the vector's first element as its highest bit."""
+def layer_to_uint32(layer: LayerTemplate) -> int:
+    """Returns the 32 bits of a layer as an integer; the vector's first element is the highest bit.
+
+    Raises:
+      JnasError: if a parameter has a value without a bit, such as `Linear(100)`.
+    """
     offset = len(LAYER_TYPES)
     positions = [LAYER_TYPES.index(type(layer))]
-    for name, values in layer.ranges():
+    for name, values in layer.parameter_values():
         value = getattr(layer, name)
         if value not in values:
             allowed = ", ".join(map(str, values))
-            raise JnasError(f"{type(layer).__name__} {name}={value} has no bits: only {allowed} can be encoded.")
+            raise JnasError(f"{type(layer).__name__} {name} must be one of {allowed} to be encoded, got {value}.")
         positions.append(offset + values.index(value))
         offset += len(values)
-    return sum(1 << (BITS - 1 - position) for position in positions)
+    return sum(1 << (BITS_PER_LAYER - 1 - position) for position in positions)
 
 
 def _all_layers() -> list[LayerTemplate]:
-    """Every layer template that has a vector."""
-
-    def combinations(names_and_values):
-        if not names_and_values:
-            yield {}
-            return
-        (name, values), *rest = names_and_values
-        for value in values:
-            for others in combinations(rest):
-                yield {name: value, **others}
-
-    return [cls(**kwargs) for cls in LAYER_TYPES for kwargs in combinations(list(cls.ranges()))]
+    """Returns every layer template that has a vector."""
+    layers = []
+    for cls in LAYER_TYPES:
+        parameters = dict(cls.parameter_values())
+        layers += [
+            cls(**dict(zip(parameters, values, strict=True))) for values in itertools.product(*parameters.values())
+        ]
+    return layers
 
 
-_LAYER_OF_WORD = {layer_to_word(layer): layer for layer in _all_layers()}
+_LAYER_BY_UINT32 = {layer_to_uint32(layer): layer for layer in _all_layers()}
 
 
-def layers_to_vectors(layers: Sequence[LayerTemplate]) -> np.ndarray:
-    """`[T, 32]` uint8 of zeros and ones for T layers."""
-    words = np.array([layer_to_word(layer) for layer in layers], dtype=np.uint32)
-    return words_to_vectors(words)
-
-
-def words_to_vectors(words: np.ndarray) -> np.ndarray:
-    """`[..., T]` uint32 to `[..., T, 32]` uint8 of zeros and ones."""
-    shifts = np.arange(BITS - 1, -1, -1, dtype=np.uint32)
-    return ((words[..., None] >> shifts) & 1).astype(np.uint8)
-
-
-def vectors_to_hash(vectors: np.ndarray) -> str:
-    """`[T, 32]` zeros and ones to 8 T hex digits."""
-    return np.packbits(np.asarray(vectors, np.uint8), axis=-1).tobytes().hex()
-
-
-def layers_from_hash(hash: str) -> tuple[LayerTemplate, ...]:
-    """The layers that `hash` spells, the last Linear not among them.
+def layers_to_vectors(layers: Sequence[LayerTemplate]) -> UInt8[np.ndarray, "t 32"]:
+    """Returns the bit vectors of layers, as zeros and ones.
 
     Raises:
-      JnasError: `hash` is not a string of 8 hex digits a layer, or some 8 digits are no layer.
+      JnasError: if a parameter has a value without a bit.
     """
-    if not isinstance(hash, str) or not hash or len(hash) % DIGITS:
-        shown = hash if not isinstance(hash, str) or len(hash) <= 40 else hash[:40] + "..."
-        raise JnasError(f"{shown!r} is not a hash: give 8 hex digits for each layer, as Template.hash prints them.")
+    numbers = np.array([layer_to_uint32(layer) for layer in layers], dtype=np.uint32)
+    shifts = np.arange(BITS_PER_LAYER - 1, -1, -1, dtype=np.uint32)
+    return ((numbers[..., None] >> shifts) & 1).astype(np.uint8)
+
+
+def vectors_to_hash(vectors: UInt8[np.ndarray, "t 32"]) -> str:
+    """Returns the hash that bit vectors spell, 8 hex digits per layer."""
+    return np.packbits(vectors, axis=-1).tobytes().hex()
+
+
+def layers_from_hash(arch_hash: str) -> tuple[LayerTemplate, ...]:
+    """Returns the layers that a hash spells; the last Linear is not among them.
+
+    Raises:
+      JnasError: if `arch_hash` is not a string of 8 hex digits per layer, or 8 of the digits encode no layer.
+    """
+    if not isinstance(arch_hash, str) or not arch_hash or len(arch_hash) % HEX_DIGITS_PER_LAYER:
+        shown = arch_hash if not isinstance(arch_hash, str) or len(arch_hash) <= 40 else arch_hash[:40] + "..."
+        raise JnasError(f"hash must be 8 hex digits per layer, as Template.hash prints them, got {shown!r}.")
     layers = []
-    for start in range(0, len(hash), DIGITS):
-        digits = hash[start : start + DIGITS]
-        # int() also takes signs, blanks, underscores and other scripts' digits; a hash has none of these
-        word = int(digits, 16) if set(digits) <= set("0123456789abcdefABCDEF") else None
-        if word not in _LAYER_OF_WORD:
+    for start in range(0, len(arch_hash), HEX_DIGITS_PER_LAYER):
+        digits = arch_hash[start : start + HEX_DIGITS_PER_LAYER]
+        # int() also accepts signs, blanks, underscores and the digits of other scripts.
+        number = int(digits, 16) if set(digits) <= set("0123456789abcdefABCDEF") else None
+        if number not in _LAYER_BY_UINT32:
             raise JnasError(
-                f"{digits!r}, digits {start + 1} to {start + DIGITS} of the hash, encodes no layer: copy the whole "
-                "hash as Template.hash prints it."
+                f"hash must encode a layer with each 8 digits, got {digits!r} as digits {start + 1} to "
+                f"{start + HEX_DIGITS_PER_LAYER}; copy the whole hash as Template.hash prints it."
             )
-        layers.append(_LAYER_OF_WORD[word])
+        layers.append(_LAYER_BY_UINT32[number])
     return tuple(layers)

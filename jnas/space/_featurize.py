@@ -1,75 +1,95 @@
-"""What a predictor sees of a genome: each layer's bits, and the facts that follow from the layers together."""
+"""What a predictor sees of a genome: each layer's bits, and the features that follow from the whole network."""
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int8
 
 from jnas.space import _layers as lt
-from jnas.space._encoding import BITS
-from jnas.space._genome import IS_WINDOW, KERNEL, KIND, PADDING, STRIDE, VALUES, WIDTH, encode, kind_of
-from jnas.space._layer_features import NAMES, Chain, facts
-from jnas.space._shape_inference import trace
+from jnas.space._encoding import BITS_PER_LAYER
+from jnas.space._genome import (
+    INTEGER_VALUES,
+    IS_ACTIVATION,
+    IS_WINDOWED_LAYER,
+    KERNEL,
+    LAYER_TYPE,
+    PADDING,
+    STRIDE,
+    WIDTH,
+    layer_type_id,
+    to_bits,
+)
+from jnas.space._layer_features import FEATURE_NAMES, LayerBatch, layer_features
+from jnas.space._shape_inference import infer_shapes
 
-FEATURES = BITS + len(NAMES)
-"""Numbers for a layer."""
+NUM_FEATURES = BITS_PER_LAYER + len(FEATURE_NAMES)
+"""Numbers per layer."""
 
-_PRELU_SLOPE = 0.25  # where a trainable slope starts
+_PRELU_SLOPE = 0.25  # the initial value of a learned slope
 
 
-def _rates() -> tuple[np.ndarray, np.ndarray]:
-    """Slopes and dropout rates `[kind, index]`: the parameters that are no integers."""
-    slopes, drops = np.zeros((2, 1 + len(lt.LAYER_TYPES), 19), np.float32)
+def _float_values() -> tuple[np.ndarray, np.ndarray]:
+    """Returns slopes and dropout rates `[type, index]`, the parameters that are not integers."""
+    slopes, rates = np.zeros((2, 1 + len(lt.LAYER_TYPES), 19), np.float32)
     for cls in lt.LAYER_TYPES:
-        for name, values in cls.ranges():
+        for name, values in cls.parameter_values():
             if name == "negative_slope":
-                slopes[kind_of(cls), : len(values)] = values
+                slopes[layer_type_id(cls), : len(values)] = values
             if name == "p":
-                drops[kind_of(cls), : len(values)] = values
-    slopes[kind_of(lt.PReLU)] = _PRELU_SLOPE
-    return slopes, drops
+                rates[layer_type_id(cls), : len(values)] = values
+    slopes[layer_type_id(lt.PReLU)] = _PRELU_SLOPE
+    return slopes, rates
 
 
-_SLOPES, _DROPS = _rates()
-_BENDS = np.array([False, *(issubclass(cls, lt.Activation) for cls in lt.LAYER_TYPES)])
+_SLOPES, _DROPOUT_RATES = _float_values()
 
 
-def chain(genomes: jax.Array, in_shape: tuple[int, int, int], classes: int) -> Chain:
-    """The layers of genomes `[..., L, 6]` int8; the last Linear is not among them."""
-    rows = genomes.astype(jnp.int32)
-    kind = rows[..., KIND]
-    after = trace(genomes, in_shape, classes).shapes
-    first = jnp.broadcast_to(jnp.asarray(in_shape, after.dtype), (*after.shape[:-2], 1, 3))
-    before = jnp.concatenate([first, after[..., :-1, :]], -2)
+def layer_batch(
+    genomes: Int8[Array | np.ndarray, "*n l 6"], in_shape: tuple[int, int, int], classes: int
+) -> LayerBatch:
+    """Returns genomes as a batch of layers; the last Linear is not among them."""
+    rows = jnp.asarray(genomes).astype(jnp.int32)
+    types = rows[..., LAYER_TYPE]
+    after = infer_shapes(genomes, in_shape, classes).shapes
+    image = jnp.broadcast_to(jnp.asarray(in_shape, after.dtype), (*after.shape[:-2], 1, 3))
+    before = jnp.concatenate([image, after[..., :-1, :]], -2)
 
-    def value(column):
-        return jnp.asarray(VALUES)[kind, column, rows[..., column]]
+    def value(field):
+        return jnp.asarray(INTEGER_VALUES)[types, field, rows[..., field]]
 
-    windowed = jnp.asarray(IS_WINDOW)[kind]
-    window = jnp.where(windowed, value(KERNEL), 1)
-    convolves, links = kind == kind_of(lt.Conv2d), kind == kind_of(lt.Linear)
-    fan_in = jnp.where(convolves, window * window * before[..., 0], jnp.where(links, before[..., 0], 0))
-    return Chain(
-        there=kind > 0,
+    has_window = jnp.asarray(IS_WINDOWED_LAYER)[types]
+    window = jnp.where(has_window, value(KERNEL), 1)
+    is_conv, is_linear = types == layer_type_id(lt.Conv2d), types == layer_type_id(lt.Linear)
+    fan_in = jnp.where(is_conv, window * window * before[..., 0], jnp.where(is_linear, before[..., 0], 0))
+    return LayerBatch(
+        mask=types > 0,
         before=before,
         after=after,
         window=window,
-        stride=jnp.where(windowed, value(STRIDE), 1),
-        padding=jnp.where(windowed, value(PADDING), 0),
+        stride=jnp.where(has_window, value(STRIDE), 1),
+        padding=jnp.where(has_window, value(PADDING), 0),
         fan_in=fan_in,
-        convolves=convolves,
-        links=links,
-        averages=kind == kind_of(lt.AvgPool2d),
-        merges=kind == kind_of(lt.GlobalAvgPool2d),
-        normalises=kind == kind_of(lt.BatchNorm2d),
-        bends=jnp.asarray(_BENDS)[kind],
-        slope=jnp.asarray(_SLOPES)[kind, rows[..., WIDTH]],
-        dropout=jnp.asarray(_DROPS)[kind, rows[..., WIDTH]],
+        is_conv=is_conv,
+        is_linear=is_linear,
+        is_avg_pool=types == layer_type_id(lt.AvgPool2d),
+        is_global_pool=types == layer_type_id(lt.GlobalAvgPool2d),
+        is_batch_norm=types == layer_type_id(lt.BatchNorm2d),
+        is_activation=jnp.asarray(IS_ACTIVATION)[types],
+        slope=jnp.asarray(_SLOPES)[types, rows[..., WIDTH]],
+        dropout=jnp.asarray(_DROPOUT_RATES)[types, rows[..., WIDTH]],
     )
 
 
-def features(genomes: jax.Array, in_shape: tuple[int, int, int], classes: int) -> jax.Array:
-    """`[..., L, 6]` int8 genomes to `[..., L, FEATURES]` float32, zeros in unused rows: 32 bits, then the facts."""
-    layers = facts(chain(genomes, in_shape, classes), max(in_shape[1:]))
-    return jnp.concatenate([encode(genomes).astype(jnp.float32), layers], -1)
+def featurize(
+    genomes: Int8[Array | np.ndarray, "*n l 6"], in_shape: tuple[int, int, int], classes: int
+) -> Float[Array, "*n l f"]:
+    """Returns `NUM_FEATURES` numbers per layer, zero for unused rows: the 32 bits, then the features.
+
+    Args:
+      genomes: valid ones.
+      in_shape: `(C, H, W)` of one image.
+      classes: number of classes.
+    """
+    features = layer_features(layer_batch(genomes, in_shape, classes), max(in_shape[1:]))
+    return jnp.concatenate([to_bits(genomes).astype(jnp.float32), features], -1)

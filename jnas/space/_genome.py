@@ -1,34 +1,34 @@
-"""The same architecture as a fixed-size array of small integers, for work on thousands at once.
+"""An architecture as a fixed-size array of small integers, for work on thousands at once.
 
-A genome is `[L, 6]` int8, one row a layer, unused rows (all zero) at the end. A row's columns are
+A genome is `[L, 6]` int8 with one row per layer and unused rows, all zero, at the end. The fields of a row are
 
-    KIND       0 for an unused row, else 1 + the place of the type in `LAYER_TYPES`
-    WIDTH      index of out_channels, out_features, negative_slope, all_channels or p
-    KERNEL     index of kernel_size
-    STRIDE     index of stride
-    PADDING    index of padding
-    COUNT_PAD  index of count_include_pad
+    LAYER_TYPE  0 for an unused row, else 1 + the index of the type in `LAYER_TYPES`
+    WIDTH       index of out_channels, out_features, negative_slope, all_channels or p
+    KERNEL      index of kernel_size
+    STRIDE      index of stride
+    PADDING     index of padding
+    COUNT_PAD   index of count_include_pad
 
-Columns that a type has no use for are zero. The last Linear is not in the genome, as it is not in the hash.
+Fields that a type does not have are zero. The last Linear is not in the genome, as it is not in the hash.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Int8, Int32, UInt8, UInt32
 
 from jnas.errors import JnasError
-from jnas.space._encoding import BITS
-from jnas.space._layers import LAYER_TYPES, Linear, Window
+from jnas.space._encoding import BITS_PER_LAYER
+from jnas.space._layers import LAYER_TYPES, Activation, Linear, WindowedLayer
 from jnas.space._template import Template
 
-KIND, WIDTH, KERNEL, STRIDE, PADDING, COUNT_PAD = range(6)
-COLUMNS = 6
+LAYER_TYPE, WIDTH, KERNEL, STRIDE, PADDING, COUNT_PAD = range(6)
+NUM_FIELDS = 6
 
-COLUMN_OF_PARAMETER = {
+FIELD_INDEX = {
     "out_features": WIDTH,
     "out_channels": WIDTH,
     "negative_slope": WIDTH,
@@ -41,98 +41,107 @@ COLUMN_OF_PARAMETER = {
 }
 
 
-def kind_of(cls: type) -> int:
-    """The KIND of a layer type."""
+def layer_type_id(cls: type) -> int:
+    """Returns the LAYER_TYPE of a class of layer templates."""
     return 1 + LAYER_TYPES.index(cls)
 
 
 def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    kinds = 1 + len(LAYER_TYPES)
-    cardinality = np.ones((kinds, COLUMNS), np.int32)  # unused parameters can only be 0
-    cardinality[:, KIND] = kinds
-    values = np.zeros((kinds, COLUMNS, 19), np.int32)
-    first_bit = np.full((kinds, COLUMNS), BITS, np.int32)  # a bit past the last: unused parameters set none
-    for kind, cls in enumerate(LAYER_TYPES, start=1):
-        first_bit[kind, KIND] = -1  # KIND counts from 1
+    types = 1 + len(LAYER_TYPES)
+    num_values = np.ones((types, NUM_FIELDS), np.int32)  # a field that the type does not have can only be 0
+    num_values[:, LAYER_TYPE] = types
+    integers = np.zeros((types, NUM_FIELDS, 19), np.int32)
+    first_bit = np.full((types, NUM_FIELDS), BITS_PER_LAYER, np.int32)  # past the last bit: such a field sets none
+    for type_id, cls in enumerate(LAYER_TYPES, start=1):
+        first_bit[type_id, LAYER_TYPE] = -1  # LAYER_TYPE counts from 1
         bit = len(LAYER_TYPES)
-        for name, choices in cls.ranges():
-            column = COLUMN_OF_PARAMETER[name]
-            cardinality[kind, column] = len(choices)
-            first_bit[kind, column] = bit
-            bit += len(choices)
-            if not isinstance(choices[0], float):  # slopes and rates change no shape and no cost
-                values[kind, column, : len(choices)] = choices
-    return cardinality, values, first_bit
+        for name, values in cls.parameter_values():
+            field = FIELD_INDEX[name]
+            num_values[type_id, field] = len(values)
+            first_bit[type_id, field] = bit
+            bit += len(values)
+            if not isinstance(values[0], float):  # slopes and rates change neither shapes nor costs
+                integers[type_id, field, : len(values)] = values
+    return num_values, integers, first_bit
 
 
-CARDINALITY, VALUES, _FIRST_BIT = _tables()
-"""`CARDINALITY[kind, column]`: number of values. `VALUES[kind, column, index]`: the value itself, where an integer."""
+NUM_VALUES, INTEGER_VALUES, _FIRST_BIT = _tables()
+"""`NUM_VALUES[type, field]`: the number of values of a field. `INTEGER_VALUES[type, field, index]`: a value, if it is
+an integer or a bool."""
 
-IS_WINDOW = np.array([False, *(issubclass(cls, Window) for cls in LAYER_TYPES)])
-"""Whether a KIND has a window, stride and padding."""
+IS_WINDOWED_LAYER = np.array([False, *(issubclass(cls, WindowedLayer) for cls in LAYER_TYPES)])
+IS_ACTIVATION = np.array([False, *(issubclass(cls, Activation) for cls in LAYER_TYPES)])
+"""By LAYER_TYPE."""
 
 
-def to_genome(template: Template, length: int) -> np.ndarray:
-    """The genome `[length, 6]` int8 of a template.
+def to_genome(template: Template, length: int) -> Int8[np.ndarray, "{length} 6"]:
+    """Returns the genome of a template.
 
     Raises:
-      JnasError: the template has more layers than `length`, or a parameter outside the space.
+      JnasError: if the template has more layers than `length`, or a parameter outside the space.
     """
     layers = template.layers[:-1]
     if len(layers) > length:
-        raise JnasError(f"The template has {len(layers)} layers before its last Linear, the space {length} at most.")
-    template.vectors  # noqa: B018  raises where a parameter has no bits, and so no index
-    genome = np.zeros((length, COLUMNS), np.int8)
+        raise JnasError(f"template must have at most {length} layers before its last Linear, got {len(layers)}.")
+    template.vectors  # noqa: B018  raises if a parameter has no bit, and so no index
+    genome = np.zeros((length, NUM_FIELDS), np.int8)
     for row, layer in zip(genome, layers, strict=False):
-        row[KIND] = kind_of(type(layer))
-        for name, values in layer.ranges():
-            row[COLUMN_OF_PARAMETER[name]] = values.index(getattr(layer, name))
+        row[LAYER_TYPE] = layer_type_id(type(layer))
+        for name, values in layer.parameter_values():
+            row[FIELD_INDEX[name]] = values.index(getattr(layer, name))
     return genome
 
 
-def to_genomes(templates: Iterable[Template], length: int) -> np.ndarray:
-    """`to_genome` of each: `[N, length, 6]` int8."""
+def to_genomes(templates: Iterable[Template], length: int) -> Int8[np.ndarray, "n {length} 6"]:
+    """Returns the genomes of templates; see `to_genome`."""
     genomes = [to_genome(template, length) for template in templates]
-    return np.stack(genomes) if genomes else np.zeros((0, length, COLUMNS), np.int8)
+    return np.stack(genomes) if genomes else np.zeros((0, length, NUM_FIELDS), np.int8)
 
 
-def from_genome(genome: np.ndarray, in_shape: Sequence[int] = (3, 32, 32), classes: int = 10) -> Template:
-    """The template of a genome `[L, 6]`.
+def from_genome(
+    genome: Int8[Array | np.ndarray, "l 6"], in_shape: Sequence[int] = (3, 32, 32), classes: int = 10
+) -> Template:
+    """Returns the template of a genome.
 
     Raises:
-      JnasError: its layers do not fit `in_shape`.
+      JnasError: if its layers do not fit `in_shape`.
     """
     layers = []
     for row in np.asarray(genome):
-        if row[KIND]:
-            cls = LAYER_TYPES[row[KIND] - 1]
-            layers.append(cls(**{name: values[row[COLUMN_OF_PARAMETER[name]]] for name, values in cls.ranges()}))
+        if row[LAYER_TYPE]:
+            cls = LAYER_TYPES[row[LAYER_TYPE] - 1]
+            layers.append(cls(**{name: values[row[FIELD_INDEX[name]]] for name, values in cls.parameter_values()}))
     return Template((*layers, Linear(classes)), in_shape)
 
 
-def encode(genomes: jax.Array) -> jax.Array:
-    """The bit vectors of genomes, zeros in unused rows: `[..., L, 6]` int8 to `[..., L, 32]` uint8."""
-    kind = genomes[..., KIND].astype(jnp.int32)
-    bits = jnp.asarray(_FIRST_BIT)[kind] + genomes.astype(jnp.int32)
-    vectors = (bits[..., None] == jnp.arange(BITS)).any(-2)
-    return (vectors & (kind > 0)[..., None]).astype(jnp.uint8)
+def _bit_positions(genomes: Array) -> Int32[Array, "*n l 6"]:
+    layer_types = genomes[..., LAYER_TYPE].astype(jnp.int32)
+    return jnp.asarray(_FIRST_BIT)[layer_types] + genomes.astype(jnp.int32)
 
 
-def words(genomes: jax.Array) -> jax.Array:
-    """The 32 bits of each layer as one number: `[..., L, 6]` int8 to `[..., L]` uint32."""
-    kind = genomes[..., KIND].astype(jnp.int32)
-    bits = jnp.asarray(_FIRST_BIT)[kind] + genomes.astype(jnp.int32)
-    # Positions are distinct, so the sum is the union; a shift by -1 (an unused parameter) must set nothing.
-    ones = jnp.where(bits < BITS, jnp.uint32(1) << (BITS - 1 - bits).astype(jnp.uint32), jnp.uint32(0))
-    return jnp.where(kind > 0, ones.sum(-1, dtype=jnp.uint32), jnp.uint32(0))
+def to_bits(genomes: Int8[Array | np.ndarray, "*n l 6"]) -> UInt8[Array, "*n l 32"]:
+    """Returns the bit vectors of genomes, `Template.vectors` of each; unused rows are zero."""
+    genomes = jnp.asarray(genomes)
+    vectors = (_bit_positions(genomes)[..., None] == jnp.arange(BITS_PER_LAYER)).any(-2)
+    return (vectors & (genomes[..., LAYER_TYPE] > 0)[..., None]).astype(jnp.uint8)
 
 
-def hashes(genomes: jax.Array) -> list[str]:
-    """`Template.hash` of each genome: `[N, L, 6]` int8 to N strings."""
-    rows = np.asarray(words(genomes)).astype(">u4")
+def to_uint32(genomes: Int8[Array | np.ndarray, "*n l 6"]) -> UInt32[Array, "*n l"]:
+    """Returns the 32 bits of each layer as one number; 0 for unused rows."""
+    genomes = jnp.asarray(genomes)
+    bits = _bit_positions(genomes)
+    # The positions are distinct, so their sum is their union. A position past the last bit must set nothing.
+    shifts = (BITS_PER_LAYER - 1 - bits).astype(jnp.uint32)
+    ones = jnp.where(bits < BITS_PER_LAYER, jnp.uint32(1) << shifts, jnp.uint32(0))
+    return jnp.where(genomes[..., LAYER_TYPE] > 0, ones.sum(-1, dtype=jnp.uint32), jnp.uint32(0))
+
+
+def arch_hashes(genomes: Int8[Array | np.ndarray, "n l 6"]) -> list[str]:
+    """Returns `Template.hash` of each genome."""
+    rows = np.asarray(to_uint32(genomes)).astype(">u4")
     return [row[row != 0].tobytes().hex() for row in rows]
 
 
-def lengths(genomes: jax.Array) -> jax.Array:
-    """Number of used rows: `[..., L, 6]` int8 to `[...]` int32."""
-    return (genomes[..., KIND] > 0).sum(-1, dtype=jnp.int32)
+def lengths(genomes: Int8[Array | np.ndarray, "*n l 6"]) -> Int32[Array, "*n"]:
+    """Returns the number of used rows of genomes."""
+    return (jnp.asarray(genomes)[..., LAYER_TYPE] > 0).sum(-1, dtype=jnp.int32)

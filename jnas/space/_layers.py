@@ -1,30 +1,47 @@
-"""The twelve layer templates: parameters, ranges, shape rules and costs.
+"""The twelve layer templates: parameters, shape rules and costs.
 
-A layer template is a layer without weights. Shapes are written as PyTorch writes them, `(C, H, W)` for a map and
-`(N,)` for a vector, never with a batch dimension. The parameter ranges are those of Sophius, and so is the order of
-the types: both define the bits of the 32-bit vector (see `vectors`).
+Shapes are PyTorch's, without a batch dimension: `(C, H, W)` for a map and `(N,)` for a vector. The parameter values are
+those of Sophius, and so is the order of the types: both define the bits of the 32-bit vector (see `_encoding`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+import numpy as np
 
 from jnas.errors import JnasError
 
 Shape = tuple[int, ...]
 
 
+def check_in_shape(in_shape: Sequence[int]) -> tuple[int, int, int]:
+    """Returns the shape of one image as a tuple of Python's integers.
+
+    Raises:
+      JnasError: if it is not three positive numbers.
+    """
+    shape = tuple(int(n) for n in in_shape)
+    if len(shape) != 3 or min(shape) < 1:
+        raise JnasError(f"in_shape must be (channels, height, width), each >= 1, got {shape}.")
+    return shape
+
+
 @dataclass(frozen=True)
 class Cost:
-    """What a layer or template costs for one image: `params` (learnable), `macs` and `flops`.
+    """The cost of a layer or template for one image.
 
-    `macs` are the multiply-accumulates of Conv2d and Linear. `flops` are 2 per MAC, 1 per Conv2d output element
-    (the bias), 2 per BatchNorm2d element, 1 per activation element and 1 per *input* element of every pooling; the
-    bias of Linear, Dropout and Flatten count nothing. This is the accounting of Sophius' table of runs.
+    This is the accounting of Sophius' table of runs.
+
+    Attributes:
+      params: learnable parameters.
+      macs: multiply-accumulates of Conv2d and Linear.
+      flops: 2 per MAC, 1 per Conv2d output element (the bias), 2 per BatchNorm2d element, 1 per activation element and
+        1 per *input* element of every pooling. The bias of Linear, Dropout and Flatten count nothing.
     """
 
     params: int = 0
@@ -35,58 +52,73 @@ class Cost:
         return Cost(self.params + other.params, self.macs + other.macs, self.flops + other.flops)
 
 
-def _choice(values: tuple, default: Any) -> Any:
-    """A dataclass field that may take one of `values`; their order is the order of their bits."""
+def _parameter(values: tuple, default: Any) -> Any:
+    """Returns a dataclass field that takes one of `values`; their order is the order of their bits."""
     return field(default=default, metadata={"values": values})
+
+
+def _to_builtin(value: Any) -> Any:
+    """Returns NumPy scalars as Python's numbers, anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 @dataclass(frozen=True)
 class LayerTemplate:
-    """One layer with its parameters and ranges, and no weights."""
+    """One layer with its parameters and without weights.
 
-    spatial: ClassVar[bool | None] = None
-    """True: takes maps only; False: takes vectors only; None: takes both."""
+    A square window may be given as PyTorch users write it: `Conv2d(8, (5, 5), (3, 3))`.
+
+    Raises:
+      JnasError: if a parameter has a value that is not in the space.
+    """
+
+    input_rank: ClassVar[int | None] = None
+    """3 if the layer takes maps only, 1 if it takes vectors only, None if it takes both."""
 
     def __post_init__(self) -> None:
-        for name, values in self.ranges():
-            value = getattr(self, name)
-            if isinstance(value, tuple) and len(set(value)) == 1 and len(value) == 2:
-                value = value[0]  # (3, 3), as PyTorch users write square windows
+        for name, values in self.parameter_values():
+            value = _to_builtin(getattr(self, name))
+            if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
+                value = _to_builtin(value[0])
             if value not in values or isinstance(value, bool) != isinstance(values[0], bool):
                 allowed = ", ".join(map(str, values))
-                raise JnasError(f"{type(self).__name__} {name}={value!r} is not in the space: choose one of {allowed}.")
+                raise JnasError(f"{type(self).__name__} {name} must be one of {allowed}, got {value!r}.")
             object.__setattr__(self, name, values[values.index(value)])
 
     @classmethod
-    def ranges(cls) -> Iterator[tuple[str, tuple]]:
-        """Each parameter's name and its values, in the order of the bits."""
+    def parameter_values(cls) -> Iterator[tuple[str, tuple]]:
+        """Yields each parameter's name and its values, in the order of the bits."""
         for f in dataclasses.fields(cls):
             yield f.name, f.metadata["values"]
 
     def out_shape(self, shape: Shape) -> Shape:
-        """The output shape for an input of `shape`; dimensions may come out as zero or less."""
+        """Returns the output shape for an input of `shape`; dimensions may come out as zero or less."""
         return shape
 
     def cost(self, shape: Shape) -> Cost:
-        """What the layer costs on an input of `shape`."""
+        """Returns the cost of the layer on one input of `shape`."""
         return Cost()
 
-    def details(self) -> str:
-        """The parameters worth printing beside the output shape, or an empty string."""
+    def summary(self) -> str:
+        """Returns the parameters that are printed after the output shape, or an empty string."""
         return ""
 
 
 @dataclass(frozen=True)
 class Linear(LayerTemplate):
-    """Fully connected layer. The last one of a template has as many features as there are classes."""
+    """Fully connected layer with a bias. The last one of a template has one feature per class.
 
-    spatial: ClassVar[bool | None] = False
-    out_features: int = _choice((32, 64, 128, 256, 512, 1024, 2048, 4096), 32)
+    Any positive `out_features` is a Linear, because the class count is not a gene; only the listed ones have bits.
+    """
+
+    input_rank: ClassVar[int | None] = 1
+    out_features: int = _parameter((32, 64, 128, 256, 512, 1024, 2048, 4096), 32)
 
     def __post_init__(self) -> None:
-        # The classifier's width is the class count, which is no gene: any positive number is a Linear.
-        if isinstance(self.out_features, bool) or not isinstance(self.out_features, int) or self.out_features < 1:
-            raise JnasError(f"Linear out_features={self.out_features!r} is not a positive whole number.")
+        value = _to_builtin(self.out_features)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise JnasError(f"Linear out_features must be an integer >= 1, got {value!r}.")
+        object.__setattr__(self, "out_features", value)
 
     def out_shape(self, shape: Shape) -> Shape:
         return (self.out_features,)
@@ -100,7 +132,7 @@ class Linear(LayerTemplate):
 class BatchNorm2d(LayerTemplate):
     """Batch normalisation over the channels of a map."""
 
-    spatial: ClassVar[bool | None] = True
+    input_rank: ClassVar[int | None] = 3
 
     def cost(self, shape: Shape) -> Cost:
         return Cost(params=2 * shape[0], flops=2 * math.prod(shape))
@@ -108,7 +140,7 @@ class BatchNorm2d(LayerTemplate):
 
 @dataclass(frozen=True)
 class Activation(LayerTemplate):
-    """What the three activations share: `x` where positive, `slope * x` elsewhere."""
+    """Base of the three activations: `x` where positive, `slope * x` elsewhere."""
 
     def cost(self, shape: Shape) -> Cost:
         return Cost(flops=math.prod(shape))
@@ -116,24 +148,24 @@ class Activation(LayerTemplate):
 
 @dataclass(frozen=True)
 class ReLU(Activation):
-    """Slope 0."""
+    """Activation of slope 0."""
 
 
 @dataclass(frozen=True)
 class LeakyReLU(Activation):
-    """A constant slope."""
+    """Activation of a constant slope."""
 
-    negative_slope: float = _choice((0.1, 0.01, 0.001), 0.01)
+    negative_slope: float = _parameter((0.1, 0.01, 0.001), 0.01)
 
-    def details(self) -> str:
+    def summary(self) -> str:
         return f"({self.negative_slope})"
 
 
 @dataclass(frozen=True)
 class PReLU(Activation):
-    """A learned slope, one for all (`all_channels=False`) or one a channel, from 0.25."""
+    """Activation of a learned slope, initially 0.25: one per channel (`all_channels=True`) or one for all."""
 
-    all_channels: bool = _choice((True, False), False)
+    all_channels: bool = _parameter((True, False), False)
 
     def cost(self, shape: Shape) -> Cost:
         return super().cost(shape) + Cost(params=shape[0] if self.all_channels else 1)
@@ -141,36 +173,39 @@ class PReLU(Activation):
 
 @dataclass(frozen=True)
 class Dropout(LayerTemplate):
-    """Zeroes single elements with probability `p` while training."""
+    """Sets single elements to zero with probability `p` during training."""
 
-    p: float = _choice(tuple(round(0.05 * i, 2) for i in range(1, 20)), 0.5)
+    p: float = _parameter(tuple(round(0.05 * i, 2) for i in range(1, 20)), 0.5)
 
-    def details(self) -> str:
+    def summary(self) -> str:
         return f"({self.p})"
 
 
 @dataclass(frozen=True)
 class Dropout2d(Dropout):
-    """Zeroes whole channels with probability `p` while training."""
+    """Sets whole channels to zero with probability `p` during training."""
 
-    spatial: ClassVar[bool | None] = True
+    input_rank: ClassVar[int | None] = 3
 
 
 @dataclass(frozen=True)
 class Flatten(LayerTemplate):
-    """A map as a vector."""
+    """Turns a map into a vector."""
 
-    spatial: ClassVar[bool | None] = True
+    input_rank: ClassVar[int | None] = 3
 
     def out_shape(self, shape: Shape) -> Shape:
         return (math.prod(shape),)
 
 
-@dataclass(frozen=True)
-class Window(LayerTemplate):
-    """What Conv2d and the poolings share: a square window, its stride, and padding by `kernel_size // 2` or none."""
+class WindowedLayer(LayerTemplate):
+    """Base of Conv2d and the poolings: a square window with a stride, and padding by `kernel_size // 2` or none."""
 
-    spatial: ClassVar[bool | None] = True
+    input_rank: ClassVar[int | None] = 3
+    # Not a dataclass: the subclasses declare these fields, so that they come in the order of their bits.
+    kernel_size: int
+    stride: int
+    padding: bool
 
     @property
     def pad(self) -> int:
@@ -181,21 +216,21 @@ class Window(LayerTemplate):
         channels, *sides = shape
         return (channels, *((n + 2 * self.pad - self.kernel_size) // self.stride + 1 for n in sides))
 
-    def details(self) -> str:
+    def summary(self) -> str:
         return f"({self.kernel_size}, {self.kernel_size}) ({self.stride}, {self.stride})"
 
     def cost(self, shape: Shape) -> Cost:
-        return Cost(flops=math.prod(shape))  # of a pooling; Conv2d has its own
+        return Cost(flops=math.prod(shape))  # of a pooling; Conv2d overrides it
 
 
 @dataclass(frozen=True)
-class Conv2d(Window):
+class Conv2d(WindowedLayer):
     """Convolution with a bias."""
 
-    out_channels: int = _choice((8, 16, 32, 64, 96, 128, 192), 32)
-    kernel_size: int = _choice((1, 2, 3, 4, 5, 6, 7), 3)
-    stride: int = _choice((1, 2, 3, 4), 1)
-    padding: bool = _choice((True, False), True)
+    out_channels: int = _parameter((8, 16, 32, 64, 96, 128, 192), 32)
+    kernel_size: int = _parameter((1, 2, 3, 4, 5, 6, 7), 3)
+    stride: int = _parameter((1, 2, 3, 4), 1)
+    padding: bool = _parameter((True, False), True)
 
     def out_shape(self, shape: Shape) -> Shape:
         return (self.out_channels, *super().out_shape(shape)[1:])
@@ -208,29 +243,29 @@ class Conv2d(Window):
 
 
 @dataclass(frozen=True)
-class MaxPool2d(Window):
+class MaxPool2d(WindowedLayer):
     """Maximum over a window; padding counts as minus infinity."""
 
-    kernel_size: int = _choice((2, 3, 4), 2)
-    stride: int = _choice((1, 2, 3), 2)
-    padding: bool = _choice((True, False), False)
+    kernel_size: int = _parameter((2, 3, 4), 2)
+    stride: int = _parameter((1, 2, 3), 2)
+    padding: bool = _parameter((True, False), False)
 
 
 @dataclass(frozen=True)
-class AvgPool2d(Window):
-    """Mean over a window, with the padding's zeros counted in the divisor (`count_include_pad`) or not."""
+class AvgPool2d(WindowedLayer):
+    """Mean over a window; `count_include_pad` says whether the padding's zeros count in the divisor."""
 
-    kernel_size: int = _choice((2, 3, 4), 2)
-    stride: int = _choice((1, 2), 2)
-    padding: bool = _choice((True, False), False)
-    count_include_pad: bool = _choice((True, False), True)
+    kernel_size: int = _parameter((2, 3, 4), 2)
+    stride: int = _parameter((1, 2), 2)
+    padding: bool = _parameter((True, False), False)
+    count_include_pad: bool = _parameter((True, False), True)
 
 
 @dataclass(frozen=True)
 class GlobalAvgPool2d(LayerTemplate):
-    """Mean over the whole map, which stays as one pixel."""
+    """Mean over each channel of a map; the output is a map of one pixel."""
 
-    spatial: ClassVar[bool | None] = True
+    input_rank: ClassVar[int | None] = 3
 
     def out_shape(self, shape: Shape) -> Shape:
         return (shape[0], 1, 1)
@@ -253,4 +288,4 @@ LAYER_TYPES: tuple[type[LayerTemplate], ...] = (
     AvgPool2d,
     GlobalAvgPool2d,
 )
-"""The types in the order of their bits."""
+"""The layer types in the order of their bits."""

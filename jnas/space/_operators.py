@@ -1,9 +1,10 @@
-"""Crossover, mutation and repair of genomes: written for one individual, vmapped by the caller.
+"""Crossover, mutation and repair of genomes, written for one individual; the caller vmaps them.
 
-Crossover and mutation keep layers that take maps before Flatten and the others after it, and repair drops what does
-not fit, so that nearly all children are valid. It also keeps them alike what is sampled: without that, changes that
-change nothing (an activation after another, two batch norms in a row) pile up from generation to generation, and the
-predictor is asked for what it has never seen. Rows are packed (see `rows`) while they are moved about.
+Crossover and mutation keep layers that take maps before Flatten and the others after it, and repair drops the layers
+that do not fit, so nearly all children are valid. Repair also keeps children like the sampled templates. Without it,
+changes without effect (an activation after an activation, two batch norms in a row) accumulate over the generations,
+and the predictor is asked about templates unlike its training rows. Rows are packed while they are moved (see
+`_packed_genome`).
 """
 
 from __future__ import annotations
@@ -11,254 +12,273 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int8, Integer, UInt32
 
 from jnas.space import _layers as lt
-from jnas.space._genome import CARDINALITY, COLUMNS, KIND, kind_of, words
-from jnas.space._packed_genome import SHIFTS, compact, kind, meaning, pack, unpack
-from jnas.space._sampler import ACTIVATIONS, FLATTEN
-from jnas.space._shape_inference import start, step
+from jnas.space._genome import LAYER_TYPE, NUM_FIELDS, NUM_VALUES, layer_type_id, to_uint32
+from jnas.space._packed_genome import SHIFTS, decode, layer_types, left_align, pack, unpack
+from jnas.space._sampler import ACTIVATIONS
+from jnas.space._shape_inference import initial_state, propagate
 
-_CONV, _LINEAR, _GLOBAL = map(kind_of, (lt.Conv2d, lt.Linear, lt.GlobalAvgPool2d))
-# What is inserted or takes another's place, about as often as it is sampled.
-_FOR_MAPS = np.repeat(
-    [*ACTIVATIONS, *map(kind_of, (lt.Conv2d, lt.MaxPool2d, lt.AvgPool2d, lt.BatchNorm2d))], (2, 2, 2, 6, 3, 3, 3)
+_CONV, _LINEAR, _FLATTEN = map(layer_type_id, (lt.Conv2d, lt.Linear, lt.Flatten))
+_GLOBAL_POOL = layer_type_id(lt.GlobalAvgPool2d)
+# Types that mutation inserts before and after Flatten, about as often as they are sampled.
+_MAP_LAYERS = np.repeat(
+    [*ACTIVATIONS, *map(layer_type_id, (lt.Conv2d, lt.MaxPool2d, lt.AvgPool2d, lt.BatchNorm2d))],
+    (2, 2, 2, 6, 3, 3, 3),
 )
-_FOR_VECTORS = np.array([*ACTIVATIONS, *map(kind_of, (lt.Linear, lt.Dropout))])
+_VECTOR_LAYERS = np.array([*ACTIVATIONS, *map(layer_type_id, (lt.Linear, lt.Dropout))])
 
 _STEP, _INSERT, _DELETE, _DUPLICATE, _SWAP, _REPLACE = range(6)
-_CHANCES = np.cumsum([0.5, 0.1, 0.1, 0.08, 0.08, 0.14])
-_DRAWS = 4  # random numbers of 32 bits that a change takes
+_MUTATION_CUMPROBS = np.cumsum([0.5, 0.1, 0.1, 0.08, 0.08, 0.14])
+_NUM_RANDOM_WORDS = 4  # 32-bit random numbers of one change
 
-# The columns of each kind that have a choice: how many, which, and the kinds that have any as the bits of a number.
-_FREE = [[c for c in range(1, COLUMNS) if n[c] > 1] for n in CARDINALITY]
-_FREE_COUNT = np.array([len(columns) for columns in _FREE], np.int32)
-_FREE_COLUMN = np.array([(columns + [0] * COLUMNS)[:COLUMNS] for columns in _FREE], np.int32)
-_HAS_FREE = np.uint32(sum(1 << k for k, columns in enumerate(_FREE) if columns))
+# Per type: the fields with more than one value, their number, and the types that have any as the bits of a number.
+_MUTABLE_FIELDS = [[field for field in range(1, NUM_FIELDS) if counts[field] > 1] for counts in NUM_VALUES]
+_NUM_MUTABLE_FIELDS = np.array([len(fields) for fields in _MUTABLE_FIELDS], np.int32)
+_MUTABLE_FIELD = np.array([(fields + [0] * NUM_FIELDS)[:NUM_FIELDS] for fields in _MUTABLE_FIELDS], np.int32)
+_IS_MUTABLE_MASK = np.uint32(sum(1 << type_id for type_id, fields in enumerate(_MUTABLE_FIELDS) if fields))
 
-# What a block has once at most, as a bit for each kind; all activations are one. Those for maps follow a convolution.
-_SINGLE = [*map(kind_of, (lt.BatchNorm2d, lt.MaxPool2d, lt.AvgPool2d, lt.GlobalAvgPool2d, lt.Dropout))]
-_ONCE = np.zeros(len(CARDINALITY), np.uint32)
-_ONCE[_SINGLE] = 2 ** np.arange(1, 1 + len(_SINGLE))
-_ONCE[[*ACTIVATIONS]] = 1
-_AFTER_CONV = np.bitwise_or.reduce(_ONCE[_FOR_MAPS])
+# A block has at most one layer of each of these types, a bit per type; all activations share one bit. Those that take
+# maps must follow a convolution.
+_UNIQUE_LAYERS = [
+    *map(layer_type_id, (lt.BatchNorm2d, lt.MaxPool2d, lt.AvgPool2d, lt.GlobalAvgPool2d, lt.Dropout)),
+]
+_UNIQUE_PER_BLOCK_MASK = np.zeros(len(NUM_VALUES), np.uint32)
+_UNIQUE_PER_BLOCK_MASK[_UNIQUE_LAYERS] = 2 ** np.arange(1, 1 + len(_UNIQUE_LAYERS))
+_UNIQUE_PER_BLOCK_MASK[[*ACTIVATIONS]] = 1
+_AFTER_CONV_MASK = np.bitwise_or.reduce(_UNIQUE_PER_BLOCK_MASK[_MAP_LAYERS])
+
+NEIGHBORS_PER_ROW = 2 * (NUM_FIELDS - 1) + 2
 
 
-def crossover(key: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
-    """One-point crossover on aligned blocks: the first k blocks of `first`, then those of `second` from its k-th on.
+def crossover(key: jax.Array, first: Int8[Array, "l 6"], second: Int8[Array, "l 6"]) -> Int8[Array, "l 6"]:
+    """Returns a child by one-point crossover on aligned blocks.
 
-    A block is a Conv2d or Linear with what follows it. Convolution blocks are aligned with convolution blocks, Linear
-    with Linear; where `second` has fewer, its head or its end follows.
-
-    Args:
-      key: for the cut.
-      first, second: genomes `[L, 6]`.
-
-    Returns:
-      A genome `[L, 6]`. What does not fit in L rows is cut off.
+    A block is a Conv2d or Linear with the layers that follow it. The child has the first k blocks of `first`, then the
+    blocks of `second` from its k-th on. Convolution blocks are aligned with convolution blocks, Linear with Linear; if
+    `second` has fewer, its head (GlobalAvgPool2d or Flatten) or its end follows. Rows past the L-th are cut off.
     """
-    rows, others = pack(first), pack(second)
+    rows, other_rows = pack(first), pack(second)
     length = len(rows)
-    place = jnp.arange(length)
-    convs, linears = _starts(rows)
-    other_convs, other_linears = _starts(others)
-    # Cut 1 to n is before convolution block n + 1 (or the head); the cuts after these are before Linear blocks.
+    index = jnp.arange(length)
+    convs, linears = _block_starts(rows)
+    other_convs, other_linears = _block_starts(other_rows)
+    # Cuts 1 to n are before convolution block n + 1 or the head; the cuts after these are before Linear blocks.
     cut = 1 + jax.random.randint(key, (), 0, convs[-1] + linears[-1] + 1)
     in_maps = cut <= convs[-1]
-    linear = cut - convs[-1] - 1
-    head, other_head = _head(rows), _head(others)
+    linear_cut = cut - convs[-1] - 1
+    head, other_head = _head_index(rows), _head_index(other_rows)
 
-    def before(convs, linears, head, rows):
-        block = jnp.where(in_maps, cut, linear)
+    def cut_index(convs, linears, head, rows):
+        block = jnp.where(in_maps, cut, linear_cut)
         return jnp.where(
             in_maps,
-            ((convs <= block) & (place < head)).sum(),
+            ((convs <= block) & (index < head)).sum(),
             ((linears <= block) & (rows != 0)).sum(),
         )
 
-    here, there = before(convs, linears, head, rows), before(other_convs, other_linears, other_head, others)
-    source = place - here + there
-    tail = jnp.where(source < length, others[jnp.clip(source, 0, length - 1)], 0)
-    return unpack(jnp.where(place < here, rows, tail))
+    first_cut = cut_index(convs, linears, head, rows)
+    second_cut = cut_index(other_convs, other_linears, other_head, other_rows)
+    source = index - first_cut + second_cut
+    tail = jnp.where(source < length, other_rows[jnp.clip(source, 0, length - 1)], 0)
+    return unpack(jnp.where(index < first_cut, rows, tail))
 
 
-def mutate(key: jax.Array, genome: jax.Array, rate: jax.Array | float = 1.0) -> jax.Array:
-    """One or two random changes.
+def mutate(
+    key: jax.Array, genome: Int8[Array, "l 6"], mutation_rate: Float[Array, ""] | float = 1.0
+) -> Int8[Array, "l 6"]:
+    """Returns a genome after one or two random changes.
 
-    A change is, most often, a step of one parameter to a neighbouring value; else a layer is inserted, removed,
-    replaced by another of its part, swapped with the next, or (a convolution or Linear layer) repeated.
+    Half of the changes step one parameter to a neighboring value. The others insert a layer, remove one, replace one by
+    a layer that takes the same input, swap one with the next, or repeat a Conv2d or Linear.
 
     Args:
-      key: for the choice.
-      genome: `[L, 6]`.
-      rate: changes on average, from 1 to 2; outside of these it counts as the nearer one.
-
-    Returns:
-      A genome `[L, 6]`.
+      key: for all randomness.
+      genome: the parent.
+      mutation_rate: expected number of changes, clipped to [1, 2].
     """
-    bits = jax.random.bits(key, (2 * _DRAWS + 1,), jnp.uint32)
-    rows = _change(bits[:_DRAWS], pack(genome))
-    more = (bits[-1] >> 8).astype(jnp.float32) / (1 << 24) < rate - 1
-    return unpack(jnp.where(more, _change(bits[_DRAWS:-1], rows), rows))
+    bits = jax.random.bits(key, (2 * _NUM_RANDOM_WORDS + 1,), jnp.uint32)
+    rows = _change(bits[:_NUM_RANDOM_WORDS], pack(genome))
+    is_twice = (bits[-1] >> 8).astype(jnp.float32) / (1 << 24) < mutation_rate - 1
+    return unpack(jnp.where(is_twice, _change(bits[_NUM_RANDOM_WORDS:-1], rows), rows))
 
 
-def repair(genome: jax.Array, in_shape: tuple[int, int, int]) -> jax.Array:
-    """Drops the layers of a genome `[L, 6]` that do not fit where they are, as the sampler does.
+def repair(genome: Int8[Array, "l 6"], in_shape: tuple[int, int, int]) -> Int8[Array, "l 6"]:
+    """Returns a genome without the layers that do not fit; it is a template for images of `in_shape`.
 
-    Likewise what it never draws: a second activation or a second layer of a kind in a block, and those before the first
-    convolution. A genome without Flatten gets one at its end. What comes out is a template for images of `in_shape`, in
-    whatever order the layers were.
+    Layers that the sampler never draws are dropped, too: a second activation or a second layer of a type in a block,
+    and those before the first convolution. A genome without Flatten gets one at its end.
     """
     rows = pack(genome)
-    place = jnp.arange(len(rows))
-    flat = (kind(rows) == FLATTEN).any()
+    index = jnp.arange(len(rows))
+    has_flatten = (layer_types(rows) == _FLATTEN).any()
     end = jnp.minimum((rows != 0).sum(), len(rows) - 1)
-    rows = jnp.where(~flat & (place == end), jnp.uint32(FLATTEN), rows)
+    rows = jnp.where(~has_flatten & (index == end), jnp.uint32(_FLATTEN), rows)
 
     def body(carry, layer):
-        state, there = carry
-        out, fits = step(state, layer)
-        once = jnp.asarray(_ONCE)[layer.kind]
-        fits &= there & once == 0
+        state, in_block = carry
+        out, fits = propagate(state, layer)
+        unique = jnp.asarray(_UNIQUE_PER_BLOCK_MASK)[layer.layer_type]
+        fits &= in_block & unique == 0
         state = jax.tree.map(lambda new, old: jnp.where(fits, new, old), out, state)
-        return (state, jnp.where(fits, jnp.where(_begins(layer.kind), 0, there | once), there)), fits
+        next_in_block = jnp.where(_starts_block(layer.layer_type), 0, in_block | unique)
+        return (state, jnp.where(fits, next_in_block, in_block)), fits
 
-    _, fits = jax.lax.scan(body, (start(in_shape), _AFTER_CONV), meaning(rows))
-    return unpack(compact(jnp.where(fits, rows, 0)))
+    _, fits = jax.lax.scan(body, (initial_state(in_shape), _AFTER_CONV_MASK), decode(rows))
+    return unpack(left_align(jnp.where(fits, rows, 0)))
 
 
-def neighbour(genome: jax.Array, number: jax.Array) -> jax.Array:
-    """Change `number` of a genome `[L, 6]`, of `NEIGHBOURS` for each row: a step up or down of each parameter, the row
-    removed, or (of a convolution or Linear layer) repeated. Where that is not possible the genome comes back as it is.
+def neighbor(genome: Int8[Array, "l 6"], index: Integer[Array, ""] | int) -> Int8[Array, "l 6"]:
+    """Returns the genome after the small change of number `index`, or as it is if that change is not possible.
+
+    Each row has `NEIGHBORS_PER_ROW` changes: each parameter a step up and a step down, the row removed, and the row
+    repeated if it is a Conv2d or Linear.
     """
     rows = pack(genome)
-    place, change = number // NEIGHBOURS, number % NEIGHBOURS
-    row, column = rows[place], 1 + change // 2
-    value, most = genome[place, column % COLUMNS], jnp.asarray(CARDINALITY)[kind(row), column % COLUMNS]
-    moved = value + jnp.where(change % 2 == 0, 1, -1)
-    parameter = change < 2 * (COLUMNS - 1)
-    possible = jnp.where(parameter, (moved >= 0) & (moved < most), (row != 0) & (kind(row) != FLATTEN))
-    possible &= (change < NEIGHBOURS - 1) | ((rows[-1] == 0) & _begins(kind(rows[place])))
-    stepped = genome.at[place, column % COLUMNS].set(moved.astype(genome.dtype))
-    shifted = unpack(_shift(rows, place, change == NEIGHBOURS - 1, change == NEIGHBOURS - 2))
-    return jnp.where(possible, jnp.where(parameter, stepped, shifted), genome)
+    row_index, change = index // NEIGHBORS_PER_ROW, index % NEIGHBORS_PER_ROW
+    row, field = rows[row_index], 1 + change // 2
+    value = genome[row_index, field % NUM_FIELDS]
+    num_values = jnp.asarray(NUM_VALUES)[layer_types(row), field % NUM_FIELDS]
+    new_value = value + jnp.where(change % 2 == 0, 1, -1)
+    is_step = change < 2 * (NUM_FIELDS - 1)
+    is_repeat, is_removal = change == NEIGHBORS_PER_ROW - 1, change == NEIGHBORS_PER_ROW - 2
+    is_possible = jnp.where(
+        is_step, (new_value >= 0) & (new_value < num_values), (row != 0) & (layer_types(row) != _FLATTEN)
+    )
+    is_possible &= ~is_repeat | ((rows[-1] == 0) & _starts_block(layer_types(row)))
+    stepped = genome.at[row_index, field % NUM_FIELDS].set(new_value.astype(genome.dtype))
+    shifted = unpack(_shift_rows(rows, row_index, insert=is_repeat, delete=is_removal))
+    return jnp.where(is_possible, jnp.where(is_step, stepped, shifted), genome)
 
 
-NEIGHBOURS = 2 * (COLUMNS - 1) + 2
+def distance(first: Int8[Array, "l 6"], second: Int8[Array, "l 6"]) -> Float[Array, ""]:
+    """Returns the distance of two genomes, 0 to 1: the fraction of rows of another type, and half for other values."""
+    rows, other_rows = pack(first), pack(second)
+    length = jnp.maximum((rows != 0).sum(), (other_rows != 0).sum())
+    same_values = jnp.where(rows != other_rows, 0.5, 0.0)
+    differences = jnp.where(layer_types(rows) != layer_types(other_rows), 1.0, same_values)
+    return differences.sum() / jnp.maximum(length, 1)
 
 
-def distance(first: jax.Array, second: jax.Array) -> jax.Array:
-    """How much two genomes `[L, 6]` differ, 0 to 1: the share of rows with another type, half for other parameters."""
-    rows, others = pack(first), pack(second)
-    used = jnp.maximum((rows != 0).sum(), (others != 0).sum())
-    differ = jnp.where(kind(rows) != kind(others), 1.0, jnp.where(rows != others, 0.5, 0.0))
-    return differ.sum() / jnp.maximum(used, 1)
+def hash_genomes(genomes: Int8[Array | np.ndarray, "*n l 6"]) -> UInt32[Array, "*n 2"]:
+    """Returns a 64-bit hash of each genome as two 32-bit words, equal for equal architectures.
+
+    Each word is a variant of FNV-1a. The chance that two of a million different architectures collide in both is about
+    1 in 37 million.
+    """
+    layers = to_uint32(genomes)
+    words = []
+    for multiplier, offset in ((0x01000193, 0x811C9DC5), (0x9E3779B1, 0x85EBCA6B)):
+        word = jnp.full(layers.shape[:-1], offset, jnp.uint32)
+        for i in range(layers.shape[-1]):
+            word = (word ^ layers[..., i]) * jnp.uint32(multiplier)
+            word ^= word >> 15
+        words.append(word)
+    return jnp.stack(words, -1)
 
 
-def _begins(kinds: jax.Array) -> jax.Array:
-    """Whether layers of these kinds begin a block."""
-    return (kinds == _CONV) | (kinds == _LINEAR)
+def _starts_block(types: Integer[Array, "*n"]) -> Bool[Array, "*n"]:
+    return (types == _CONV) | (types == _LINEAR)
 
 
-def _starts(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """How many convolution and Linear blocks start up to each row: `[L]` int32 each."""
-    flags = jnp.where(kind(rows) == _CONV, 1.0, jnp.where(kind(rows) == _LINEAR, 256.0, 0.0))
+def _block_starts(rows: UInt32[Array, " l"]) -> tuple[Integer[Array, " l"], Integer[Array, " l"]]:
+    """Returns the number of convolution blocks, and of Linear blocks, that start at or before each row."""
+    types = layer_types(rows)
+    flags = jnp.where(types == _CONV, 1.0, jnp.where(types == _LINEAR, 256.0, 0.0))
     # Prefix sums as a matrix product: exact for small counts, and the fastest on a CPU once it is vmapped.
-    both = (flags @ jnp.triu(jnp.ones((len(rows), len(rows))))).astype(jnp.int32)
-    return both & 0xFF, both >> 8
+    counts = (flags @ jnp.triu(jnp.ones((len(rows), len(rows))))).astype(jnp.int32)
+    return counts & 0xFF, counts >> 8
 
 
-def _head(rows: jax.Array) -> jax.Array:
-    """The row of GlobalAvgPool2d or Flatten, whichever is first."""
-    ends = (kind(rows) == _GLOBAL) | (kind(rows) == FLATTEN)
-    return jnp.where(ends, jnp.arange(len(rows)), len(rows)).min()
+def _head_index(rows: UInt32[Array, " l"]) -> Integer[Array, ""]:
+    """Returns the index of the first GlobalAvgPool2d or Flatten."""
+    is_head = (layer_types(rows) == _GLOBAL_POOL) | (layer_types(rows) == _FLATTEN)
+    return jnp.where(is_head, jnp.arange(len(rows)), len(rows)).min()
 
 
-def _below(bits: jax.Array, count: jax.Array) -> jax.Array:
-    """A number from 0 to `count - 1`, int32, from random bits."""
+def _randint_below(bits: UInt32[Array, ""], count: Integer[Array, ""]) -> Integer[Array, ""]:
+    """Returns an integer in [0, count) from the upper 16 random bits."""
     return ((bits >> 16) * count.astype(jnp.uint32) >> 16).astype(jnp.int32)
 
 
-def _shift(rows: jax.Array, place: jax.Array, right: jax.Array, left: jax.Array) -> jax.Array:
-    """The rows after `place` moved to the right by one, or those from `place` on to the left."""
+def _shift_rows(
+    rows: UInt32[Array, " l"], index: Integer[Array, ""], insert: Bool[Array, ""], delete: Bool[Array, ""]
+) -> UInt32[Array, " l"]:
+    """Returns rows with those after `index` moved right by one (`insert`), or the row at `index` removed (`delete`)."""
     at = jnp.arange(len(rows))
-    later = jnp.where(at == len(rows) - 1, 0, jnp.roll(rows, -1))
-    return jnp.where(right & (at > place), jnp.roll(rows, 1), jnp.where(left & (at >= place), later, rows))
+    next_rows = jnp.where(at == len(rows) - 1, 0, jnp.roll(rows, -1))
+    return jnp.where(insert & (at > index), jnp.roll(rows, 1), jnp.where(delete & (at >= index), next_rows, rows))
 
 
-def _change(bits: jax.Array, rows: jax.Array) -> jax.Array:
-    """One random change of packed rows `[L]`, from `[_DRAWS]` random numbers of 32 bits."""
+def _change(bits: UInt32[Array, " 4"], rows: UInt32[Array, " l"]) -> UInt32[Array, " l"]:
+    """Returns packed rows after one random change."""
     length = len(rows)
-    at, kinds = jnp.arange(length), kind(rows)
-    count = (rows != 0).sum()
-    place = _below(bits[0] << 16, jnp.maximum(count, 1))
-    flatten = jnp.where(kinds == FLATTEN, at, length).min()
-    here, after = rows[place], jnp.where(place + 1 < length, rows[jnp.minimum(place + 1, length - 1)], 0)
+    at, types = jnp.arange(length), layer_types(rows)
+    index = _randint_below(bits[0] << 16, jnp.maximum((rows != 0).sum(), 1))
+    flatten_index = jnp.where(types == _FLATTEN, at, length).min()
+    row = rows[index]
+    next_row = jnp.where(index + 1 < length, rows[jnp.minimum(index + 1, length - 1)], 0)
+    step_index, can_step = _random_mutable_row(bits[1], types)
 
-    # A row with a parameter, by the highest of random priorities: one maximum, no prefix sums.
-    priority = (at.astype(jnp.uint32) * jnp.uint32(0x9E3779B1) + bits[1]) * jnp.uint32(0x85EBCA6B)
+    is_full = rows[-1] != 0
+    change = (bits[0] >> 16 >= jnp.asarray((_MUTATION_CUMPROBS * (1 << 16)).astype(np.uint32))).sum()
+    is_impossible = (layer_types(row) == _FLATTEN) & (change != _INSERT)
+    is_impossible |= is_full & ((change == _INSERT) | (change == _DUPLICATE))
+    is_impossible |= (change == _DUPLICATE) & ~_starts_block(layer_types(row))
+    is_impossible |= (change == _SWAP) & ((next_row == 0) | (layer_types(next_row) == _FLATTEN))
+    change = jnp.where(is_impossible, _STEP, change)
+    change = jnp.where((change == _STEP) & ~can_step, _INSERT, change)
+
+    stepped = _step_parameter(bits[2], rows[step_index])
+    layer = _random_layer(bits[2] << 16, bits[3], index <= flatten_index)
+    inserts = (change == _INSERT) | (change == _DUPLICATE)
+    shifted = _shift_rows(rows, index, insert=inserts, delete=change == _DELETE)
+    target = jnp.where(change == _STEP, step_index, jnp.where(change == _DELETE, length, index))
+    value = jnp.stack([stepped, layer, row, row, next_row, layer])[change]
+    changed = jnp.where(at == target, value, shifted)
+    return jnp.where((change == _SWAP) & (at == index + 1), row, changed)
+
+
+def _random_mutable_row(
+    bits: UInt32[Array, ""], types: UInt32[Array, " l"]
+) -> tuple[Integer[Array, ""], Bool[Array, ""]]:
+    """Returns the index of a random row that has a parameter to change, and whether there is one.
+
+    It is the row with the highest of random priorities: one maximum instead of prefix sums.
+    """
+    index = jnp.arange(len(types), dtype=jnp.uint32)
+    priority = (index * jnp.uint32(0x9E3779B1) + bits) * jnp.uint32(0x85EBCA6B)
     priority ^= priority >> 15
     priority = (priority * jnp.uint32(0xC2B2AE35) | jnp.uint32(1 << 31)) & ~jnp.uint32(0xFF)
-    highest = jnp.where((_HAS_FREE >> kinds) & 1 == 1, priority + at.astype(jnp.uint32), 0).max()
-
-    chances = jnp.asarray((_CHANCES * (1 << 16)).astype(np.uint32))
-    which = (bits[0] >> 16 >= chances).sum()
-    full = rows[-1] != 0
-    kept = (kind(here) == FLATTEN) & (which != _INSERT)
-    unable = kept | (full & ((which == _INSERT) | (which == _DUPLICATE)))
-    unable |= (which == _DUPLICATE) & ~_begins(kind(here))
-    unable |= (which == _SWAP) & ((after == 0) | (kind(after) == FLATTEN))
-    which = jnp.where(unable, _STEP, which)
-    which = jnp.where((which == _STEP) & (highest == 0), _INSERT, which)
-
-    stepped_place = (highest & 0xFF).astype(jnp.int32)
-    stepped = _stepped(bits[2], rows[stepped_place])
-    layer = _random_layer(bits[2] << 16, bits[3], place <= flatten)
-    moved = _shift(rows, place, (which == _INSERT) | (which == _DUPLICATE), which == _DELETE)
-    target = jnp.where(which == _STEP, stepped_place, jnp.where(which == _DELETE, length, place))
-    value = jnp.stack([stepped, layer, here, here, after, layer])[which]
-    moved = jnp.where(at == target, value, moved)
-    return jnp.where((which == _SWAP) & (at == place + 1), here, moved)
+    highest = jnp.where((_IS_MUTABLE_MASK >> types) & 1 == 1, priority + index, 0).max()
+    return (highest & 0xFF).astype(jnp.int32), highest != 0
 
 
-def _stepped(bits: jax.Array, row: jax.Array) -> jax.Array:
-    """A packed row with one of its parameters at a neighbouring value."""
-    own = kind(row).astype(jnp.int32)
-    column = jnp.asarray(_FREE_COLUMN)[own, _below(bits, jnp.asarray(_FREE_COUNT)[own])]
-    most = jnp.asarray(CARDINALITY)[own, column]
-    shift = jnp.asarray(SHIFTS)[column].astype(jnp.uint32)
-    value = unpack(row)[column].astype(jnp.int32)
+def _step_parameter(bits: UInt32[Array, ""], row: UInt32[Array, ""]) -> UInt32[Array, ""]:
+    """Returns a packed row with one of its parameters at a neighboring value."""
+    type_id = layer_types(row).astype(jnp.int32)
+    field = jnp.asarray(_MUTABLE_FIELD)[type_id, _randint_below(bits, jnp.asarray(_NUM_MUTABLE_FIELDS)[type_id])]
+    num_values = jnp.asarray(NUM_VALUES)[type_id, field]
+    shift = jnp.asarray(SHIFTS)[field].astype(jnp.uint32)
+    value = unpack(row)[field].astype(jnp.int32)
     step = jnp.where(bits & 1 == 1, 1, -1)
-    step = jnp.where((value + step < 0) | (value + step >= most), -step, step)
-    step = jnp.where((value + step < 0) | (value + step >= most), 0, step)
-    return row + (step.astype(jnp.uint32) << shift)  # adding modulo 2^32, so that it may be negative
+    step = jnp.where((value + step < 0) | (value + step >= num_values), -step, step)
+    step = jnp.where((value + step < 0) | (value + step >= num_values), 0, step)
+    return row + (step.astype(jnp.uint32) << shift)  # a sum modulo 2^32, so the step may be negative
 
 
-def _random_layer(first: jax.Array, second: jax.Array, for_maps: jax.Array) -> jax.Array:
-    """A packed row of a random type that takes maps, or vectors, its parameters uniform."""
-    maps = jnp.asarray(_FOR_MAPS)[_below(first, jnp.int32(len(_FOR_MAPS)))]
-    vectors = jnp.asarray(_FOR_VECTORS)[_below(first, jnp.int32(len(_FOR_VECTORS)))]
-    own = jnp.where(for_maps, maps, vectors)
-    most = jnp.asarray(CARDINALITY)[own].astype(jnp.uint32)
-    row = own.astype(jnp.uint32)
-    for column, (low, bits) in zip(
-        range(KIND + 1, COLUMNS), ((0, 10), (10, 8), (18, 6), (24, 4), (28, 4)), strict=True
-    ):
-        draw = (second >> low) & ((1 << bits) - 1)
-        row |= (draw * most[column] >> bits) << SHIFTS[column]
+def _random_layer(
+    type_bits: UInt32[Array, ""], value_bits: UInt32[Array, ""], takes_map: Bool[Array, ""]
+) -> UInt32[Array, ""]:
+    """Returns a packed row of a random type that takes maps, or vectors, with uniform parameters."""
+    map_type = jnp.asarray(_MAP_LAYERS)[_randint_below(type_bits, jnp.int32(len(_MAP_LAYERS)))]
+    vector_type = jnp.asarray(_VECTOR_LAYERS)[_randint_below(type_bits, jnp.int32(len(_VECTOR_LAYERS)))]
+    type_id = jnp.where(takes_map, map_type, vector_type)
+    num_values = jnp.asarray(NUM_VALUES)[type_id].astype(jnp.uint32)
+    row = type_id.astype(jnp.uint32)
+    bit_ranges = ((0, 10), (10, 8), (18, 6), (24, 4), (28, 4))  # (first bit, number of bits) per field
+    for field, (first_bit, num_bits) in zip(range(LAYER_TYPE + 1, NUM_FIELDS), bit_ranges, strict=True):
+        drawn = (value_bits >> first_bit) & ((1 << num_bits) - 1)
+        row |= (drawn * num_values[field] >> num_bits) << SHIFTS[field]
     return row
-
-
-def key_of(genomes: jax.Array) -> jax.Array:
-    """Two 32-bit hashes of each genome, `[..., L, 6]` to `[..., 2]` uint32: equal for equal architectures.
-
-    The chance that two of a million different architectures share both is about 1 in 37 million.
-    """
-    layers = words(genomes)
-    result = []
-    for multiplier, start_at in ((0x01000193, 0x811C9DC5), (0x9E3779B1, 0x85EBCA6B)):
-        hash = jnp.full(layers.shape[:-1], start_at, jnp.uint32)
-        for i in range(layers.shape[-1]):
-            hash = (hash ^ layers[..., i]) * jnp.uint32(multiplier)
-            hash ^= hash >> 15
-        result.append(hash)
-    return jnp.stack(result, -1)

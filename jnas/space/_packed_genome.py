@@ -1,7 +1,7 @@
-"""A row of a genome as one 16-bit number, and what follows from it in one table.
+"""A row of a genome as one 16-bit number, and a table that decodes it.
 
-Everything that is done to thousands of genomes at once is bound by memory: a packed row is moved in one piece, and one
-lookup tells its sizes.
+Work on thousands of genomes is bound by memory traffic: a packed row is moved in one piece, and one lookup gives all of
+its sizes.
 """
 
 from __future__ import annotations
@@ -12,91 +12,106 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Int8, UInt32
 
 from jnas.space import _layers as lt
-from jnas.space._genome import CARDINALITY, COLUMNS, IS_WINDOW, KERNEL, KIND, PADDING, STRIDE, VALUES, WIDTH
+from jnas.space._genome import (
+    INTEGER_VALUES,
+    IS_WINDOWED_LAYER,
+    KERNEL,
+    LAYER_TYPE,
+    NUM_FIELDS,
+    NUM_VALUES,
+    PADDING,
+    STRIDE,
+    WIDTH,
+)
 
-_BITS = (4, 5, 3, 2, 1, 1)  # of each column: what its largest index takes
+_BITS = (4, 5, 3, 2, 1, 1)  # per field: what its largest index takes
 SHIFTS = tuple(int(n) for n in np.cumsum((0, *_BITS[:-1])))
 _MASKS = tuple((1 << bits) - 1 for bits in _BITS)
 
 
-def pack(genomes: jax.Array) -> jax.Array:
-    """`[..., 6]` int8 to `[...]` uint32: 0 for an unused row. Indices too large for their column are cut."""
-    wide = genomes.astype(jnp.uint32) & jnp.array(_MASKS, jnp.uint32)
-    return (wide << jnp.array(SHIFTS, jnp.uint32)).sum(-1, dtype=jnp.uint32)
+def pack(genomes: Int8[Array | np.ndarray, "*n 6"]) -> UInt32[Array, "*n"]:
+    """Returns rows as numbers, 0 for an unused row; indices that are too large for their field lose their high bits."""
+    fields = jnp.asarray(genomes).astype(jnp.uint32) & jnp.array(_MASKS, jnp.uint32)
+    return (fields << jnp.array(SHIFTS, jnp.uint32)).sum(-1, dtype=jnp.uint32)
 
 
-def unpack(rows: jax.Array) -> jax.Array:
-    """`[...]` packed rows to `[..., 6]` int8."""
+def unpack(rows: UInt32[Array, "*n"]) -> Int8[Array, "*n 6"]:
+    """Returns the rows that `pack` packed."""
     return ((rows[..., None] >> jnp.array(SHIFTS, jnp.uint32)) & jnp.array(_MASKS, jnp.uint32)).astype(jnp.int8)
 
 
-def kind(rows: jax.Array) -> jax.Array:
-    """The KIND of packed rows."""
-    return rows & _MASKS[KIND]
+def layer_types(rows: UInt32[Array, "*n"]) -> UInt32[Array, "*n"]:
+    """Returns the LAYER_TYPE of packed rows."""
+    return rows & _MASKS[LAYER_TYPE]
 
 
-def in_columns(genomes: jax.Array) -> jax.Array:
-    """Which rows `[..., 6]` pack without a loss: `[...]` bool."""
+def is_packable(genomes: Int8[Array | np.ndarray, "*n 6"]) -> Bool[Array, "*n"]:
+    """Returns which rows lose nothing by `pack`."""
     return ((genomes & ~jnp.array(_MASKS, jnp.int8)) == 0).all(-1)
 
 
-class Meaning(NamedTuple):
-    """What packed rows `[...]` are; int32 where nothing else is said.
+class DecodedRow(NamedTuple):
+    """The contents of packed rows `[...]`, int32 unless stated otherwise.
 
     Attributes:
-      kind: as in the genome.
-      known: bool, the parameters are among the type's own.
-      width: output channels or features; of PReLU whether there is a slope a channel. kernel, stride, pad: of its
-        window; 1, 1 and 0 where it has none.
-      takes: 1 maps only, 0 vectors only, 2 both.
+      layer_type: as in the genome.
+      is_valid: bool, the parameters are among the type's own.
+      width: output channels or features; of PReLU whether there is a slope per channel.
+      kernel: pixels of the window on a side; 1 for layers without a window.
+      stride: of the window; 1 for layers without a window.
+      pad: pixels of padding on each side.
+      input_rank: 3 for maps only, 1 for vectors only, 0 for both.
     """
 
-    kind: jax.Array
-    known: jax.Array
+    layer_type: jax.Array
+    is_valid: jax.Array
     width: jax.Array
     kernel: jax.Array
     stride: jax.Array
     pad: jax.Array
-    takes: jax.Array
+    input_rank: jax.Array
 
 
-def _table() -> np.ndarray:
+_ENTRY_BITS = (1, 13, 3, 3, 2, 2)  # is_valid, width, kernel, stride, pad, input_rank
+_ENTRY_SHIFTS = tuple(int(n) for n in np.cumsum((0, *_ENTRY_BITS[:-1])))
+
+
+def _decoding_table() -> np.ndarray:
     table = np.zeros(1 << sum(_BITS), np.uint32)
-    takes = [2, *(2 if cls.spatial is None else int(cls.spatial) for cls in lt.LAYER_TYPES)]
-    for number, choices in enumerate(CARDINALITY):
-        for indices in itertools.product(*(range(n) for n in choices[1:])):
-            row = (number, *indices)
-            value = dict(enumerate(VALUES[number, range(COLUMNS), row].tolist()))
-            kernel, stride, pad = (value[KERNEL], value[STRIDE], value[KERNEL] // 2 * value[PADDING])
-            if not IS_WINDOW[number]:
-                kernel, stride, pad = 1, 1, 0
-            fields = (1, value[WIDTH], kernel, stride, pad, takes[number])
+    input_ranks = [0, *(cls.input_rank or 0 for cls in lt.LAYER_TYPES)]
+    for type_id, num_values in enumerate(NUM_VALUES):
+        for indices in itertools.product(*(range(n) for n in num_values[1:])):
+            row = (type_id, *indices)
+            value = INTEGER_VALUES[type_id, range(NUM_FIELDS), row].tolist()
+            kernel, stride, pad = 1, 1, 0
+            if IS_WINDOWED_LAYER[type_id]:
+                kernel, stride, pad = value[KERNEL], value[STRIDE], value[KERNEL] // 2 * value[PADDING]
+            entry = (1, value[WIDTH], kernel, stride, pad, input_ranks[type_id])
             code = sum(int(index) << shift for index, shift in zip(row, SHIFTS, strict=True))
-            table[code] = sum(int(field) << shift for field, shift in zip(fields, _FIELD_SHIFTS, strict=True))
+            table[code] = sum(int(part) << shift for part, shift in zip(entry, _ENTRY_SHIFTS, strict=True))
     return table
 
 
-_FIELD_BITS = (1, 13, 3, 3, 2, 2)  # known, width, kernel, stride, pad, takes
-_FIELD_SHIFTS = tuple(int(n) for n in np.cumsum((0, *_FIELD_BITS[:-1])))
-_TABLE = _table()
+_TABLE = _decoding_table()
 
 
-def meaning(rows: jax.Array) -> Meaning:
-    """What packed rows are."""
-    code = rows.astype(jnp.int32)
-    found = jnp.asarray(_TABLE).at[code].get(mode="promise_in_bounds").astype(jnp.int32)
-    known, *sizes = (
-        (found >> shift) & ((1 << bits) - 1) for shift, bits in zip(_FIELD_SHIFTS, _FIELD_BITS, strict=True)
+def decode(rows: UInt32[Array, "*n"]) -> DecodedRow:
+    """Returns the contents of packed rows."""
+    codes = rows.astype(jnp.int32)
+    entries = jnp.asarray(_TABLE).at[codes].get(mode="promise_in_bounds").astype(jnp.int32)
+    is_valid, *sizes = (
+        (entries >> shift) & ((1 << bits) - 1) for shift, bits in zip(_ENTRY_SHIFTS, _ENTRY_BITS, strict=True)
     )
-    return Meaning(code & _MASKS[KIND], known == 1, *sizes)
+    return DecodedRow(codes & _MASKS[LAYER_TYPE], is_valid == 1, *sizes)
 
 
-def compact(rows: jax.Array) -> jax.Array:
-    """Moves the zeros of packed rows `[L]` to the end, keeping the others' order.
+def left_align(rows: UInt32[Array, " l"]) -> UInt32[Array, " l"]:
+    """Returns packed rows with the unused ones moved to the end; the order of the others stays.
 
-    One sort of plain numbers, each row below its place: several times as fast as a sort with a comparison of its own.
+    One sort of plain numbers, each with its index in the upper bits: several times as fast as a sort by a comparison.
     """
-    place = jnp.arange(len(rows), dtype=jnp.uint32) << 16
-    return jnp.sort(jnp.where(rows != 0, place | rows, jnp.uint32(0xFFFF0000))) & 0xFFFF
+    index = jnp.arange(len(rows), dtype=jnp.uint32) << 16
+    return jnp.sort(jnp.where(rows != 0, index | rows, jnp.uint32(0xFFFF0000))) & 0xFFFF

@@ -1,6 +1,6 @@
-"""Shapes, validity and cost of genomes, vectorised: the object form's rules as one scan over the rows.
+"""Shapes, validity and cost of genomes, vectorised: the rules of the object form as one scan over the rows.
 
-`trace` is to a genome what `Template.shapes` and `Template.cost` are to a template, and equals them exactly.
+`infer_shapes` is to genomes what `Template.shapes` and `Template.cost` are to a template, and equals them exactly.
 """
 
 from __future__ import annotations
@@ -10,122 +10,135 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int8
 
 from jnas.space import _layers as lt
-from jnas.space import _uint64 as wide
-from jnas.space._genome import kind_of
-from jnas.space._packed_genome import Meaning, in_columns, meaning, pack
+from jnas.space._genome import IS_ACTIVATION, layer_type_id
+from jnas.space._packed_genome import DecodedRow, decode, is_packable, pack
+from jnas.space._uint64 import UInt64
 
-_CONV, _LINEAR, _FLATTEN, _GLOBAL = map(kind_of, (lt.Conv2d, lt.Linear, lt.Flatten, lt.GlobalAvgPool2d))
-_BATCH_NORM, _PRELU, _MAX, _AVG = map(kind_of, (lt.BatchNorm2d, lt.PReLU, lt.MaxPool2d, lt.AvgPool2d))
+_CONV, _LINEAR, _FLATTEN = map(layer_type_id, (lt.Conv2d, lt.Linear, lt.Flatten))
+_BATCH_NORM, _PRELU = map(layer_type_id, (lt.BatchNorm2d, lt.PReLU))
+_MAX_POOL, _AVG_POOL, _GLOBAL_POOL = map(layer_type_id, (lt.MaxPool2d, lt.AvgPool2d, lt.GlobalAvgPool2d))
 
-_FIRST_ACTIVATION = kind_of(lt.ReLU)  # then LeakyReLU and PReLU
 
-
-class Trace(NamedTuple):
+class InferredShapes(NamedTuple):
     """What follows from genomes `[..., L, 6]`.
 
     Attributes:
-      valid: `[...]` bool: the genome is a template; the rest means nothing where it is not.
-      shapes: `[..., L, 3]` int32: the `(C, H, W)` after each row; a vector of N features is `(N, 1, 1)`.
-      params, macs, flops: the cost for one image, the last Linear included, as wide counts (see `wide`).
+      valid: `[...]` bool, whether the genome is a template; the rest is undefined where it is not.
+      shapes: `[..., L, 3]` int32, the `(C, H, W)` after each row; a vector of N features is `(N, 1, 1)`.
+      params: `[...]` learnable parameters, the last Linear included.
+      macs: `[...]` multiply-accumulates for one image, the last Linear included.
+      flops: `[...]` as `Cost.flops` counts them.
     """
 
     valid: jax.Array
     shapes: jax.Array
-    params: wide.Wide
-    macs: wide.Wide
-    flops: wide.Wide
+    params: UInt64
+    macs: UInt64
+    flops: UInt64
 
 
-class MapState(NamedTuple):
-    """What the next layer gets: `channels`, `height`, `width` (a vector of N features is N, 1, 1), and `flat`."""
+class ShapeState(NamedTuple):
+    """The input of the next layer: int32 sizes (a vector of N features is N, 1, 1), and whether it is a vector."""
 
     channels: jax.Array
     height: jax.Array
     width: jax.Array
-    flat: jax.Array
+    is_flat: jax.Array
 
 
-def start(in_shape: tuple[int, int, int]) -> MapState:
-    """The images themselves."""
-    return MapState(*(jnp.int32(n) for n in in_shape), jnp.bool_(False))
+def initial_state(in_shape: tuple[int, int, int]) -> ShapeState:
+    """Returns the state before the first layer, which is one image."""
+    channels, height, width = (jnp.int32(n) for n in in_shape)
+    return ShapeState(channels, height, width, jnp.bool_(False))
 
 
-def step(state: MapState, layer: Meaning) -> tuple[MapState, jax.Array]:
-    """The shape after one layer, and whether it fits there."""
-    channels, height, width, flat = state
-    takes_it = (layer.takes == 2) | ((layer.takes == 1) == ~flat)
-    to_pixel = (layer.kind == _GLOBAL) | (layer.kind == _FLATTEN)
-    reach = (2 * layer.pad - layer.kernel).astype(jnp.float32)
+def propagate(state: ShapeState, layer: DecodedRow) -> tuple[ShapeState, Bool[Array, ""]]:
+    """Returns the state after one layer, and whether the layer fits."""
+    channels, height, width, is_flat = state
+    accepts_input = (layer.input_rank == 0) | ((layer.input_rank == 3) == ~is_flat)
+    to_pixel = (layer.layer_type == _GLOBAL_POOL) | (layer.layer_type == _FLATTEN)
+    pad_minus_kernel = (2 * layer.pad - layer.kernel).astype(jnp.float32)
 
-    def side(n):
-        # In floats, where a division takes a tenth of the time; exact up to 2^24 pixels a side.
-        moved = jnp.floor((n.astype(jnp.float32) + reach) / layer.stride.astype(jnp.float32)).astype(jnp.int32) + 1
-        return jnp.where(to_pixel, 1, moved)
+    def out_side(n):
+        # Division takes a tenth of the time in floats; they are exact up to 2^24 pixels.
+        windows = jnp.floor((n.astype(jnp.float32) + pad_minus_kernel) / layer.stride.astype(jnp.float32))
+        return jnp.where(to_pixel, 1, windows.astype(jnp.int32) + 1)
 
-    out_channels = jnp.where((layer.kind == _CONV) | (layer.kind == _LINEAR), layer.width, channels)
-    out_channels = jnp.where(layer.kind == _FLATTEN, channels * height * width, out_channels)
-    out = MapState(out_channels, side(height), side(width), flat | (layer.kind == _FLATTEN))
-    return out, takes_it & layer.known & (jnp.minimum(out.height, out.width) >= 1)
+    has_width = (layer.layer_type == _CONV) | (layer.layer_type == _LINEAR)
+    out_channels = jnp.where(has_width, layer.width, channels)
+    out_channels = jnp.where(layer.layer_type == _FLATTEN, channels * height * width, out_channels)
+    out = ShapeState(out_channels, out_side(height), out_side(width), is_flat | (layer.layer_type == _FLATTEN))
+    return out, accepts_input & layer.is_valid & (jnp.minimum(out.height, out.width) >= 1)
 
 
-def _cost(before: MapState, layer: Meaning, after: MapState) -> tuple[wide.Wide, wide.Wide, wide.Wide]:
-    """The cost of one layer; see `layers.Cost` for what is counted."""
-    kind = layer.kind
-    is_conv, is_linear = kind == _CONV, kind == _LINEAR
-    window = jnp.where(is_conv, layer.kernel * layer.kernel, jnp.where(is_linear, 1, 0))
-    fan_in = window * before.channels
+def _layer_cost(before: ShapeState, layer: DecodedRow, after: ShapeState) -> tuple[UInt64, UInt64, UInt64]:
+    """Returns params, MACs and FLOPs of one layer, as `Cost` counts them."""
+    layer_type = layer.layer_type
+    is_conv, is_linear, is_batch_norm = layer_type == _CONV, layer_type == _LINEAR, layer_type == _BATCH_NORM
+    positions = jnp.where(is_conv, layer.kernel * layer.kernel, jnp.where(is_linear, 1, 0))
+    fan_in = positions * before.channels
     pixels_in, pixels_out = before.height * before.width, after.height * after.width
-    weights = wide.multiply(fan_in, after.channels)
-    macs = wide.multiply(fan_in, after.channels * pixels_out)
+    weights = UInt64.product(fan_in, after.channels)
+    macs = UInt64.product(fan_in, after.channels * pixels_out)
 
     elements = before.channels * pixels_in
     slopes = jnp.where(layer.width == 1, before.channels, 1)
-    others = (
+    other_params = (
         jnp.where(is_conv | is_linear, after.channels, 0)
-        + jnp.where(kind == _BATCH_NORM, 2 * before.channels, 0)
-        + jnp.where(kind == _PRELU, slopes, 0)
+        + jnp.where(is_batch_norm, 2 * before.channels, 0)
+        + jnp.where(layer_type == _PRELU, slopes, 0)
     )
-    is_activation = (kind >= _FIRST_ACTIVATION) & (kind <= _PRELU)
-    flops = (
+    is_pool = (layer_type == _MAX_POOL) | (layer_type == _AVG_POOL) | (layer_type == _GLOBAL_POOL)
+    other_flops = (
         jnp.where(is_conv, after.channels * pixels_out, 0)
-        + jnp.where(kind == _BATCH_NORM, 2 * elements, 0)
-        + jnp.where(is_activation, elements, 0)
-        + jnp.where((kind == _MAX) | (kind == _AVG) | (kind == _GLOBAL), elements, 0)
+        + jnp.where(is_batch_norm, 2 * elements, 0)
+        + jnp.where(jnp.asarray(IS_ACTIVATION)[layer_type], elements, 0)
+        + jnp.where(is_pool, elements, 0)
     )
-    return wide.add(weights, wide.widen(others)), macs, wide.add(wide.widen(flops), wide.add(macs, macs))
+    return weights + UInt64.from_integers(other_params), macs, UInt64.from_integers(other_flops) + (macs + macs)
 
 
-def _trace_one(genome: jax.Array, in_shape: tuple[int, int, int], classes: int) -> Trace:
+def _add(a: tuple[UInt64, ...], b: tuple[UInt64, ...]) -> tuple[UInt64, ...]:
+    return tuple(x + y for x, y in zip(a, b, strict=True))
+
+
+def _infer_one(genome: jax.Array, in_shape: tuple[int, int, int], classes: int) -> InferredShapes:
     def body(carry, row):
         state, valid, ended, total = carry
-        layer, empty = row
-        used = layer.kind > 0
-        out, fits = step(state, layer)
-        valid = valid & jnp.where(used, fits & ~ended, empty)
-        # Past the first misfit sizes may be anything, so they stop growing there.
-        out = jax.tree.map(lambda new, old: jnp.where(used & valid, new, old), out, state)
-        counted = tuple(wide.only(valid, count) for count in _cost(state, layer, out))
-        return (out, valid, ended | ~used, _add_costs(total, counted)), jnp.stack(out[:3])
+        layer, is_empty = row
+        is_used = layer.layer_type > 0
+        out, fits = propagate(state, layer)
+        valid = valid & jnp.where(is_used, fits & ~ended, is_empty)
+        # After the first layer that does not fit, sizes are undefined; they stop growing there.
+        out = jax.tree.map(lambda new, old: jnp.where(is_used & valid, new, old), out, state)
+        cost = tuple(count.where(valid) for count in _layer_cost(state, layer, out))
+        return (out, valid, ended | ~is_used, _add(total, cost)), jnp.stack(out[:3])
 
-    zero = wide.widen(jnp.uint32(0))
-    packed = pack(genome)
-    carry = (start(in_shape), in_columns(genome).all(), jnp.bool_(False), (zero, zero, zero))
-    (state, valid, _, total), shapes = jax.lax.scan(body, carry, (meaning(packed), packed == 0))
-    macs = wide.multiply(state.channels, jnp.uint32(classes))
-    last = (wide.add(macs, wide.widen(jnp.uint32(classes))), macs, wide.add(macs, macs))
-    return Trace(valid & state.flat, shapes, *_add_costs(total, last))
-
-
-def _add_costs(a, b):
-    return tuple(wide.add(x, y) for x, y in zip(a, b, strict=True))
+    zero = UInt64.from_integers(jnp.uint32(0))
+    rows = pack(genome)
+    carry = (initial_state(in_shape), is_packable(genome).all(), jnp.bool_(False), (zero, zero, zero))
+    (state, valid, _, total), shapes = jax.lax.scan(body, carry, (decode(rows), rows == 0))
+    macs = UInt64.product(state.channels, jnp.uint32(classes))
+    last_linear = (macs + UInt64.from_integers(jnp.uint32(classes)), macs, macs + macs)
+    return InferredShapes(valid & state.is_flat, shapes, *_add(total, last_linear))
 
 
 @functools.partial(jax.jit, static_argnames=("in_shape", "classes"))
-def trace(genomes: jax.Array, in_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10) -> Trace:
-    """Validity, shapes and cost of genomes `[..., L, 6]` int8; see `Trace`."""
-    one = functools.partial(_trace_one, in_shape=in_shape, classes=classes)
+def infer_shapes(
+    genomes: Int8[Array | np.ndarray, "*n l 6"], in_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10
+) -> InferredShapes:
+    """Returns validity, shapes and cost of genomes.
+
+    Args:
+      genomes: of any number of leading dimensions.
+      in_shape: `(C, H, W)` of one image.
+      classes: number of classes.
+    """
+    infer = functools.partial(_infer_one, in_shape=in_shape, classes=classes)
     for _ in range(genomes.ndim - 2):
-        one = jax.vmap(one)
-    return one(genomes)
+        infer = jax.vmap(infer)
+    return infer(genomes)

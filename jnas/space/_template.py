@@ -1,4 +1,4 @@
-"""A whole architecture: a sequence of layer templates over one input shape."""
+"""A whole architecture: a sequence of layer templates for one input shape."""
 
 from __future__ import annotations
 
@@ -8,35 +8,37 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import UInt8
 
 from jnas.errors import JnasError
 from jnas.space._encoding import layers_from_hash, layers_to_vectors, vectors_to_hash
-from jnas.space._layers import Cost, LayerTemplate, Linear, Shape
+from jnas.space._layers import Cost, LayerTemplate, Linear, Shape, check_in_shape
 
 if TYPE_CHECKING:
     from flax import nnx
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Template:
     """An architecture without weights.
 
+    Two templates are equal if their layers and input shapes are. `str()` prints one layer per line with its output
+    shape, `repr()` prints the same on one line.
+
     Args:
-      layers: the layer templates; the last is the `Linear` classifier, so its width is the class count.
+      layers: the layer templates; the last one is the `Linear` classifier, with one feature per class.
       in_shape: `(C, H, W)` of one image.
 
-    Two templates are equal when their layers and input shapes are. `str()` prints one layer a line with its output
-    shape, `repr()` the same on one line.
-
     Raises:
-      JnasError: the layers do not fit one another; the sentence names the layer and the shape that reaches it.
+      JnasError: if the layers do not fit one another; the sentence names the layer and the shape of its input.
 
-    >>> from jnas.space._layers import Conv2d, Flatten, Linear, PReLU
-    >>> print(Template((Conv2d(8, 5, 3, padding=False), PReLU(), Flatten(), Linear(10))))
-    Conv2d (8, 10, 10) (5, 5) (3, 3)
-    PReLU (8, 10, 10)
-    Flatten 800
-    Linear 10
+    Example:
+      >>> from jnas.space import Conv2d, Flatten, Linear, PReLU
+      >>> print(Template((Conv2d(8, 5, 3, padding=False), PReLU(), Flatten(), Linear(10))))
+      Conv2d (8, 10, 10) (5, 5) (3, 3)
+      PReLU (8, 10, 10)
+      Flatten 800
+      Linear 10
     """
 
     layers: tuple[LayerTemplate, ...]
@@ -44,31 +46,32 @@ class Template:
 
     def __init__(self, layers: Sequence[LayerTemplate], in_shape: Sequence[int] = (3, 32, 32)):
         object.__setattr__(self, "layers", tuple(layers))
-        object.__setattr__(self, "in_shape", tuple(int(n) for n in in_shape))
-        if len(self.in_shape) != 3 or min(self.in_shape) < 1:
-            raise JnasError(f"in_shape={self.in_shape} is not (channels, height, width) with positive numbers.")
+        object.__setattr__(self, "in_shape", check_in_shape(in_shape))
         if not self.layers or not isinstance(self.layers[-1], Linear):
-            raise JnasError("A template must end in the Linear layer that tells the classes apart: append Linear(10).")
-        self.shapes  # noqa: B018  the property raises where the layers do not fit
+            last = type(self.layers[-1]).__name__ if self.layers else "no layer"
+            raise JnasError(f"layers must end with the Linear classifier, got {last}; append Linear(classes).")
+        self.shapes  # noqa: B018  the property raises if the layers do not fit
 
     @classmethod
-    def from_hash(cls, hash: str, in_shape: Sequence[int] = (3, 32, 32), classes: int = 10) -> Template:
-        """The template of `hash`, with a `Linear(classes)` appended.
+    def from_hash(cls, arch_hash: str, in_shape: Sequence[int] = (3, 32, 32), classes: int = 10) -> Template:
+        """Returns the template of a hash, with `Linear(classes)` appended.
 
         Args:
-          hash: 8 hex digits a layer, as `Template.hash` gives it.
+          arch_hash: 8 hex digits per layer, as `Template.hash` gives them.
           in_shape: `(C, H, W)` of one image.
           classes: number of classes.
 
         Raises:
-          JnasError: `hash` is not one, or its layers do not fit `in_shape`.
+          JnasError: if `arch_hash` is not a hash, or its layers do not fit `in_shape`.
         """
-        return cls((*layers_from_hash(hash), Linear(classes)), in_shape)
+        return cls((*layers_from_hash(arch_hash), Linear(classes)), in_shape)
 
     @property
     def classes(self) -> int:
         """Number of classes: the width of the last layer."""
-        return self.layers[-1].out_features
+        last = self.layers[-1]
+        assert isinstance(last, Linear)
+        return last.out_features
 
     @functools.cached_property
     def shapes(self) -> tuple[Shape, ...]:
@@ -76,54 +79,54 @@ class Template:
         shape, shapes = self.in_shape, []
         for position, layer in enumerate(self.layers, start=1):
             name = f"layer {position} ({type(layer).__name__})"
-            if layer.spatial is not None and layer.spatial != (len(shape) == 3):
-                wanted = "a map, so it must come before Flatten" if layer.spatial else "a vector: put Flatten before it"
-                raise JnasError(f"The template does not fit together: {name} gets {shape} but takes {wanted}.")
-            following = layer.out_shape(shape)
-            if min(following) < 1:
+            if layer.input_rank not in (None, len(shape)):
+                needed, remedy = ("a map", "put it before") if layer.input_rank == 3 else ("a vector", "put it after")
+                raise JnasError(f"The input of {name} must be {needed}, got {shape}; {remedy} Flatten.")
+            out_shape = layer.out_shape(shape)
+            if min(out_shape) < 1:
                 raise JnasError(
-                    f"The template's shape collapses: {name} with window and stride {layer.details()} turns {shape} "
-                    f"into {following}; use a smaller window or stride, padding, or larger images."
+                    f"The output of {name} with window and stride {layer.summary()} must have a pixel, got {out_shape} "
+                    f"from {shape}; use a smaller window or stride, padding, or larger images."
                 )
-            shape = following
+            shape = out_shape
             shapes.append(shape)
         return tuple(shapes)
 
     @functools.cached_property
     def cost(self) -> Cost:
         """Parameters, MACs and FLOPs for one image, the last Linear included."""
-        inputs = (self.in_shape, *self.shapes)
-        return sum((layer.cost(shape) for layer, shape in zip(self.layers, inputs, strict=False)), Cost())
+        inputs = (self.in_shape, *self.shapes[:-1])
+        return sum((layer.cost(shape) for layer, shape in zip(self.layers, inputs, strict=True)), Cost())
 
     @functools.cached_property
-    def vectors(self) -> np.ndarray:
-        """`[T, 32]` uint8: a 32-bit vector for each layer but the last Linear, which the class count implies."""
+    def vectors(self) -> UInt8[np.ndarray, "t 32"]:
+        """A 32-bit vector for each layer but the last Linear, which the class count implies."""
         return layers_to_vectors(self.layers[:-1])
 
     @functools.cached_property
     def hash(self) -> str:
-        """The bits of `vectors` as 8 hex digits a layer: the key of the architecture everywhere."""
+        """The bits of `vectors` as 8 hex digits per layer: the key of an architecture everywhere in jnas."""
         return vectors_to_hash(self.vectors)
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
-        """The template as a Flax module that takes `[N, H, W, C]` floats and returns `[N, classes]` logits.
+        """Returns the template as a Flax module that maps `[N, H, W, C]` floats to `[N, classes]` logits.
 
         Args:
           rngs: random streams for the initial weights (`params`) and for dropout.
         """
-        from jnas.nn._build import build  # the one arrow that points up: a convenience, loaded when asked for
+        from jnas.nn._build import build  # a convenience that imports a higher layer, so only when it is called
 
         return build(self, rngs)
 
-    def _lines(self) -> list[str]:
+    def _format_layers(self) -> list[str]:
         lines = []
         for layer, shape in zip(self.layers, self.shapes, strict=True):
             size = str(shape[0]) if len(shape) == 1 else str(shape)
-            lines.append(" ".join(filter(None, (type(layer).__name__, size, layer.details()))))
+            lines.append(" ".join(filter(None, (type(layer).__name__, size, layer.summary()))))
         return lines
 
     def __str__(self) -> str:
-        return "\n".join(self._lines())
+        return "\n".join(self._format_layers())
 
     def __repr__(self) -> str:
-        return " / ".join(self._lines())
+        return " / ".join(self._format_layers())

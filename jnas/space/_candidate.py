@@ -1,0 +1,65 @@
+"""One architecture of a search, as genome, template and hash in one object."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Array, Int8
+
+from jnas.space._genome import arch_hashes, to_genome
+from jnas.space._layers import Cost
+from jnas.space._space import Space
+from jnas.space._template import Template
+
+
+@dataclass(frozen=True, repr=False)
+class Candidate:
+    """An architecture of a space. Candidates are equal, and hash alike, if their architectures and spaces are.
+
+    Attributes:
+      hash: `Template.hash`.
+      genome: `[L, 6]` int8, read-only.
+      space: gives the image shape and the class count.
+    """
+
+    hash: str
+    genome: Int8[np.ndarray, "l 6"] = field(compare=False)
+    space: Space
+
+    @classmethod
+    def from_genomes(cls, genomes: Int8[Array | np.ndarray, "n l 6"], space: Space) -> list[Candidate]:
+        """Returns the candidates of genomes; they are not checked for validity."""
+        genomes = np.array(genomes)
+        genomes.flags.writeable = False
+        return [cls(*pair, space) for pair in zip(arch_hashes(genomes), genomes, strict=True)]
+
+    @classmethod
+    def from_template(cls, template: Template, space: Space) -> Candidate:
+        """Returns the candidate of a template.
+
+        Raises:
+          JnasError: if the template has more layers than genomes of the space, or a parameter outside the space.
+        """
+        genome = to_genome(template, space.length)
+        genome.flags.writeable = False
+        return cls(template.hash, genome, space)
+
+    @classmethod
+    def from_hash(cls, arch_hash: str, space: Space) -> Candidate:
+        """Returns the candidate of a hash; raises as `from_template` and `Template.from_hash` do."""
+        return cls.from_template(Template.from_hash(arch_hash, space.in_shape, space.classes), space)
+
+    @functools.cached_property
+    def template(self) -> Template:
+        """The template, with the space's image shape and class count."""
+        return self.space.template(self.genome)
+
+    @property
+    def cost(self) -> Cost:
+        """Parameters, MACs and FLOPs for one image."""
+        return self.template.cost
+
+    def __repr__(self) -> str:
+        return f"Candidate({self.hash!r})"

@@ -1,0 +1,151 @@
+"""The space of templates: its size, its random templates, its constraints, and its genes for evolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int8
+
+from jnas._runtime.compile_options import fast_compile_jit
+from jnas.errors import JnasError
+from jnas.space import _operators as operators
+from jnas.space._featurize import featurize
+from jnas.space._genome import from_genome
+from jnas.space._layers import check_in_shape
+from jnas.space._sampler import Style, grammar, sample_genomes
+from jnas.space._shape_inference import infer_shapes
+from jnas.space._template import Template
+
+_MAX_BATCHES = 50
+"""Batches of random genomes in which `Space.sample_valid` looks for enough of them."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """A space of templates, for sampling and as a search space of `jnas.evolve`.
+
+    Genomes of the space are `[L, 6]` int8, see `jnas.space.to_genomes`.
+
+    Args:
+      in_shape: `(C, H, W)` of one image.
+      classes: number of classes.
+      conv_num: largest number of convolution layers in a random template.
+      lin_num: largest number of Linear layers in a random template, the last one included.
+      style: the generator of random templates, "sophius" or "modern"; see `jnas.space._sampler`.
+      max_params: most learnable parameters of a valid template; None for no limit.
+      max_macs: most multiply-accumulates for one image of a valid template; None for no limit.
+
+    Raises:
+      JnasError: if an argument is out of range.
+    """
+
+    in_shape: tuple[int, int, int] = (3, 32, 32)
+    classes: int = 10
+    conv_num: int = 6
+    lin_num: int = 3
+    style: Style = "sophius"
+    max_params: int | None = None
+    max_macs: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "in_shape", check_in_shape(self.in_shape))
+        limits = {"conv_num": 1, "lin_num": 1, "classes": 2, "max_params": 1, "max_macs": 1}
+        for name, minimum in limits.items():
+            value = getattr(self, name)
+            if value is None and name in ("max_params", "max_macs"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
+                raise JnasError(f"{name} must be an integer >= {minimum}, got {value!r}.")
+            object.__setattr__(self, name, int(value))
+        if self.style not in get_args(Style):
+            raise JnasError(f"style must be one of {', '.join(get_args(Style))}, got {self.style!r}.")
+
+    @property
+    def length(self) -> int:
+        """Rows of a genome: the layers of the longest random template without the last Linear."""
+        return len(grammar(self.style, self.conv_num, self.lin_num))
+
+    @property
+    def num_neighbors(self) -> int:
+        """Number of small changes of a genome; see `neighbor`."""
+        return operators.NEIGHBORS_PER_ROW * self.length
+
+    def sample(self, key: jax.Array, count: int) -> Int8[Array, "{count} l 6"]:
+        """Returns genomes of random templates that ignore `max_params` and `max_macs`; works under jit."""
+        return sample_genomes(key, count, self.in_shape, self.style, self.conv_num, self.lin_num)
+
+    def sample_valid(self, key: jax.Array, count: int, min_count: int | None = None) -> Int8[Array, "n l 6"]:
+        """Returns genomes of random templates within `max_params` and `max_macs`; runs on the host.
+
+        Args:
+          key: for all randomness.
+          count: number of genomes.
+          min_count: number of genomes that suffices if valid ones are rare; `count` by default.
+
+        Raises:
+          JnasError: if fewer than `min_count` were found.
+        """
+        min_count = count if min_count is None else min_count
+        size = 1 << (max(count, 1024) - 1).bit_length()  # few sizes, so that few programs are compiled
+        batches, total = [], 0
+        for batch in range(_MAX_BATCHES):
+            genomes = self.sample(jax.random.fold_in(key, batch), size)
+            batches.append(np.asarray(genomes)[np.asarray(_valid(self, genomes))])
+            total += len(batches[-1])
+            if total >= count:
+                break
+        if total >= min_count:
+            return jnp.asarray(np.concatenate(batches)[:count])
+        limits = " and ".join(
+            f"{name} {value:,}"
+            for name, value in (("max_params", self.max_params), ("max_macs", self.max_macs))
+            if value is not None
+        )
+        raise JnasError(
+            f"{limits} must admit {min_count} random templates, got {total} of {_MAX_BATCHES * size:,}; "
+            "raise the limits."
+        )
+
+    def random(self, seed: int) -> Template:
+        """Returns one random template within `max_params` and `max_macs`.
+
+        Raises:
+          JnasError: if none was found.
+        """
+        key = jax.random.key(seed)
+        is_limited = self.max_params is not None or self.max_macs is not None
+        return self.template((self.sample_valid(key, 1) if is_limited else self.sample(key, 1))[0])
+
+    def template(self, genome: Int8[Array | np.ndarray, "l 6"]) -> Template:
+        """Returns the template of a genome of this space."""
+        return from_genome(genome, self.in_shape, self.classes)
+
+    def repair(self, genomes: Int8[Array, "n l 6"]) -> Int8[Array, "n l 6"]:
+        """Returns genomes without the layers that do not fit; ignores `max_params` and `max_macs`."""
+        return jax.vmap(operators.repair, (0, None))(genomes, self.in_shape)
+
+    def valid(self, genomes: Int8[Array | np.ndarray, "n l 6"]) -> Bool[Array, " n"]:
+        """Returns which genomes are templates within `max_params` and `max_macs`."""
+        inferred = infer_shapes(genomes, self.in_shape, self.classes)
+        valid = inferred.valid
+        for limit, count in ((self.max_params, inferred.params), (self.max_macs, inferred.macs)):
+            if limit is not None:
+                valid &= count <= limit
+        return valid
+
+    def encode(self, genomes: Int8[Array | np.ndarray, "n l 6"]) -> Float[Array, "n l f"]:
+        """Returns what a predictor sees of genomes: each layer's bits and features; see `jnas.space.featurize`."""
+        return featurize(genomes, self.in_shape, self.classes)
+
+    crossover = staticmethod(operators.crossover)
+    mutate = staticmethod(operators.mutate)
+    neighbor = staticmethod(operators.neighbor)
+    distance = staticmethod(operators.distance)
+    hash_genomes = staticmethod(operators.hash_genomes)
+
+
+_valid = fast_compile_jit(Space.valid, static_argnums=0)
