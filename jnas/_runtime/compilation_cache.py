@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import jax
 
+from jnas._runtime.jax_config import read_jax_config
+
 MAX_JAX_CACHE_BYTES = 2 << 30
 """JAX evicts the entries that were used the longest time ago (with a lock, by `filelock`)."""
 MAX_EXECUTABLE_CACHE_BYTES = 4 << 30
@@ -46,13 +48,13 @@ def use_compilation_cache() -> None:
     A folder that the user has chosen (JAX_COMPILATION_CACHE_DIR or `jax.config`) stays, and so does no cache
     (JAX_ENABLE_COMPILATION_CACHE=false).
     """
-    if not jax.config.jax_enable_compilation_cache:
+    if not read_jax_config("jax_enable_compilation_cache"):
         return
-    if jax.config.jax_compilation_cache_dir is None:
+    if read_jax_config("jax_compilation_cache_dir") is None:
         jax.config.update("jax_compilation_cache_dir", str(jax_cache_dir()))
         # Nearly all that a search compiles takes less than JAX's threshold of one second.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    if jax.config.jax_compilation_cache_max_size == -1:
+    if read_jax_config("jax_compilation_cache_max_size") == -1:
         jax.config.update("jax_compilation_cache_max_size", MAX_JAX_CACHE_BYTES)
 
 
@@ -66,7 +68,7 @@ def jax_cache_dir(num_threads: int | None = None) -> Path:
 
     XLA:CPU divides loops among threads when it compiles, which JAX's key of a program does not include.
     """
-    folder = Path(jax.config.jax_compilation_cache_dir or cache_dir() / "xla")
+    folder = Path(read_jax_config("jax_compilation_cache_dir") or cache_dir() / "xla")
     return folder if num_threads is None else folder / f"{num_threads}-threads"
 
 
@@ -88,7 +90,7 @@ def clear_caches() -> int:
 
     A folder that the user chose for JAX's cache may hold programs of others: it is left alone.
     """
-    chosen = jax.config.jax_compilation_cache_dir
+    chosen = read_jax_config("jax_compilation_cache_dir")
     caches = [info for info in describe_caches() if chosen is None or info.folder != Path(chosen)]
     for info in caches:
         shutil.rmtree(info.folder, ignore_errors=True)

@@ -24,14 +24,9 @@ import jax.monitoring
 from jax.experimental import serialize_executable
 
 from jnas._runtime.compilation_cache import MAX_EXECUTABLE_CACHE_BYTES, executable_cache_dir, remove_oldest
+from jnas._runtime.jax_config import read_jax_config, snapshot_jax_config
 from jnas._runtime.versions import versions
 
-_JAX_SETTINGS = (
-    "jax_enable_x64",
-    "jax_default_matmul_precision",
-    "jax_default_prng_impl",
-    "jax_threefry_partitionable",
-)
 _SOURCES = ("nn", "data/_augment.py", "train/_step.py", "train/_optimizer.py", "train/_compiled.py")
 """Parts of jnas that decide on a training program."""
 _SOURCES += ("train/_input_pipeline.py", "_runtime/random.py", "_runtime/compile_options.py")
@@ -100,22 +95,11 @@ def is_cached(cache_key: Any) -> bool:
 
 def _path(cache_key: Any) -> Path | None:
     """The file of a key; None where the cache is off, or a device was chosen, which serialised programs do not keep."""
-    off = os.environ.get("JNAS_EXECUTABLE_CACHE") == "0" or not jax.config.jax_enable_compilation_cache
-    if off or jax.config.jax_default_device is not None:
+    off = os.environ.get("JNAS_EXECUTABLE_CACHE") == "0" or not read_jax_config("jax_enable_compilation_cache")
+    if off or read_jax_config("jax_default_device") is not None:
         return None
     text = repr((cache_key, snapshot_jax_config(), _environment()))
     return executable_cache_dir() / hashlib.sha256(text.encode()).hexdigest()
-
-
-def snapshot_jax_config() -> dict[str, Any]:
-    """Returns the JAX settings of the user that change programs."""
-    return {name: getattr(jax.config, name) for name in _JAX_SETTINGS}
-
-
-def restore_jax_config(settings: dict[str, Any]) -> None:
-    """Sets JAX as it was where `snapshot_jax_config` was called."""
-    for name, value in settings.items():
-        jax.config.update(name, value)
 
 
 @functools.cache

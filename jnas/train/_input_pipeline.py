@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float32, Int32, UInt8, UInt32
 
 from jnas._runtime.compile_options import fast_compile_jit
@@ -20,7 +22,7 @@ _MIN_EVAL_BATCH_SIZE = 32
 
 @fast_compile_jit(static_argnames=("num_images", "steps", "batch_size"))
 def epoch_permutation(
-    seeds: UInt32[Array, " lanes"], epoch: Int32[Array, ""], *, num_images: int, steps: int, batch_size: int
+    seeds: UInt32[Array, " lanes"], epoch: Int32[Array, ""] | np.int32, *, num_images: int, steps: int, batch_size: int
 ) -> Int32[Array, "lanes steps batch"]:
     """Returns the images of each step of one epoch, shuffled for each lane."""
 
@@ -34,7 +36,7 @@ def epoch_permutation(
 @functools.partial(jax.jit, static_argnames=("flip", "shift", "steps_per_alternation"))
 def augment_batch(
     seeds: UInt32[Array, " lanes"],
-    step: Int32[Array, ""],
+    step: Int32[Array, ""] | np.int32,
     images: UInt8[Array, "n h w c"],
     labels: Int32[Array, " n"],
     batch: Int32[Array, "lanes b"],
@@ -59,7 +61,7 @@ def augment_batch(
         inputs = images[batch]
         if flip and steps_per_alternation:
             inputs = augment.alternating_hflip(
-                _stream(seed, _ALTERNATION), inputs, batch, step // steps_per_alternation
+                _stream(seed, _ALTERNATION), inputs, batch, jnp.asarray(step // steps_per_alternation)
             )
         elif flip:
             inputs = augment.random_hflip(flip_key, inputs)

@@ -50,6 +50,7 @@ def update(
     if recipe.optimizer == "sgd":
         gradients = add_decay(gradients)
     transformation = _transformation(recipe)
+    updates: Any
     updates, _ = transformation.update(gradients, opt_state)
     if recipe.optimizer == "adamw":
         updates = add_decay(updates)  # decoupled from the gradient's moments
@@ -74,12 +75,12 @@ def _pack(tree: Any) -> list[jax.Array]:
 def _unpack(arrays: list[jax.Array], tree: Any) -> Any:
     """The tree, like `tree`, of which `_pack` made `arrays`."""
     leaves, structure = jax.tree.flatten(tree)
-    large = iter(arrays)
-    result = [next(large) if leaf.size >= _MIN_LARGE_SIZE else None for leaf in leaves]
-    vector, start = next(large, None), 0
-    for i, leaf in enumerate(leaves):
-        if result[i] is None:
-            result[i] = vector[start : start + leaf.size].reshape(leaf.shape)
+    large, start, result = iter(arrays), 0, []
+    for leaf in leaves:
+        if leaf.size >= _MIN_LARGE_SIZE:
+            result.append(next(large))
+        else:
+            result.append(arrays[-1][start : start + leaf.size].reshape(leaf.shape))
             start += leaf.size
     return jax.tree.unflatten(structure, result)
 

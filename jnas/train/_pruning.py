@@ -7,7 +7,7 @@ trial that goes on is trained exactly as `evaluate` would.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -35,7 +35,7 @@ def run_pruned(
     options = options or EngineOptions()
     rows, jobs = request.split_cached(stopped_after=prune_after)
 
-    def train(keys: Sequence[Key], until: int) -> Iterator[Key]:
+    def train(keys: Sequence[Key], until: int) -> Generator[Key, None, None]:
         chunks = request.run([jobs[key] for key in keys], options, until=until, keep=until < request.recipe.epochs)
         with contextlib.closing(chunks):
             for chunk in chunks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +72,7 @@ class TrainingRequest:
 
     def run(
         self, jobs: Iterable[Job], options: EngineOptions, *, until: int, keep: bool = False
-    ) -> Iterator[list[Job]]:
+    ) -> Generator[list[Job], None, None]:
         """Trains jobs of the request until this many epochs are done; yields them as they are done.
 
         Where they train follows from all trials of the request, also those that the store has.

@@ -49,7 +49,7 @@ class TrainingRun:
         """Returns runs that are equally far as the lanes of one."""
         templates = [template for run in runs for template in run.templates]
         history = [list(epochs) for run in runs for epochs in run.history]
-        hyperparams, state = (_concatenate([getattr(run, name) for run in runs]) for name in ("hyperparams", "state"))
+        hyperparams, state = _concatenate([(run.hyperparams, run.state) for run in runs])
         return cls(templates, hyperparams, state, history, runs[0].epoch)
 
     def unstack(self) -> list[TrainingRun]:
@@ -57,8 +57,8 @@ class TrainingRun:
         hyperparams, state = jax.tree.map(np.asarray, (self.hyperparams, self.state))
         runs = []
         for lane, template in enumerate(self.templates):
-            part = jax.tree.map(lambda leaf, lane=lane: leaf[lane : lane + 1], (hyperparams, state))
-            runs.append(TrainingRun([template], *part, [self.history[lane]], self.epoch))
+            one = jax.tree.map(lambda leaf, lane=lane: leaf[lane : lane + 1], (hyperparams, state))
+            runs.append(TrainingRun([template], one[0], one[1], [self.history[lane]], self.epoch))
         return runs
 
 
@@ -203,7 +203,7 @@ class Trainer:
     def _accuracy(self, state, images, labels, num_images: int) -> np.ndarray:
         count = self._compiled().count
         counts = [count(state.params, state.model_state, *batch) for batch in zip(images, labels, strict=True)]
-        return sum(jax.device_get(counts)) / num_images
+        return np.sum(jax.device_get(counts), 0) / num_images
 
 
 def trained_module(run: TrainingRun, lane: int = 0) -> nnx.Module:
@@ -217,13 +217,12 @@ def trained_module(run: TrainingRun, lane: int = 0) -> nnx.Module:
 
 def _concatenate(trees: list[Any]) -> Any:
     """Trees of arrays with a leading axis of lanes, one behind the other; nothing is compiled for it."""
-
     if len(trees) == 1:
         return trees[0]
     return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *trees)
 
 
-def _host_device() -> jax.Device | None:
+def _host_device() -> Any:
     """The CPU, unless JAX was told to leave it alone (JAX_PLATFORMS=cuda)."""
     try:
         return jax.local_devices(backend="cpu")[0]

@@ -23,7 +23,7 @@ import jax
 
 from jnas._runtime.compilation_cache import jax_cache_dir
 from jnas._runtime.devices import available_memory, num_cores
-from jnas._runtime.executable_cache import snapshot_jax_config
+from jnas._runtime.jax_config import read_jax_config, snapshot_jax_config
 from jnas.data import Split
 from jnas.errors import JnasError
 from jnas.train._engine.group_trainer import GroupSpec, GroupTrainer, Outcome
@@ -287,10 +287,14 @@ def compile_pool() -> WorkerPool:
 
 
 def _cache_environment() -> dict[str, str]:
-    seconds = jax.config.jax_persistent_cache_min_compile_time_secs if jax.config.jax_compilation_cache_dir else 0.0
+    seconds = (
+        read_jax_config("jax_persistent_cache_min_compile_time_secs")
+        if read_jax_config("jax_compilation_cache_dir")
+        else 0.0
+    )
     return {
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(seconds),
-        "JAX_ENABLE_COMPILATION_CACHE": str(jax.config.jax_enable_compilation_cache).lower(),
+        "JAX_ENABLE_COMPILATION_CACHE": str(read_jax_config("jax_enable_compilation_cache")).lower(),
     }
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from jnas._runtime.devices import device_name
 from jnas.nn import program_signature
 from jnas.space import Template
-from jnas.store import Epoch, Evaluation, Key
+from jnas.store import Epoch, Evaluation, Key, Status
 from jnas.train._trainer import TrainingRun
 from jnas.train._trial import Trial
 
-Failure = tuple[str, str]
+Failure = tuple[Status, str]
 """Status and message of a row that is not "ok"."""
 
 
@@ -41,18 +41,22 @@ class Job:
     def row(self, epochs: int) -> Evaluation:
         """Returns the row of the trial as it is now; "stopped" if it has fewer than this many epochs."""
         cost = self.trial.template.cost
-        row = {"key": self.key, "params": cost.params, "macs": cost.macs, "flops": cost.flops}
-        row |= {"device": device_name(), "compile_seconds": self.compile_seconds}
-        row |= {"train_seconds": self.train_seconds, "epochs": tuple(self.epochs)}
-        failure = self.failure or self._nan() or self._stopped(epochs)
-        if failure is not None:
-            status, message = failure
-            return Evaluation(**row, status=status, message=message)
+        status, message = self.failure or self._nan() or self._stopped(epochs) or ("ok", "")
+        is_ok = status == "ok"
         return Evaluation(
-            **row,
-            val_acc_final=self.epochs[-1].val_acc,
-            val_acc_max=max(epoch.val_acc for epoch in self.epochs),
-            train_acc_final=self.epochs[-1].train_acc,
+            key=self.key,
+            status=status,
+            message=message,
+            val_acc_final=self.epochs[-1].val_acc if is_ok else None,
+            val_acc_max=max(epoch.val_acc for epoch in self.epochs) if is_ok else None,
+            train_acc_final=self.epochs[-1].train_acc if is_ok else None,
+            params=cost.params,
+            macs=cost.macs,
+            flops=cost.flops,
+            compile_seconds=self.compile_seconds,
+            train_seconds=self.train_seconds,
+            device=device_name(),
+            epochs=tuple(self.epochs),
         )
 
     def _nan(self) -> Failure | None:

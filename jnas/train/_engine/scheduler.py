@@ -10,11 +10,12 @@ import collections
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from jnas.data import Split
+from jnas.store import Status
 from jnas.train._engine.executor import Executor, Runner
 from jnas.train._engine.group_trainer import GroupSpec
 from jnas.train._engine.jobs import Failure, Job, ProgramReport, TrialGroup
@@ -57,7 +58,7 @@ def run_groups(
     *,
     until: int,
     keep: bool = False,
-) -> Iterator[list[Job]]:
+) -> Generator[list[Job], None, None]:
     """Trains groups; yields jobs as they are done.
 
     Args:
@@ -105,7 +106,7 @@ class _Scheduler:
         self.threads: list[threading.Thread] = []
         self.num_running = 0
 
-    def run(self) -> Iterator[list[Job]]:
+    def run(self) -> Generator[list[Job], None, None]:
         """Yields the jobs of each chunk that is done."""
         for _ in range(min(self.executor.num_slots, len(self.pending))):
             self._start_slot()
@@ -129,7 +130,8 @@ class _Scheduler:
 
         What compiles in this process cannot be interrupted: it is waited for, up to its time limit.
         """
-        self.closing.set(), self.ending.set()
+        self.closing.set()
+        self.ending.set()
         with self.changed:
             self.pending.clear()
             runners = list(self.runners)
@@ -317,7 +319,7 @@ class _Scheduler:
     ) -> None:
         """Fails what the worker was at; trials that it had not begun go to another one."""
         at_fault = [remaining.popleft() for _ in range(min(group.num_lanes or len(remaining), len(remaining)))]
-        status = "out_of_memory" if getattr(runner, "was_killed", False) else "error"
+        status: Status = "out_of_memory" if getattr(runner, "was_killed", False) else "error"
         self._fail(group, at_fault, (status, f"the process that trained it is gone: {error}"))
         if remaining:
             with self.changed:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jnas._runtime.compilation_cache import use_compilation_cache
-from jnas._runtime.executable_cache import restore_jax_config
+from jnas._runtime.jax_config import restore_jax_config
 from jnas._runtime.malloc import trim_malloc, tune_malloc
 from jnas.data import Split
 from jnas.space import Template

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
+from jnas._runtime.jax_config import read_jax_config
 
 MAX_PROGRAMS = 32
 """Programs, of 4 to 8 MiB each on a CPU, after which a worker is replaced."""
@@ -58,8 +58,8 @@ class Worker:
           WorkerDied: it is not ready in time.
         """
         inherited = {"PYTHONPATH": os.pathsep.join(map(os.fspath, filter(None, sys.path)))}
-        if jax.config.jax_platforms:
-            inherited["JAX_PLATFORMS"] = jax.config.jax_platforms
+        if read_jax_config("jax_platforms"):
+            inherited["JAX_PLATFORMS"] = read_jax_config("jax_platforms")
         # No multiprocessing: it would run the user's script again, in each process.
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from jnas.train._engine.worker import worker_main; worker_main()"],
@@ -213,7 +213,8 @@ class WorkerPool:
         """Ends all workers."""
         with self._changed:
             workers = [*self._starting, *self._busy, *self._idle]
-            self._starting.clear(), self._busy.clear(), self._idle.clear()
+            for group in (self._starting, self._busy, self._idle):
+                group.clear()
         for worker in workers:
             worker.kill()
 

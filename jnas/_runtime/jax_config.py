@@ -1,0 +1,30 @@
+"""JAX's settings: read, and carried over to worker processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+_PROGRAM_SETTINGS = (
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+)
+
+
+def read_jax_config(name: str) -> Any:
+    """Returns a setting of JAX, such as "jax_platforms"."""
+    return getattr(jax.config, name)
+
+
+def snapshot_jax_config() -> dict[str, Any]:
+    """Returns the settings that change programs."""
+    return {name: read_jax_config(name) for name in _PROGRAM_SETTINGS}
+
+
+def restore_jax_config(settings: dict[str, Any]) -> None:
+    """Sets JAX as it was where `snapshot_jax_config` was called."""
+    for name, value in settings.items():
+        jax.config.update(name, value)
