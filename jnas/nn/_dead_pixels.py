@@ -35,9 +35,9 @@ class OutputRegion(NamedTuple):
 
 
 class _Pixels(NamedTuple):
-    """Pixels of a map: `size` rows and columns, every `step`-th one from the first one on."""
+    """Pixels of a map: `size` rows and columns, every `step`-th one from the first one on; of a vector, `()`."""
 
-    size: Pair
+    size: tuple[int, ...]
     step: int = 1
 
 
@@ -52,7 +52,7 @@ def required_regions(
       shapes: of each layer's whole output.
     """
     inputs = (in_shape, *shapes)
-    required = [_Pixels(shape[1:]) for shape in inputs]  # of vectors: no rows and columns
+    required = [_Pixels(shape[1:]) for shape in inputs]
     for index in reversed(range(len(layers))):
         required[index] = _required_input(layers[index], required[index], required[index + 1], inputs[index + 1])
     regions: list[OutputRegion | None] = []
@@ -62,7 +62,8 @@ def required_regions(
         if isinstance(layer, lt.WindowedLayer):
             pixels = _profitable(layer, pixels, shape)
             if (computed, pixels) != (_Pixels(whole_input[1:]), _Pixels(shape[1:])):
-                region = OutputRegion(layer.stride * pixels.step // computed.step, pixels.size)
+                rows, columns = pixels.size
+                region = OutputRegion(layer.stride * pixels.step // computed.step, (rows, columns))
             computed = pixels
         elif not isinstance(layer, _POINTWISE):
             computed = _Pixels(shape[1:])
@@ -80,8 +81,8 @@ def _required_input(layer: lt.LayerTemplate, whole_input: _Pixels, output: _Pixe
     stride = layer.stride * output.step
     if layer.kernel_size == 1:
         return _Pixels(output.size, stride)
-    rows, columns = ((count - 1) * stride - layer.pad + layer.kernel_size for count in output.size)
-    return _Pixels((min(rows, whole_input.size[0]), min(columns, whole_input.size[1])))
+    ends = ((count - 1) * stride - layer.pad + layer.kernel_size for count in output.size)
+    return _Pixels(tuple(map(min, ends, whole_input.size)))
 
 
 def _profitable(layer: lt.WindowedLayer, output: _Pixels, shape: lt.Shape) -> _Pixels:

@@ -19,7 +19,7 @@ def uniform(key: jax.Array, shape: tuple[int, ...], fan_in: int) -> jax.Array:
     """
     bound = fan_in**-0.5
 
-    def draw(key_data: np.ndarray) -> np.ndarray:
+    def draw(key_data: jax.Array | np.ndarray) -> np.ndarray:
         generator = np.random.default_rng(np.asarray(key_data))
         return generator.uniform(-bound, bound, shape).astype(np.float32)
 

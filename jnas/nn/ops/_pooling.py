@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -109,7 +109,7 @@ def _passes(x: Array, kernel_size: int, stride: int, padding: int, out_size: Pai
     ]
 
 
-def _pool(pool: Callable[[Array, _Windows], Array], x: Array, passes: list[_Windows]) -> Array:
+def _pool(pool: Callable[..., Any], x: Array, passes: list[_Windows]) -> Array:
     x = pool(x, passes[0])
     for windows in passes[1:]:
         x = pool(backward_barrier(x), windows)
@@ -139,7 +139,7 @@ def _max_and_argmax(x: Array, windows: _Windows) -> tuple[Array, Int8[Array, "n 
 
 def _max_forward(x: Array, windows: _Windows) -> tuple[Array, tuple[Array, Pair]]:
     largest, argmax = _max_and_argmax(x, windows)
-    return largest, (argmax, x.shape[1:3])
+    return largest, (argmax, (x.shape[1], x.shape[2]))
 
 
 def _max_backward(windows: _Windows, residuals: tuple[Array, Pair], gradient: Array) -> tuple[Array]:

@@ -56,8 +56,8 @@ def conv2d(
       out_size: rows and columns of windows to compute, from the first one on; by default all windows that fit:
         `(h + 2 * padding - k) // stride + 1`, and likewise for columns.
     """
-    size = kernel.shape[0]
-    if out_size not in (None, tuple(num_windows(side, size, stride, padding) for side in x.shape[1:3])):
+    size, out_channels = kernel.shape[0], kernel.shape[3]
+    if out_size and out_size != tuple(num_windows(side, size, stride, padding) for side in x.shape[1:3]):
         ends = ((count - 1) * stride + size - padding for count in out_size)
         borders = [(padding, end - side, 0) for end, side in zip(ends, x.shape[1:3], strict=True)]
         x = jax.lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *borders, (0, 0, 0)))
@@ -66,7 +66,8 @@ def conv2d(
     if missing and jax.default_backend() != "cpu":
         x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, missing)))
         kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, missing), (0, 0)))
-    return _conv2d(x, kernel, Geometry(*x.shape[1:], kernel.shape[3], size, stride, padding))
+    _, height, width, in_channels = x.shape
+    return _conv2d(x, kernel, Geometry(height, width, in_channels, out_channels, size, stride, padding))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -96,12 +97,12 @@ def _operation(conv_pass: Pass, geometry: Geometry, platform: str) -> Callable[[
     vmapped = ALGORITHMS[choose_vmapped_algorithm(geometry), conv_pass]
 
     @custom_vmap
-    def operation(*arrays: Array) -> Array:
-        return single(*arrays, geometry)
+    def operation(one: Array, other: Array) -> Array:
+        return single(one, other, geometry)
 
     @operation.def_vmap
-    def over_lanes(axis_size: int, in_batched: list[bool], *arrays: Array) -> tuple[Array, bool]:
+    def over_lanes(axis_size: int, in_batched: list[bool], one: Array, other: Array) -> tuple[Array, bool]:
         axes = [0 if batched else None for batched in in_batched]
-        return jax.vmap(lambda *lane: vmapped(*lane, geometry), axes)(*arrays), True
+        return jax.vmap(lambda one, other: vmapped(one, other, geometry), axes)(one, other), True
 
     return operation

@@ -14,8 +14,10 @@ def forward(
     x: Float[Array, "n h w c"], kernel: Float[Array, "k k c o"], geometry: Geometry
 ) -> Float[Array, "n h_out w_out o"]:
     """Returns the convolution."""
-    strides, padding = (geometry.stride,) * 2, [(geometry.padding,) * 2] * 2
-    return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    strides, border = (geometry.stride, geometry.stride), (geometry.padding, geometry.padding)
+    return jax.lax.conv_general_dilated(
+        x, kernel, strides, [border, border], dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
 
 
 def forward_padded(

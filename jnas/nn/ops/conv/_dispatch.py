@@ -68,7 +68,7 @@ def choose_vmapped_algorithm(geometry: Geometry) -> Algorithm:
     return "dense_matrix" if _fits_dense_matrix(geometry, max_work=1) else "im2col"
 
 
-def _fits_dense_matrix(geometry: Geometry, max_work: float) -> bool:
+def _fits_dense_matrix(geometry: Geometry, max_work: int) -> bool:
     """Returns whether the dense matrix is small and takes at most `max_work` times the windows' multiplications."""
     pixels, out_pixels = geometry.height * geometry.width, math.prod(geometry.out_size)
     elements = pixels * geometry.in_channels * out_pixels * geometry.out_channels

@@ -115,7 +115,7 @@ def kernel_gradient(
     return kernel[: geometry.kernel_size, : geometry.kernel_size].astype(x.dtype)
 
 
-def _input_spectrum(x: Array, grid: PolyphaseGrid) -> Float[Array, "f g 2ssc n"]:
+def _input_spectrum(x: Array, grid: PolyphaseGrid) -> Float[Array, "f g c2 n"]:
     """Returns the spectrum of input maps `[n, h, w, c]`."""
     count, height, width, channels = x.shape
     (rows, columns), stride = grid.size, grid.stride
@@ -129,12 +129,12 @@ def _input_spectrum(x: Array, grid: PolyphaseGrid) -> Float[Array, "f g 2ssc n"]
     return _transform(optimization_barrier(maps.astype(jnp.float32)), grid.size, grid.offset)
 
 
-def _output_spectrum(gradient: Array, grid: PolyphaseGrid) -> Float[Array, "f g 2o n"]:
+def _output_spectrum(gradient: Array, grid: PolyphaseGrid) -> Float[Array, "f g o2 n"]:
     """Returns the spectrum of output maps `[n, h_out, w_out, o]`."""
     return _transform(optimization_barrier(gradient.astype(jnp.float32).transpose(1, 2, 3, 0)), grid.size)
 
 
-def _multiply(kernel: Array, spectrum: Array, grid: PolyphaseGrid, conjugate: bool) -> Float[Array, "f g 2o n"]:
+def _multiply(kernel: Array, spectrum: Array, grid: PolyphaseGrid, conjugate: bool) -> Float[Array, "f g o2 n"]:
     """Returns the product of maps' spectrum and the kernel's, or of its conjugate."""
     half, columns, _, count = spectrum.shape
     if 4 * grid.stride**2 * kernel.shape[2] * kernel.shape[3] * count < _MAX_UNSHARED_PRODUCT:
@@ -169,7 +169,7 @@ def _to_images(maps: Array) -> Float[Array, "n h w c"]:
     return row_major(optimization_barrier(maps).transpose(3, 0, 1, 2))
 
 
-def _transform(maps: Array, size: Pair, offset: int = 0) -> Float[Array, "f g 2c n"]:
+def _transform(maps: Array, size: Pair, offset: int = 0) -> Float[Array, "f g c2 n"]:
     """Returns the half spectrum of real maps `[h, w, c, n]`, whose first pixel is at `offset` of `size` pixels."""
     height, width, channels, count = maps.shape
     half = size[0] // 2 + 1
