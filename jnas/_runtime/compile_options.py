@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 import jax
+from jax.core import Tracer
 
 Purpose = Literal["train", "short_run", "fast_compile"]
 
@@ -106,8 +107,8 @@ def fast_compile_jit(function: Callable | None = None, **options) -> Callable:
 
     @functools.wraps(function)
     def call(*args, **kwargs):
-        is_traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs)))
+        is_traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, kwargs)))
         return (inner if is_traced else program())(*args, **kwargs)
 
-    call.program = program
+    call.program = program  # pyright: ignore[reportAttributeAccessIssue]
     return call

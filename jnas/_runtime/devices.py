@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -13,7 +14,7 @@ def device_name() -> str:
     return jax.devices()[0].device_kind
 
 
-def available_memory(device: jax.Device) -> int:
+def available_memory(device: Any) -> int:
     """Returns the bytes that training may use.
 
     On a GPU these are the bytes that are free; on a CPU those of the machine, or of the container where it has a
