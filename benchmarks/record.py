@@ -110,14 +110,14 @@ def main() -> None:
     parser.add_argument("--json")
     parser.add_argument("--picture")
     options, others = parser.parse_known_args()
-    random = ["--random", str(options.most), "--filtered", "0", "--generations", "0"]
+    random = ["--num-random", str(options.most), "--num-screened", "0", "--generations", "0"]
     found: dict[str, dict] = {}
     with tempfile.TemporaryDirectory(prefix="jnas-record-") as name:
         for kind, more in {"full": [], "random": random}.items():
             if options.only in (None, kind):
                 folder = Path(name) / kind
                 folder.mkdir()
-                arguments = ["--preset", "record", "--max-minutes", str(options.minutes), *others, *more]
+                arguments = ["--preset", "record", "--minutes", str(options.minutes), *others, *more]
                 found[kind] = searched(folder, arguments, options.target)
                 report(found, options)
                 brief = {key: value for key, value in found[kind].items() if key not in ("last_lines", "curve")}

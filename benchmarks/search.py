@@ -25,12 +25,13 @@ import jnas
 def searched(kind: str, seed: int, store: str, arguments: argparse.Namespace) -> dict:
     """One search, by its winner."""
     evolved = arguments.generations * arguments.children
-    budget = {"random": arguments.random, "filtered": arguments.filtered, "generations": arguments.generations}
+    budget = {"num_random": arguments.random, "num_screened": arguments.filtered, "generations": arguments.generations}
     if kind == "random":
-        budget = {"random": arguments.random + arguments.filtered + evolved, "filtered": 0, "generations": 0}
+        budget = {"num_random": arguments.random + arguments.filtered + evolved, "num_screened": 0, "generations": 0}
     start = time.perf_counter()
-    names = ("children", "epochs", "final_epochs", "max_macs", "candidates")
-    settings = {name: getattr(arguments, name) for name in names}
+    settings = {name: getattr(arguments, name) for name in ("epochs", "final_epochs", "max_macs")}
+    settings |= {"trials_per_generation": arguments.children, "pool_size": arguments.candidates}
+    settings |= {"population_size": arguments.candidates}
     result = jnas.search("excerpt", store=store, seed=seed, verbose=False, **budget, **settings)
     rows = result.to_df()
     generations = result.store.sql(

@@ -2,7 +2,7 @@
 
     python benchmarks/soak.py --minutes 120 --json OUT.json [options of the search]
 
-Runs `python -m jnas.search --max-minutes M` on the embedded images in a folder of its own, and reads the resident
+Runs `python -m jnas.search --minutes M` on the embedded images in a folder of its own, and reads the resident
 memory of its process and of all its descendants every two seconds (Linux: /proc). Memory depends on the templates in
 training, so these have at most 0.2 M MACs (see MACS). `windows` has the median of each ten minutes: of the process
 (`driver_mib`), of its workers together (`workers_mib`), and of both. The first window is warm-up. `growth` is the last
@@ -120,7 +120,7 @@ def main() -> None:
     options, others = parser.parse_known_args()
     with tempfile.TemporaryDirectory(prefix="jnas-soak-") as name:
         folder = Path(name)
-        command = [sys.executable, "-m", "jnas.search", "--max-minutes", str(options.minutes)]
+        command = [sys.executable, "-m", "jnas.search", "--minutes", str(options.minutes)]
         samples, exit_code = watch([*command, "--max-macs", str(MACS), *others], folder)
         last_lines = (folder / "log.txt").read_text().splitlines()[-20:]
         if exit_code:

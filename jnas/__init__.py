@@ -1,8 +1,9 @@
 """jnas: neural architecture search for small image classifiers, in JAX and Flax.
 
 >>> import jnas
->>> template = jnas.Template.from_hash("00880101000800000001000000100000")  # doctest: +SKIP
->>> result = jnas.search(seed=1)  # doctest: +SKIP
+>>> jnas.Template.from_hash("008204222000000001000000")
+Conv2d (32, 32, 32) (3, 3) (1, 1) / ReLU (32, 32, 32) / Flatten 32768 / Linear 10
+>>> result = jnas.search("excerpt", seed=1)  # doctest: +SKIP
 >>> model = result.best.build()  # doctest: +SKIP
 """
 
@@ -13,7 +14,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jnas._search import search as search
+    from jnas._runtime.compilation_cache import use_compilation_cache as use_compilation_cache
+    from jnas._search.api import search as search
+    from jnas._search.config import SearchConfig as SearchConfig
+    from jnas._search.progress import Progress as Progress
+    from jnas._search.result import SearchResult as SearchResult
     from jnas.data import Dataset as Dataset
     from jnas.data import load_data as load_data
     from jnas.errors import JnasError as JnasError
@@ -33,15 +38,18 @@ if TYPE_CHECKING:
 
 try:
     __version__ = version("jnas")
-except PackageNotFoundError:  # run from a checkout that is not installed
+except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "unknown"
 
-# Loaded when asked for: Flax, Orbax and DuckDB take seconds, and much of the library does without them.
-_HOME = {
+# Loaded when they are first used: Flax, Orbax and DuckDB take seconds, and much of the library does without them.
+_LAZY_ATTRIBUTES = {
     "Dataset": "jnas.data",
     "JnasError": "jnas.errors",
     "Predictor": "jnas.predict",
+    "Progress": "jnas._search.progress",
     "Recipe": "jnas.train",
+    "SearchConfig": "jnas._search.config",
+    "SearchResult": "jnas._search.result",
     "Space": "jnas.space",
     "Store": "jnas.store",
     "Template": "jnas.space",
@@ -52,22 +60,48 @@ _HOME = {
     "plot_front": "jnas.report",
     "plot_predictions": "jnas.report",
     "plot_search": "jnas.report",
-    "search": "jnas._search",
     "sample_trials": "jnas.train",
+    "search": "jnas._search.api",
     "successive_halving": "jnas.train",
+    "use_compilation_cache": "jnas._runtime.compilation_cache",
 }
-_MODULES = ("data", "evolve", "export", "nn", "predict", "report", "space", "store", "train")
+_LAZY_MODULES = ("data", "evolve", "export", "nn", "predict", "report", "space", "store", "train")
 
-__all__ = [*_HOME]
+__all__ = [
+    "Dataset",
+    "JnasError",
+    "Predictor",
+    "Progress",
+    "Recipe",
+    "SearchConfig",
+    "SearchResult",
+    "Space",
+    "Store",
+    "Template",
+    "Trial",
+    "evaluate",
+    "export_model",
+    "load_data",
+    "plot_front",
+    "plot_predictions",
+    "plot_search",
+    "sample_trials",
+    "search",
+    "successive_halving",
+    "use_compilation_cache",
+]
 
 
 def __getattr__(name: str):
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    if name in _MODULES:
-        return importlib.import_module(f"jnas.{name}")
-    raise AttributeError(f"module 'jnas' has no attribute {name!r}")
+    if name in _LAZY_ATTRIBUTES:
+        value = getattr(importlib.import_module(_LAZY_ATTRIBUTES[name]), name)
+    elif name in _LAZY_MODULES:
+        value = importlib.import_module(f"jnas.{name}")
+    else:
+        raise AttributeError(f"module 'jnas' has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME, *_MODULES})
+    return sorted({*globals(), *_LAZY_ATTRIBUTES, *_LAZY_MODULES})

@@ -1,8 +1,8 @@
-"""The one exception that is a message to the user."""
+"""The exception whose message is for the user."""
 
 
 class JnasError(ValueError):
-    """Bad input, told in one sentence: what was wrong, which value, and what to do.
+    """An input that cannot be used, told in one sentence: what it must be, which value it has, and what to do.
 
-    The command line prints the sentence and exits with code 2; in Python it is an ordinary `ValueError`.
+    The command line prints the sentence and exits with code 2. In Python it is an ordinary `ValueError`.
     """

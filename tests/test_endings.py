@@ -1,6 +1,5 @@
 """How a search ends: by a budget, by Ctrl-C, and what is there then."""
 
-import re
 import signal
 import threading
 
@@ -8,14 +7,23 @@ import pytest
 from conftest import small_arrays
 
 import jnas
-from jnas._search.__main__ import main
+from jnas._cli import main
 from jnas._search.budget import Budget
 from jnas._search.config import SearchConfig
 from jnas._search.signals import Interrupt
 from jnas.errors import JnasError
 from jnas.train._trainer import Trainer
 
-TINY = {"random": 3, "filtered": 0, "candidates": 64, "children": 2, "epochs": 1, "final_epochs": 2, "final_seeds": 1}
+TINY = {
+    "num_random": 3,
+    "num_screened": 0,
+    "pool_size": 64,
+    "population_size": 64,
+    "trials_per_generation": 2,
+    "epochs": 1,
+    "final_epochs": 2,
+    "final_repeats": 1,
+}
 TINY |= {"conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 100_000}
 
 
@@ -28,12 +36,12 @@ def rows(result):
 
 
 def test_a_number_of_templates_ends_it_and_a_larger_one_continues(tmp_path, capsys):
-    few = searched(tmp_path, max_evaluations=4, verbose=True)
+    few = searched(tmp_path, max_trials=4, verbose=True)
     assert "The search ended after 4 templates." in capsys.readouterr().out
     first = rows(few)
     assert len(first) == 4 and few.best.final.status == "ok" and few.best.final.test_acc_final is not None
     assert few.store.sql("SELECT num_trained FROM generations").num_trained.tolist() == [3]  # the second is not done
-    more = searched(tmp_path, max_evaluations=6)
+    more = searched(tmp_path, max_trials=6)
     second = rows(more)
     assert second[:4] == first and len(second) == 6 and more.experiment == few.experiment
     whole = searched(tmp_path, generations=2)
@@ -60,13 +68,13 @@ def test_minutes_end_it(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(Trainer, "advance", counted)
     monkeypatch.setattr("jnas._search.budget.time.monotonic", lambda: clock() + jump[0])
-    result = searched(tmp_path, max_minutes=30, verbose=True)
+    result = searched(tmp_path, minutes=30, verbose=True)
     assert 4 <= len(rows(result)) <= 5  # two train at the same time
     assert result.best.final.status == "ok" and "for its limit of 30 minutes" in capsys.readouterr().out
 
 
 def test_the_winners_training_is_within_the_minutes():
-    config = SearchConfig(max_minutes=2)
+    config = SearchConfig(minutes=2)
     budget = Budget(config)
     assert budget.spent(5, 0.5, reserve=100) is None
     assert "limit of 2 minutes" in budget.spent(5, 0.5, reserve=121)
@@ -123,38 +131,38 @@ def test_another_thread_than_the_main_one_takes_no_signals():
 def test_nothing_trained_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr("jnas._search.budget.time.monotonic", iter([0.0] + [1e9] * 1000).__next__)
     with pytest.raises(JnasError, match="ended for its limit of 1 minutes, before any template was trained"):
-        searched(tmp_path, max_minutes=1)
+        searched(tmp_path, minutes=1)
 
 
 @pytest.mark.parametrize(
     ("option", "value", "told"),
     [
-        ("max-minutes", "0", "is no limit: give a positive number"),
-        ("max-minutes", "nan", "is no limit: give a positive number"),
-        ("max-evaluations", "0", "is too small: give 1 or more"),
-        ("target-accuracy", "90", "give a share of 1, such as 0.9"),
-        ("final-seeds", "0", "is too small: give 1 or more"),
-        ("max-compile-seconds", "-1", "is no limit: give a positive number"),
+        ("minutes", "0", "must be > 0, got 0."),
+        ("minutes", "nan", "must be > 0, got nan."),
+        ("max-trials", "0", "must be >= 1, got 0."),
+        ("target-accuracy", "90", "must be in (0, 1], got 90 (use 0.9 for 90 %)."),
+        ("final-repeats", "0", "must be >= 1, got 0."),
+        ("compile-timeout", "-1", "must be > 0, got -1."),
     ],
 )
 def test_mistakes_are_sentences(tmp_path, capsys, option, value, told):
     store = tmp_path / "results.duckdb"
-    assert main([f"--{option}", value, "--store", str(store)]) == 2
+    assert main(["search", f"--{option}", value, "--store", str(store)]) == 2
     error = capsys.readouterr().err
-    assert re.match(f"jnas: --{option} \\S+ ", error) and told in error and error.count("\n") == 1
+    assert error == f"jnas: {option.replace('-', '_')} {told}\n"
     assert not store.exists()
 
 
 def test_limits_do_not_make_another_search():
     data = jnas.load_data(small_arrays())
-    plain = SearchConfig(**TINY).experiment(data)
-    for limit in ({"max_minutes": 5}, {"max_evaluations": 3}, {"target_accuracy": 0.9}, {"final_seeds": 5}):
-        assert SearchConfig(**TINY | limit).experiment(data) == plain
-    assert SearchConfig(**TINY | {"random": 4}).experiment(data) != plain
-    assert SearchConfig(max_minutes=5).endless and not SearchConfig(max_minutes=5, generations=2).endless
+    plain = SearchConfig(**TINY).experiment_id(data)
+    for limit in ({"minutes": 5}, {"max_trials": 3}, {"target_accuracy": 0.9}, {"final_repeats": 5}):
+        assert SearchConfig(**TINY | limit).experiment_id(data) == plain
+    assert SearchConfig(**TINY | {"num_random": 4}).experiment_id(data) != plain
+    assert SearchConfig(minutes=5).endless and not SearchConfig(minutes=5, generations=2).endless
 
 
 def test_the_largest_seed_has_seeds_after_it(tmp_path):
-    result = searched(tmp_path, random=1, generations=0, seed=2**32 - 1, final_seeds=2)
+    result = searched(tmp_path, num_random=1, generations=0, seed=2**32 - 1, final_repeats=2)
     assert [row.key.seed for row in result.best.finals] == [2**32 - 1, 0]
     assert {row.status for row in result.best.finals} == {"ok"}

@@ -17,9 +17,9 @@ from flax import nnx
 from jax import export
 
 import jnas
+from jnas._cli import main
 from jnas.data import normalise
 from jnas.errors import JnasError
-from jnas.export.__main__ import main
 from jnas.export._codegen import code, imported
 from jnas.export._restore import images_of
 from jnas.export._select import _named, find
@@ -29,7 +29,15 @@ from jnas.space import _layers as lt
 from jnas.train import _step as program
 from jnas.train import _weights as weights
 
-SEARCH = {"random": 2, "filtered": 0, "generations": 0, "epochs": 1, "final_epochs": 2, "conv_num": 1, "lin_num": 1}
+SEARCH = {
+    "num_random": 2,
+    "num_screened": 0,
+    "generations": 0,
+    "epochs": 1,
+    "final_epochs": 2,
+    "conv_num": 1,
+    "lin_num": 1,
+}
 SEARCH |= {"batch_size": 24, "max_macs": 200_000, "verbose": False}
 
 LAYERS = [
@@ -168,7 +176,7 @@ def test_the_winner_answers_as_the_store_says_without_jnas(searched, tmp_path):
 def test_command_line_writes_and_checks(store, searched, capsys):
     """A template without weights is trained again, and checked on validation images: test images are the winner's."""
     other = searched[0].candidates[1]
-    assert main([str(store), "--hash", other.template.hash, "--out", "second"]) == 0
+    assert main(["export", str(store), "--hash", other.template.hash, "--out", "second"]) == 0
     told = capsys.readouterr().out
     about = json.loads(Path("second/metadata.json").read_text())
     right = round(other.evaluation.val_acc_final * 38)
@@ -187,7 +195,7 @@ def test_what_answers_otherwise_is_not_written(store, monkeypatch, capsys):
     numbers = {"weights": 1, "model.py": 1, "model.stablehlo": 1}
     monkeypatch.setattr("jnas.export._verify.right_answers", lambda *_: numbers)
     before = sorted(path.name for path in store.parent.iterdir())
-    assert main([str(store)]) == 2
+    assert main(["export", str(store)]) == 2
     assert "(weights 1, model.py 1, model.stablehlo 1): export it where" in capsys.readouterr().err
     assert sorted(path.name for path in store.parent.iterdir()) == before
 
@@ -258,14 +266,14 @@ def test_without_the_images_the_check_is_skipped(store, capsys):
         patch.setattr(
             "jnas.export._restore.load_data", lambda *_: (_ for _ in ()).throw(JnasError("There is no file."))
         )
-        assert main(["elsewhere.duckdb"]) == 0
+        assert main(["export", "elsewhere.duckdb"]) == 0
         told = capsys.readouterr().out
         assert "Not checked, as the images are not at hand: name them with --data. (There is no file.)" in told
         assert "The files were not checked." in Path("elsewhere.export/README.md").read_text()
         hashes = jnas.Store("elsewhere.duckdb").to_df().hash.unique()
         winner = json.loads(Path("elsewhere.export/metadata.json").read_text())["hash"]
         other = next(hash for hash in hashes if hash != winner)
-        assert main(["elsewhere.duckdb", "--hash", other, "--out", "other"]) == 2
+        assert main(["export", "elsewhere.duckdb", "--hash", other, "--out", "other"]) == 2
     assert "has no weights on disk, and the images to train it again are not at hand" in capsys.readouterr().err
 
 
@@ -320,7 +328,7 @@ def test_bad_input_is_one_sentence_and_loses_nothing(store, capfd, kind, words, 
         path: path.read_bytes() for path in store.parent.rglob("*") if path.is_file() and path.suffix != ".duckdb"
     }
     names = sorted(store.parent.rglob("*"))
-    assert main(words) == 2
+    assert main(["export", *words]) == 2
     error = capfd.readouterr().err
     assert sentence in error and error.startswith("jnas: ") and error.count("\n") == 1
     assert sorted(store.parent.rglob("*")) == names

@@ -18,10 +18,18 @@ import jnas
 PHASES = ("compile", "train", "write", "fit", "checkpoint")
 ALL = bool(os.environ.get("JNAS_TEST_ALL"))
 KILLS = 20 if ALL else 5
-SEARCH = {"random": 11, "filtered": 2, "candidates": 64, "generations": int(ALL), "children": 2, "epochs": 2}
-SEARCH |= {"final_epochs": 3, "final_seeds": 2, "final_templates": 2, "batch_size": 24}
+SEARCH = {
+    "num_random": 11,
+    "num_screened": 2,
+    "pool_size": 64,
+    "population_size": 64,
+    "generations": int(ALL),
+    "trials_per_generation": 2,
+    "epochs": 2,
+}
+SEARCH |= {"final_epochs": 3, "final_repeats": 2, "num_finalists": 2, "batch_size": 24}
 SEARCH |= {"conv_num": 1, "lin_num": 1, "max_macs": 200_000}
-SEARCH |= {"early_epochs": 1}
+SEARCH |= {"prune_after_epochs": 1}
 
 forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(["jnas._search.loop", "jnas.store", "duckdb"])

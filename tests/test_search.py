@@ -14,9 +14,9 @@ import pytest
 from conftest import small_arrays
 
 import jnas
+from jnas._cli import main
 from jnas._search import final_training as winner
 from jnas._search import proposals as choose
-from jnas._search.__main__ import main
 from jnas._search.config import SearchConfig
 from jnas._search.evolution import Pool, batch, mixed
 from jnas._search.screening import facts_and_bits, screen_members
@@ -30,8 +30,17 @@ from jnas.store import _paths as paths
 from jnas.train import Trainer
 from jnas.train._evaluate import evaluate_kept
 
-TINY = {"random": 11, "filtered": 2, "candidates": 64, "generations": 1, "children": 2, "epochs": 1, "final_epochs": 2}
-TINY |= {"final_seeds": 2, "conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
+TINY = {
+    "num_random": 11,
+    "num_screened": 2,
+    "pool_size": 64,
+    "population_size": 64,
+    "generations": 1,
+    "trials_per_generation": 2,
+    "epochs": 1,
+    "final_epochs": 2,
+}
+TINY |= {"final_repeats": 2, "conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
 
 
 def options(settings):
@@ -49,7 +58,7 @@ def finished(tmp_path_factory):
 def test_the_three_steps(finished):
     result, _ = finished
     frame = result.to_df()
-    assert frame.phase.tolist() == ["random"] * 11 + ["filtered"] * 2 + ["evolved"] * 2
+    assert frame.phase.tolist() == ["random"] * 11 + ["screened"] * 2 + ["evolved"] * 2
     assert frame.hash.is_unique and (frame.status == "ok").all() and (frame.macs <= 200_000).all()
     assert frame.predicted_mean.isna().tolist() == [True] * 11 + [False] * 4
     assert result.best.evaluation.val_acc_final == frame.val_acc_final.max()
@@ -97,7 +106,7 @@ def test_of_several_the_best_after_longer_training_wins_and_it_alone_is_tested(f
     result, arrays = finished
     store = tmp_path / "results.duckdb"
     shutil.copy(result.store.path, store)
-    settings = TINY | {"final_templates": 3, "final_epochs": 4}
+    settings = TINY | {"num_finalists": 3, "final_epochs": 4}
     trained = []
     advance = Trainer.advance
     monkeypatch.setattr(Trainer, "advance", lambda self, run, *_: trained.extend(run.lanes) or advance(self, run, *_))
@@ -137,7 +146,7 @@ def test_a_template_that_cannot_be_trained_with_each_seed_loses(finished, tmp_pa
             return dataclasses.replace(row, status="error", message="by hand", val_acc_final=None), None
         return dataclasses.replace(row, val_acc_final=0.9 if row.key.hash in victims else 0.1), kept
 
-    settings = TINY | {"final_templates": 3, "final_epochs": 3}
+    settings = TINY | {"num_finalists": 3, "final_epochs": 3}
     several = jnas.search(arrays, store=str(store), verbose=False, **settings)
     assert several.best.template.hash == result.top(3)[2].template.hash
     victims |= {several.best.template.hash: 1}
@@ -155,33 +164,38 @@ def test_finalists_that_are_alike_have_folders_of_their_own(tmp_path):
     assert first != second and len(paths.finalist_dir(tmp_path, "recipe", "0" * 8000, 0).name) < 255
 
 
-def test_what_a_search_is_called_stays_what_it_was():
+def test_experiment_id_changes_with_what_is_trained_alone():
     data = jnas.load_data("excerpt")
-    assert SearchConfig().experiment(data) == "a3c8cc8b7163", "searches in stores that are there cannot go on"
-    assert SearchConfig(style="modern").experiment(data) != "a3c8cc8b7163"
+    ends = {"minutes": 1.0, "max_trials": 3, "target_accuracy": 0.9, "generations": 7, "compile_timeout": 9.0}
+    ends |= {"final_epochs": 9, "final_repeats": 9, "num_finalists": 9, "store": "b.duckdb", "data": "c", "classes": 5}
+    others = {"seed": 1, "space": "modern", "epochs": 9, "num_random": 9, "max_macs": None}
+    others |= {"objectives": ["accuracy", "macs"]}
+    first = SearchConfig().experiment_id(data)
+    assert {SearchConfig(**{name: value}).experiment_id(data) for name, value in ends.items()} == {first}
+    assert len({first} | {SearchConfig(**{name: value}).experiment_id(data) for name, value in others.items()}) == 7
 
 
 def test_the_store_notes_down_where_the_images_were(npz, tmp_path):
-    result = jnas.search(npz, store=str(tmp_path / "r.duckdb"), verbose=False, **TINY | {"random": 1, "filtered": 0})
+    settings = TINY | {"num_random": 1, "num_screened": 0}
+    result = jnas.search(npz, store=str(tmp_path / "r.duckdb"), verbose=False, **settings)
     assert json.loads(result.store.experiments_df().config_json[0])["data"] == str(npz)
 
 
 def test_a_preset_is_where_settings_begin():
-    config = SearchConfig.of("record", epochs=5)
-    assert (config.preset, config.data, config.epochs, config.style) == ("record", "cifar10", 5, "modern")
-    config.check()
-    assert config.space(None).style == "modern" and config.endless
-    assert SearchConfig.of(random=5) == SearchConfig(random=5)
+    config = SearchConfig.from_preset("record", epochs=5)
+    assert (config.data, config.epochs, config.space) == ("cifar10", 5, "modern")
+    assert config.search_space().style == "modern" and config.endless
+    assert SearchConfig.from_preset(None, num_random=5) == SearchConfig(num_random=5)
 
 
 def test_the_command_line_takes_a_preset_and_says_which_there_are(capsys):
     with pytest.raises(SystemExit):
-        main(["--preset=record", "--help"])
+        main(["search", "--preset=record", "--help"])
     told = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "(default: cifar10)" in told and "(default: modern)" in told
-    for words in (["--preset", "best"], ["--random", "1", "--preset=best"]):
-        assert main(words) == 2
-        assert "There is no preset 'best': choose one of record, or none." in capsys.readouterr().err
+    for words in (["--preset", "best"], ["--num-random", "1", "--preset=best"]):
+        assert main(["search", *words]) == 2
+        assert "preset must be one of record, or none, got 'best'." in capsys.readouterr().err
 
 
 def test_another_candidate_is_trained_again_as_its_row_says(finished):
@@ -243,14 +257,14 @@ def test_several_objectives_and_a_limit_of_latency(finished, tmp_path, capsys):
     measured = found.store.sql("SELECT hash FROM latencies").hash
     assert set(found.to_df().hash) <= set(measured)
     with pytest.raises(JnasError, match=r"^None of \d+ random templates satisfies max-latency-ms 1e-06: raise the lim"):
-        jnas.search(arrays, store=str(store), verbose=False, **TINY | {"max_latency_ms": 1e-6, "random": 1})
+        jnas.search(arrays, store=str(store), verbose=False, **TINY | {"max_latency_ms": 1e-6, "num_random": 1})
 
 
 def test_a_search_without_a_predictor_breeds(finished, tmp_path):
     result, arrays = finished
     store = tmp_path / "results.duckdb"
     shutil.copy(result.store.path, store)
-    settings = TINY | {"random": 4, "filtered": 0, "algorithm": "regularized"}  # too few rows for a predictor
+    settings = TINY | {"num_random": 4, "num_screened": 0, "algorithm": "regularized"}  # too few rows for a predictor
     frame = jnas.search(arrays, store=str(store), verbose=False, **settings).to_df()
     assert frame.phase.tolist() == ["random"] * 4 + ["evolved"] * 2 and frame.hash.is_unique
     assert frame.predicted_mean.isna().all()
@@ -267,33 +281,31 @@ def apart(first, second):
     return (first != second).any().astype(jnp.float32)
 
 
-def test_a_batch_is_good_varied_and_shares_programs_where_that_is_free():
+def test_a_batch_is_good_and_varied():
     means = [0.55, 0.549, 0.5489, 0.3]
     names = [choice.hash for choice in batch(pool("abcd", means), 3, 0, apart)]
     assert names == ["a", "b", "c"]
     alike = batch(pool("abcd", means, far=0), 2, 0, apart)  # all the same: the next one is no better than another
     assert alike[0].hash == "a" and len(alike) == 2
-    shared = batch(pool("abcd", means), 2, 0, apart, structure_of={"a": 1, "b": 2, "c": 1, "d": 1}.get)
-    assert [choice.hash for choice in shared] == ["a", "c"]  # c shares a's program, d would cost too much
     assert len(batch(pool("ab", means[:2]), 5, 0, apart)) == 2
 
 
 def test_command_line(tmp_path):
     """In a process of its own, as a user runs it; twice, and the second time nothing is trained."""
     np.savez(tmp_path / "small.npz", **small_arrays(train=192))
-    settings = TINY | {"data": "small.npz", "random": 3, "filtered": 0, "generations": 0}
+    settings = TINY | {"data": "small.npz", "num_random": 3, "num_screened": 0, "generations": 0}
     command = [sys.executable, "-m", "jnas.search", *options(settings)]
     for _ in range(2):
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert "Step 1: random templates: 3 trained" in done.stdout
+        assert "Phase 1: random templates: 3 trained" in done.stdout
         assert "The winner" in done.stdout and "test accuracy" in done.stdout and "jnas.duckdb" in done.stdout
     assert "Traceback" not in done.stderr
 
 
 def test_help_explains_every_option(capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["--help"])
+        main(["search", "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
     for name in SearchConfig.__dataclass_fields__:
@@ -310,17 +322,18 @@ def test_help_explains_every_option(capsys):
         (["--data", "small.npz", "--batch-size", "1000"], "The batch of 1000 is larger than the training set"),
         (["--data", "small.npz", "--store", "bad.npz"], "cannot be opened as a DuckDB file"),
         (["--data", "small.npz", "--max-params", "3", "--batch-size", "24"], "raise the limits"),
-        (["--seed", "4294967296"], "--seed 4294967296 is too large"),
-        (["--candidates", "2"], "--candidates 2 are too few to choose 4 from"),
-        (["--max-macs", "0"], "--max-macs 0 is no limit"),
-        (["--max-latency-ms", "0"], "--max-latency-ms 0.0 is no limit: give a positive number"),
-        (["--objectives", "macs"], "--objectives macs make no search: name accuracy"),
+        (["--seed", "4294967296"], "seed must be < 2^32, got 4294967296."),
+        (["--pool-size", "2"], "pool_size must be >= num_screened (4), got 2."),
+        (["--population-size", "2"], "population_size must be >= trials_per_generation (3), got 2."),
+        (["--max-macs", "0"], "max_macs must be in [1, 2^64), got 0"),
+        (["--max-latency-ms", "0"], "max_latency_ms must be > 0, got 0."),
+        (["--objectives", "macs"], "objectives must include accuracy, and each name once, got macs."),
         (
             ["--objectives", "accuracy", "macs", "--algorithm", "random"],
-            "--algorithm random knows one objective: take genetic",
+            "algorithm must be genetic where there are several objectives, got random.",
         ),
         (["--classes", "5"], "must be from 0 to 4, got 6"),
-        (["--random", "0"], "--random 0 is too small: give 1 or more"),
+        (["--num-random", "0"], "num_random must be >= 1, got 0."),
         (["--epochs", "0"], "The recipe's epochs=0 cannot be trained with: give at least 1"),
         (["--conv-num", "0"], "conv_num must be an integer >= 1, got 0"),
     ],
@@ -330,7 +343,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, monkeypatch, capsys
     np.savez("small.npz", **small_arrays())
     np.savez("empty.npz", images=np.zeros(3))
     (tmp_path / "bad.npz").write_text("this is neither an archive nor a database " * 100)
-    assert main(words) == 2
+    assert main(["search", *words]) == 2
     error = capsys.readouterr().err
     assert sentence in error and error.startswith("jnas: ") and error.count("\n") == 1
     assert (tmp_path / "bad.npz").read_text().startswith("this is neither")
@@ -339,13 +352,13 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, monkeypatch, capsys
 @pytest.mark.parametrize("words", [["--no-such-option"], ["--epochs", "many"], ["--recipe", "secret"]])
 def test_options_that_do_not_exist(words, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(words)
+        main(["search", *words])
     assert stop.value.code == 2
     assert words[0] in capsys.readouterr().err
 
 
 def test_settings_from_python_may_be_paths_lists_and_numbers_of_numpy(tmp_path):
-    config = SearchConfig.of(store=tmp_path / "a.duckdb", objectives=["accuracy", "macs"], seed=np.int64(3))
+    config = SearchConfig(store=tmp_path / "a.duckdb", objectives=["accuracy", "macs"], seed=np.int64(3))
     assert config == SearchConfig(store=str(tmp_path / "a.duckdb"), objectives=("accuracy", "macs"), seed=3)
     assert hash(config) and json.dumps(dataclasses.asdict(config))
 
@@ -357,19 +370,20 @@ def test_a_store_in_use(tmp_path, monkeypatch, capsys, npz):
     monkeypatch.setattr("time.sleep", lambda _: None)
     ticks = iter(range(1000))
     monkeypatch.setattr("jnas.store._connection.time.monotonic", lambda: next(ticks))
-    assert main(["--data", str(npz), "--batch-size", "24", "--store", str(path)]) == 2
+    assert main(["search", "--data", str(npz), "--batch-size", "24", "--store", str(path)]) == 2
     assert "is open in another process" in capsys.readouterr().err
 
 
 def test_an_unknown_setting_in_python():
-    with pytest.raises(JnasError, match="A search has no setting epoch: the settings are preset, data, "):
+    with pytest.raises(JnasError, match="A search has no setting epoch: its settings are data, "):
         jnas.search(epoch=3)
 
 
 def test_filtered_candidates_come_in_rounds_between_fits():
-    settings = TINY | {"filtered": 5, "refit": 2, "generations": 2}
+    settings = TINY | {"num_screened": 5, "refit_every": 2, "generations": 2}
     config = SearchConfig(**settings)
-    rounds = [("random", 11), ("filtered", 2), ("filtered", 2), ("filtered", 1), ("evolved", 2), ("evolved", 2)]
+    rounds = [("random", 11), ("screened", 2), ("screened", 2), ("screened", 1), ("evolved", 2), ("evolved", 2)]
+    rounds = [(number, *round) for number, round in enumerate(rounds)]
     assert list(config.rounds()) == rounds
 
 

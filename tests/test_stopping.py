@@ -19,7 +19,15 @@ from jnas.train._pruning import evaluate_stopping
 
 SPACE = Space((3, 8, 8), 3, conv_num=1, lin_num=1)
 RECIPE = Recipe(epochs=3, batch_size=24)
-SEARCH = {"random": 11, "filtered": 2, "candidates": 64, "generations": 1, "children": 2, "epochs": 2}
+SEARCH = {
+    "num_random": 11,
+    "num_screened": 2,
+    "pool_size": 64,
+    "population_size": 64,
+    "generations": 1,
+    "trials_per_generation": 2,
+    "epochs": 2,
+}
 SEARCH |= {"final_epochs": 3, "conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
 TEMPLATES = [SPACE.random(seed) for seed in range(4)]
 
@@ -90,7 +98,7 @@ def test_a_search_with_several_objectives_stops_nothing_for_being_small(tmp_path
     store = str(tmp_path / "results.duckdb")
     result = jnas.search(
         *(small_arrays(train=192),),
-        **{"store": store, "verbose": False, "objectives": ["accuracy", "params"], "early_epochs": 1, **SEARCH},
+        **{"store": store, "verbose": False, "objectives": ["accuracy", "params"], "prune_after_epochs": 1, **SEARCH},
     )
     frame = result.to_df()
     chosen = [(frame[frame.hash == name].iloc[0], best) for name, best in asked]
@@ -102,7 +110,7 @@ def test_a_search_with_several_objectives_stops_nothing_for_being_small(tmp_path
 
 def test_a_search_that_stops_losers_early(tmp_path, monkeypatch, capsys):
     arrays = small_arrays(train=192)
-    settings = SEARCH | {"early_epochs": 1}
+    settings = SEARCH | {"prune_after_epochs": 1}
     decided = []
 
     def first_alone(space, names, curves, predictor, best):
@@ -140,8 +148,8 @@ def test_who_loses_a_shared_program_on_the_way_begins_anew_alone(data, monkeypat
 
 
 def test_early_epochs_that_stop_nothing_are_named(tmp_path):
-    with pytest.raises(JnasError, match="--early-epochs 3 of 3 stop nothing early"):
-        jnas.search(small_arrays(), store=str(tmp_path / "a.duckdb"), epochs=3, early_epochs=3)
+    with pytest.raises(JnasError, match=r"prune_after_epochs must be less than epochs \(3\), got 3; use 0"):
+        jnas.search(small_arrays(), store=str(tmp_path / "a.duckdb"), epochs=3, prune_after_epochs=3)
 
 
 def test_early_stopping_repeats_the_recipes_seed(data):

@@ -35,8 +35,8 @@ def test_search_summary_counts_wins():
 def test_default_search_reports_accuracies(run_main, tmp_path):
     import default_search
 
-    tiny = ("--random", 2, "--filtered", 0, "--generations", 0, "--epochs", 1, "--final-epochs", 2)
-    limits = ("--conv-num", 1, "--max-macs", 200000, "--final-seeds", 2, "--picture", tmp_path / "search.png")
+    tiny = ("--num-random", 2, "--num-screened", 0, "--generations", 0, "--epochs", 1, "--final-epochs", 2)
+    limits = ("--conv-num", 1, "--max-macs", 200000, "--final-repeats", 2, "--picture", tmp_path / "search.png")
     figures = run_main(default_search, "--seeds", 1, *tiny, *limits)["figures"]
     summary = figures["summary"]
     assert (tmp_path / "search.png").stat().st_size > 10_000

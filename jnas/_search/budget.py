@@ -17,13 +17,13 @@ class Budget:
     """
 
     def __init__(self, config: SearchConfig, asked: Callable[[], bool] = lambda: False):
-        self.minutes, self.evaluations, self.target = config.max_minutes, config.max_evaluations, config.target_accuracy
+        self.minutes, self.max_trials, self.target = config.minutes, config.max_trials, config.target_accuracy
         self.asked = asked
         self.begun = time.monotonic()
 
     def left(self, trained: int) -> int | None:
         """How many templates may still be trained, or None for any number."""
-        return None if self.evaluations is None else max(0, self.evaluations - trained)
+        return None if self.max_trials is None else max(0, self.max_trials - trained)
 
     def spent(self, trained: int, best: float, reserve: float) -> str | None:
         """Why nothing more should be begun, in a few words, or None.

@@ -30,7 +30,7 @@ from jnas.predict._ensemble import deviation
 from jnas.space import Space, Template, arch_hashes, lengths, to_genomes
 from jnas.store import Evaluation
 
-Searcher = Literal["genetic", "regularized", "random"]
+AlgorithmName = Literal["genetic", "regularized", "random"]
 
 INNER_GENERATIONS = 3
 """Generations that evolve against the predictor between two rounds of training.
@@ -91,7 +91,7 @@ def _costs(space: Space, objectives: tuple[str, ...], genomes: np.ndarray, laten
     return np.asarray(_gains(space, objectives, filled(genomes, size), jax.device_put(latency)))[: len(genomes)]
 
 
-def algorithm(name: Searcher, space: Space, objectives: tuple[str, ...], size: int) -> Algorithm:
+def algorithm(name: AlgorithmName, space: Space, objectives: tuple[str, ...], size: int) -> Algorithm:
     """The algorithm of step 3; with several objectives it is NSGA-II."""
     capacity = size * (INNER_GENERATIONS + 2)
     if len(objectives) > 1:

@@ -46,7 +46,7 @@ def run(
     config: SearchConfig,
     data: Dataset | None = None,
     progress: Progress | None = None,
-    at_once: Callable[[], None] | None = None,
+    on_second_interrupt: Callable[[], None] | None = None,
 ) -> SearchResult:
     """Searches, or goes on with a search.
 
@@ -57,17 +57,16 @@ def run(
       config: what is asked for.
       data: the images, where they are not what `config.data` names.
       progress: told what happens; silent by default.
-      at_once: what a second Ctrl-C does; it raises KeyboardInterrupt where not given.
+      on_second_interrupt: what a second Ctrl-C does; it raises KeyboardInterrupt where not given.
 
     Raises:
       JnasError: something asked for cannot be had, or no template could be trained.
     """
-    config.check()
     progress = progress or Progress()
-    with Interrupt(progress.interrupted, at_once) as interrupt:
+    with Interrupt(progress.interrupted, on_second_interrupt) as interrupt:
         budget = Budget(config, lambda: interrupt.asked)
         search = Search(config, data or load_data(config.data, config.classes), progress, budget)
-        for generation, (step, count) in enumerate(config.rounds()):
+        for generation, step, count in config.rounds():
             if search.spent() or not search.round(step, generation, count):
                 break
         return search.finish()
@@ -83,12 +82,12 @@ class Search:
         self.recipe = config.training()
         self.split = data.split(self.recipe.val_fraction, SPLIT_SEED)
         check_batch(self.recipe, self.split)
-        self.space = config.space(data)
-        self.searcher = evolution.algorithm(config.algorithm, self.space, config.objectives, config.candidates)
+        self.space = config.search_space(data)
+        self.searcher = evolution.algorithm(config.algorithm, self.space, config.objectives, config.population_size)
         self.latencies = Latencies(self.store, data.in_shape, data.classes)
         self.population_diversity: float | None = None
         self.over: str | None = None  # why it ended before all rounds were done
-        self.experiment = config.experiment(data)
+        self.experiment = config.experiment_id(data)
         self.checkpoints = paths.checkpoint_dir(self.store.path, self.experiment)
         self.trained: dict[str, tuple[str, Evaluation]] = {}  # by hash: the step that chose it, and its row
         settings = asdict(config)
@@ -114,8 +113,8 @@ class Search:
     def spent(self) -> str | None:
         """Why nothing more should be begun, in a few words, or None; once there is a reason it stays."""
         if self.over is None:
-            best = sorted(self.good(), key=lambda row: -row.val_acc_final)[: self.config.final_templates]
-            epochs = self.config.final_seeds * self.config.final_epochs
+            best = sorted(self.good(), key=lambda row: -row.val_acc_final)[: self.config.num_finalists]
+            epochs = self.config.final_repeats * self.config.final_epochs
             reserve = sum(row.compile_seconds + row.train_seconds / len(row.epochs) * epochs for row in best)
             accuracy = best[0].val_acc_final if best else 0.0
             self.over = self.budget.spent(len(self.trained), accuracy, reserve)
@@ -183,7 +182,7 @@ class Search:
             if limit is None or len(chosen) == count or not more:
                 break
         if not chosen and limit is not None and step == "random":
-            raise JnasError(f"None of {tried} random templates satisfies max-latency-ms {limit:g}: raise the limit.")
+            raise JnasError(f"None of {tried} random templates satisfies max_latency_ms {limit:g}: raise the limit.")
         if "latency" in self.config.objectives:
             for choice in chosen:
                 self.latencies.of(choice.hash)
@@ -198,9 +197,9 @@ class Search:
             if step == "evolved" and len(good) > 1:
                 return lambda key, count, taken: evolution.bred(space, key, count, good, taken)
             return lambda key, count, taken: choose.random(space, key, count, taken)
-        if step == "filtered":
+        if step == "screened":
             return lambda key, count, taken: choose.filtered(
-                *(space, key, count, taken, predictor, config.candidates, config.acquisition)
+                *(space, key, count, taken, predictor, config.pool_size, config.acquisition)
             )
         self.progress.note("evolving candidates")
         latency = Latencies.no_model()
@@ -209,7 +208,7 @@ class Search:
         before = self._evolution(generation - 1)
         state, found = evolution.evolved(
             *(space, self.searcher, config.objectives, key, good, set(self.trained), predictor, latency),
-            size=config.candidates,
+            size=config.population_size,
             before=before if before.exists() else None,
         )
         alive = state.fitness.reshape(len(state.fitness), -1)[:, 0] > -np.inf
@@ -272,7 +271,7 @@ class Search:
     def _fit(self, generation: int) -> Predictor | None:
         """A predictor of all rows so far, stored; None where they are too few."""
         self.progress.note("fitting the predictor")
-        predictor = choose.fitted(self.space, self.good(), self.config.seed, self.config.early_epochs)
+        predictor = choose.fitted(self.space, self.good(), self.config.seed, self.config.prune_after_epochs)
         if predictor is not None:
             folder = self._predictor(generation)
             predictor.save(folder)
@@ -300,11 +299,11 @@ class Search:
         keys = [make_key(trial, self.recipe, self.data, SPLIT_SEED) for trial in trials]
         request = TrainingRequest(trials, keys, self.recipe, self.split, self.store)
         options = EngineOptions(
-            compile_timeout=self.config.max_compile_seconds,
+            compile_timeout=self.config.compile_timeout,
             on_epoch=self.progress.epoch,
             should_stop=lambda: self.spent() is not None,
         )
-        first, folder = self.config.early_epochs, self._predictor(generation)
+        first, folder = self.config.prune_after_epochs, self._predictor(generation)
         if not first or step == "random":
             return run_trials(request, options)
 
@@ -337,10 +336,10 @@ class Search:
         if self.over:
             self.progress.ended(self.over)
         self.progress.note("training the best for longer")
-        seeds = [(self.config.seed + i) % 2**32 for i in range(self.config.final_seeds)]  # as large as a seed may be
+        seeds = [(self.config.seed + i) % 2**32 for i in range(self.config.final_repeats)]  # as large as a seed may be
         images = (self.data, self.split, SPLIT_SEED)
         final = Final(self.config.final_training(), seeds, *images, self.store, self.checkpoints, self.progress.epoch)
-        finalists = [self._template(row.key.hash) for row in good[: self.config.final_templates]]
+        finalists = [self._template(row.key.hash) for row in good[: self.config.num_finalists]]
         best, finals = find_winner(finalists, final)
         self.store.set_winner(self.experiment, best.hash)
         candidates = tuple(

@@ -17,13 +17,13 @@ LATENCY_TERMS = 4
 """Terms of the model of latency: a constant, and one each for layers, FLOPs and parameters."""
 
 
-def check(objectives: tuple[str, ...]) -> None:
-    """Raises a JnasError where these are no objectives."""
-    unknown = [name for name in objectives if name not in get_args(Objective)]
-    if unknown:
-        raise JnasError(f"There is no objective {unknown[0]!r}: choose among {', '.join(get_args(Objective))}.")
+def check_objectives(objectives: tuple[Objective, ...]) -> None:
+    """Raises a JnasError where these are not the objectives of a search."""
+    names = get_args(Objective)
+    if not isinstance(objectives, tuple) or any(name not in names for name in objectives):
+        raise JnasError(f"objectives must be among {', '.join(names)}, got {objectives!r}.")
     if "accuracy" not in objectives or len(set(objectives)) < len(objectives):
-        raise JnasError(f"--objectives {' '.join(objectives)} make no search: name accuracy, and each other one once.")
+        raise JnasError(f"objectives must include accuracy, and each name once, got {' '.join(objectives) or 'none'}.")
 
 
 def gains(space: Space, objectives: tuple[str, ...], genomes: jax.Array, latency: jax.Array) -> jax.Array:

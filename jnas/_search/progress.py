@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from jnas._search.result import SearchResult
 
 TITLES = {
-    "random": "Step 1: random templates",
-    "filtered": "Step 2: filtered by the predictor",
-    "evolved": "Step 3: evolved",
+    "random": "Phase 1: random templates",
+    "screened": "Phase 2: screened by the predictor",
+    "evolved": "Phase 3: evolved",
 }
 
 
@@ -81,7 +81,7 @@ class ConsoleProgress(Progress):
         self.search = search
         # Where only a limit ends the search, the rounds to come are not counted.
         coming = () if search.config.endless else search.config.rounds()
-        self.counts = {generation: count for generation, (_, count) in enumerate(coming)}
+        self.counts = {round.number: round.num_trials for round in coming}
         self.done = 0
         data, split, recipe = search.data, search.split, search.recipe
         self._say(
@@ -108,8 +108,8 @@ class ConsoleProgress(Progress):
     @property
     def total(self) -> int:
         """Trainings, as it is known by now."""
-        templates, most = sum(self.counts.values()), self.search.config.max_evaluations
-        longer = self.search.config.final_templates  # which are trained again
+        templates, most = sum(self.counts.values()), self.search.config.max_trials
+        longer = self.search.config.num_finalists  # which are trained again
         return (templates if most is None else min(templates, most)) + longer
 
     def planned(self, generation: int, templates: int) -> None:

@@ -27,7 +27,7 @@ class Candidate:
       evaluation: the row of its training in the search.
       finals: the rows of its longer training, one a seed; of the winner, which is tested, and of those that were
         trained for longer beside it.
-      step: "random", "filtered" or "evolved".
+      step: "random", "screened" or "evolved".
     """
 
     template: Template

@@ -1,15 +1,13 @@
-"""The command line: `python -m jnas.export`."""
+"""`jnas export`."""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
 from dataclasses import dataclass
 
 import tyro
 
-from jnas.errors import JnasError
-from jnas.export._writer import export_model
+from jnas.export import export_model
 
 
 @dataclass(frozen=True)
@@ -23,29 +21,21 @@ class Options:
     store: tyro.conf.Positional[str] = "jnas.duckdb"
     """File of a search's results."""
     hash: str | None = None
-    """Template, by its hash or the beginning of it; the winner where not given. One that has no weights on disk is
+    """Template, by its hash or the beginning of it; by default the winner. A template without weights on disk is
     trained again, as its row says."""
     out: str | None = None
     """Folder to write; by default beside the store, of the same name ending in .export."""
     experiment: str | None = None
-    """Search, by its name in the store or the beginning of it; the newest where not given."""
+    """Search, by its id in the store or the beginning of it; by default the newest."""
     data: str | None = None
-    """The images that the search was on, where they are not at the place that it was told."""
+    """Images of the search, if they are no longer where the store says."""
     check: bool = True
     """Load what was written again, and compare the number of right answers."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exports a template; returns the exit code: 0, 2 for bad input."""
-    options = tyro.cli(Options, prog="python -m jnas.export", args=arguments)
-    try:
-        export = export_model(**dataclasses.asdict(options))
-    except JnasError as error:
-        print(f"jnas: {error}", file=sys.stderr)
-        return 2
+def main(words: list[str]) -> int:
+    """Exports a template."""
+    options = tyro.cli(Options, prog="jnas export", args=words)
+    export = export_model(**dataclasses.asdict(options))
     print(*export.told, sep="\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,61 @@
+"""The command `jnas`: this module reads the subcommand's name, the other modules are a subcommand each."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import tyro
+
+import jnas
+from jnas._runtime.compilation_cache import use_compilation_cache
+from jnas._runtime.malloc import tune_malloc
+from jnas.errors import JnasError
+
+COMMANDS = {
+    "search": "Find a small image classifier.",
+    "evaluate": "Train given templates, or random ones.",
+    "export": "Write a trained template as files that need no jnas.",
+    "store": "Show what a file of results holds, or write it as Parquet or CSV.",
+    "cache": "Show or empty the caches of compiled programs.",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a subcommand, and returns the exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words == ["--version"]:
+        print(f"jnas {jnas.__version__}")
+        return 0
+    if not words or words[0] not in COMMANDS:
+        _show_help(words or ["--help"])
+        return 2
+    command = importlib.import_module(f"jnas._cli.{words[0]}")  # only this one: some need seconds to be imported
+    tune_malloc()
+    use_compilation_cache()
+    try:
+        return command.main(words[1:])
+    except JnasError as error:
+        print(f"jnas: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\njnas: stopped.", file=sys.stderr)
+        return 130
+
+
+def _show_help(words: list[str]) -> None:
+    """Prints the list of subcommands, or what is wrong with `words`, and exits."""
+
+    def without_options(description: str):
+        def command() -> None:
+            pass
+
+        command.__doc__ = description
+        return command
+
+    tyro.extras.subcommand_cli_from_dict(
+        {name: without_options(description) for name, description in COMMANDS.items()},
+        prog="jnas",
+        description="Neural architecture search for small image classifiers. `jnas --version` prints the version.",
+        args=words,
+    )

@@ -1,0 +1,37 @@
+"""`jnas cache`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tyro
+
+from jnas._runtime.compilation_cache import clear_caches, describe_caches
+
+
+@dataclass(frozen=True)
+class Options:
+    """Show the caches of compiled programs on disk, or empty them. What is removed is compiled again when needed."""
+
+    clear: bool = False
+    """Remove all programs."""
+
+
+def main(words: list[str]) -> int:
+    """Shows or empties the caches."""
+    options = tyro.cli(Options, prog="jnas cache", args=words)
+    if options.clear:
+        print(f"Freed {_format_bytes(clear_caches())}.")
+        return 0
+    for cache in describe_caches():
+        size, limit = _format_bytes(cache.num_bytes), _format_bytes(cache.max_bytes)
+        print(f"{cache.name}: {cache.num_files:,} files, {size} of at most {limit}, in {cache.folder}")
+    return 0
+
+
+def _format_bytes(num_bytes: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if num_bytes < 1024:
+            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1024
+    return f"{num_bytes:.1f} GiB"

@@ -1,0 +1,43 @@
+"""`jnas store`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tyro
+
+from jnas.store import Store, export_table, open_store
+
+
+@dataclass(frozen=True)
+class Options:
+    """Show what a file of results holds, or write it as a Parquet or CSV file."""
+
+    store: tyro.conf.Positional[str] = "jnas.duckdb"
+    """File of a search's results."""
+    export: str | None = None
+    """File to write; its ending, .parquet or .csv, is its format."""
+    table: str | None = None
+    """Table to write, such as evaluations, epochs or generations; by default one row an evaluation, with the
+    architecture's cost."""
+    overwrite: bool = False
+    """Replace the file to write if it exists."""
+
+
+def main(words: list[str]) -> int:
+    """Shows or exports a store."""
+    options = tyro.cli(Options, prog="jnas store", args=words)
+    if options.export is None:
+        _show(open_store(options.store))
+    else:
+        export_table(options.store, options.export, options.table, options.overwrite)
+        print(f"Wrote {options.export}.")
+    return 0
+
+
+def _show(store: Store) -> None:
+    """Prints how many evaluations there are by status, and the best of them."""
+    evaluations = store.to_df()
+    counts = evaluations.status.value_counts()
+    statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
+    print(f"{store.path}: {len(evaluations)} evaluations{f' ({statuses})' if statuses else ''}.")
