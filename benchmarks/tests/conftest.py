@@ -1,6 +1,5 @@
 """Shared by the tests of the benchmarks: toy sizes, a cache for the run, no worker processes, quick compilation."""
 
-import contextlib
 import json
 import os
 import tempfile
@@ -14,16 +13,12 @@ os.environ.setdefault("JNAS_XLA_OPT_LEVEL", "0")
 os.environ["XDG_CACHE_HOME"] = os.environ["JAX_COMPILATION_CACHE_DIR"]
 
 
-def pytest_addoption(parser):
-    with contextlib.suppress(ValueError):  # the product's tests have the same option, where they run too
-        parser.addoption("--exhaustive", action="store_true", help="run everything")
-
-
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--exhaustive"):
+    """Tests that take long run with `-m exhaustive`, and beside the product's tests with `--exhaustive`."""
+    if "exhaustive" not in config.getoption("markexpr") and not config.getoption("--exhaustive", default=False):
         for item in items:
             if "exhaustive" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="takes long: runs with --exhaustive"))
+                item.add_marker(pytest.mark.skip(reason="takes long: runs with -m exhaustive"))
 
 
 @pytest.fixture
