@@ -1,6 +1,8 @@
 """What the documents say of the API, the command line and the store is true."""
 
 import ast
+import dataclasses
+import importlib
 import inspect
 import re
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import jnas
+from jnas._cli import COMMANDS
 from jnas.store import _schema
 
 ROOT = Path(jnas.__file__).parent.parent
@@ -41,13 +44,34 @@ def test_code_in_documents_has_names_and_arguments_that_exist(path):
         tree = ast.parse(block)
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module.startswith("jnas"):
-                module = __import__(node.module, fromlist=["*"])
+                module = importlib.import_module(node.module)
                 names |= {alias.name: getattr(module, alias.name) for alias in node.names}
         for node in ast.walk(tree):
             resolve(node, names)
             if isinstance(node, ast.Call) and callable(function := resolve(node.func, names)):
                 keywords = {keyword.arg: None for keyword in node.keywords}
                 inspect.signature(function).bind_partial(*node.args, **keywords)
+
+
+def options_of(command):
+    """The options of a subcommand of `jnas`."""
+    fields = dataclasses.fields(importlib.import_module(f"jnas._cli.{command}").Options)
+    return {"help", *(field.name.replace("_", "-") for field in fields)}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_commands_in_documents_have_options_that_exist(path):
+    commands = re.findall(r"(?:^|`|&& )(?:jnas|python -m jnas[. ])\s?(\w+)([^`\n]*)", path.read_text(), flags=re.M)
+    for command, words in commands:
+        assert command in COMMANDS, command
+        for option in re.findall(r"--([\w-]+)", words):
+            assert option in options_of(command), f"jnas {command} --{option}"
+
+
+def test_options_in_readme_exist():
+    every = set().union(*map(options_of, COMMANDS))
+    for option in re.findall(r"`--([\w-]+)", (ROOT / "README.md").read_text()):
+        assert option in every, option
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
