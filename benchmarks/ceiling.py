@@ -151,7 +151,7 @@ def within(runs: list[np.ndarray], seen: int) -> tuple[np.ndarray, np.ndarray]:
 def ceiling(runs: list[np.ndarray], seen: int, variance: float) -> dict:
     """The R² that chance leaves in a table of some variance, with a 90 % interval by drawing nets anew.
 
-    Unlike `jnas.predict.noise_ceiling` it takes nets with different numbers of runs, and epochs that are seen.
+    Unlike `predictors.noise_ceiling` it takes nets with different numbers of runs, and epochs that are seen.
     """
     squares, freedom = within(runs, seen)
     error = squares.sum() / freedom.sum()

@@ -17,7 +17,7 @@ from predictors import MODELS, cross_validate, learning_curve
 from tables import Table, read
 
 import jnas
-from jnas.predict import Predictor, Regressor, Settings, calibration, score
+from jnas.predict import EnsembleConfig, Predictor, Regressor, calibration, score
 
 ABLATIONS = {
     "as it is": {},
@@ -25,11 +25,8 @@ ABLATIONS = {
     "last state only": {"pooling": ("last",)},
     "mean, maximum and last state": {"pooling": ("mean", "max", "last")},
     "one member": {"members": 1},
-    "without ranking": {"ranking": 0.0},
-    "targets as they are": {"bend": False},
     "without dropout": {"dropout": 0.0},
     "all features shown": {"input_dropout": 0.0},
-    "no early stopping": {"checks": 1},
 }
 
 
@@ -138,7 +135,7 @@ def main() -> None:
     table = read(options.table, options.target, options.epochs_seen, options.against)
     if options.ablate:
         models = {
-            name: (lambda seed, change=change: Predictor(seed, Settings()._replace(**change)), table.sequences)
+            name: (lambda seed, change=change: Predictor(seed, EnsembleConfig(**change)), table.sequences)
             for name, change in ABLATIONS.items()
         }
         models["bits alone"] = (Predictor, table.bits)

@@ -1,219 +1,260 @@
-"""The predictor finds a signal, knows what it does not know, and is the same after a trip to the disk."""
+"""The regressors: what they learn, what they say of their errors, and how they come back from the disk."""
 
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jnas.errors import JnasError
 from jnas.predict import (
+    EnsembleConfig,
     OriginalLSTM,
     Predictor,
-    Settings,
-    apply,
+    apply_ensemble,
     calibration,
+    fit_ensemble,
     score,
 )
-from jnas.predict import _ensemble as core
 
-SMALL = Settings(members=4, folds=2, hidden=8, head=8, steps=60, checks=4)
-QUICK = Settings(members=2, folds=2, hidden=4, head=4, steps=6, checks=2)
-
-
-def table(rows, seed=0, length=6, width=5):
-    """Sequences whose target is how much of feature 0 they hold."""
-    generator = np.random.default_rng(seed)
-    sequences = generator.normal(size=(rows, length, width)).astype(np.float32)
-    lengths = generator.integers(1, length + 1, rows)
-    there = np.arange(length) < lengths[:, None]
-    return sequences, lengths, np.tanh((sequences[..., 0] * there).sum(1)) * 0.2 + 0.5
-
-
+STEPS, FEATURES = 16, 5
 MODELS = {"jnas": Predictor, "sophius_lstm": OriginalLSTM}
 
 
-def make(name, seed=0):
-    """A model by its name, in a small form."""
-    return Predictor(seed, QUICK) if name == "jnas" else MODELS[name](seed)
+def table(rows=120, seed=0):
+    """Sequences whose target is the sum of feature 0."""
+    generator = np.random.default_rng(seed)
+    sequences = generator.normal(size=(rows, STEPS, FEATURES)).astype(np.float32)
+    lengths = generator.integers(1, STEPS + 1, rows)
+    mask = np.arange(STEPS) < lengths[:, None]
+    return sequences, lengths, np.tanh((sequences[..., 0] * mask).sum(1)) * 0.2 + 0.5
 
 
-def test_it_learns_and_its_held_out_scores_are_honest():
-    predictor = Predictor(0, SMALL).fit(*table(120))
-    assert predictor.scores.rows == 120 and predictor.scores.kendall_tau > 0.4
+def curve_table():
+    """120 rows to train on and 40 to test on, whose targets show in the second epoch as well: rows and early curves."""
+    generator = np.random.default_rng(0)
+    sequences, lengths, targets = table(160)
+    # Most of the target is not in the sequences.
+    targets = targets + generator.normal(size=160) * 0.2
+    early = np.stack([generator.normal(size=160), 0.5 * targets + 0.01 * generator.normal(size=160)], 1)
+    mixed = np.where(np.arange(2) < generator.integers(0, 3, 160)[:, None], early, np.nan)
+    train, test = slice(0, 120), slice(120, 160)
+    return (sequences[train], lengths[train], targets[train], mixed[train]), (
+        *(sequences[test], lengths[test], targets[test], early[test]),
+    )
+
+
+@pytest.fixture(scope="session")
+def config():
+    """An ensemble that trains in a moment. All tests fit 120 rows of one shape, so few programs are compiled."""
+    return EnsembleConfig(members=4, folds=2, hidden_dim=8, head_dim=8, num_steps=60)
+
+
+@pytest.fixture(scope="session")
+def predictor(config):
+    return Predictor(0, config).fit(*table())
+
+
+@pytest.fixture(scope="session")
+def curve_predictor(config):
+    return Predictor(0, config).fit(*curve_table()[0])
+
+
+@pytest.fixture(scope="session")
+def original():
+    sequences, lengths, targets = table()
+    return OriginalLSTM(3).fit(sequences, lengths, targets)
+
+
+@pytest.fixture
+def make(config):
+    """Makes a small model by its name."""
+    return lambda name, seed=0: Predictor(seed, config) if name == "jnas" else MODELS[name](seed)
+
+
+def test_predictor_learns_and_scores_unseen_rows(predictor, config):
+    assert predictor.scores.num_rows == 120 and predictor.scores.kendall_tau > 0.4
     sequences, lengths, targets = table(100, seed=1)
     mean, std = predictor.predict(sequences, lengths)
     assert mean.shape == std.shape == (100,) and score(targets, mean).kendall_tau > 0.4
-    # The standard deviations are of the size of the errors.
-    assert 0.4 < calibration(targets, mean, std).within_1_std < 0.95
+    assert 0.4 < calibration(targets, mean, std).coverage_1std < 0.95
     noise = np.random.default_rng(2).normal(size=120)
-    lucky = Predictor(0, SMALL).fit(*table(120)[:2], noise)
-    assert abs(lucky.scores.kendall_tau) < 0.25  # what was not seen cannot be known
-    assert lucky.predict(sequences, lengths)[1].mean() > 0.7  # and it says so
+    lucky = Predictor(0, config).fit(*table()[:2], noise)
+    assert abs(lucky.scores.kendall_tau) < 0.25
+    assert lucky.predict(sequences, lengths)[1].mean() > 0.7  # it knows that it knows nothing
 
 
-def test_early_epochs_help_and_may_be_missing():
-    generator = np.random.default_rng(0)
-    sequences, lengths, targets = table(160)
-    # Half of the target is not in the sequences, and shows in the second epoch only.
-    targets = targets + generator.normal(size=160) * 0.2
-    early = np.stack([generator.normal(size=160), 0.5 * targets + 0.01 * generator.normal(size=160)], 1)
-    seen = generator.integers(0, 3, 160)
-    mixed = np.where(np.arange(2) < seen[:, None], early, np.nan)
-    train, test = slice(0, 120), slice(120, 160)
-    predictor = Predictor(0, SMALL).fit(sequences[train], lengths[train], targets[train], mixed[train])
-    rows = sequences[test], lengths[test]
+def test_predict_early_epochs_help_and_may_be_missing(curve_predictor, config):
+    train, (sequences, lengths, targets, early) = curve_table()
 
     def errors(known):
-        return np.abs(predictor.predict(*rows, known)[0] - targets[test])
+        return np.abs(curve_predictor.predict(sequences, lengths, known)[0] - targets)
 
-    nothing, both = errors(None), errors(early[test])
-    assert both.mean() < 0.5 * nothing.mean()
-    np.testing.assert_array_equal(errors(np.full((40, 2), np.nan)), nothing)
-    # Epochs of other rows cost nothing where none are known.
-    unaware = Predictor(0, SMALL).fit(sequences[train], lengths[train], targets[train])
-    np.testing.assert_allclose(predictor.predict(*rows), unaware.predict(*rows), rtol=1e-4)
-    some = np.where(np.arange(40)[:, None] % 2, early[test], np.nan)
-    np.testing.assert_allclose(errors(some), np.where(np.arange(40) % 2, both, nothing), rtol=1e-3, atol=1e-5)
-    np.testing.assert_array_equal(errors(early[test][:, :1]), errors(np.where([True, False], early[test], np.nan)))
-    # What comes after an epoch that is not known does not count.
-    np.testing.assert_array_equal(errors(np.where([False, True], early[test], np.nan)), nothing)
-    with pytest.raises(JnasError, match="fitted on 2 early epochs and got 3"):
-        predictor.predict(*rows, np.zeros((40, 3)))
+    none, both = errors(None), errors(early)
+    assert both.mean() < 0.5 * none.mean()
+    np.testing.assert_array_equal(errors(np.full((40, 2), np.nan)), none)
+    # Epochs of other rows change nothing where none are observed.
+    unaware = Predictor(0, config).fit(*train[:3])
+    np.testing.assert_allclose(
+        curve_predictor.predict(sequences, lengths), unaware.predict(sequences, lengths), rtol=1e-4
+    )
+    odd = np.arange(40) % 2 == 1
+    some = np.where(odd[:, None], early, np.nan)
+    np.testing.assert_allclose(errors(some), np.where(odd, both, none), rtol=1e-3, atol=1e-5)
+    np.testing.assert_array_equal(errors(early[:, :1]), errors(np.where([True, False], early, np.nan)))
+    # An epoch after an unobserved one is ignored.
+    np.testing.assert_array_equal(errors(np.where([False, True], early, np.nan)), none)
+    with pytest.raises(JnasError, match="early must have <= 2 epochs, as in fit, got 3"):
+        curve_predictor.predict(sequences, lengths, np.zeros((40, 3)))
 
 
-def test_an_epoch_that_no_row_had_counts_as_not_seen():
-    sequences, lengths, targets = table(40)
-    early = np.stack([targets, np.full(40, np.nan)], 1)
-    predictor = Predictor(0, QUICK).fit(sequences, lengths, targets, early)
-    later = np.stack([targets, np.full(40, 9.0)], 1)
+def test_predict_epoch_unobserved_in_fit_is_ignored(config):
+    sequences, lengths, targets = table()
+    early = np.stack([targets, np.full(120, np.nan)], 1)
+    predictor = Predictor(0, config).fit(sequences, lengths, targets, early)
+    later = np.stack([targets, np.full(120, 9.0)], 1)
     np.testing.assert_array_equal(
         predictor.predict(sequences, lengths, later), predictor.predict(sequences, lengths, early)
     )
 
 
-def test_what_lies_behind_a_sequence_changes_nothing():
-    sequences, lengths, targets = table(40)
-    predictor = Predictor(0, QUICK).fit(sequences, lengths, targets)
+def test_predictor_padding_of_sequences_is_ignored(predictor, config):
+    sequences, lengths, targets = table()
     expected = predictor.predict(sequences, lengths)
-    behind = np.arange(sequences.shape[1]) >= lengths[:, None]
-    changed = np.where(behind[..., None], 100.0, sequences).astype(np.float32)
+    padding = np.arange(STEPS) >= lengths[:, None]
+    changed = np.where(padding[..., None], 100.0, sequences).astype(np.float32)
     np.testing.assert_allclose(predictor.predict(changed, lengths), expected, rtol=1e-6)
     longer = np.pad(changed, ((0, 0), (0, 9), (0, 0)), constant_values=np.nan)
     np.testing.assert_allclose(predictor.predict(longer, lengths), expected, rtol=1e-6)
-    again = Predictor(0, QUICK).fit(changed, lengths, targets)
-    np.testing.assert_allclose(again.predict(sequences, lengths), expected, rtol=1e-4)
+    refitted = Predictor(0, config).fit(changed, lengths, targets)
+    np.testing.assert_allclose(refitted.predict(sequences, lengths), expected, rtol=1e-4)
 
 
-def test_a_row_is_predicted_alone_as_among_others():
-    sequences, lengths, targets = table(40, length=20)
-    predictor = Predictor(0, QUICK).fit(sequences, lengths, targets)
+def test_predict_row_alone_equals_row_among_others(predictor):
+    sequences, lengths, _ = table()
     together, _ = predictor.predict(sequences, lengths)
-    alone = [predictor.predict(sequences[[i]], lengths[[i]])[0][0] for i in (0, 7, 39)]
-    np.testing.assert_allclose(alone, together[[0, 7, 39]], rtol=1e-5)
+    rows = [int(lengths.argmin()), int(lengths.argmax())]
+    alone = [predictor.predict(sequences[[i]], lengths[[i]])[0][0] for i in rows]
+    np.testing.assert_allclose(alone, together[rows], rtol=1e-5)
     assert predictor.predict(sequences[:0], lengths[:0])[0].shape == (0,)
 
 
-def test_units_of_the_targets_do_not_matter():
-    sequences, lengths, targets = table(40)
-    shares, _ = Predictor(0, QUICK).fit(sequences, lengths, targets).predict(sequences, lengths)
-    percents, _ = Predictor(0, QUICK).fit(sequences, lengths, 100 * targets - 7).predict(sequences, lengths)
-    np.testing.assert_allclose(percents, 100 * shares - 7, rtol=1e-2)
+def test_predictor_unit_of_targets_does_not_matter(predictor, config):
+    sequences, lengths, targets = table()
+    fractions, _ = predictor.predict(sequences, lengths)
+    percents, _ = Predictor(0, config).fit(sequences, lengths, 100 * targets - 7).predict(sequences, lengths)
+    np.testing.assert_allclose(percents, 100 * fractions - 7, rtol=1e-2)
 
 
-def test_the_core_works_under_vmap_with_rows_that_are_not_there():
+def test_fit_ensemble_vmapped_with_masked_rows(config):
     sequences, lengths, targets = table(24)
     mask = np.ones((2, 24), np.float32)
     mask[1, 16:] = 0
-    targets = np.where(mask > 0, targets, np.nan)
     keys = jax.random.split(jax.random.key(0), 2)
-    fit = jax.jit(jax.vmap(functools.partial(core.fit, settings=QUICK), (0, None, None, 0, 0)))
-    fitted, held_out = fit(keys, sequences, lengths, targets.astype(np.float32), mask)
-    members = jax.jit(jax.vmap(apply, (0, None, None)))(fitted, sequences, lengths)
-    assert members.shape == (2, QUICK.members, 24) and np.isfinite(members).all() and held_out.shape == (2, 24)
-    # What stands in rows that are not there changes nothing.
+    fit = jax.jit(jax.vmap(functools.partial(fit_ensemble, config=config), (0, None, None, 0, 0)))
+    apply = jax.jit(jax.vmap(apply_ensemble, (0, None, None)))
+    params, out_of_fold = fit(keys, sequences, lengths, np.where(mask > 0, targets, np.nan).astype(np.float32), mask)
+    members = apply(params, sequences, lengths)
+    assert members.shape == (2, config.members, 24) and np.isfinite(members).all() and out_of_fold.shape == (2, 24)
+    # The values of masked rows do not matter.
     other = np.where(mask[1, :, None, None] > 0, sequences, 5.0)
-    again, _ = jax.jit(functools.partial(core.fit, settings=QUICK))(
-        keys[1], other, lengths, np.nan_to_num(targets[1], nan=9.0).astype(np.float32), mask[1]
-    )
-    np.testing.assert_allclose(apply(again, sequences, lengths), members[1], rtol=1e-3)
+    params, _ = fit(keys, other, lengths, np.where(mask > 0, targets, 9.0).astype(np.float32), mask)
+    np.testing.assert_allclose(apply(params, sequences, lengths)[1], members[1], rtol=1e-3)
 
 
-def test_a_part_of_the_ensemble_is_its_first_members():
-    sequences, lengths, targets = table(40)
-    predictor = Predictor(0, QUICK).fit(sequences, lengths, targets)
-    members = predictor.members(sequences, lengths)
-    np.testing.assert_allclose(predictor.part(1).members(sequences, lengths), members[:1], rtol=1e-5)
-    assert predictor.members(sequences, lengths).shape == (2, 40)
-
-
-def test_folds_leave_out_each_row_equally_often():
-    mask = jnp.asarray(np.arange(40) < 30, jnp.float32)
-    trained = np.asarray(core._trained_rows(jnp.array([1, 2], jnp.uint32), mask, Settings(members=6, folds=3)))
-    assert not trained[:, 30:].any()
-    assert (trained[:, :30].sum(0) == 4).all() and (trained.sum(1) == 20).all()
+def test_subset_is_first_members(predictor):
+    sequences, lengths, _ = table()
+    members = predictor.predict_members(sequences, lengths)
+    assert members.shape == (4, 120)
+    np.testing.assert_allclose(predictor.subset(1).predict_members(sequences, lengths), members[:1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", list(MODELS))
-def test_every_model_repeats_itself_and_survives_the_disk(name, tmp_path):
-    sequences, lengths, targets = table(30)
-    early = np.where(np.arange(30) % 2, np.nan, targets)[:, None]
-    model = make(name, 3).fit(sequences, lengths, targets, early)
+def test_regressor_repeats_itself_and_survives_the_disk(name, make, tmp_path):
+    sequences, lengths, targets, early = curve_table()[0]
+    model = make(name, np.int64(3)).fit(sequences, lengths, targets, early)
     expected = model.predict(sequences, lengths, early)
-    assert expected[0].shape == expected[1].shape == (30,) and (expected[1] > 0).all()
+    assert expected[0].shape == expected[1].shape == (120,) and (expected[1] > 0).all()
     again = make(name, 3).fit(sequences, lengths, targets, early)
     np.testing.assert_array_equal(again.predict(sequences, lengths, early), expected)
     model.save(tmp_path / "model")
     loaded = MODELS[name].load(tmp_path / "model")
     np.testing.assert_allclose(loaded.predict(sequences, lengths, early), expected, rtol=1e-4)
-    assert loaded.scores == model.scores
+    assert loaded.scores == model.scores and repr(loaded) == repr(model)
     other = next(cls for key, cls in MODELS.items() if key != name)
-    with pytest.raises(JnasError, match="holds no predictor of the kind"):
+    with pytest.raises(JnasError, match=f"folder must hold a {other.__name__}, got"):
         other.load(tmp_path / "model")
 
 
-def test_the_originals_lstm_learns():
+def test_original_lstm_learns():
     generator = np.random.default_rng(0)
     sequences = generator.integers(0, 2, (600, 4, 3))
     targets = sequences[:, -1, 0] * 0.4 + 0.3
-    model = make("sophius_lstm").fit(sequences, np.full(600, 4), targets)
+    model = OriginalLSTM().fit(sequences, np.full(600, 4), targets)
     assert score(targets, model.predict(sequences, np.full(600, 4))[0]).r2 > 0.5
     assert len({leaf.shape for leaf in jax.tree.leaves(model.params)}) > 1 and model.scores is None
+
+
+def test_repr_is_one_short_line(predictor, original):
+    assert repr(Predictor(1)) == "Predictor(seed=1, not fitted)"
+    assert repr(original) == "OriginalLSTM(seed=3, fitted, features=5, epochs=0)"
+    assert repr(predictor).startswith("Predictor(seed=0, fitted, features=5, epochs=0, r2=0.")
+    assert repr(predictor.params) == "EnsembleParams(members=4, features=5, epochs=0)"
 
 
 @pytest.mark.parametrize("name", list(MODELS))
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda s, n, y: (s[:9], n[:9], y[:9]), "got 9 rows and needs 10"),
-        (lambda s, n, y: (s, n, np.where(np.arange(20) == 3, np.nan, y)), "a target that is not a number (nan, row 3)"),
-        (lambda s, n, y: (s, n, np.full(20, 0.5)), "All 20 targets are 0.5"),
-        (lambda s, n, y: (s, n, 1e6 + 1e-3 * np.arange(20)), "All 20 targets are 1e+06"),
-        (lambda s, n, y: (s[0], n, y), "give [N, T, D] and [N]"),
-        (lambda s, n, y: (s, n[:5], y), "give [N, T, D] and [N]"),
-        (lambda s, n, y: (s, n, y[:5]), "one target for each sequence"),
-        (lambda s, n, y: (s, n * 0, y), "lengths from 0 to 0 for sequences of 6 steps"),
-        (lambda s, n, y: (s, n + 6, y), "for sequences of 6 steps: give 1 to 6"),
-        (lambda s, n, y: (np.full_like(s, np.nan), n, y), "a feature that is not a number"),
-        (lambda s, n, y: (s, n, y, np.zeros(20)), "early accuracies (20,) for 20 rows: give [N, E]"),
-        (lambda s, n, y: (s, n, y, np.full((20, 1), np.inf)), "infinite early accuracy"),
+        (lambda s, n, y: (s[:9], n[:9], y[:9]), "fit needs >= 10 rows, got 9"),
+        (lambda s, n, y: (s, n, np.where(np.arange(20) == 3, np.nan, y)), "targets must be finite, got nan in row 3"),
+        (lambda s, n, y: (s, n, np.full(20, 0.5)), "targets must differ, got 0.5 in all 20 rows"),
+        (lambda s, n, y: (s, n, 1e6 + 1e-3 * np.arange(20)), "targets must differ, got 1e+06 in all 20 rows"),
+        (lambda s, n, y: (s[0], n, y), "must be [N, T, D] and [N], got (16, 5) and (20,)"),
+        (lambda s, n, y: (s, n[:5], y), "must be [N, T, D] and [N], got (20, 16, 5) and (5,)"),
+        (lambda s, n, y: (s, n, y[:5]), "targets must be [N], one for each of 20 sequences, got (5,)"),
+        (lambda s, n, y: (s, n * 0, y), "lengths must be in [1, 16], the steps of sequences, got 0 to 0"),
+        (lambda s, n, y: (s, n + 16, y), "lengths must be in [1, 16]"),
+        (lambda s, n, y: (np.full_like(s, np.nan), n, y), "sequences must be finite in all valid steps"),
+        (lambda s, n, y: (s, n, y, np.zeros(20)), "early must be [N, E] with N = 20, got (20,)"),
+        (lambda s, n, y: (s, n, y, np.full((20, 1), np.inf)), "early must be finite, got infinity"),
     ],
 )
-def test_bad_tables_are_named(name, change, sentence):
+def test_fit_bad_table_raises_before_compiling(name, change, sentence, make, monkeypatch):
+    model = make(name)
+    monkeypatch.setattr(model, "_fit", lambda *_: pytest.fail("bad rows came to the fit"))
     with pytest.raises(JnasError) as caught:
-        make(name).fit(*change(*table(20)))
+        model.fit(*change(*table(20)))
     assert sentence in str(caught.value)
 
 
 @pytest.mark.parametrize("name", list(MODELS))
-def test_bad_use_is_named(name, tmp_path):
-    sequences, lengths, targets = table(20)
-    with pytest.raises(JnasError, match="has not been fitted"):
+def test_regressor_bad_use_raises(name, make, predictor, original, tmp_path):
+    sequences, lengths, _ = table(20)
+    with pytest.raises(JnasError, match="must be fitted first"):
         make(name).predict(sequences, lengths)
-    with pytest.raises(JnasError, match="has not been fitted"):
+    with pytest.raises(JnasError, match="must be fitted first"):
         make(name).save(tmp_path / "nothing")
-    with pytest.raises(JnasError, match=r"fitted on sequences \[N, T, 5\] and got \(20, 6, 4\)"):
-        make(name).fit(sequences, lengths, targets).predict(sequences[..., :4], lengths)
+    with pytest.raises(JnasError, match=r"must be \[N, T, 5\], as in fit, got \(20, 16, 4\)"):
+        {"jnas": predictor, "sophius_lstm": original}[name].predict(sequences[..., :4], lengths)
     with pytest.raises(JnasError, match="is not a checkpoint of jnas"):
         MODELS[name].load(tmp_path)
+    with pytest.raises(JnasError, match="seed must be an integer, got 'two'"):
+        MODELS[name]("two")
+
+
+def test_ensemble_config_takes_numpy_numbers_and_checks_ranges():
+    config = EnsembleConfig(members=np.int64(3), dropout=np.float32(0.5), pooling=["max"])
+    assert config == EnsembleConfig(members=3, dropout=0.5, pooling=("max",)) and type(config.members) is int
+    for settings, sentence in (
+        ({"members": 0}, "members must be >= 1, got 0"),
+        ({"folds": 1}, "folds must be >= 2, got 1"),
+        ({"num_steps": 1.5}, "num_steps must be an integer >= 1, got 1.5"),
+        ({"dropout": 1}, r"dropout must be in \[0, 1\), got 1"),
+        ({"learning_rate": "fast"}, "learning_rate must be a number > 0, got 'fast'"),
+        ({"weight_decay": -1}, "weight_decay must be >= 0, got -1"),
+        ({"directions": 3}, "directions must be 1 or 2, got 3"),
+        ({"pooling": ("sum",)}, r"pooling must be some of mean, max, last, got \('sum',\)"),
+    ):
+        with pytest.raises(JnasError, match=sentence):
+            EnsembleConfig(**settings)

@@ -23,7 +23,7 @@ from jnas._search.screening import facts_and_bits, screen_members
 from jnas.data import normalise
 from jnas.errors import JnasError
 from jnas.export._select import find
-from jnas.predict import Predictor, Settings
+from jnas.predict import EnsembleConfig, Predictor
 from jnas.space import Space
 from jnas.space import _genome as genome
 from jnas.store import _paths as paths
@@ -392,9 +392,9 @@ def test_the_acquisition_rule_decides_what_is_filtered(acquisition):
     space = Space(conv_num=1, lin_num=1)
     genomes = space.sample_valid(jax.random.key(0), 60)
     seen = np.asarray(facts_and_bits(genomes, space))
-    settings = Settings(members=2, folds=2, hidden=4, head=4, steps=6, checks=2)
+    ensemble = EnsembleConfig(members=2, folds=2, hidden_dim=4, head_dim=4, num_steps=6)
     targets = np.asarray(genomes[:, 0, genome.WIDTH]) / 10 + 0.1
-    predictor = Predictor(0, settings).fit(seen, np.asarray(genome.lengths(genomes)), targets)
+    predictor = Predictor(0, ensemble).fit(seen, np.asarray(genome.lengths(genomes)), targets)
     found = choose.filtered(space, jax.random.key(1), 4, set(), predictor, 200, acquisition)
     assert len({choice.hash for choice in found}) == 4
     candidates = space.sample_valid(jax.random.key(1), 200)

@@ -114,7 +114,7 @@ def test_a_search_that_stops_losers_early(tmp_path, monkeypatch, capsys):
     decided = []
 
     def first_alone(space, names, curves, predictor, best):
-        assert curves.shape == (2, 1) and predictor.epochs == 1 and ((best > 0) & (best <= 1)).all()
+        assert curves.shape == (2, 1) and predictor.num_epochs == 1 and ((best > 0) & (best <= 1)).all()
         decided.append(names)
         return np.array([True, False])
 

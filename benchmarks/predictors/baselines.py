@@ -17,13 +17,13 @@ PENALTIES = np.logspace(-1, 5, 25)
 class _Baseline(Regressor):
     """A regressor that benchmarks fit and ask, and never save."""
 
-    def _arrays(self):
+    def _state(self):
         raise JnasError(f"A {type(self).__name__} cannot be saved: fit it again.")
 
-    def _facts(self) -> dict:
+    def _metadata(self) -> dict:
         return {}
 
-    def _restore(self, folder: str | Path, facts: dict) -> None:
+    def _load(self, folder: str | Path, metadata: dict) -> None:
         raise JnasError(f"A {type(self).__name__} cannot be loaded: fit it again.")
 
 
@@ -35,7 +35,7 @@ class Ridge(_Baseline):
 
     name = "ridge"
 
-    def _fit(self, sequences, lengths, targets, early):
+    def _fit(self, sequences, lengths, early, targets):
         x = summarize(sequences, lengths, early)
         mean, std = x.mean(0), x.std(0)
         std = np.where(std > 1e-9, std, 1)
@@ -79,7 +79,7 @@ class GradientBoosting(_Baseline):
             n_estimators=300, learning_rate=0.05, max_depth=4, subsample=0.7, max_features=0.3, random_state=self.seed
         )
 
-    def _fit(self, sequences, lengths, targets, early):
+    def _fit(self, sequences, lengths, early, targets):
         x = summarize(sequences, lengths, early).astype(np.float32)
         folds = np.random.default_rng(self.seed).permutation(len(x)) % NUM_FOLDS
         out_of_fold = np.empty(len(x))

@@ -96,7 +96,7 @@ def _scores(model: Regressor, rows: tuple, train: np.ndarray, test: np.ndarray) 
     model.fit(sequences[train], lengths[train], targets[train], part[0])
     mean, std = model.predict(sequences[test], lengths[test], part[1])
     agreement = score(targets[test], mean)._asdict()
-    del agreement["rows"]
+    del agreement["num_rows"]
     return agreement | calibration(targets[test], mean, std)._asdict() | {"seconds": model.seconds}
 
 

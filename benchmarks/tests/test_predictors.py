@@ -49,7 +49,7 @@ def test_learning_curve_and_cross_validation_score_unseen_rows():
     curve = learning_curve(Ridge, *rows, sizes=(12, 30), repeats=2)
     assert list(curve) == [12, 30] and curve[30]["r2"][0] > curve[12]["r2"][0]
     crossed = cross_validate(Ridge, *rows, folds=4, repeats=2)
-    assert {"r2", "kendall_tau", "spearman", "within_1_std", "nll", "seconds"} <= set(crossed)
+    assert {"r2", "kendall_tau", "spearman", "coverage_1std", "nll", "seconds"} <= set(crossed)
     assert crossed["r2"][1] > 0
     with pytest.raises(JnasError, match="must be <= 38 with 40 rows, got 40"):
         learning_curve(Ridge, *rows, sizes=(40,))

@@ -25,8 +25,7 @@ from jnas.evolve import (
     evolve,
     log_expected_improvement,
 )
-from jnas.predict import Predictor, apply
-from jnas.predict._ensemble import deviation
+from jnas.predict import Predictor, apply_ensemble, predictive_std
 from jnas.space import Space, Template, arch_hashes, lengths, to_genomes
 from jnas.store import Evaluation
 
@@ -73,8 +72,8 @@ class Promise:
     objectives: tuple[str, ...]
 
     def __call__(self, genomes: jax.Array, fitted: Any, latency: jax.Array) -> jax.Array:
-        members = apply(fitted, self.space.encode(genomes), lengths(genomes))
-        hoped = members.mean(0) + deviation(fitted, members)
+        members = apply_ensemble(fitted, self.space.encode(genomes), lengths(genomes))
+        hoped = members.mean(0) + predictive_std(fitted, members)
         if len(self.objectives) == 1:
             return hoped
         return jnp.concatenate([hoped[:, None], gains(self.space, self.objectives, genomes, latency)], -1)
@@ -135,7 +134,7 @@ def evolved(
     measured = np.array([row.val_acc_final for row in rows], np.float32)[:, None]
     measured = np.concatenate([measured, _costs(space, objectives, known, latency, size)], 1)
     fitness = Promise(space, objectives)
-    arguments = (predictor.fitted, jax.device_put(latency))
+    arguments = (predictor.params, jax.device_put(latency))
     width = len(objectives)
     key, newcomers_key = jax.random.split(key)
     others = np.asarray(space.sample_valid(newcomers_key, size - len(known), min_count=0))
@@ -181,7 +180,7 @@ def pool(
         nothing = np.zeros(0, np.float32)
         return Pool(names, genomes, nothing, nothing, np.zeros((0, len(objectives) - 1), np.float32), measured)
     members = screen_members(space, genomes, predictor)
-    std = deviation(predictor.fitted, members)
+    std = predictive_std(predictor.params, members)
     costs = _costs(space, objectives, genomes, latency, len(genomes))
     return Pool(names, genomes, members.mean(0), std, costs, measured)
 

@@ -280,7 +280,7 @@ class Search:
             self.store.add_predictor(
                 experiment_id=self.experiment,
                 generation=generation,
-                num_rows=scores.rows,
+                num_rows=scores.num_rows,
                 r2=scores.r2,
                 kendall_tau=scores.kendall_tau,
                 spearman=scores.spearman,

@@ -141,8 +141,9 @@ class ConsoleProgress(Progress):
         else:
             s = predictor.scores
             text = (
-                f"Predictor on held-out rows ({s.rows}, each unseen by the member that predicts it): R² {s.r2:.2f}, "
-                f"Kendall tau {s.kendall_tau:.2f}, Spearman {s.spearman:.2f}; fitted in {predictor.seconds:.1f} s."
+                f"Predictor on held-out rows ({s.num_rows}, each unseen by the member that predicts it): "
+                f"R² {s.r2:.2f}, Kendall tau {s.kendall_tau:.2f}, Spearman {s.spearman:.2f}; "
+                f"fitted in {predictor.seconds:.1f} s."
             )
         self._say(text)
 

@@ -11,8 +11,7 @@ import numpy as np
 from jnas._search.acquisition import Acquisition, ranked
 from jnas._search.screening import screen_members, seen, shortlist
 from jnas.errors import JnasError
-from jnas.predict import Predictor
-from jnas.predict._ensemble import deviation
+from jnas.predict import Predictor, predictive_std
 from jnas.space import Space, Template, arch_hashes, to_genomes
 from jnas.store import Evaluation
 
@@ -79,7 +78,7 @@ def _best(
     genomes = np.asarray(genomes)
     genomes = genomes[shortlist(space, genomes, predictor, front)]
     members = screen_members(space, genomes, predictor)
-    mean, std = members.mean(0), deviation(predictor.fitted, members)
+    mean, std = members.mean(0), predictive_std(predictor.params, members)
     # Only the front of the ranking is named: names are made on the host, one by one.
     order = ranked(acquisition, members, std, front, seed)
     chosen: dict[str, Choice] = {}

@@ -8,8 +8,7 @@ import jax
 import numpy as np
 
 from jnas._runtime.compile_options import fast_compile_jit
-from jnas.predict import Predictor
-from jnas.predict._base import Regressor
+from jnas.predict import Predictor, Regressor
 from jnas.space import Space, featurize, lengths, to_bits
 
 CHUNK = 1024
@@ -91,9 +90,9 @@ def screen(
 
 def screen_members(space: Space, genomes: np.ndarray, model: Predictor) -> np.ndarray:
     """Each member's prediction for genomes `[N, L, 6]`: `[members, N]`."""
-    members = np.empty((model.settings.members, len(genomes)), np.float32)
+    members = np.empty((model.config.members, len(genomes)), np.float32)
     for rows, part, used in chunks(genomes):
-        members[:, rows] = model.members(np.asarray(facts_and_bits(part, space)), used)[:, : len(rows)]
+        members[:, rows] = model.predict_members(np.asarray(facts_and_bits(part, space)), used)[:, : len(rows)]
     return members
 
 
@@ -106,5 +105,5 @@ def shortlist(space: Space, genomes: np.ndarray, model: Predictor, least: int = 
     wanted = max(least, int(SHARE * len(genomes)))
     if wanted >= len(genomes):
         return np.arange(len(genomes))
-    first = screen_members(space, genomes, model.part(FIRST_MEMBERS)).mean(0)
+    first = screen_members(space, genomes, model.subset(FIRST_MEMBERS)).mean(0)
     return np.argsort(-first, kind="stable")[:wanted]

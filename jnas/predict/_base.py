@@ -1,187 +1,209 @@
-"""What all predictors of accuracies share: one interface, one check of what comes in, one way to the disk."""
+"""The interface of all regressors: the checks of what comes in, and the way to the disk."""
 
 from __future__ import annotations
 
 import abc
+import operator
 import time
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+from jaxtyping import Float32, Int32, Num
+from numpy.typing import ArrayLike
 
 from jnas._runtime import checkpoint
 from jnas.errors import JnasError
 from jnas.predict._metrics import Scores, score
 
-LEAST_ROWS = 10
+MIN_ROWS = 10
+
+
+class Inputs(NamedTuple):
+    """Validated rows of one shape.
+
+    Attributes:
+      sequences: `[N, T, D]` layer vectors.
+      lengths: `[N]` valid steps, 1 to T.
+      early: `[N, E]` accuracies after the first epochs, NaN from where they are not observed.
+    """
+
+    sequences: Num[np.ndarray, "n t d"]
+    lengths: Int32[np.ndarray, " n"]
+    early: Float32[np.ndarray, "n e"]
 
 
 class Regressor(abc.ABC):
-    """Predicts a number, such as an accuracy, from a vector for each layer.
+    """A model that predicts a number, such as an accuracy, from a sequence of layer vectors.
 
     Args:
-      seed: of everything random.
+      seed: of everything random, an integer.
 
     Attributes:
-      scores: agreement on rows of the last `fit`, each predicted by what had not seen it; None where the model has
-        no such rows.
-      seconds: wall clock of the last `fit`.
+      scores: agreement of the last `fit` on rows that what predicts them has not seen; None for a model without such
+        rows.
+      seconds: wall-clock seconds of the last `fit`.
+
+    Raises:
+      JnasError: the seed is no integer.
     """
 
     name: ClassVar[str]
-    """What the model is called in tables."""
+    """The model's name in tables."""
 
     def __init__(self, seed: int = 0):
-        self.seed = seed
-        self.width: int | None = None
-        self.epochs = 0
+        try:
+            self.seed = operator.index(seed)
+        except TypeError:
+            raise JnasError(f"seed must be an integer, got {seed!r}.") from None
+        self.num_features: int | None = None
+        self.num_epochs = 0
         self.scores: Scores | None = None
         self.seconds = 0.0
 
-    def fit(
-        self, sequences: np.ndarray, lengths: np.ndarray, targets: np.ndarray, early: np.ndarray | None = None
-    ) -> Self:
-        """Trains from scratch.
+    def __repr__(self) -> str:
+        state = "not fitted"
+        if self.num_features is not None:
+            state = f"fitted, features={self.num_features}, epochs={self.num_epochs}"
+        if self.scores is not None:
+            state += f", r2={self.scores.r2:.3f}, kendall_tau={self.scores.kendall_tau:.3f}"
+        return f"{type(self).__name__}(seed={self.seed}, {state})"
+
+    def fit(self, sequences: ArrayLike, lengths: ArrayLike, targets: ArrayLike, early: ArrayLike | None = None) -> Self:
+        """Returns the model itself, trained from scratch.
 
         Args:
-          sequences: `[N, T, D]`, such as `Template.vectors` (D = 32), filled up to one length T.
-          lengths: `[N]` steps that are there, 1 to T; the rest of each sequence is ignored.
+          sequences: `[N, T, D]` layer vectors, such as `Template.vectors` (D = 32), filled up to one length T; at least
+            10 rows.
+          lengths: `[N]` valid steps, 1 to T; the rest of a sequence is ignored.
           targets: `[N]`, in any unit.
-          early: `[N, E]` accuracies after the first E epochs, NaN from where a row's are not known; None for none.
+          early: `[N, E]` accuracies after the first E epochs, NaN from where they are not observed; None for E = 0.
 
         Raises:
-          JnasError: fewer than 10 rows, constant or non-finite targets, or shapes that do not match.
+          JnasError: there are too few rows, the targets are constant or not finite, or shapes do not match.
         """
         start = time.perf_counter()
-        sequences, lengths, early = self._checked_rows(sequences, lengths, early)
-        targets = np.asarray(targets, float)
-        if targets.shape != lengths.shape:
-            raise JnasError(
-                f"The predictor got sequences {sequences.shape} and targets {targets.shape}: give [N, T, D], [N] and "
-                "[N], one target for each sequence."
-            )
-        if len(targets) < LEAST_ROWS:
-            raise JnasError(
-                f"The predictor got {len(targets)} rows and needs {LEAST_ROWS}: evaluate more templates first."
-            )
-        if not np.isfinite(targets).all():
-            row = int(np.argmin(np.isfinite(targets)))
-            raise JnasError(
-                f"The predictor got a target that is not a number ({targets[row]}, row {row}): leave out the rows of "
-                "failed evaluations."
-            )
-        if np.ptp(targets.astype(np.float32)) == 0:  # which is what models compute in
-            raise JnasError(f"All {len(targets)} targets are {targets[0]:g}: there is nothing to tell apart.")
-        self.width, self.epochs, self.scores = sequences.shape[2], early.shape[1], None
-        held_out = self._fit(sequences, lengths, targets, early)
-        if held_out is not None:
-            known = np.isfinite(held_out)
-            self.scores = score(targets[known], held_out[known])
+        rows = _validate(sequences, lengths, early)
+        targets = _validate_targets(targets, rows)
+        out_of_fold = self._fit(*rows, targets)
+        self.num_features, self.num_epochs, self.scores = rows.sequences.shape[2], rows.early.shape[1], None
+        if out_of_fold is not None:
+            judged = np.isfinite(out_of_fold)
+            self.scores = score(targets[judged], out_of_fold[judged])
         self.seconds = time.perf_counter() - start
         return self
 
     def predict(
-        self, sequences: np.ndarray, lengths: np.ndarray, early: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Means and standard deviations, `[N]` each, in the targets' unit; the arguments are those of `fit`.
+        self, sequences: ArrayLike, lengths: ArrayLike, early: ArrayLike | None = None
+    ) -> tuple[Num[np.ndarray, " n"], Num[np.ndarray, " n"]]:
+        """Returns means and standard deviations, `[N]` each, in the unit of the targets.
 
-        `early` may have fewer epochs than in `fit`, or be None: what is missing counts as not known.
+        The arguments are those of `fit`. `early` may have fewer epochs than in `fit`, or be None: an epoch that is
+        missing counts as not observed.
 
         Raises:
-          JnasError: neither `fit` nor `load` was called, or the rows are of another form than those of `fit`.
+          JnasError: the model is not fitted, or the rows have another form than those of `fit`.
         """
-        return self._predict(*self._ready_rows(sequences, lengths, early))
+        return self._predict(*self._validate_and_pad(sequences, lengths, early))
 
     def save(self, folder: str | Path) -> None:
-        """Writes the fitted model as an Orbax checkpoint; what `folder` held is replaced.
+        """Writes the fitted model as an Orbax checkpoint, which replaces what `folder` held.
 
         Raises:
-          JnasError: it is not fitted.
+          JnasError: the model is not fitted.
         """
         self._check_fitted()
-        facts = {"model": self.name, "seed": self.seed, "width": self.width, "epochs": self.epochs}
-        checkpoint.save(folder, self._arrays(), facts | {"scores": self.scores, "extra": self._facts()})
+        metadata = {"model": self.name, "seed": self.seed, "num_features": self.num_features}
+        metadata |= {"num_epochs": self.num_epochs, "scores": self.scores, "extra": self._metadata()}
+        checkpoint.save(folder, self._state(), metadata)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """The model that `save` wrote.
+        """Returns the model that `save` wrote.
 
         Raises:
-          JnasError: there is none of this kind in `folder`.
+          JnasError: `folder` holds no model of this class.
         """
-        facts = checkpoint.load_metadata(folder)
-        if facts.get("model") != cls.name:
-            raise JnasError(
-                f"{folder} holds no predictor of the kind {cls.name!r}: name the folder that {cls.__name__}.save wrote."
-            )
-        model = cls(facts["seed"])
-        model.width, model.epochs = facts["width"], facts["epochs"]
-        model.scores = facts["scores"] and Scores(*facts["scores"])
-        model._restore(folder, facts["extra"])
+        metadata = checkpoint.load_metadata(folder)
+        if metadata.get("model") != cls.name:
+            raise JnasError(f"folder must hold a {cls.__name__}, got {folder}: name what {cls.__name__}.save wrote.")
+        model = cls(metadata["seed"])
+        model.num_features, model.num_epochs = metadata["num_features"], metadata["num_epochs"]
+        model.scores = metadata["scores"] and Scores(*metadata["scores"])
+        model._load(folder, metadata["extra"])
         return model
 
     @abc.abstractmethod
-    def _fit(self, sequences, lengths, targets, early) -> np.ndarray | None:
-        """Fits checked rows; returns held-out predictions `[N]`, where there are such."""
+    def _fit(self, sequences, lengths, early, targets) -> np.ndarray | None:
+        """Fits valid rows; returns out-of-fold predictions `[N]` where the model has such."""
 
     @abc.abstractmethod
     def _predict(self, sequences, lengths, early) -> tuple[np.ndarray, np.ndarray]:
-        """Means and standard deviations of checked rows."""
+        """Returns means and standard deviations of valid rows."""
 
     @abc.abstractmethod
-    def _arrays(self) -> Any:
-        """A tree of the arrays to save."""
+    def _state(self) -> Any:
+        """Returns a tree of the arrays to save."""
 
     @abc.abstractmethod
-    def _facts(self) -> dict:
-        """What else to save, as JSON can hold it."""
+    def _metadata(self) -> dict:
+        """Returns what else to save, as JSON can hold it."""
 
     @abc.abstractmethod
-    def _restore(self, folder: str | Path, facts: dict) -> None:
-        """Takes back what `_arrays` and `_facts` gave."""
+    def _load(self, folder: str | Path, metadata: dict) -> None:
+        """Restores what `_state` and `_metadata` returned."""
 
     def _check_fitted(self) -> None:
-        if self.width is None:
-            raise JnasError("The predictor has not been fitted: call fit, or load a fitted one.")
+        if self.num_features is None:
+            raise JnasError("The predictor must be fitted first: call fit, or load a saved one.")
 
-    def _ready_rows(self, sequences, lengths, early) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Checked rows for a fitted model."""
+    def _validate_and_pad(self, sequences: ArrayLike, lengths: ArrayLike, early: ArrayLike | None) -> Inputs:
+        """Valid rows for a fitted model, with as many epochs as in `fit`."""
         self._check_fitted()
-        if np.ndim(sequences) != 3 or np.shape(sequences)[2] != self.width:
-            raise JnasError(
-                f"The predictor was fitted on sequences [N, T, {self.width}] and got {np.shape(sequences)}: encode "
-                "them the same way."
-            )
-        sequences, lengths, early = self._checked_rows(sequences, lengths, early)
-        if early.shape[1] > self.epochs:
-            raise JnasError(
-                f"The predictor was fitted on {self.epochs} early epochs and got {early.shape[1]}: give {self.epochs} "
-                "or fewer."
-            )
-        missing = np.full((len(early), self.epochs - early.shape[1]), np.nan, np.float32)
-        return sequences, lengths, np.concatenate([early, missing], 1)
+        shape = np.shape(sequences)
+        if len(shape) != 3 or shape[2] != self.num_features:
+            raise JnasError(f"sequences must be [N, T, {self.num_features}], as in fit, got {shape}.")
+        rows = _validate(sequences, lengths, early)
+        missing = self.num_epochs - rows.early.shape[1]
+        if missing < 0:
+            raise JnasError(f"early must have <= {self.num_epochs} epochs, as in fit, got {rows.early.shape[1]}.")
+        padding = np.full((len(rows.early), missing), np.nan, np.float32)
+        return rows._replace(early=np.concatenate([rows.early, padding], 1))
 
-    @staticmethod
-    def _checked_rows(sequences, lengths, early) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        sequences, lengths = np.asarray(sequences), np.asarray(lengths, np.int32)
-        if sequences.ndim != 3 or lengths.shape != sequences.shape[:1]:
-            raise JnasError(
-                f"The predictor got sequences {sequences.shape} and lengths {lengths.shape}: give [N, T, D] and [N]."
-            )
-        count, steps, _ = sequences.shape
-        if count and not (lengths.min() >= 1 and lengths.max() <= steps):
-            raise JnasError(
-                f"The predictor got lengths from {lengths.min()} to {lengths.max()} for sequences of {steps} steps: "
-                f"give 1 to {steps}."
-            )
+
+def _validate(sequences: ArrayLike, lengths: ArrayLike, early: ArrayLike | None) -> Inputs:
+    sequences, lengths = np.asarray(sequences), np.asarray(lengths, np.int32)
+    if sequences.ndim != 3 or lengths.shape != sequences.shape[:1]:
+        raise JnasError(f"sequences and lengths must be [N, T, D] and [N], got {sequences.shape} and {lengths.shape}.")
+    count, steps, _ = sequences.shape
+    if count and not (lengths.min() >= 1 and lengths.max() <= steps):
+        raise JnasError(
+            f"lengths must be in [1, {steps}], the steps of sequences, got {lengths.min()} to {lengths.max()}."
+        )
+    if not np.isfinite(sequences).all():
+        padding = np.arange(steps) >= lengths[:, None]
+        sequences = np.where(padding[..., None], 0, sequences)
         if not np.isfinite(sequences).all():
-            behind = np.arange(steps) >= lengths[:, None]
-            sequences = np.where(behind[..., None], 0, sequences)
-            if not np.isfinite(sequences).all():
-                raise JnasError("The predictor got a feature that is not a number: give finite sequences.")
-        early = np.zeros((count, 0), np.float32) if early is None else np.asarray(early, np.float32)
-        if early.ndim != 2 or len(early) != count:
-            raise JnasError(f"The predictor got early accuracies {early.shape} for {count} rows: give [N, E].")
-        if np.isinf(early).any():
-            raise JnasError("The predictor got an infinite early accuracy: give NaN where it is not known.")
-        return sequences, lengths, early
+            raise JnasError("sequences must be finite in all valid steps, got NaN or infinity.")
+    early = np.zeros((count, 0), np.float32) if early is None else np.asarray(early, np.float32)
+    if early.ndim != 2 or len(early) != count:
+        raise JnasError(f"early must be [N, E] with N = {count}, got {early.shape}.")
+    if np.isinf(early).any():
+        raise JnasError("early must be finite, got infinity: give NaN for an epoch that is not observed.")
+    return Inputs(sequences, lengths, early)
+
+
+def _validate_targets(targets: ArrayLike, rows: Inputs) -> np.ndarray:
+    targets = np.asarray(targets, float)
+    if targets.shape != rows.lengths.shape:
+        raise JnasError(f"targets must be [N], one for each of {len(rows.lengths)} sequences, got {targets.shape}.")
+    if len(targets) < MIN_ROWS:
+        raise JnasError(f"fit needs >= {MIN_ROWS} rows, got {len(targets)}: evaluate more templates first.")
+    if not np.isfinite(targets).all():
+        row = int(np.argmin(np.isfinite(targets)))
+        raise JnasError(f"targets must be finite, got {targets[row]} in row {row}: leave out failed evaluations.")
+    if np.ptp(targets.astype(np.float32)) == 0:  # models compute in float32
+        raise JnasError(
+            f"targets must differ, got {targets[0]:g} in all {len(targets)} rows: there is nothing to learn."
+        )
+    return targets

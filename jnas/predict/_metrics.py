@@ -6,61 +6,77 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class Scores(NamedTuple):
-    """Agreement of predicted with measured values; NaN where it is not defined (fewer than 2 rows, or constant ones).
+    """Agreement of predicted with measured values; NaN where undefined, with fewer than 2 rows or constant values.
 
     Attributes:
       r2: coefficient of determination, 1 - residual / total sum of squares.
-      kendall_tau: Kendall's tau-b, the share of pairs in the right order minus that in the wrong one.
+      kendall_tau: Kendall's tau-b, the fraction of pairs in the right order minus that in the wrong one.
       spearman: Spearman's rank correlation.
-      rows: how many pairs were compared.
+      num_rows: number of compared rows.
     """
 
     r2: float
     kendall_tau: float
     spearman: float
-    rows: int
+    num_rows: int
 
 
-def score(measured: np.ndarray, predicted: np.ndarray) -> Scores:
-    """Scores of predictions `[N]` against measurements `[N]`."""
+class Calibration(NamedTuple):
+    """How well standard deviations describe the errors of predictions.
+
+    Attributes:
+      coverage_1std: fraction of rows whose error is at most one standard deviation; 0.683 for normal errors.
+      coverage_2std: fraction of rows whose error is at most two standard deviations; 0.954 for normal errors.
+      nll: mean negative log likelihood of the measurements under normal distributions, in nats.
+      error_correlation: Spearman correlation of standard deviation and absolute error; NaN where either is constant.
+    """
+
+    coverage_1std: float
+    coverage_2std: float
+    nll: float
+    error_correlation: float
+
+
+def score(measured: ArrayLike, predicted: ArrayLike) -> Scores:
+    """Returns R², Kendall's tau-b and Spearman's correlation of predictions.
+
+    Args:
+      measured: `[N]`, in any unit.
+      predicted: `[N]`, in the same unit.
+
+    Example:
+      >>> score([0.1, 0.2, 0.3], [0.1, 0.2, 0.4]).kendall_tau
+      1.0
+    """
     from scipy import stats
 
     measured, predicted = np.asarray(measured, float), np.asarray(predicted, float)
     if len(measured) < 2 or np.ptp(measured) == 0:
         return Scores(math.nan, math.nan, math.nan, len(measured))
     r2 = 1 - np.square(measured - predicted).sum() / np.square(measured - measured.mean()).sum()
-    if np.ptp(predicted) == 0:  # no order to compare
+    if np.ptp(predicted) == 0:  # the order is undefined
         return Scores(float(r2), math.nan, math.nan, len(measured))
     tau = stats.kendalltau(measured, predicted).statistic
     return Scores(float(r2), float(tau), float(stats.spearmanr(measured, predicted).statistic), len(measured))
 
 
-class Calibration(NamedTuple):
-    """How well standard deviations tell the errors of predictions.
+def calibration(measured: ArrayLike, predicted: ArrayLike, std: ArrayLike) -> Calibration:
+    """Returns the calibration of predictions with standard deviations.
 
-    Attributes:
-      within_1_std, within_2_std: share of rows whose error is at most so many of their standard deviations; .683 and
-        .954 for normal errors.
-      nll: mean negative log likelihood of the measurements under normal distributions, in nats.
-      error_correlation: Spearman correlation of standard deviation and size of the error; NaN where either is constant.
+    Args:
+      measured: `[N]`, in any unit.
+      predicted: `[N]`, in the same unit.
+      std: `[N]` standard deviations of `predicted`.
     """
-
-    within_1_std: float
-    within_2_std: float
-    nll: float
-    error_correlation: float
-
-
-def calibration(measured: np.ndarray, predicted: np.ndarray, std: np.ndarray) -> Calibration:
-    """Calibration of predictions `[N]` with standard deviations `[N]` against measurements `[N]`."""
     from scipy import stats
 
     errors = np.abs(np.asarray(measured, float) - np.asarray(predicted, float))
     std = np.maximum(np.asarray(std, float), 1e-12)
     nll = (0.5 * np.square(errors / std) + np.log(std) + 0.5 * math.log(2 * math.pi)).mean()
     varies = len(errors) > 1 and np.ptp(std) > 1e-9 * std.max() and np.ptp(errors) > 0
-    related = stats.spearmanr(std, errors).statistic if varies else math.nan
-    return Calibration(float((errors <= std).mean()), float((errors <= 2 * std).mean()), float(nll), float(related))
+    correlation = stats.spearmanr(std, errors).statistic if varies else math.nan
+    return Calibration(float((errors <= std).mean()), float((errors <= 2 * std).mean()), float(nll), float(correlation))

@@ -3,145 +3,167 @@
 from __future__ import annotations
 
 import copy
-import functools
+import dataclasses
 from pathlib import Path
 
 import jax
 import numpy as np
+from jaxtyping import Float32
+from numpy.typing import ArrayLike
 
 from jnas._runtime import checkpoint
-from jnas.predict import _ensemble as ensemble
 from jnas.predict._base import Regressor
-from jnas.predict._ensemble import Fitted, Settings
+from jnas.predict._ensemble import params as ensemble_params
+from jnas.predict._ensemble.apply import apply_ensemble, predictive_std, subset
+from jnas.predict._ensemble.config import EnsembleConfig
+from jnas.predict._ensemble.fit import fit_ensemble
+from jnas.predict._ensemble.params import EnsembleParams
 
-LEAST_PADDED = 64
-CHUNK = 1024
-LENGTH_STEP = 8
+MIN_PADDED_ROWS = 64
+CHUNK_ROWS = 1024
+LENGTH_BUCKET = 8
+
+_fit = jax.jit(fit_ensemble, static_argnames="config")
+_apply = jax.jit(apply_ensemble)
 
 
 class Predictor(Regressor):
     """An ensemble of LSTM regressors: sequences of layer vectors in, accuracy and its uncertainty out.
 
-    Where early epochs are given to `fit`, there is a second ensemble for rows of which some are known: one that did
-    both would foresee less of what has not been trained at all (benchmarks/RESULTS.md).
+    With early epochs in `fit` there are two ensembles, one of which predicts the rows without any observed epoch: a
+    single ensemble for both predicts untrained templates worse (docs/decisions/017).
 
     Args:
       seed: of initial weights, folds, batches and dropout.
-      settings: how the ensemble is made and trained.
+      config: size and training of the ensembles.
 
     Attributes:
-      fitted: the arrays that `jnas.predict.apply` takes, for use inside jitted programs; of the ensemble that goes by
-        the sequences alone.
-      informed: those of the other one, where early epochs were given.
-      scores: agreement on held-out rows, each predicted by the members that have not seen it; set by `fit`.
-      seconds: wall clock of the last `fit`.
+      params: the ensemble that sees sequences alone, for `jnas.predict.apply_ensemble` in jitted functions; None before
+        `fit`.
+      curve_params: the ensemble that sees early epochs as well; None without them.
+      scores: agreement on out-of-fold rows; see `Regressor`.
+      seconds: wall-clock seconds of the last `fit`.
+
+    Raises:
+      JnasError: the seed is no integer.
+
+    Example:
+      >>> import numpy as np
+      >>> sequences = np.random.default_rng(0).normal(size=(20, 4, 3))
+      >>> config = EnsembleConfig(members=2, hidden_dim=4, head_dim=4, num_steps=2)
+      >>> predictor = Predictor(config=config).fit(sequences, np.full(20, 4), sequences[:, 0, 0])
+      >>> mean, std = predictor.predict(sequences, np.full(20, 4))
+      >>> mean.shape, std.shape
+      ((20,), (20,))
     """
 
     name = "jnas"
 
-    def __init__(self, seed: int = 0, settings: Settings = Settings()):  # noqa: B008  a constant
+    def __init__(self, seed: int = 0, config: EnsembleConfig = EnsembleConfig()):  # noqa: B008  a constant
         super().__init__(seed)
-        self.settings = settings
-        self.fitted: Fitted | None = None
-        self.informed: Fitted | None = None
+        self.config = config
+        self.params: EnsembleParams | None = None
+        self.curve_params: EnsembleParams | None = None
 
-    def members(self, sequences: np.ndarray, lengths: np.ndarray, early: np.ndarray | None = None) -> np.ndarray:
-        """Each member's prediction, `[members, N]`; the arguments are those of `predict`."""
-        sequences, lengths, early = self._ready_rows(sequences, lengths, early)
-        members = np.empty((self.settings.members, len(lengths)), np.float32)
-        for model, rows in self._models(early):
-            members[:, rows] = self._members(model, sequences[rows], lengths[rows], early[rows])
+    def predict_members(
+        self, sequences: ArrayLike, lengths: ArrayLike, early: ArrayLike | None = None
+    ) -> Float32[np.ndarray, "m n"]:
+        """Returns each member's prediction, `[members, N]`; the arguments are those of `predict`."""
+        rows = self._validate_and_pad(sequences, lengths, early)
+        members = np.empty((self.config.members, len(rows.lengths)), np.float32)
+        for params, part in self._split(rows.early):
+            members[:, part] = self._apply(params, *(array[part] for array in rows))
         return members
 
-    def part(self, members: int) -> Predictor:
-        """The first few members alone, which predict faster and less well; their uncertainty is not calibrated."""
+    def subset(self, members: int) -> Predictor:
+        """Returns a predictor of the first few members: faster, less accurate, and with uncalibrated uncertainty."""
         self._check_fitted()
         few = copy.copy(self)
-        few.settings = self.settings._replace(members=members)
-        few.fitted = ensemble.part(self.fitted, members)
-        few.informed = self.informed and ensemble.part(self.informed, members)
+        few.config = dataclasses.replace(self.config, members=members)
+        few.params = self.params and subset(self.params, members)
+        few.curve_params = self.curve_params and subset(self.curve_params, members)
         return few
 
-    def _fit(self, sequences, lengths, targets, early):
+    def _fit(self, sequences, lengths, early, targets):
         count = len(targets)
-        # Rows and steps are filled up to a few sizes, so that a growing table seldom compiles a new program.
-        rows = max(LEAST_PADDED, _rounded(count))
-        sequences = sequences[:, : _steps(lengths, sequences.shape[1])]
-        fill = [(0, rows - count)]
-        filled = (
-            np.pad(sequences, [*fill, (0, 0), (0, 0)]).astype(np.float32),
-            np.pad(lengths, fill),
-            np.pad(targets, fill).astype(np.float32),
-            np.pad(np.ones(count, np.float32), fill),
+        # Rows and steps are padded to a few sizes, so that a growing table seldom compiles a new program.
+        padding = [(0, max(MIN_PADDED_ROWS, _round_up(count)) - count)]
+        sequences = sequences[:, : _bucket(lengths, sequences.shape[1])]
+        rows = (
+            np.pad(sequences, [*padding, (0, 0), (0, 0)]).astype(np.float32),
+            np.pad(lengths, padding),
+            np.pad(targets, padding).astype(np.float32),
+            np.pad(np.ones(count, np.float32), padding),
         )
-        key, known = jax.random.key(self.seed), np.pad(early, [*fill, (0, 0)], constant_values=np.nan)
-        self.fitted, held_out = _fit(key, *filled, known[:, :0], self.settings)
-        held_out, self.informed = np.asarray(held_out)[:count], None
+        key, padded_early = jax.random.key(self.seed), np.pad(early, [*padding, (0, 0)], constant_values=np.nan)
+        params, out_of_fold = _fit(key, *rows, padded_early[:, :0], self.config)
+        out_of_fold, curve_params = np.asarray(out_of_fold)[:count], None
         if early.shape[1]:
-            self.informed, better = _fit(key, *filled, known, self.settings)
-            held_out = np.where(np.isnan(early[:, 0]), held_out, np.asarray(better)[:count])
-        return held_out
+            curve_params, with_curve = _fit(key, *rows, padded_early, self.config)
+            out_of_fold = np.where(np.isnan(early[:, 0]), out_of_fold, np.asarray(with_curve)[:count])
+        self.params, self.curve_params = params, curve_params
+        return out_of_fold
 
     def _predict(self, sequences, lengths, early):
         mean, std = np.empty((2, len(lengths)), np.float32)
-        for model, rows in self._models(early):
-            members = self._members(model, sequences[rows], lengths[rows], early[rows])
-            mean[rows], std[rows] = members.mean(0), ensemble.deviation(model, members)
+        for params, part in self._split(early):
+            members = self._apply(params, sequences[part], lengths[part], early[part])
+            mean[part], std[part] = members.mean(0), predictive_std(params, members)
         return mean, std
 
-    def _models(self, early: np.ndarray) -> list[tuple[Fitted, np.ndarray]]:
-        """Each ensemble with the rows that it predicts: those of which no epoch is known, and the others."""
-        informed = ~np.isnan(early[:, 0]) if self.informed else np.zeros(len(early), bool)
-        found = (self.fitted, np.flatnonzero(~informed)), (self.informed, np.flatnonzero(informed))
-        return [(model, rows) for model, rows in found if len(rows)]
+    def _split(self, early: np.ndarray) -> list[tuple[EnsembleParams, np.ndarray]]:
+        """Each ensemble with the indices of its rows: those without observed epochs, and the others."""
+        with_curve = ~np.isnan(early[:, 0]) if self.curve_params else np.zeros(len(early), bool)
+        parts = (self.params, np.flatnonzero(~with_curve)), (self.curve_params, np.flatnonzero(with_curve))
+        return [(params, rows) for params, rows in parts if params is not None and len(rows)]
 
-    def _members(self, model: Fitted, sequences, lengths, early) -> np.ndarray:
-        # Short sequences need few steps, so rows go in the order of their lengths.
+    def _apply(self, params: EnsembleParams, sequences, lengths, early) -> np.ndarray:
+        """`[members, N]` predictions, in chunks of rows of similar length: short sequences need few steps."""
         order = np.argsort(lengths, kind="stable")
-        early = early[:, : model.baselines.mean.shape[-1]]
+        early = early[:, : params.num_epochs]
         parts = []
-        for start in range(0, len(order), CHUNK):
-            rows = order[start : start + CHUNK]
-            steps = _steps(lengths[rows], sequences.shape[1])
-            fill = [(0, min(CHUNK, _rounded(len(order))) - len(rows))]
-            part = ensemble.apply_jitted(
-                model,
-                np.pad(sequences[rows, :steps], [*fill, (0, 0), (0, 0)]),
-                np.pad(lengths[rows], fill, constant_values=1),
-                np.pad(early[rows], [*fill, (0, 0)], constant_values=np.nan),
+        for start in range(0, len(order), CHUNK_ROWS):
+            rows = order[start : start + CHUNK_ROWS]
+            steps = _bucket(lengths[rows], sequences.shape[1])
+            padding = [(0, min(CHUNK_ROWS, _round_up(len(order))) - len(rows))]
+            members = _apply(
+                params,
+                np.pad(sequences[rows, :steps], [*padding, (0, 0), (0, 0)]),
+                np.pad(lengths[rows], padding, constant_values=1),
+                np.pad(early[rows], [*padding, (0, 0)], constant_values=np.nan),
             )
-            parts.append(np.asarray(part)[:, : len(rows)])
-        members = np.empty((self.settings.members, len(order)), np.float32)
+            parts.append(np.asarray(members)[:, : len(rows)])
+        members = np.empty((self.config.members, len(order)), np.float32)
         members[:, order] = np.concatenate(parts, 1)
         return members
 
-    def _arrays(self):
-        arrays = {"alone": ensemble.to_tree(self.fitted)}
-        return arrays | ({"informed": ensemble.to_tree(self.informed)} if self.informed else {})
+    def _state(self):
+        both = {"without_curve": self.params, "with_curve": self.curve_params}
+        return {name: ensemble_params.to_state_dict(params) for name, params in both.items() if params is not None}
 
-    def _facts(self):
-        return {"settings": self.settings._asdict()}
+    def _metadata(self):
+        return {"config": dataclasses.asdict(self.config)}
 
-    def _restore(self, folder: str | Path, facts: dict) -> None:
-        given = facts["settings"]
-        self.settings = Settings(**(given | {"pooling": tuple(given["pooling"])}))
-        epochs = {"alone": 0} | ({"informed": self.epochs} if self.epochs else {})
-        blank = functools.partial(ensemble.blank, self.width)
-        like = {name: jax.eval_shape(functools.partial(blank, count, self.settings)) for name, count in epochs.items()}
-        arrays = checkpoint.restore(folder, {name: ensemble.to_tree(one) for name, one in like.items()})
-        found = {name: ensemble.from_tree(like[name], arrays[name]) for name in like}
-        self.fitted, self.informed = found["alone"], found.get("informed")
+    def _load(self, folder: str | Path, metadata: dict) -> None:
+        assert self.num_features is not None
+        self.config = EnsembleConfig(**metadata["config"])
+        epochs = {"without_curve": 0} | ({"with_curve": self.num_epochs} if self.num_epochs else {})
+        targets = {
+            name: ensemble_params.abstract_params(self.num_features, number, self.config)
+            for name, number in epochs.items()
+        }
+        states = {name: ensemble_params.to_state_dict(target) for name, target in targets.items()}
+        states = checkpoint.restore(folder, states)
+        loaded = {name: ensemble_params.from_state_dict(targets[name], states[name]) for name in targets}
+        self.params, self.curve_params = loaded["without_curve"], loaded.get("with_curve")
 
 
-def _rounded(count: int) -> int:
+def _round_up(count: int) -> int:
     """The next of 1, 2, 3, 4, 6, 8, 12, 16, ..."""
     power = 1 << max(count - 1, 0).bit_length()
     return power * 3 // 4 if power >= 4 and count <= power * 3 // 4 else power
 
 
-def _steps(lengths: np.ndarray, most: int) -> int:
-    """How many steps the longest of the sequences needs, in steps of 8."""
-    return min(most, -(-int(lengths.max(initial=1)) // LENGTH_STEP) * LENGTH_STEP)
-
-
-_fit = jax.jit(ensemble.fit, static_argnames="settings")
+def _bucket(lengths: np.ndarray, max_steps: int) -> int:
+    """The steps of the longest sequence, rounded up to a multiple of 8, at most `max_steps`."""
+    return min(max_steps, -(-int(lengths.max(initial=1)) // LENGTH_BUCKET) * LENGTH_BUCKET)

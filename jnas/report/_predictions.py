@@ -61,7 +61,7 @@ def plot_predictions(
     spread.set(xlim=(0, sizes[-1]), ylim=(0, 1.02))
     spread.legend(frameon=False, fontsize=8, loc="lower right")
     spread.set_title(
-        f"within one: {coverage.within_1_std:.0%} (68%), within two: {coverage.within_2_std:.0%} (95%)", fontsize=9
+        f"within one: {coverage.coverage_1std:.0%} (68%), within two: {coverage.coverage_2std:.0%} (95%)", fontsize=9
     )
     if title:
         figure.suptitle(title, fontsize=10)
