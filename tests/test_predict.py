@@ -6,18 +6,23 @@ import jax
 import numpy as np
 import pytest
 
+from jnas._runtime.compile_options import known_options
 from jnas.errors import JnasError
 from jnas.predict import (
     EnsembleConfig,
     OriginalLSTM,
     Predictor,
+    _original_lstm,
+    _predictor,
     apply_ensemble,
     calibration,
     fit_ensemble,
     score,
 )
 
-STEPS, FEATURES = 16, 5
+STEPS, FEATURES = 8, 5
+OPTIONS = known_options({"xla_backend_optimization_level": "0", "xla_cpu_use_fusion_emitters": False})
+"""Of programs that run for moments."""
 MODELS = {"jnas": Predictor, "sophius_lstm": OriginalLSTM}
 
 
@@ -25,45 +30,61 @@ def table(rows=120, seed=0):
     """Sequences whose target is the sum of feature 0."""
     generator = np.random.default_rng(seed)
     sequences = generator.normal(size=(rows, STEPS, FEATURES)).astype(np.float32)
-    lengths = generator.integers(1, STEPS + 1, rows)
+    lengths = generator.integers(1, STEPS - 1, rows)
     mask = np.arange(STEPS) < lengths[:, None]
     return sequences, lengths, np.tanh((sequences[..., 0] * mask).sum(1)) * 0.2 + 0.5
 
 
 def curve_table():
-    """120 rows to train on and 40 to test on, whose targets show in the second epoch as well: rows and early curves."""
+    """Rows to train on, with 0 to 2 epochs, and rows to test on; most of a target shows in the second epoch alone."""
     generator = np.random.default_rng(0)
-    sequences, lengths, targets = table(160)
-    # Most of the target is not in the sequences.
-    targets = targets + generator.normal(size=160) * 0.2
-    early = np.stack([generator.normal(size=160), 0.5 * targets + 0.01 * generator.normal(size=160)], 1)
-    mixed = np.where(np.arange(2) < generator.integers(0, 3, 160)[:, None], early, np.nan)
-    train, test = slice(0, 120), slice(120, 160)
-    return (sequences[train], lengths[train], targets[train], mixed[train]), (
-        *(sequences[test], lengths[test], targets[test], early[test]),
-    )
+    sequences, lengths, targets = table(240)
+    targets = targets + generator.normal(size=240) * 0.2
+    early = np.stack([generator.normal(size=240), 0.5 * targets + 0.01 * generator.normal(size=240)], 1)
+    mixed = np.where(np.arange(2) < generator.integers(0, 3, 240)[:, None], early, np.nan)
+    rows = sequences, lengths, targets
+    return (*(array[:120] for array in rows), mixed[:120]), (*(array[120:] for array in rows), early[120:])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module", autouse=True)
+def quick_programs():
+    """Compiles the models' programs without optimisation."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, static in (
+            (_predictor, "_fit", "config"),
+            (_predictor, "_apply", None),
+            (_original_lstm, "_train", None),
+        ):
+            function = getattr(module, name).__wrapped__
+            patch.setattr(module, name, jax.jit(function, static_argnames=static, compiler_options=OPTIONS))
+        yield
+
+
+@pytest.fixture(scope="module")
 def config():
-    """An ensemble that trains in a moment. All tests fit 120 rows of one shape, so few programs are compiled."""
+    """An ensemble that trains in a moment. Nearly all tests fit and predict 120 rows, so few programs are compiled."""
     return EnsembleConfig(members=4, folds=2, hidden_dim=8, head_dim=8, num_steps=60)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def predictor(config):
     return Predictor(0, config).fit(*table())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def curve_predictor(config):
     return Predictor(0, config).fit(*curve_table()[0])
 
 
-@pytest.fixture(scope="session")
+def bits_table():
+    """Sequences whose last step tells the target; 600 rows, so that the original learns it in its 20 epochs."""
+    sequences = np.random.default_rng(0).integers(0, 2, (600, 4, FEATURES))
+    return sequences, np.full(600, 4), sequences[:, -1, 0] * 0.4 + 0.3
+
+
+@pytest.fixture(scope="module")
 def original():
-    sequences, lengths, targets = table()
-    return OriginalLSTM(3).fit(sequences, lengths, targets)
+    return OriginalLSTM(3).fit(*bits_table())
 
 
 @pytest.fixture
@@ -92,20 +113,20 @@ def test_predict_early_epochs_help_and_may_be_missing(curve_predictor, config):
 
     none, both = errors(None), errors(early)
     assert both.mean() < 0.5 * none.mean()
-    np.testing.assert_array_equal(errors(np.full((40, 2), np.nan)), none)
+    np.testing.assert_array_equal(errors(np.full((120, 2), np.nan)), none)
     # Epochs of other rows change nothing where none are observed.
     unaware = Predictor(0, config).fit(*train[:3])
     np.testing.assert_allclose(
         curve_predictor.predict(sequences, lengths), unaware.predict(sequences, lengths), rtol=1e-4
     )
-    odd = np.arange(40) % 2 == 1
+    odd = np.arange(120) % 2 == 1
     some = np.where(odd[:, None], early, np.nan)
     np.testing.assert_allclose(errors(some), np.where(odd, both, none), rtol=1e-3, atol=1e-5)
     np.testing.assert_array_equal(errors(early[:, :1]), errors(np.where([True, False], early, np.nan)))
     # An epoch after an unobserved one is ignored.
     np.testing.assert_array_equal(errors(np.where([False, True], early, np.nan)), none)
     with pytest.raises(JnasError, match="early must have <= 2 epochs, as in fit, got 3"):
-        curve_predictor.predict(sequences, lengths, np.zeros((40, 3)))
+        curve_predictor.predict(sequences, lengths, np.zeros((120, 3)))
 
 
 def test_predict_epoch_unobserved_in_fit_is_ignored(config):
@@ -131,7 +152,8 @@ def test_predictor_padding_of_sequences_is_ignored(predictor, config):
 
 
 def test_predict_row_alone_equals_row_among_others(predictor):
-    sequences, lengths, _ = table()
+    generator = np.random.default_rng(0)
+    sequences, lengths = generator.normal(size=(120, 24, FEATURES)), generator.integers(1, 25, 120)
     together, _ = predictor.predict(sequences, lengths)
     rows = [int(lengths.argmin()), int(lengths.argmax())]
     alone = [predictor.predict(sequences[[i]], lengths[[i]])[0][0] for i in rows]
@@ -151,15 +173,19 @@ def test_fit_ensemble_vmapped_with_masked_rows(config):
     mask = np.ones((2, 24), np.float32)
     mask[1, 16:] = 0
     keys = jax.random.split(jax.random.key(0), 2)
-    fit = jax.jit(jax.vmap(functools.partial(fit_ensemble, config=config), (0, None, None, 0, 0)))
-    apply = jax.jit(jax.vmap(apply_ensemble, (0, None, None)))
-    params, out_of_fold = fit(keys, sequences, lengths, np.where(mask > 0, targets, np.nan).astype(np.float32), mask)
-    members = apply(params, sequences, lengths)
+
+    @functools.partial(jax.jit, compiler_options=OPTIONS)
+    def fit_and_apply(keys, fit_sequences, targets):
+        fit = jax.vmap(functools.partial(fit_ensemble, config=config), (0, None, None, 0, 0))
+        params, out_of_fold = fit(keys, fit_sequences, lengths, targets, mask)
+        return jax.vmap(apply_ensemble, (0, None, None))(params, sequences, lengths), out_of_fold
+
+    members, out_of_fold = fit_and_apply(keys, sequences, np.where(mask > 0, targets, np.nan).astype(np.float32))
     assert members.shape == (2, config.members, 24) and np.isfinite(members).all() and out_of_fold.shape == (2, 24)
     # The values of masked rows do not matter.
     other = np.where(mask[1, :, None, None] > 0, sequences, 5.0)
-    params, _ = fit(keys, other, lengths, np.where(mask > 0, targets, 9.0).astype(np.float32), mask)
-    np.testing.assert_allclose(apply(params, sequences, lengths)[1], members[1], rtol=1e-3)
+    changed, _ = fit_and_apply(keys, other, np.where(mask > 0, targets, 9.0).astype(np.float32))
+    np.testing.assert_allclose(changed[1], members[1], rtol=1e-3)
 
 
 def test_subset_is_first_members(predictor):
@@ -171,10 +197,11 @@ def test_subset_is_first_members(predictor):
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_regressor_repeats_itself_and_survives_the_disk(name, make, tmp_path):
-    sequences, lengths, targets, early = curve_table()[0]
+    sequences, lengths, targets = table() if name == "jnas" else bits_table()
+    early = np.where(np.arange(len(targets)) % 2, np.nan, targets)[:, None] * [1, 0.5]
     model = make(name, np.int64(3)).fit(sequences, lengths, targets, early)
     expected = model.predict(sequences, lengths, early)
-    assert expected[0].shape == expected[1].shape == (120,) and (expected[1] > 0).all()
+    assert expected[0].shape == expected[1].shape == targets.shape and (expected[1] > 0).all()
     again = make(name, 3).fit(sequences, lengths, targets, early)
     np.testing.assert_array_equal(again.predict(sequences, lengths, early), expected)
     model.save(tmp_path / "model")
@@ -186,13 +213,10 @@ def test_regressor_repeats_itself_and_survives_the_disk(name, make, tmp_path):
         other.load(tmp_path / "model")
 
 
-def test_original_lstm_learns():
-    generator = np.random.default_rng(0)
-    sequences = generator.integers(0, 2, (600, 4, 3))
-    targets = sequences[:, -1, 0] * 0.4 + 0.3
-    model = OriginalLSTM().fit(sequences, np.full(600, 4), targets)
-    assert score(targets, model.predict(sequences, np.full(600, 4))[0]).r2 > 0.5
-    assert len({leaf.shape for leaf in jax.tree.leaves(model.params)}) > 1 and model.scores is None
+def test_original_lstm_learns(original):
+    sequences, lengths, targets = bits_table()
+    assert score(targets, original.predict(sequences, lengths)[0]).r2 > 0.5
+    assert len({leaf.shape for leaf in jax.tree.leaves(original.params)}) > 1 and original.scores is None
 
 
 def test_repr_is_one_short_line(predictor, original):
@@ -210,11 +234,11 @@ def test_repr_is_one_short_line(predictor, original):
         (lambda s, n, y: (s, n, np.where(np.arange(20) == 3, np.nan, y)), "targets must be finite, got nan in row 3"),
         (lambda s, n, y: (s, n, np.full(20, 0.5)), "targets must differ, got 0.5 in all 20 rows"),
         (lambda s, n, y: (s, n, 1e6 + 1e-3 * np.arange(20)), "targets must differ, got 1e+06 in all 20 rows"),
-        (lambda s, n, y: (s[0], n, y), "must be [N, T, D] and [N], got (16, 5) and (20,)"),
-        (lambda s, n, y: (s, n[:5], y), "must be [N, T, D] and [N], got (20, 16, 5) and (5,)"),
+        (lambda s, n, y: (s[0], n, y), "must be [N, T, D] and [N], got (8, 5) and (20,)"),
+        (lambda s, n, y: (s, n[:5], y), "must be [N, T, D] and [N], got (20, 8, 5) and (5,)"),
         (lambda s, n, y: (s, n, y[:5]), "targets must be [N], one for each of 20 sequences, got (5,)"),
-        (lambda s, n, y: (s, n * 0, y), "lengths must be in [1, 16], the steps of sequences, got 0 to 0"),
-        (lambda s, n, y: (s, n + 16, y), "lengths must be in [1, 16]"),
+        (lambda s, n, y: (s, n * 0, y), "lengths must be in [1, 8], the steps of sequences, got 0 to 0"),
+        (lambda s, n, y: (s, n + 8, y), "lengths must be in [1, 8]"),
         (lambda s, n, y: (np.full_like(s, np.nan), n, y), "sequences must be finite in all valid steps"),
         (lambda s, n, y: (s, n, y, np.zeros(20)), "early must be [N, E] with N = 20, got (20,)"),
         (lambda s, n, y: (s, n, y, np.full((20, 1), np.inf)), "early must be finite, got infinity"),
@@ -235,7 +259,7 @@ def test_regressor_bad_use_raises(name, make, predictor, original, tmp_path):
         make(name).predict(sequences, lengths)
     with pytest.raises(JnasError, match="must be fitted first"):
         make(name).save(tmp_path / "nothing")
-    with pytest.raises(JnasError, match=r"must be \[N, T, 5\], as in fit, got \(20, 16, 4\)"):
+    with pytest.raises(JnasError, match=r"must be \[N, T, 5\], as in fit, got \(20, 8, 4\)"):
         {"jnas": predictor, "sophius_lstm": original}[name].predict(sequences[..., :4], lengths)
     with pytest.raises(JnasError, match="is not a checkpoint of jnas"):
         MODELS[name].load(tmp_path)

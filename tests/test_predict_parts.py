@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -37,13 +38,19 @@ def test_calibration_of_normal_errors():
 
 def test_target_transform_matches_scipy_and_inverts():
     targets = -np.random.default_rng(0).exponential(size=200)  # a long tail of bad ones
-    transform = TargetTransform.fit(jnp.asarray(targets, jnp.float32), jnp.ones(200), power=True)
+
+    @jax.jit
+    def there_and_back(targets):
+        transform = TargetTransform.fit(targets, jnp.ones(200), power=True)
+        scaled = transform.forward(targets)
+        return transform.power, scaled, transform.inverse(scaled), transform.inverse(jnp.array([-1e9, 1e9]))
+
+    power, scaled, inverse, far = there_and_back(jnp.asarray(targets, jnp.float32))
     normal = (targets - targets.mean()) / targets.std()
-    assert float(transform.power) == pytest.approx(stats.yeojohnson_normmax(normal), abs=0.15)
-    scaled = np.asarray(transform.forward(jnp.asarray(targets, jnp.float32)))
+    assert float(power) == pytest.approx(stats.yeojohnson_normmax(normal), abs=0.15)
     assert abs(stats.skew(scaled)) < 0.3 < abs(stats.skew(targets)) and scaled.std() == pytest.approx(1, abs=1e-3)
-    np.testing.assert_allclose(transform.inverse(scaled), targets, atol=2e-3)
-    assert np.isfinite(transform.inverse(jnp.array([-1e9, 1e9]))).all()
+    np.testing.assert_allclose(inverse, targets, atol=2e-3)
+    assert np.isfinite(far).all()
 
 
 @pytest.mark.parametrize("epochs", [1, 4])
@@ -51,49 +58,61 @@ def test_early_curve_ridge_matches_normal_equations(epochs):
     generator = np.random.default_rng(0)
     early = generator.normal(size=(50, epochs)) * 3 + 1
     targets = early @ np.arange(1, epochs + 1) + 0.1 * generator.normal(size=50) + 5
-    mask, num_observed = jnp.ones(50), jnp.full(50, epochs)
-    ridge = EarlyCurveRidge.fit(jnp.asarray(early), num_observed, jnp.asarray(targets), mask)
-    prediction, std, _ = ridge.predict(jnp.asarray(early), num_observed)
+
+    @jax.jit
+    def fit_and_predict(early, targets):
+        ridge = EarlyCurveRidge.fit(early, jnp.full(50, epochs), targets, jnp.ones(50))
+        return [ridge.predict(early, jnp.full(50, count))[:2] for count in (epochs, 0)]
+
+    (prediction, std), (without, without_std) = fit_and_predict(jnp.asarray(early), jnp.asarray(targets))
     x = (early - early.mean(0)) / early.std(0)
     centred = targets - targets.mean()
     expected = x @ np.linalg.solve(x.T @ x + 0.01 * 50 * np.eye(epochs), x.T @ centred) + targets.mean()
     np.testing.assert_allclose(prediction, expected, rtol=1e-3)
     assert float(std[0]) == pytest.approx((targets - expected).std(), rel=1e-2)
-    prediction, std, _ = ridge.predict(jnp.asarray(early), jnp.zeros(50, int))
-    np.testing.assert_allclose(prediction, targets.mean(), rtol=1e-5)
-    np.testing.assert_allclose(std, targets.std(), rtol=1e-5)
+    np.testing.assert_allclose(without, targets.mean(), rtol=1e-5)
+    np.testing.assert_allclose(without_std, targets.std(), rtol=1e-5)
 
 
 def test_bilstm_matches_flax_both_ways():
     """Against Flax's own cell, run by hand over each sequence."""
-    generator = np.random.default_rng(0)
     module = BiLSTM(3, 4, seed=jnp.array([1, 2], jnp.uint32))
-    steps = jnp.asarray(generator.normal(size=(2, 5, 3)), jnp.float32)
-    lengths = [5, 3]
-    mask = jnp.asarray(np.arange(5)[:, None] < np.array(lengths), jnp.float32)[..., None]
-    pools = module(steps.swapaxes(0, 1), mask)
-    for row, length in enumerate(lengths):
-        for direction in (0, 1):
-            cell = nnx.OptimizedLSTMCell(3, 4, rngs=nnx.Rngs(1))
-            kernel = module.kernel[...][direction]
-            i, f, o, g = (slice(4 * k, 4 * k + 4) for k in range(4))
-            order = [i, f, g, o]  # Flax's order of the gates
-            cell.dense_i.kernel[...] = jnp.concatenate([kernel[:3, part] for part in order], 1)
-            cell.dense_h.kernel[...] = jnp.concatenate([kernel[3:, part] for part in order], 1)
-            cell.dense_h.bias[...] = jnp.concatenate([module.bias[...][direction][part] for part in order])
-            carry, states = (jnp.zeros(4), jnp.zeros(4)), []
-            sequence = steps[row, :length]
-            for step in sequence[::-1] if direction else sequence:
-                carry, state = cell(carry, step)
-                states.append(state)
-            part = slice(4 * direction, 4 * direction + 4)
-            states = np.array(states)
+    steps = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 3)), jnp.float32)
+    lengths = [3, 2]
+    mask = jnp.asarray(np.arange(3)[:, None] < np.array(lengths), jnp.float32)[..., None]
+
+    def states_of(sequence, kernel, bias):
+        cell = nnx.OptimizedLSTMCell(3, 4, rngs=nnx.Rngs(1))
+        i, f, o, g = (slice(4 * k, 4 * k + 4) for k in range(4))
+        order = [i, f, g, o]  # Flax's order of the gates
+        cell.dense_i.kernel[...] = jnp.concatenate([kernel[:3, part] for part in order], 1)
+        cell.dense_h.kernel[...] = jnp.concatenate([kernel[3:, part] for part in order], 1)
+        cell.dense_h.bias[...] = jnp.concatenate([bias[part] for part in order])
+        carry, states = (jnp.zeros(4), jnp.zeros(4)), []
+        for step in sequence:
+            carry, state = cell(carry, step)
+            states.append(state)
+        return jnp.stack(states)
+
+    @jax.jit
+    def both(steps, kernel, bias):
+        forwards = [states_of(row[:length], kernel[0], bias[0]) for row, length in zip(steps, lengths, strict=True)]
+        backwards = [
+            states_of(row[:length][::-1], kernel[1], bias[1]) for row, length in zip(steps, lengths, strict=True)
+        ]
+        return module(steps.swapaxes(0, 1), mask), forwards, backwards
+
+    pools, *directions = both(steps, module.kernel[...], module.bias[...])
+    for direction, sequences in enumerate(directions):
+        part = slice(4 * direction, 4 * direction + 4)
+        for row, states in enumerate(map(np.asarray, sequences)):
             for pool, expected in zip(pools, (states.mean(0), states.max(0), states[-1]), strict=True):
                 np.testing.assert_allclose(pool[row, part], expected, atol=1e-5)
 
 
 def test_assign_folds_leaves_out_each_row_equally_often():
     mask = jnp.asarray(np.arange(40) < 30, jnp.float32)
-    train_mask = np.asarray(assign_folds(jnp.array([1, 2], jnp.uint32), mask, EnsembleConfig(members=6, folds=3)))
+    assign = jax.jit(assign_folds, static_argnames="config")
+    train_mask = np.asarray(assign(jnp.array([1, 2], jnp.uint32), mask, EnsembleConfig(members=6, folds=3)))
     assert not train_mask[:, 30:].any()
     assert (train_mask[:, :30].sum(0) == 4).all() and (train_mask.sum(1) == 20).all()

@@ -66,8 +66,8 @@ class OriginalLSTM(Regressor):
     name = "sophius_lstm"
 
     def _fit(self, sequences, lengths, early, targets):
-        sequences = jnp.asarray(sequences, jnp.float32)
-        self.params = _train(self.seed, sequences, jnp.asarray(lengths), jnp.asarray(targets, jnp.float32))
+        rows = jnp.asarray(sequences, jnp.float32), jnp.asarray(lengths), jnp.asarray(targets, jnp.float32)
+        self.params = _train(self.seed, *rows)
         predicted = self._predict_mean(sequences, lengths)
         self.std = float(np.sqrt(np.square(predicted - targets).mean()))
 
