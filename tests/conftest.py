@@ -16,8 +16,8 @@ os.environ["JNAS_NUM_WORKERS"] = os.environ["JNAS_EXECUTABLE_CACHE"] = "0"
 # Programs run for moments here, so LLVM need not spend more time on them than they do.
 os.environ.setdefault("JNAS_XLA_OPT_LEVEL", "0")
 
-SLOW_SECONDS = 10.0
-"""Processor seconds from which on a test fails that is not marked `exhaustive`."""
+SLOW_SECONDS = 20.0
+"""Processor seconds, 10 s of two cores, from which on a test fails that is not marked `exhaustive`."""
 
 
 def pytest_addoption(parser):

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jnas.space import Template
+from jnas.space import FEATURE_GROUPS, FEATURE_NAMES, Template, featurize
 from jnas.space import _genome as genome
-from jnas.space._featurize import features
-from jnas.space._layer_features import GROUPS, NAMES
 from jnas.space._layers import (
     AvgPool2d,
     BatchNorm2d,
@@ -26,8 +24,8 @@ from jnas.space._layers import (
 def features_of(*layers):
     """The features of a template as `{name: [T]}`."""
     template = Template((*layers, Linear(10)))
-    found = np.asarray(features(genome.to_genomes([template], len(layers)), (3, 32, 32), 10))[0]
-    return dict(zip(NAMES, found[:, 32:].T, strict=True))
+    found = np.asarray(featurize(genome.to_genomes([template], len(layers)), (3, 32, 32), 10))[0]
+    return dict(zip(FEATURE_NAMES, found[:, 32:].T, strict=True))
 
 
 def test_features_of_a_known_chain():
@@ -58,7 +56,7 @@ def test_features_coverage_and_signal_share():
     assert gaps["signal share"][3] < gaps["signal share"][2]
     whole = features_of(Conv2d(8, 3, 1, True), AvgPool2d(2, 2, False, True), Flatten())
     assert whole["coverage"][0] == whole["coverage"][1] == 1
-    assert sum(GROUPS.values()) == len(NAMES)
+    assert sum(FEATURE_GROUPS.values()) == len(FEATURE_NAMES)
 
 
 def test_features_window_share_and_kept_inputs():

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jnas._runtime.compile_options import known_options
+from jnas._runtime.compile_options import supported_options
 from jnas.errors import JnasError
 from jnas.predict import (
     EnsembleConfig,
@@ -21,7 +21,7 @@ from jnas.predict import (
 )
 
 STEPS, FEATURES = 8, 5
-OPTIONS = known_options({"xla_backend_optimization_level": "0", "xla_cpu_use_fusion_emitters": False})
+OPTIONS = supported_options({"xla_backend_optimization_level": "0", "xla_cpu_use_fusion_emitters": False})
 """Of programs that run for moments."""
 MODELS = {"jnas": Predictor, "sophius_lstm": OriginalLSTM}
 
