@@ -227,7 +227,7 @@ BENCHMARKS = [
         600,
         picture="search.png",
     ),
-    Benchmark("search", "Search against random search", "quality", "search", "search", "--seeds 10 --children 3", 4800),
+    Benchmark("search", "Search against random search", "quality", "search", "search", "--seeds 10", 4800),
     Benchmark("soak", "Memory in two hours", "performance", "robustness", "soak", "--minutes 120", 7400),
     Benchmark(
         "gpu_steps",

@@ -23,16 +23,16 @@ import jnas
 
 
 def searched(kind: str, seed: int, store: str, arguments: argparse.Namespace) -> dict:
-    """One search, by its winner."""
-    evolved = arguments.generations * arguments.children
-    budget = {"num_random": arguments.random, "num_screened": arguments.filtered, "generations": arguments.generations}
+    """Returns what one search found, by its winner."""
+    evolved = arguments.generations * arguments.trials_per_generation
+    names = ("num_random", "num_screened", "generations", "trials_per_generation", "epochs", "final_epochs", "max_macs")
+    settings = {name: getattr(arguments, name) for name in names}
+    settings |= {"pool_size": arguments.pool_size, "population_size": arguments.pool_size}
     if kind == "random":
-        budget = {"num_random": arguments.random + arguments.filtered + evolved, "num_screened": 0, "generations": 0}
+        num_random = arguments.num_random + arguments.num_screened + evolved
+        settings |= {"num_random": num_random, "num_screened": 0, "generations": 0}
     start = time.perf_counter()
-    settings = {name: getattr(arguments, name) for name in ("epochs", "final_epochs", "max_macs")}
-    settings |= {"trials_per_generation": arguments.children, "pool_size": arguments.candidates}
-    settings |= {"population_size": arguments.candidates}
-    result = jnas.search("excerpt", store=store, seed=seed, verbose=False, **budget, **settings)
+    result = jnas.search("excerpt", store=store, seed=seed, verbose=False, **settings)
     rows = result.to_df()
     generations = result.store.sql(
         "SELECT * FROM generations WHERE experiment_id = ? ORDER BY generation", [result.experiment]
@@ -49,7 +49,7 @@ def searched(kind: str, seed: int, store: str, arguments: argparse.Namespace) ->
 
 
 def summary(runs: list[dict]) -> dict:
-    """Who won how often, and by how much."""
+    """Returns who won how often, and by how much."""
     result = {"seeds": len(runs)}
     for name in ("val_acc_final", "test_acc_final", "mean_of_best_5"):
         gain = np.array([run["full"][name] - run["random"][name] for run in runs])
@@ -68,11 +68,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--random", type=int, default=12)
-    parser.add_argument("--filtered", type=int, default=4)
+    parser.add_argument("--num-random", type=int, default=12)
+    parser.add_argument("--num-screened", type=int, default=4)
     parser.add_argument("--generations", type=int, default=8)
-    parser.add_argument("--children", type=int, default=5)
-    parser.add_argument("--candidates", type=int, default=1024)
+    parser.add_argument("--trials-per-generation", type=int, default=3)
+    parser.add_argument("--pool-size", type=int, default=1024)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--final-epochs", type=int, default=12)
     parser.add_argument("--max-macs", type=int, default=300_000)
