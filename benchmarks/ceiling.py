@@ -6,7 +6,7 @@ Random rows of the table are trained by its recipe (Baker et al. 2017, and their
 of CIFAR-10 in batches of 128, mirrored by chance; Adam with an L2 penalty of 5e-4, at the learning rate of the row
 first, and at a fifth of it after each fifth epoch. 5,000 other images are for validation. A run that has not got beyond
 .15 in the first epoch does not count: it would have been given up. The scale of the pixels is a guess: they are divided
-by 255, less their mean over the images, as nets then learn as fast as in the table (benchmarks/RESULTS.md).
+by 255, less their mean over the images, as nets then learn as fast as in the table (docs/decisions/010).
 
 How far the last accuracies of a net differ from seed to seed, given those of the first epochs, is what remains of the
 error of a predictor that knows everything else. `ceiling` estimates the R² that it leaves, where the first epochs tell

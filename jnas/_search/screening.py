@@ -100,7 +100,7 @@ def shortlist(space: Space, genomes: np.ndarray, model: Predictor, least: int = 
     """Which genomes `[N, L, 6]` are worth the whole ensemble: places, best first, by the mean of its first members.
 
     A fifth of them, or `least` where that is more. The best of all members is seldom elsewhere (see
-    `benchmarks/RESULTS.md`), and the rest costs a fifth of the time.
+    `benchmarks/README.md`), and the rest costs a fifth of the time.
     """
     wanted = max(least, int(SHARE * len(genomes)))
     if wanted >= len(genomes):
