@@ -26,7 +26,7 @@ from jnas.export._select import find
 from jnas.predict import EnsembleConfig, Predictor
 from jnas.space import Space
 from jnas.space import _genome as genome
-from jnas.store import _paths as paths
+from jnas.store import paths
 from jnas.train import Trainer
 from jnas.train._evaluate import evaluate_kept
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from jnas.data import Dataset, Split
 from jnas.space import Template
-from jnas.store import Evaluation, Key, Store
-from jnas.store import _paths as paths
+from jnas.store import Evaluation, Key, Store, paths
 from jnas.train import (
     EngineOptions,
     Recipe,

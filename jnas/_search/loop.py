@@ -31,10 +31,8 @@ from jnas.errors import JnasError
 from jnas.evolve import diversity, front
 from jnas.predict import Predictor, score
 from jnas.space import Template, to_genomes
-from jnas.store import Evaluation, Store
-from jnas.store import _paths as paths
-from jnas.train import EngineOptions, TrainingRequest, Trial, make_key, run_pruned, run_trials
-from jnas.train._trainer import check_batch
+from jnas.store import Evaluation, Store, paths
+from jnas.train import EngineOptions, TrainingRequest, Trial, check_batch, make_key, run_pruned, run_trials
 
 SPLIT_SEED = 0
 """One split into training and validation images for all searches, so that their accuracies can be compared."""

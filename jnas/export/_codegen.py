@@ -7,8 +7,8 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
+import jnas.space as lt
 from jnas.space import Template
-from jnas.space import _layers as lt
 
 _HEAD = '''"""A small image classifier, found by neural architecture search (jnas).
 

@@ -10,8 +10,7 @@ import pandas as pd
 
 from jnas.errors import JnasError
 from jnas.space import Template
-from jnas.store import Evaluation, Store
-from jnas.store import _paths as paths
+from jnas.store import Evaluation, Store, paths
 from jnas.train import Recipe
 
 

@@ -20,8 +20,7 @@ from jax import export
 from jnas._runtime import checkpoint
 from jnas.export._codegen import imported
 from jnas.space import Template
-from jnas.train import load_weights
-from jnas.train._inference import logits, predict_with
+from jnas.train import load_weights, logits, predict_with
 
 Logits = Callable[[np.ndarray], jax.Array]
 

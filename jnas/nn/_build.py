@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from flax import nnx
 
+import jnas.space as lt
 from jnas.nn import _modules as modules
 from jnas.nn._dead_pixels import OutputRegion, required_regions
-from jnas.space import _layers as lt
-from jnas.space._template import Template
+from jnas.space import Template
 
 
 def build(template: Template, rngs: nnx.Rngs) -> nnx.Sequential:

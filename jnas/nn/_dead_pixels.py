@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jnas.nn.ops._windows import Pair
-from jnas.space import _layers as lt
+import jnas.space as lt
+from jnas.nn.ops import Pair
 
 _MAX_CROPPED_SHARE = 0.9
 """Share of its windows up to which a padded convolution is cropped: cropping writes its padding to memory, which costs

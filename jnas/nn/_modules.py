@@ -15,6 +15,7 @@ from flax import nnx
 from jnas._runtime import random as draws
 from jnas.nn import _initializers as initial
 from jnas.nn.ops import (
+    Pair,
     avg_pool,
     backward_barrier,
     batch_norm,
@@ -24,7 +25,6 @@ from jnas.nn.ops import (
     max_pool,
     optimization_barrier,
 )
-from jnas.nn.ops._windows import Pair
 
 
 class RandomState(nnx.Variable):

@@ -15,6 +15,7 @@ from jnas.space._layer_features import FEATURE_NAMES as FEATURE_NAMES
 from jnas.space._layer_features import LayerBatch as LayerBatch
 from jnas.space._layer_features import layer_features as layer_features
 from jnas.space._layers import LAYER_TYPES as LAYER_TYPES
+from jnas.space._layers import Activation as Activation
 from jnas.space._layers import AvgPool2d as AvgPool2d
 from jnas.space._layers import BatchNorm2d as BatchNorm2d
 from jnas.space._layers import Conv2d as Conv2d
@@ -29,6 +30,8 @@ from jnas.space._layers import Linear as Linear
 from jnas.space._layers import MaxPool2d as MaxPool2d
 from jnas.space._layers import PReLU as PReLU
 from jnas.space._layers import ReLU as ReLU
+from jnas.space._layers import Shape as Shape
+from jnas.space._layers import WindowedLayer as WindowedLayer
 from jnas.space._sampler import Style as Style
 from jnas.space._shape_inference import InferredShapes as InferredShapes
 from jnas.space._shape_inference import infer_shapes as infer_shapes
@@ -42,6 +45,7 @@ __all__ = [
     "FEATURE_NAMES",
     "LAYER_TYPES",
     "NUM_FEATURES",
+    "Activation",
     "AvgPool2d",
     "BatchNorm2d",
     "Candidate",
@@ -59,10 +63,12 @@ __all__ = [
     "MaxPool2d",
     "PReLU",
     "ReLU",
+    "Shape",
     "Space",
     "Style",
     "Template",
     "UInt64",
+    "WindowedLayer",
     "arch_hashes",
     "featurize",
     "from_genome",

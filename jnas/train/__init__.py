@@ -7,7 +7,9 @@ from jnas.train._evaluate import evaluate as evaluate
 from jnas.train._evaluate import run_trials as run_trials
 from jnas.train._evaluate import train_modules as train_modules
 from jnas.train._inference import accuracy as accuracy
+from jnas.train._inference import logits as logits
 from jnas.train._inference import predict as predict
+from jnas.train._inference import predict_with as predict_with
 from jnas.train._latency import latency_ms as latency_ms
 from jnas.train._pruning import run_pruned as run_pruned
 from jnas.train._recipe import RECIPES as RECIPES
@@ -18,6 +20,7 @@ from jnas.train._successive_halving import rungs as rungs
 from jnas.train._successive_halving import successive_halving as successive_halving
 from jnas.train._trainer import Trainer as Trainer
 from jnas.train._trainer import TrainingRun as TrainingRun
+from jnas.train._trainer import check_batch as check_batch
 from jnas.train._trainer import trained_module as trained_module
 from jnas.train._trial import Trial as Trial
 from jnas.train._trial import sample_trials as sample_trials
@@ -35,11 +38,14 @@ __all__ = [
     "TrainingRun",
     "Trial",
     "accuracy",
+    "check_batch",
     "evaluate",
     "latency_ms",
     "load_weights",
+    "logits",
     "make_key",
     "predict",
+    "predict_with",
     "run_pruned",
     "run_trials",
     "rungs",

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float32, Int32, UInt8, UInt32
 
 from jnas._runtime.compile_options import fast_compile_jit
-from jnas.data import _augment as augment
+from jnas.data import alternating_hflip, normalise, random_hflip, random_translate
 
 # The module's own streams are small numbers folded into the seed's key; these are far from them.
 _ORDER, _AUGMENTATION, _ALTERNATION = 0x0DE50001, 0x0DE50002, 0x0DE50003
@@ -60,14 +60,14 @@ def augment_batch(
         flip_key, shift_key = jax.random.split(jax.random.fold_in(_stream(seed, _AUGMENTATION), step))
         inputs = images[batch]
         if flip and steps_per_alternation:
-            inputs = augment.alternating_hflip(
+            inputs = alternating_hflip(
                 _stream(seed, _ALTERNATION), inputs, batch, jnp.asarray(step // steps_per_alternation)
             )
         elif flip:
-            inputs = augment.random_hflip(flip_key, inputs)
+            inputs = random_hflip(flip_key, inputs)
         if shift:
-            inputs = augment.random_translate(shift_key, inputs, shift)
-        return augment.normalise(inputs), labels[batch]
+            inputs = random_translate(shift_key, inputs, shift)
+        return normalise(inputs), labels[batch]
 
     return jax.vmap(augment_lane)(seeds, batch)
 

@@ -15,7 +15,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int32, UInt8
 
-from jnas.data import _augment as augment
+from jnas.data import hflip, normalise
 from jnas.nn import build, graph_defs
 from jnas.space import Template
 from jnas.train import _optimizer as optimizer
@@ -126,7 +126,7 @@ class Steps:
     ) -> Int32[Array, ""]:
         """Returns how many images get their label, in evaluation mode; a label of -1 never counts."""
         module = self.module(TrainState(self._cast(params), model_state, None))
-        logits = predict_logits(module, self._cast(augment.normalise(images)), self.recipe.test_flip)
+        logits = predict_logits(module, self._cast(normalise(images)), self.recipe.test_flip)
         return (logits.argmax(-1) == labels).sum(dtype=jnp.int32)
 
     def _cast(self, tree: Any) -> Any:
@@ -140,4 +140,4 @@ def predict_logits(module: nnx.Module, inputs: Float[Array, "n h w c"], test_fli
     """Returns a module's logits; with `test_flip` the mean of those of each image and its mirror image."""
     if not test_flip:
         return module(inputs)
-    return module(jnp.concatenate([inputs, augment.hflip(inputs)])).reshape(2, len(inputs), -1).mean(0)
+    return module(jnp.concatenate([inputs, hflip(inputs)])).reshape(2, len(inputs), -1).mean(0)

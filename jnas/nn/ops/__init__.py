@@ -8,9 +8,11 @@ from jnas.nn.ops._linear import linear as linear
 from jnas.nn.ops._pooling import avg_pool as avg_pool
 from jnas.nn.ops._pooling import global_avg_pool as global_avg_pool
 from jnas.nn.ops._pooling import max_pool as max_pool
+from jnas.nn.ops._windows import Pair as Pair
 from jnas.nn.ops.conv import conv2d as conv2d
 
 __all__ = [
+    "Pair",
     "avg_pool",
     "backward_barrier",
     "batch_norm",
