@@ -1,4 +1,4 @@
-"""A trained template as files that need no jnas: each answers as the trained module does, in a fresh process too."""
+"""Exported files: they classify as the trained module does, without jnas and in a fresh process."""
 
 import dataclasses
 import json
@@ -9,36 +9,27 @@ from pathlib import Path
 
 import duckdb
 import jax
-import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import small_arrays
 from flax import nnx
 from jax import export
 
 import jnas
-from jnas._cli import main
-from jnas.data import normalise
+from jnas.data import IN_MEMORY_SOURCE, load_data
 from jnas.errors import JnasError
-from jnas.export._codegen import code, imported
-from jnas.export._restore import images_of
-from jnas.export._select import _named, find
-from jnas.export._stablehlo import stablehlo
+from jnas.export import _verify, _verify_subprocess, export_model
+from jnas.export._codegen import generate_code, import_from_path
+from jnas.export._restore import load_images
+from jnas.export._select import TrainedTemplate, resolve_prefix, select
+from jnas.export._stablehlo import generate_stablehlo
 from jnas.space import Template
 from jnas.space import _layers as lt
-from jnas.train import _step as program
-from jnas.train import _weights as weights
-
-SEARCH = {
-    "num_random": 2,
-    "num_screened": 0,
-    "generations": 0,
-    "epochs": 1,
-    "final_epochs": 2,
-    "conv_num": 1,
-    "lin_num": 1,
-}
-SEARCH |= {"batch_size": 24, "max_macs": 200_000, "verbose": False}
+from jnas.store import Evaluation, Store
+from jnas.store import _paths as paths
+from jnas.train import Recipe, TrainingRequest, Trial, accuracy, make_key, save_weights, train_modules
+from jnas.train._inference import logits
 
 LAYERS = [
     *(lt.Conv2d(8, 4, 1, True), lt.BatchNorm2d(), lt.PReLU(True), lt.MaxPool2d(3, 2, True), lt.Dropout2d(0.3)),
@@ -48,9 +39,14 @@ LAYERS = [
 ]
 GLOBAL = [lt.LeakyReLU(0.01), lt.AvgPool2d(2, 1, False), lt.GlobalAvgPool2d(), lt.Flatten(), lt.Linear(5)]
 
-ALONE = """
-import json, sys
-sys.modules["jnas"] = None  # to import it fails
+FILES = ("weights", "model.py", "model.stablehlo")
+RECIPE = Recipe.standard(epochs=1, batch_size=24)
+FINAL_RECIPE = dataclasses.replace(RECIPE, epochs=2)
+EXPERIMENT = "f0e1d2c3b4a5"
+
+WITHOUT_JNAS = """
+import sys
+sys.modules["jnas"] = None  # an import of it fails
 from pathlib import Path
 import numpy as np
 from flax import nnx
@@ -62,40 +58,56 @@ sys.path.insert(0, str(folder))
 import model
 network = model.load()
 program = export.deserialize(bytearray((folder / "model.stablehlo").read_bytes()))
-found = [nnx.jit(model.logits)(network, images), program.call(images)]
-classes = model.predict(network, images)
-
-del sys.modules["jnas"]
-from jnas.data import normalise
-from jnas.space import Template
-from jnas.train import weights
-about = json.loads((folder / "metadata.json").read_text())
-template = Template.from_hash(about["hash"], about["in_shape"], about["classes"])
-both = nnx.jit(lambda module, inputs: (module(inputs) + module(inputs[:, :, ::-1])) / 2)
-found.append(both(weights.load(folder / "weights", template), normalise(images)))
-np.savez(folder.parent / "found.npz", *found, classes=classes)
+results = {"code": nnx.jit(model.logits)(network, images), "stablehlo": program.call(images)}
+np.savez(folder.parent / "results.npz", classes=model.predict(network, images), **results)
 """
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory):
-    """A folder with a store, its weights, and the images of the search."""
+def finished(tmp_path_factory):
+    """A folder as a finished search leaves it: images, a store with two templates, and the weights of the winner."""
     folder = tmp_path_factory.mktemp("export")
-    arrays = small_arrays(train=192, test=120)
-    np.savez(folder / "small.npz", **arrays)
-    return jnas.search(str(folder / "small.npz"), store=str(folder / "jnas.duckdb"), **SEARCH), arrays
+    np.savez(folder / "small.npz", **small_arrays(train=192, test=120))
+    data = load_data(folder / "small.npz")
+    winner = Template([lt.Conv2d(8, 3, 2, True), lt.ReLU(), lt.Flatten(), lt.Linear(3)], data.in_shape)
+    other = Template([lt.MaxPool2d(2, 2), lt.Flatten(), lt.Linear(3)], data.in_shape)
+    store = Store(folder / "jnas.duckdb")
+    columns = {"recipe_id": RECIPE.id, "dataset_fingerprint": data.fingerprint, "dataset_name": data.name}
+    columns |= {"in_shape": "x".join(map(str, data.in_shape)), "num_classes": 3, "split_seed": 0, "seed": 0}
+    store.add_experiment(EXPERIMENT, config_json={"data": str(folder / "small.npz")}, **columns)
+    store.add_candidates(EXPERIMENT, "random", 0, [(winner.hash, None, None), (other.hash, None, None)])
+    modules = {}
+    for templates, recipe in (([winner, other], RECIPE), ([winner], FINAL_RECIPE)):
+        trials = [Trial(template, 0) for template in templates]
+        keys = [make_key(trial, recipe, data, 0) for trial in trials]
+        request = TrainingRequest(trials, keys, recipe, data.split(recipe.val_fraction, 0))
+        for row, module in train_modules(request):
+            modules[row.key] = module
+            store.add([row], recipe.to_json())
+    module = modules[keys[0]]
+    checkpoints = paths.checkpoint_dir(store.path, EXPERIMENT)
+    save_weights(paths.winner_dir(checkpoints, FINAL_RECIPE.id, winner.hash), winner, module)
+    store.set_test_accuracy(keys[0], accuracy(module, data.x_test, data.y_test, FINAL_RECIPE.test_flip))
+    store.set_winner(EXPERIMENT, winner.hash)
+    return folder, winner, other
 
 
 @pytest.fixture
-def store(searched, tmp_path, monkeypatch):
-    """A copy of it that a test may spoil, in the present folder."""
-    shutil.copytree(searched[0].store.path.parent, tmp_path, dirs_exist_ok=True)
+def store(finished, tmp_path, monkeypatch):
+    """The store in a copy of that folder, which a test may change; it is the current folder."""
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    return tmp_path / "jnas.duckdb"
+    return Store(tmp_path / "jnas.duckdb")
 
 
-def restless(template):
-    """A module whose every weight and statistic is at random, so that one that is lost or swapped shows."""
+@pytest.fixture
+def in_process(monkeypatch):
+    """The check computes in this process."""
+    monkeypatch.setattr(_verify, "num_correct", _verify_subprocess.num_correct)
+
+
+def randomised(template):
+    """A module with random weights and statistics, so that one which is lost or swapped is noticed."""
     module = template.build(nnx.Rngs(0))
     state = nnx.state(module, nnx.Any(nnx.Param, nnx.BatchStat))
     random = np.random.default_rng(1)
@@ -104,46 +116,40 @@ def restless(template):
     return module
 
 
-@nnx.jit
-def logits_of(module, inputs):
-    return module(inputs)
-
-
 @pytest.mark.parametrize(
-    ("layers", "count", "mirrored"),
-    [(LAYERS, 7, False), (GLOBAL, 1, False), (LAYERS, 3, True)],
-    ids=["all", "global", "mirrored"],
+    ("layers", "count", "test_flip"),
+    [(LAYERS, 7, False), (GLOBAL, 1, True), pytest.param(LAYERS, 3, True, marks=pytest.mark.exhaustive)],
+    ids=["all", "global_flipped", "all_flipped"],
 )
-def test_code_and_program_give_the_logits_of_jnas(layers, count, mirrored, tmp_path):
+def test_generated_files_give_the_logits_of_jnas(layers, count, test_flip, tmp_path):
     template = Template(layers, (3, 19, 26))
-    module = restless(template)
-    weights.save(tmp_path / "weights", template, module)
-    (tmp_path / "model.py").write_text(code(template, mirrored))
+    module = randomised(template)
+    save_weights(tmp_path / "weights", template, module)
+    (tmp_path / "model.py").write_text(generate_code(template, test_flip))
     images = np.random.default_rng(0).integers(0, 256, (count, 19, 26, 3), np.uint8)
-    logits = np.asarray(logits_of(module, normalise(images)))
-    assert logits.std() > 0.01
-    if mirrored:
-        logits = (logits + np.asarray(logits_of(module, normalise(images)[:, :, ::-1]))) / 2
-    plain = imported(tmp_path / "model.py")
-    network = plain.load()
-    np.testing.assert_allclose(plain.logits(network, images), logits, rtol=1e-4, atol=1e-5)
-    assert (plain.predict(network, images) == logits.argmax(-1)).all()
-    # As `check` computes it with jnas' own module.
-    own = program.logits_of(module, normalise(images), mirrored)
-    np.testing.assert_allclose(own, logits, rtol=1e-4, atol=1e-5)
-    exported = export.deserialize(bytearray(stablehlo(tmp_path / "model.py", template.in_shape)))
-    assert exported.platforms == ("cpu", "cuda")
-    np.testing.assert_allclose(exported.call(images), logits, rtol=1e-4, atol=1e-5)
+    expected = np.asarray(logits(module, jax.numpy.asarray(images), False))
+    assert expected.std() > 0.01
+    if test_flip:
+        flipped = jax.numpy.asarray(images[:, :, ::-1])
+        expected = (expected + np.asarray(logits(module, flipped, False))) / 2
+        np.testing.assert_allclose(logits(module, jax.numpy.asarray(images), True), expected, rtol=1e-4, atol=1e-5)
+    model = import_from_path(tmp_path / "model.py")
+    network = model.load()
+    np.testing.assert_allclose(nnx.jit(model.logits)(network, images), expected, rtol=1e-4, atol=1e-5)
+    assert (model.predict(network, images) == expected.argmax(-1)).all()
+    program = export.deserialize(bytearray(generate_stablehlo(tmp_path / "model.py", template.in_shape)))
+    assert program.platforms == ("cpu", "cuda")
+    np.testing.assert_allclose(program.call(images), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_every_layer_type_is_covered():
+def test_generated_files_tests_cover_every_layer_type():
     assert {type(layer) for layer in (*LAYERS, *GLOBAL)} == set(lt.LAYER_TYPES)
 
 
-def test_the_code_is_one_layer_a_line_and_formatted(tmp_path):
+def test_generate_code_is_one_line_per_layer_and_formatted(tmp_path):
     path = tmp_path / "model.py"
-    for layers, mirrored in ((LAYERS, False), (GLOBAL, True)):
-        path.write_text(code(Template(layers, (3, 19, 26)), mirrored))
+    for layers, test_flip in ((LAYERS, False), (GLOBAL, True)):
+        path.write_text(generate_code(Template(layers, (3, 19, 26)), test_flip))
         lines = path.read_text().splitlines()
         first = lines.index("    return nnx.Sequential(") + 1
         assert lines[first + len(layers)] == "    )"
@@ -156,135 +162,141 @@ def test_the_code_is_one_layer_a_line_and_formatted(tmp_path):
             assert done.returncode == 0, done.stdout
 
 
-def test_the_winner_answers_as_the_store_says_without_jnas(searched, tmp_path):
-    """The three files in a fresh process; the first two where jnas cannot be imported."""
-    result, arrays = searched
-    written = jnas.export_model(result.store, out=tmp_path / "model", check=False)
-    np.save(tmp_path / "images.npy", arrays["x_test"])
-    subprocess.run([sys.executable, "-c", ALONE, str(written.folder)], check=True, capture_output=True, text=True)
-    logits = np.asarray(program.logits_of(result.best.build(), normalise(jnp.asarray(arrays["x_test"])), True))
-    stored = result.best.final.test_acc_final
-    with np.load(tmp_path / "found.npz") as found:
-        for name in ("arr_0", "arr_1", "arr_2"):
-            np.testing.assert_allclose(found[name], logits, rtol=1e-4, atol=1e-5)
-            assert (found[name].argmax(-1) == arrays["y_test"]).sum() == round(stored * 120)
-        assert (found["classes"] == logits.argmax(-1)).all()
-    assert written.facts["accuracies"]["test_acc_final"] == stored and written.facts["checked"] is None
-    assert written.facts["recipe"]["epochs"] == 2 and written.facts["hash"] == result.best.template.hash
+def test_export_model_winner_needs_no_jnas(store, finished, tmp_path):
+    """A fresh process that cannot import jnas classifies as the store says."""
+    written = export_model(store, out=tmp_path / "model", check=False)
+    assert repr(written) == f"Export({str(tmp_path / 'model')!r}, template {finished[1].hash[:16]}…)"
+    with np.load("small.npz") as file:
+        images, labels = file["x_test"], file["y_test"]
+    np.save("images.npy", images)
+    subprocess.run([sys.executable, "-c", WITHOUT_JNAS, str(written.folder)], check=True, capture_output=True)
+    source = select(store)
+    module = jnas.train.load_weights(source.weights, source.template)
+    expected = np.asarray(logits(module, jax.numpy.asarray(images), FINAL_RECIPE.test_flip))
+    stored = source.evaluation.test_acc_final
+    with np.load("results.npz") as results:
+        for name in ("code", "stablehlo"):
+            np.testing.assert_allclose(results[name], expected, rtol=1e-4, atol=1e-5)
+            assert (results[name].argmax(-1) == labels).sum() == round(stored * 120)
+        assert (results["classes"] == expected.argmax(-1)).all()
+    assert written.metadata["accuracies"]["test_acc_final"] == stored and written.metadata["check"] is None
+    assert written.metadata["recipe"]["epochs"] == 2 and written.metadata["hash"] == finished[1].hash
 
 
-def test_command_line_writes_and_checks(store, searched, capsys):
-    """A template without weights is trained again, and checked on validation images: test images are the winner's."""
-    other = searched[0].candidates[1]
-    assert main(["export", str(store), "--hash", other.template.hash, "--out", "second"]) == 0
-    told = capsys.readouterr().out
-    about = json.loads(Path("second/metadata.json").read_text())
-    right = round(other.evaluation.val_acc_final * 38)
-    numbers = dict.fromkeys(("stored", "weights", "model.py", "model.stablehlo"), right)
-    assert about["checked"] == {"split": "validation", "images": 38, "stored_in": "float32", **numbers}
-    assert "trained again" in told and "as its row says" in told and f"model.py {right}" in told
-    assert about["trained_again"] and about["accuracies"]["test_acc_final"] is None
+@pytest.mark.exhaustive
+def test_export_model_check_loads_the_files_in_a_fresh_process(store):
+    check = export_model(store).metadata["check"]
+    assert check == {"split": "test", "images": 120, "stored_in": "float32"} | dict.fromkeys(
+        ("stored", *FILES), round(select(store).evaluation.test_acc_final * 120)
+    )
+    (store.path.parent / "jnas.export" / "model.py").write_text("raise ValueError('no model')")
+    with pytest.raises(JnasError, match=r"cannot be loaded again \(ValueError: no model\): --no-check writes them"):
+        _verify.num_correct(store.path.parent / "jnas.export", np.zeros((1, 8, 8, 3), np.uint8), np.zeros(1, np.int32))
+
+
+def test_export_model_without_weights_retrains_and_checks(store, finished, in_process):
+    """The check is on validation images: only the winner is tested."""
+    other = finished[2]
+    written = export_model(store, other.hash, "second")
+    (row,) = store.evaluations_of(EXPERIMENT, other.hash)
+    correct = round(row.val_acc_final * 38)
+    numbers = dict.fromkeys(("stored", *FILES), correct)
+    metadata = json.loads(Path("second/metadata.json").read_text())
+    assert metadata["check"] == {"split": "validation", "images": 38, "stored_in": "float32", **numbers}
+    assert metadata["retrained"] and metadata["accuracies"]["test_acc_final"] is None
+    retrained, checked, _ = written.messages
+    assert "was trained again" in retrained and "(as stored)" in retrained and f"model.py {correct}" in checked
     assert sorted(path.name for path in Path("second").iterdir()) == [
         *("README.md", "metadata.json", "model.py", "model.stablehlo", "weights")
     ]
-    assert other.template.hash in Path("second/README.md").read_text()
-    assert [path.name for path in store.parent.glob(".*")] == []
+    assert other.hash in Path("second/README.md").read_text() and checked in Path("second/README.md").read_text()
+    assert list(store.path.parent.glob(".*")) == []
 
 
-def test_what_answers_otherwise_is_not_written(store, monkeypatch, capsys):
-    numbers = {"weights": 1, "model.py": 1, "model.stablehlo": 1}
-    monkeypatch.setattr("jnas.export._verify.right_answers", lambda *_: numbers)
-    before = sorted(path.name for path in store.parent.iterdir())
-    assert main(["export", str(store)]) == 2
-    assert "(weights 1, model.py 1, model.stablehlo 1): export it where" in capsys.readouterr().err
-    assert sorted(path.name for path in store.parent.iterdir()) == before
+def test_export_model_failing_check_writes_nothing(store, monkeypatch):
+    monkeypatch.setattr(_verify, "num_correct", lambda *_: dict.fromkeys(FILES, 1))
+    before = sorted(path.name for path in store.path.parent.iterdir())
+    with pytest.raises(JnasError, match=r"\(weights 1, model.py 1, model.stablehlo 1\): export the template where"):
+        export_model(store)
+    assert sorted(path.name for path in store.path.parent.iterdir()) == before
 
 
-def test_a_winner_without_weights_is_trained_again(store, searched, monkeypatch):
-    result, _ = searched
-    shutil.rmtree(store.with_suffix(".checkpoints"))
-    final = result.best.final
-    right = dict.fromkeys(("weights", "model.py", "model.stablehlo"), round(final.test_acc_final * 120))
-    monkeypatch.setattr("jnas.export._verify.right_answers", lambda *_: right)
-    written = jnas.export_model(store)
-    assert written.facts["accuracies"]["test_acc_final"] == final.test_acc_final
-    assert written.folder == store.with_suffix(".export") and written.facts["trained_again"]
-    assert written.facts["recipe"]["epochs"] == 2 and written.facts["checked"]["split"] == "test"
+def test_export_model_winner_without_weights_is_retrained(store, monkeypatch):
+    expected = select(store).evaluation.test_acc_final
+    shutil.rmtree(store.path.with_suffix(".checkpoints"))
+    monkeypatch.setattr(_verify, "num_correct", lambda *_: dict.fromkeys(FILES, round(expected * 120)))
+    written = export_model(store)
+    assert written.metadata["accuracies"]["test_acc_final"] == expected
+    assert written.folder == store.path.with_suffix(".export") and written.metadata["retrained"]
+    assert written.metadata["recipe"]["epochs"] == 2 and written.metadata["check"]["split"] == "test"
 
 
-def test_weights_of_another_template_are_not_taken(store):
-    """The folder's name tells the beginning of the hash only."""
+def test_select_weights_of_another_template_are_not_used(store):
+    """The name of the folder has only the beginning of the hash."""
     (folder,) = Path("jnas.checkpoints").glob("*/winner-*")
-    about = json.loads((folder / "metadata.json").read_text())
-    (folder / "metadata.json").write_text(json.dumps(about | {"hash": about["hash"][:16]}))
-    assert find(jnas.Store(store)).weights is None
+    metadata = json.loads((folder / "metadata.json").read_text())
+    (folder / "metadata.json").write_text(json.dumps(metadata | {"hash": metadata["hash"][:16]}))
+    assert select(store).weights is None
 
 
-def test_a_search_does_not_take_the_weights_of_another_winner(store, searched):
-    """Their folder has the same name where the first layers are the same: then the winner is trained again."""
-    (folder,) = Path("jnas.checkpoints").glob("*/winner-*")
-    facts = folder / "metadata.json"
-    about = json.loads(facts.read_text())
-    facts.write_text(json.dumps(about | {"hash": about["hash"][:16]}))
-    again = jnas.search("small.npz", store=str(store), **SEARCH)
-    assert json.loads(facts.read_text()) == about
-    images = normalise(jnp.asarray(searched[1]["x_test"]))
-    expected = logits_of(searched[0].best.build(), images)
-    np.testing.assert_allclose(logits_of(again.best.build(), images), expected, rtol=1e-4, atol=1e-5)
+def test_resolve_prefix_whole_name_is_preferred():
+    assert resolve_prefix("ab", ["abc", "ab"], "template", "search", "--hash") == "ab"
+    assert resolve_prefix("abc", ["abcd", "ab"], "template", "search", "--hash") == "abcd"
 
 
-def test_images_that_a_search_was_given_are_asked_for(tmp_path):
-    """As nobody knows where they were; a data set's name is no place."""
+def test_load_images_given_as_arrays_must_be_given_again():
     arrays = small_arrays()
-    data = dataclasses.replace(jnas.load_data(arrays), name="mnist")
-    result = jnas.search(data, store=tmp_path / "results.duckdb", **SEARCH)
-    with pytest.raises(JnasError, match="was given mnist from Python: say where they are"):
-        images_of(find(result.store))
-    assert images_of(find(result.store), arrays).fingerprint == data.fingerprint
+    data = dataclasses.replace(load_data(arrays), name="mnist")
+    columns = {"config_json": json.dumps({"data": IN_MEMORY_SOURCE}), "experiment_id": EXPERIMENT, "num_classes": 3}
+    columns |= {"dataset_name": data.name, "dataset_fingerprint": data.fingerprint}
+    template = Template([lt.Flatten(), lt.Linear(3)], data.in_shape)
+    row = Evaluation(make_key(Trial(template, 0), RECIPE, data, 0))
+    source = TrainedTemplate(pd.Series(columns), template, row, RECIPE, None)
+    with pytest.raises(JnasError, match="was given mnist as arrays: give them again"):
+        load_images(source)
+    assert load_images(source, arrays).fingerprint == data.fingerprint
 
 
-def test_an_export_is_replaced_and_nothing_else(store):
-    first = jnas.export_model(store, check=False).folder
-    assert jnas.export_model(store, check=False).folder == first
+def test_export_model_replaces_unchanged_exports_only(store):
+    first = export_model(store, check=False).folder
+    assert export_model(store, check=False).folder == first
     (first / "mine.txt").write_text("mine")
-    with pytest.raises(JnasError, match=r"exists and is not, or not only, what jnas exported: name another"):
-        jnas.export_model(store, check=False)
+    with pytest.raises(JnasError, match=r"has more or other files than jnas exported: name another folder with --out"):
+        export_model(store, check=False)
     assert (first / "mine.txt").read_text() == "mine"
     (first / "mine.txt").unlink()
     with (first / "model.py").open("a") as file:
         file.write("# edited")
-    with pytest.raises(JnasError, match="exists and is not, or not only"):
-        jnas.export_model(store, check=False)
+    with pytest.raises(JnasError, match="has more or other files than jnas exported"):
+        export_model(store, check=False)
     assert (first / "model.py").read_text().endswith("# edited")
 
 
-def test_without_the_images_the_check_is_skipped(store, capsys):
-    (store.parent / "small.npz").unlink()
-    shutil.move(store, "elsewhere.duckdb")
-    shutil.move("jnas.checkpoints", "elsewhere.checkpoints")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "jnas.export._restore.load_data", lambda *_: (_ for _ in ()).throw(JnasError("There is no file."))
-        )
-        assert main(["export", "elsewhere.duckdb"]) == 0
-        told = capsys.readouterr().out
-        assert "Not checked, as the images are not at hand: name them with --data. (There is no file.)" in told
-        assert "The files were not checked." in Path("elsewhere.export/README.md").read_text()
-        hashes = jnas.Store("elsewhere.duckdb").to_df().hash.unique()
-        winner = json.loads(Path("elsewhere.export/metadata.json").read_text())["hash"]
-        other = next(hash for hash in hashes if hash != winner)
-        assert main(["export", "elsewhere.duckdb", "--hash", other, "--out", "other"]) == 2
-    assert "has no weights on disk, and the images to train it again are not at hand" in capsys.readouterr().err
+def test_export_model_without_images_is_not_checked(store, finished, monkeypatch):
+    def load_nothing(*_):
+        raise JnasError("There is no file.")
+
+    monkeypatch.setattr("jnas.export._restore.load_data", load_nothing)
+    written = export_model(store)
+    assert (
+        "Not checked, because the images are not available: name them with --data. (There is no file.)"
+        in written.messages
+    )
+    assert "The files were not checked." in Path("jnas.export/README.md").read_text()
+    with pytest.raises(JnasError, match="has no weights on disk, and the images to train it again are not available"):
+        export_model(store, finished[2].hash, "other")
+    with pytest.raises(JnasError, match=r"^There is no file\.$"):
+        export_model(store, data="elsewhere.npz")
 
 
 def spoil(kind):
-    """Makes one thing wrong in the present folder."""
+    """Makes one thing wrong in the current folder."""
     (folder,) = Path("jnas.checkpoints").glob("*/winner-*")
     match kind:
         case "weights":
             largest = max((folder / "arrays").rglob("d/*"), key=lambda path: path.stat().st_size)
             largest.write_bytes(largest.read_bytes()[:-20] + bytes(20))
-        case "facts":
+        case "metadata":
             (folder / "metadata.json").write_text("{")
         case "foreign":
             Path("jnas.export").mkdir()
@@ -298,43 +310,37 @@ def spoil(kind):
             with duckdb.connect("jnas.duckdb") as connection:
                 connection.execute("UPDATE evaluations SET test_acc_final = NULL")
         case "none":
-            jnas.Store("none.duckdb")
+            Store("none.duckdb")
         case "text":
             Path("text.duckdb").write_text("no database " * 500)
 
 
 @pytest.mark.parametrize(
-    ("kind", "words", "sentence"),
+    ("kind", "arguments", "sentence"),
     [
-        ("", ["missing.duckdb"], "There is no store missing.duckdb: name the .duckdb file that a search wrote"),
-        ("empty", ["empty.duckdb"], "There is no store empty.duckdb"),
-        ("text", ["text.duckdb"], "text.duckdb cannot be opened as a DuckDB file"),
-        ("none", ["none.duckdb"], "none.duckdb holds no search yet: run python -m jnas.search --store none.duckdb"),
-        ("", ["--hash", "f00"], "There is no template 'f00' in search"),
-        ("", ["--hash", ""], "--hash '' begins the names of 2 in search"),
-        ("", ["--experiment", "zz"], "There is no search 'zz' in jnas.duckdb: give --experiment one that is there ("),
-        ("weights", [], "cannot be read: remove that folder and run the search again"),
-        ("facts", [], "cannot be read: remove that folder and run the search again"),
-        ("foreign", [], "exists and is not, or not only, what jnas exported: name another folder with --out"),
-        ("", ["--out", "no/where"], "would be in one that does not exist: make that first"),
-        ("", ["--data", "missing.npz"], "There is no file or folder missing.npz"),
-        ("other", ["--data", "other.npz"], "holds other images than search"),
-        ("unfinished", [], "has not trained its winner for longer yet, or that failed: run the search to its end"),
+        ("", {"store": "no.duckdb"}, "There is no store no.duckdb: name the .duckdb file that a search wrote"),
+        ("empty", {"store": "empty.duckdb"}, "There is no store empty.duckdb"),
+        ("text", {"store": "text.duckdb"}, "text.duckdb cannot be opened as a DuckDB file"),
+        ("none", {"store": "none.duckdb"}, "none.duckdb has no search: run jnas search --store none.duckdb first"),
+        ("", {"hash": "f00"}, "There is no template 'f00' in search"),
+        ("", {"hash": ""}, "--hash must match one template in search"),
+        ("", {"experiment": "zz"}, "There is no search 'zz' in jnas.duckdb: give --experiment one of"),
+        ("weights", {}, "cannot be read: remove that folder and run the search again"),
+        ("metadata", {}, "cannot be read: remove that folder and run the search again"),
+        ("foreign", {}, "has more or other files than jnas exported: name another folder with --out"),
+        ("", {"out": "no/where"}, "is in a folder that does not exist: create that folder first"),
+        ("", {"data": "missing.npz"}, "There is no file or folder missing.npz"),
+        ("other", {"data": "other.npz"}, "--data must be the images of search"),
+        ("unfinished", {}, "has not trained its winner for longer yet, or that failed: run the search to its end"),
     ],
 )
-def test_bad_input_is_one_sentence_and_loses_nothing(store, capfd, kind, words, sentence):
+def test_export_model_bad_input_is_one_sentence_and_changes_nothing(store, kind, arguments, sentence):
     spoil(kind)
-    before = {
-        path: path.read_bytes() for path in store.parent.rglob("*") if path.is_file() and path.suffix != ".duckdb"
-    }
-    names = sorted(store.parent.rglob("*"))
-    assert main(["export", *words]) == 2
-    error = capfd.readouterr().err
-    assert sentence in error and error.startswith("jnas: ") and error.count("\n") == 1
-    assert sorted(store.parent.rglob("*")) == names
+    folder = store.path.parent
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".duckdb"}
+    names = sorted(folder.rglob("*"))
+    with pytest.raises(JnasError) as caught:
+        export_model(**{"store": "jnas.duckdb"} | arguments)
+    assert sentence in str(caught.value) and "\n" not in str(caught.value) and str(caught.value).endswith(".")
+    assert sorted(folder.rglob("*")) == names
     assert {path: path.read_bytes() for path in before} == before
-
-
-def test_a_whole_name_is_meant_where_others_begin_with_it():
-    assert _named("ab", ["abc", "ab"], "template", "search", "--hash") == "ab"
-    assert _named("abc", ["abcd", "ab"], "template", "search", "--hash") == "abcd"

@@ -14,8 +14,8 @@ from jnas.export import export_model
 class Options:
     """Write a trained template as a folder: Orbax weights, plain Flax code (model.py), and StableHLO (model.stablehlo).
 
-    All three are loaded again in a fresh process, and must give as many right answers as the store says (after
-    training in bfloat16: as the weights do when they are read again).
+    All three are loaded again in a fresh process, and must classify as many images correctly as the store says (after
+    training in bfloat16: as the weights do).
     """
 
     store: tyro.conf.Positional[str] = "jnas.duckdb"
@@ -30,12 +30,12 @@ class Options:
     data: str | None = None
     """Images of the search, if they are no longer where the store says."""
     check: bool = True
-    """Load what was written again, and compare the number of right answers."""
+    """Load the files again, and compare how many images they classify correctly."""
 
 
 def main(words: list[str]) -> int:
     """Exports a template."""
     options = tyro.cli(Options, prog="jnas export", args=words)
     export = export_model(**dataclasses.asdict(options))
-    print(*export.told, sep="\n")
+    print(*export.messages, sep="\n")
     return 0

@@ -1,4 +1,6 @@
-"""A trained template as files that need no jnas: its command line is `jnas export`."""
+"""Trained templates as files that need no jnas."""
 
-from jnas.export._writer import Export as Export
-from jnas.export._writer import export_model as export_model
+from jnas.export._export import Export as Export
+from jnas.export._export import export_model as export_model
+
+__all__ = ["Export", "export_model"]

@@ -1,4 +1,4 @@
-"""A template as Python that needs Flax and Orbax, and no jnas."""
+"""A template as Python code that needs Flax and Orbax, but not jnas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HEAD = '''"""A small image classifier, found by neural architecture search (jna
 
 Its hash is
 {hash}.
-It has {params:,} parameters and takes {macs:,} multiply-accumulates an image.
+It has {params:,} parameters and takes {macs:,} multiply-accumulates per image.
 
 >>> model = load()
 >>> predict(model, images)  # [N, {height}, {width}, {channels}] uint8 to [N], the class of each image
@@ -29,26 +29,34 @@ WEIGHTS = Path(__file__).resolve().parent / "weights" / "arrays"
 
 _BUILD = '''
 def build(rngs: nnx.Rngs) -> nnx.Sequential:
-    """The network with initial weights, in training mode: `[N, {height}, {width}, {channels}]` to `[N, {classes}]`."""
+    """Returns the network with initial weights, from `[N, {height}, {width}, {channels}]` to `[N, {classes}]`."""
     return nnx.Sequential(
 {layers}
     )
 
 
 def load(weights: Path = WEIGHTS) -> nnx.Sequential:
-    """The trained network, in evaluation mode."""
-    model = build(nnx.Rngs(0))
-    state = nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat))
+    """Returns the trained network, in evaluation mode."""
+    state = nnx.state(nnx.eval_shape(lambda: build(nnx.Rngs(0))), nnx.Any(nnx.Param, nnx.BatchStat))
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    target = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), nnx.to_pure_dict(state)
+    )
     with ocp.StandardCheckpointer() as checkpointer:
-        arrays = checkpointer.restore(weights, nnx.to_pure_dict(state))
-    nnx.replace_by_pure_dict(state, arrays)
-    nnx.update(model, state)
-    model.eval()
-    return model
+        nnx.replace_by_pure_dict(state, checkpointer.restore(weights, target))
+
+    @nnx.jit  # initial weights are not computed
+    def with_weights(state: nnx.State) -> nnx.Sequential:
+        model = build(nnx.Rngs(0))
+        nnx.update(model, state)
+        model.eval()
+        return model
+
+    return with_weights(state)
 
 
 def preprocess(images: jax.Array) -> jax.Array:
-    """Pixels 0 to 255 as floats -1 to 1, which is what the network was trained on."""
+    """Returns pixels from 0 to 255 as floats from -1 to 1, as in training."""
     return jnp.asarray(images).astype(jnp.float32) * (2 / 255) - 1
 
 
@@ -56,16 +64,16 @@ def preprocess(images: jax.Array) -> jax.Array:
 
 @nnx.jit
 def predict(model: nnx.Module, images: jax.Array) -> jax.Array:
-    """The class of each image: `[N, {height}, {width}, {channels}]` uint8 to `[N]` int32."""
+    """Returns the class of each image: `[N, {height}, {width}, {channels}]` uint8 to `[N]` int32."""
     return logits(model, images).argmax(-1)
 '''
 
 _LOGITS = '''def logits(model: nnx.Module, images: jax.Array) -> jax.Array:
-    """The logits of each image: `[N, {height}, {width}, {channels}]` uint8 to `[N, {classes}]`."""
+    """Returns the logits of images: `[N, {height}, {width}, {channels}]` uint8 to `[N, {classes}]`."""
     return model(preprocess(images))
 '''
 _MIRRORED_LOGITS = '''def logits(model: nnx.Module, images: jax.Array) -> jax.Array:
-    """The mean logits of each image and its mirror: `[N, {height}, {width}, {channels}]` uint8 to `[N, {classes}]`."""
+    """Returns mean logits of images and mirrors: `[N, {height}, {width}, {channels}]` uint8 to `[N, {classes}]`."""
     pixels = preprocess(images)
     return (model(pixels) + model(pixels[:, :, ::-1])) / 2
 '''
@@ -73,7 +81,7 @@ _MIRRORED_LOGITS = '''def logits(model: nnx.Module, images: jax.Array) -> jax.Ar
 _HELPERS = {
     "PReLU(": '''
 class PReLU(nnx.Module):
-    """`x` where positive, a learned `slope * x` elsewhere: one slope for all, or one a channel."""
+    """`x` where it is positive, `slope * x` elsewhere, with one learned slope or one per channel."""
 
     def __init__(self, slopes: int):
         self.slope = nnx.Param(jnp.full(slopes, 0.25))
@@ -84,40 +92,42 @@ class PReLU(nnx.Module):
 ''',
     "max_pool(": '''
 def max_pool(window: int, stride: int, pad: int) -> Callable:
-    """The maximum of each window; padding is minus infinity."""
+    """Returns max pooling; the padding is minus infinity."""
     return partial(nnx.max_pool, window_shape=(window,) * 2, strides=(stride,) * 2, padding=((pad, pad),) * 2)
 
 ''',
     "avg_pool(": '''
 def avg_pool(window: int, stride: int, pad: int, count_include_pad: bool) -> Callable:
-    """The mean of each window, the padding's zeros counted in its divisor or not."""
+    """Returns average pooling; the divisor counts zeros of the padding if `count_include_pad`."""
     sizes = {"window_shape": (window,) * 2, "strides": (stride,) * 2, "padding": ((pad, pad),) * 2}
     return partial(nnx.avg_pool, **sizes, count_include_pad=count_include_pad)
 
 ''',
     "global_avg_pool,": '''
 def global_avg_pool(x: jax.Array) -> jax.Array:
-    """The mean of each map: `[N, H, W, C]` to `[N, 1, 1, C]`."""
+    """Returns the mean of each map: `[N, H, W, C]` to `[N, 1, 1, C]`."""
     return x.mean((1, 2), keepdims=True)
 
 ''',
     "flatten,": '''
 def flatten(x: jax.Array) -> jax.Array:
-    """`[N, H, W, C]` to `[N, H W C]`."""
+    """Returns maps as vectors: `[N, H, W, C]` to `[N, H W C]`."""
     return x.reshape(x.shape[0], -1)
 
 ''',
 }
-"""What a layer needs beside Flax, by how its line begins."""
+"""The code that a layer needs in addition to Flax, by how the layer's line begins."""
 
 
-def code(template: Template, mirrored: bool = False) -> str:
-    """The text of `model.py`: one layer a line; its `load()` reads the weights beside it.
+def generate_code(template: Template, test_flip: bool = False) -> str:
+    """Returns the text of `model.py`: one line per layer, and `load()`, which reads the weights beside the file.
 
-    `mirrored` is the recipe's `test_flip`: whether logits are means over an image and its mirror image.
+    It builds a `nnx.Sequential` whose variables have the names of those of `Template.build`, so both read the same
+    checkpoint. It contains nothing of the template but numbers and the hash.
 
-    What it builds is a `nnx.Sequential` whose variables are named as those of `Template.build`, so both read the same
-    checkpoint. Nothing but numbers and the hash comes from outside.
+    Args:
+      template: the architecture.
+      test_flip: the recipe's `test_flip`: whether logits are means over an image and its mirror image.
     """
     inputs = (template.in_shape, *template.shapes)
     lines = [
@@ -125,17 +135,17 @@ def code(template: Template, mirrored: bool = False) -> str:
         for layer, shape, out in zip(template.layers, inputs, template.shapes, strict=False)
     ]
     calls = [line.strip() for line in lines]
-    helpers = [text for begin, text in _HELPERS.items() if any(call.startswith(begin) for call in calls)]
+    helpers = [text for start, text in _HELPERS.items() if any(call.startswith(start) for call in calls)]
     channels, height, width = template.in_shape
     values = {"height": height, "width": width, "channels": channels, "classes": template.classes}
     values |= {"params": template.cost.params, "macs": template.cost.macs, "hash": template.hash}
-    logits = (_MIRRORED_LOGITS if mirrored else _LOGITS).format(**values)
+    logits = (_MIRRORED_LOGITS if test_flip else _LOGITS).format(**values)
     body = "".join((*helpers, _BUILD.format(**values, layers="\n".join(lines), logits=logits)))
     return _HEAD.format(**values, imports=_imports(body)) + body
 
 
 def _imports(body: str) -> str:
-    """Those that `body` needs."""
+    """Returns the imports that the code needs."""
     standard = ["from collections.abc import Callable"] * ("Callable" in body)
     standard += ["from functools import partial"] * ("partial(" in body) + ["from pathlib import Path"]
     others = ["import jax", "import jax.numpy as jnp", "import orbax.checkpoint as ocp", "from flax import nnx"]
@@ -143,20 +153,20 @@ def _imports(body: str) -> str:
 
 
 def _axes(shape: lt.Shape) -> str:
-    """A shape as Flax has it, channels last."""
+    """Returns the shape of a batch in Flax' order, channels last."""
     return f"[{', '.join(map(str, ('N', *shape[1:], shape[0])))}]"
 
 
 def _call(layer: lt.LayerTemplate, shape: lt.Shape) -> str:
-    """The expression of one layer for an input of `shape`."""
+    """Returns the expression of a layer for an input shape."""
     channels = shape[0]
     match layer:
         case lt.Conv2d(out_channels=outs, kernel_size=k, stride=stride):
             return f"nnx.Conv({channels}, {outs}, ({k}, {k}), strides={stride}, padding={layer.pad}, rngs=rngs)"
         case lt.MaxPool2d(kernel_size=k, stride=stride):
             return f"max_pool({k}, stride={stride}, pad={layer.pad})"
-        case lt.AvgPool2d(kernel_size=k, stride=stride, count_include_pad=counted):
-            return f"avg_pool({k}, stride={stride}, pad={layer.pad}, count_include_pad={counted})"
+        case lt.AvgPool2d(kernel_size=k, stride=stride, count_include_pad=count_include_pad):
+            return f"avg_pool({k}, stride={stride}, pad={layer.pad}, count_include_pad={count_include_pad})"
         case lt.GlobalAvgPool2d():
             return "global_avg_pool"
         case lt.BatchNorm2d():
@@ -178,16 +188,18 @@ def _call(layer: lt.LayerTemplate, shape: lt.Shape) -> str:
     raise NotImplementedError(f"no code for {layer}")
 
 
-class _LeavesNothing(SourceFileLoader):
-    """Keeps no bytecode beside the file."""
+class _NoBytecodeLoader(SourceFileLoader):
+    """Writes no bytecode beside the file."""
 
     def set_data(self, *_, **__) -> None:
         pass
 
 
-def imported(path: Path) -> ModuleType:
-    """A `model.py` that `code` wrote, as a module."""
-    spec = spec_from_loader("exported_model", _LeavesNothing("exported_model", str(path)))
+def import_from_path(path: Path) -> ModuleType:
+    """Returns a generated `model.py` as a module."""
+    loader = _NoBytecodeLoader("exported_model", str(path))
+    spec = spec_from_loader(loader.name, loader)
+    assert spec is not None  # a loader of a file has a spec
     module = module_from_spec(spec)
-    spec.loader.exec_module(module)
+    loader.exec_module(module)
     return module

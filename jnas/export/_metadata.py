@@ -1,4 +1,4 @@
-"""What is told of an export: for programs (`metadata.json`) and for people (`README.md`)."""
+"""The description of an export: `metadata.json` for programs, `README.md` for people."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Any
 import orbax.checkpoint as ocp
 
 from jnas._runtime.versions import versions
-from jnas.export._select import Source
+from jnas.export._select import TrainedTemplate
 from jnas.store import Evaluation
 
 _ACCURACIES = ("test_acc_final", "val_acc_final", "val_acc_max", "train_acc_final")
 
 
-def facts(source: Source, row: Evaluation, checked: dict[str, Any] | None) -> dict[str, Any]:
-    """What was trained, how, on which images, how good it is; JSON can hold it.
+def export_metadata(source: TrainedTemplate, row: Evaluation, check: dict[str, Any] | None) -> dict[str, Any]:
+    """Returns what was trained, how, on which images, and how accurate it is, in values that JSON can hold.
 
     Args:
       source: what is exported.
-      row: the training that left the exported weights.
-      checked: what `check` found; None where it was not asked or could not look.
+      row: the training that produced the exported weights.
+      check: the result of `verify`; None if the files were not checked.
     """
-    template, search = source.template, source.search
+    template, search = source.template, source.experiment
     return {
         "hash": template.hash,
         "in_shape": template.in_shape,
         "classes": template.classes,
         "params": template.cost.params,
         "macs": template.cost.macs,
-        "experiment": search.experiment_id,
+        "experiment_id": search.experiment_id,
         "recipe": dataclasses.asdict(source.recipe),
         "seed": row.key.seed,
         "data": {
@@ -37,10 +37,10 @@ def facts(source: Source, row: Evaluation, checked: dict[str, Any] | None) -> di
             "fingerprint": row.key.dataset_fingerprint,
             "split_seed": row.key.split_seed,
         },
-        "trained_on": row.device,
-        "trained_again": source.weights is None,
+        "device": row.device,
+        "retrained": source.weights is None,
         "accuracies": {name: getattr(row, name) for name in _ACCURACIES},
-        "checked": checked,
+        "check": check,
         "versions": versions() | {"orbax-checkpoint": ocp.__version__},
     }
 
@@ -48,14 +48,14 @@ def facts(source: Source, row: Evaluation, checked: dict[str, Any] | None) -> di
 _README = """# An image classifier, found by jnas
 
 {in_shape[1]} by {in_shape[2]} pixels, {in_shape[0]} channels; {classes} classes; {params:,} parameters; {macs:,} \
-multiply-accumulates an image.
+multiply-accumulates per image.
 
 | file | what it is |
 |---|---|
 | `weights/` | the trained weights, an Orbax checkpoint |
 | `model.py` | the network as Flax code; it reads the weights and needs jax, flax and orbax-checkpoint |
 | `model.stablehlo` | the network with its weights as one program, for {platforms}; it needs jax and flatbuffers |
-| `metadata.json` | what is told here, and the recipe and versions, for programs |
+| `metadata.json` | the content of this page, the recipe and versions, for programs |
 
 ```python
 import model
@@ -74,10 +74,10 @@ program = export.deserialize(bytearray(Path("model.stablehlo").read_bytes()))
 program.call(images)  # uint8 images to logits
 ```
 
-Accuracies after the last of {epochs} epochs, one seed: {accuracies}. {checked}
+Accuracies after the last of {epochs} epochs, one seed: {accuracies}. {check_text}
 
-Data: {data[name]} (fingerprint {data[fingerprint]}, split seed {data[split_seed]}). Trained on {trained_on} by search
-{experiment}, seed {seed}. Recipe: {recipe_words}. Versions: {version_words}. Hash:
+Data: {data[name]} (fingerprint {data[fingerprint]}, split seed {data[split_seed]}). Trained on {device} by search
+{experiment_id}, seed {seed}. Recipe: {recipe_text}. Versions: {versions_text}. Hash:
 
 ```
 {hash}
@@ -85,30 +85,36 @@ Data: {data[name]} (fingerprint {data[fingerprint]}, split seed {data[split_seed
 """
 
 
-def readme(about: dict[str, Any], platforms: tuple[str, ...]) -> str:
-    """The text that is put beside the files, from `facts`."""
-    words = {
+def readme(metadata: dict[str, Any], platforms: tuple[str, ...]) -> str:
+    """Returns the text of `README.md`.
+
+    Args:
+      metadata: the result of `export_metadata`.
+      platforms: the platforms of the StableHLO program.
+    """
+    texts = {
         "platforms": " and ".join(platforms),
-        "epochs": about["recipe"]["epochs"],
-        "accuracies": _accuracies(about["accuracies"]),
-        "checked": checked_words(about["checked"]) if about["checked"] else "The files were not checked.",
-        "recipe_words": ", ".join(f"{name} {value}" for name, value in about["recipe"].items()),
-        "version_words": ", ".join(f"{name} {value}" for name, value in about["versions"].items()),
+        "epochs": metadata["recipe"]["epochs"],
+        "accuracies": _format_accuracies(metadata["accuracies"]),
+        "check_text": format_check(metadata["check"]) if metadata["check"] else "The files were not checked.",
+        "recipe_text": ", ".join(f"{name} {value}" for name, value in metadata["recipe"].items()),
+        "versions_text": ", ".join(f"{name} {value}" for name, value in metadata["versions"].items()),
     }
-    return _README.format(**about | words)
+    return _README.format(**metadata | texts)
 
 
-def checked_words(checked: dict[str, Any]) -> str:
-    """What `check` found, as a sentence."""
-    files = ", ".join(f"{name} {checked[name]}" for name in ("weights", "model.py", "model.stablehlo"))
-    measured = "" if checked["stored_in"] == "float32" else f", measured in {checked['stored_in']} and not in float32"
+def format_check(check: dict[str, Any]) -> str:
+    """Returns the result of `verify` as a sentence."""
+    files = ", ".join(f"{name} {check[name]}" for name in ("weights", "model.py", "model.stablehlo"))
+    precision = "" if check["stored_in"] == "float32" else f", measured in {check['stored_in']} instead of float32"
     return (
-        f"Loaded again in a fresh process, of {checked['images']:,} {checked['split']} images are answered right: "
-        f"{files}; as stored: {checked['stored']}{measured}."
+        f"Correctly classified of {check['images']:,} {check['split']} images, after loading the files in a fresh "
+        f"process: {files}; stored: {check['stored']}{precision}."
     )
 
 
-def _accuracies(accuracies: dict[str, float | None]) -> str:
+def _format_accuracies(accuracies: dict[str, float | None]) -> str:
     names = {"test_acc_final": "test", "val_acc_final": "validation"}
     names["train_acc_final"] = "training (the mean over the epoch's augmented batches)"
-    return ", ".join(f"{word} {accuracies[name]:.4f}" for name, word in names.items() if accuracies[name] is not None)
+    values = {text: accuracies[name] for name, text in names.items()}
+    return ", ".join(f"{text} {value:.4f}" for text, value in values.items() if value is not None)

@@ -1,4 +1,4 @@
-"""A trained network as one StableHLO program, its weights inside, which needs nothing but JAX to run."""
+"""A trained network as a StableHLO program that contains its weights."""
 
 from __future__ import annotations
 
@@ -8,26 +8,24 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from jnas.export._codegen import imported
+from jnas.export._codegen import import_from_path
 
 PLATFORMS = ("cpu", "cuda")
 
 
-def stablehlo(model: Path, in_shape: tuple[int, int, int]) -> bytes:
-    """Any number of images, `[N, H, W, C]` uint8, to their logits, `[N, classes]` float32.
+def generate_stablehlo(model_file: Path, in_shape: tuple[int, int, int]) -> bytes:
+    """Returns a program from any number of images, `[N, H, W, C]` uint8, to their logits, `[N, classes]` float32.
 
-    Made from `model.py`, and not from jnas' own module, whose operations are chosen for one device.
+    It is made from `model.py` rather than from jnas' module, whose operations are chosen for one device. It needs only
+    JAX: `jax.export.deserialize` reads it.
 
     Args:
-      model: the `model.py` with its weights beside it.
+      model_file: the generated `model.py`, beside its weights.
       in_shape: `(C, H, W)` of one image.
-
-    Returns:
-      What `jax.export.deserialize` reads.
     """
-    code = imported(model)
-    network = code.load()
+    model = import_from_path(model_file)
+    network = model.load()
     channels, *sides = in_shape
     images = jax.ShapeDtypeStruct((*export.symbolic_shape("n"), *sides, channels), jnp.uint8)
-    program = jax.jit(lambda images: code.logits(network, images))
+    program = jax.jit(lambda images: model.logits(network, images))
     return bytes(export.export(program, platforms=PLATFORMS)(images).serialize())

@@ -1,55 +1,45 @@
-"""The program that loads an export again: `python -m jnas.export._verify_subprocess FOLDER ARRAYS`.
+"""The process that loads exported files again: `python -m jnas.export._verify_subprocess FOLDER ARRAYS`.
 
-ARRAYS is an .npz with `images`, `labels` and `mirrored`, whether logits are means over images and mirror images. It
-prints, in JSON, how many right answers each of the three files gives. See `check`, which runs it.
+ARRAYS is an .npz file with the arguments of `num_correct`, whose result is printed as JSON.
 """
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
 from flax import nnx
 from jax import export
+from jaxtyping import Int32, UInt8
 
 from jnas._runtime import checkpoint
-from jnas.export._codegen import imported
+from jnas.export._codegen import import_from_path
 from jnas.space import Template
 from jnas.train import load_weights, logits, predict_with
 
-Logits = Callable[[np.ndarray], jax.Array]
 
-
-def main(folder: Path, arrays: Path) -> None:
-    """Prints the number of right answers by file."""
-    with np.load(arrays, allow_pickle=False) as file:
-        images, labels, mirrored = file["images"], file["labels"], bool(file["mirrored"])
-    ways = {"weights": functools.partial(_by_jnas, mirrored), "model.py": _by_code, "model.stablehlo": _by_stablehlo}
-    right = {name: int((predict_with(way(folder / name), images) == labels).sum()) for name, way in ways.items()}
-    print(json.dumps(right))
-
-
-def _by_jnas(mirrored: bool, folder: Path) -> Logits:
-    about = checkpoint.load_metadata(folder)
-    module = load_weights(folder, Template.from_hash(about["hash"], about["in_shape"], about["classes"]))
-    return lambda images: logits(module, images, mirrored)
-
-
-def _by_code(path: Path) -> Logits:
-    code = imported(path)
-    module = code.load()
-    program = nnx.jit(code.logits)
-    return lambda images: program(module, images)
-
-
-def _by_stablehlo(path: Path) -> Logits:
-    return jax.jit(export.deserialize(bytearray(path.read_bytes())).call)
+def num_correct(
+    folder: Path, images: UInt8[np.ndarray, "n h w c"], labels: Int32[np.ndarray, " n"], test_flip: bool
+) -> dict[str, int]:
+    """Returns how many images each of the three files in a folder classifies correctly."""
+    metadata = checkpoint.load_metadata(folder / "weights")
+    template = Template.from_hash(metadata["hash"], metadata["in_shape"], metadata["classes"])
+    module = load_weights(folder / "weights", template)
+    model = import_from_path(folder / "model.py")
+    network, network_logits = model.load(), nnx.jit(model.logits)
+    program = export.deserialize(bytearray((folder / "model.stablehlo").read_bytes()))
+    functions = {
+        "weights": lambda batch: logits(module, jax.numpy.asarray(batch), test_flip),
+        "model.py": lambda batch: network_logits(network, batch),
+        "model.stablehlo": jax.jit(program.call),
+    }
+    return {name: int((predict_with(function, images) == labels).sum()) for name, function in functions.items()}
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    with np.load(sys.argv[2], allow_pickle=False) as file:
+        arguments = file["images"], file["labels"], bool(file["test_flip"])
+    print(json.dumps(num_correct(Path(sys.argv[1]), *arguments)))

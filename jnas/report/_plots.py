@@ -42,7 +42,7 @@ def plot_search(rows: pd.DataFrame, path: str | Path | None = None) -> Figure:
     order.legend(frameon=False, fontsize=8)
     cost.set(xlabel="MACs for one image", xscale="log")
     agreement.set(xlabel="predicted before training", ylabel="validation accuracy, last epoch")
-    predicted = good[good.predicted_mean.notna()]
+    predicted = good.loc[good.predicted_mean.notna()]
     if not predicted.empty:
         low = min(predicted.predicted_mean.min(), predicted.val_acc_final.min())
         high = max(predicted.predicted_mean.max(), predicted.val_acc_final.max())
