@@ -17,6 +17,7 @@ from flax import nnx
 from jax import export
 
 import jnas
+from jnas._cli import main
 from jnas.data import IN_MEMORY_SOURCE, load_data
 from jnas.errors import JnasError
 from jnas.export import _verify, _verify_subprocess, export_model
@@ -344,3 +345,11 @@ def test_export_model_bad_input_is_one_sentence_and_changes_nothing(store, kind,
     assert sentence in str(caught.value) and "\n" not in str(caught.value) and str(caught.value).endswith(".")
     assert sorted(folder.rglob("*")) == names
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_export_command_prints_messages_or_one_sentence(store, finished, capsys):
+    assert main(["export", "jnas.duckdb", "--out", "model", "--no-check"]) == 0
+    assert f"Template {finished[1].hash} is in {store.path.parent / 'model'}." in capsys.readouterr().out
+    assert main(["export", "no.duckdb"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("jnas: There is no store no.duckdb") and error.count("\n") == 1

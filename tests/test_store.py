@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from jnas._cli import main
 from jnas._runtime.versions import git_commit, versions
 from jnas.errors import JnasError
 from jnas.store import Epoch, Evaluation, Key, Store, export_table, open_store
@@ -355,3 +356,13 @@ def test_git_commit_is_of_this_checkout_or_none():
     commit = git_commit()
     inside = (Path(__file__).parent.parent / ".git").exists()
     assert (commit is None) or (inside and len(commit.split()[0]) >= 40 and set(commit.split()[1:]) <= {"changed"})
+
+
+def test_store_command_exports_or_prints_one_sentence(store, tmp_path, capsys):
+    store.add([row()])
+    target = tmp_path / "rows.csv"
+    assert main(["store", str(store.path), "--export", str(target)]) == 0
+    assert f"Wrote {target}." in capsys.readouterr().out and len(pd.read_csv(target)) == 1
+    assert main(["store", str(store.path), "--export", str(target)]) == 2
+    error = capsys.readouterr().err
+    assert "exists: name another file" in error and error.startswith("jnas: ") and error.count("\n") == 1
