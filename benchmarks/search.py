@@ -42,7 +42,7 @@ def searched(kind: str, seed: int, store: str, arguments: argparse.Namespace) ->
         "val_acc_final": result.best.evaluation.val_acc_final,
         "test_acc_final": float(np.mean([row.test_acc_final for row in result.best.finals])),
         "mean_of_best_5": float(rows.val_acc_final.nlargest(5).mean()),
-        "step_of_best": result.best.step,
+        "phase_of_best": result.best.phase,
         "generations": json.loads(generations.drop(columns="experiment_id").to_json(orient="records")),
         "seconds": time.perf_counter() - start,
     }

@@ -36,8 +36,19 @@ def main(words: list[str]) -> int:
 
 
 def _show(store: Store) -> None:
-    """Prints how many evaluations there are by status, and the best of them."""
-    evaluations = store.to_df()
+    """Prints the number of evaluations by status, and a line for each search."""
+    evaluations, searches = store.to_df(), store.experiments_df()
     counts = evaluations.status.value_counts()
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
-    print(f"{store.path}: {len(evaluations)} evaluations{f' ({statuses})' if statuses else ''}.")
+    print(
+        f"{store.path}: {len(evaluations)} evaluations{f' ({statuses})' if statuses else ''}, {len(searches)} searches."
+    )
+    for search in searches.itertuples():
+        rows = store.experiment_df(str(search.experiment_id))
+        best = rows.val_acc_final.max() if len(rows) else float("nan")
+        accuracy = f", best validation accuracy {best:.4f}" if best == best else ""
+        winner = f", winner {search.winner_hash}" if isinstance(search.winner_hash, str) else ", no winner yet"
+        print(
+            f"Search {search.experiment_id} of {search.started_at:%Y-%m-%d %H:%M} UTC on {search.dataset_name}: "
+            f"{len(rows)} templates{accuracy}{winner}."
+        )

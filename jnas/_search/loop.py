@@ -24,7 +24,7 @@ from jnas._search.final_training import Final, find_winner
 from jnas._search.latencies import Latencies
 from jnas._search.progress import Progress
 from jnas._search.pruning import hopeful, to_beat
-from jnas._search.result import Candidate, SearchResult
+from jnas._search.result import EvaluatedCandidate, SearchResult
 from jnas._search.signals import Interrupt
 from jnas.data import Dataset, load_data
 from jnas.errors import JnasError
@@ -341,10 +341,10 @@ class Search:
         best, finals = find_winner(finalists, final)
         self.store.set_winner(self.experiment, best.hash)
         candidates = tuple(
-            Candidate(
+            EvaluatedCandidate(
                 template=self._template(row.key.hash),
                 evaluation=row,
-                step=self.trained[row.key.hash][0],
+                phase=self.trained[row.key.hash][0],
                 finals=tuple(finals.get(row.key.hash, ())),
                 _data=self.data,
                 _recipe=self.recipe,

@@ -162,7 +162,7 @@ class ConsoleProgress(Progress):
     def finish(self, result: SearchResult) -> None:
         self.bar.stop()
         best = result.best
-        rows = [(candidate.step, candidate.evaluation) for candidate in result.top(10)]
+        rows = [(candidate.phase, candidate.evaluation) for candidate in result.top(10)]
         stopped = sum(row.status == "stopped" for _, row in self.search.trained.values())
         failed = len(self.search.trained) - len(result.candidates) - stopped
         self._say(leaderboard(rows, len(self.search.split.x_val)))

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class Candidate:
+@dataclass(frozen=True, repr=False)
+class EvaluatedCandidate:
     """A template that was trained.
 
     Attributes:
@@ -27,12 +27,12 @@ class Candidate:
       evaluation: the row of its training in the search.
       finals: the rows of its longer training, one a seed; of the winner, which is tested, and of those that were
         trained for longer beside it.
-      step: "random", "screened" or "evolved".
+      phase: "random", "screened" or "evolved".
     """
 
     template: Template
     evaluation: Evaluation
-    step: str
+    phase: str
     finals: tuple[Evaluation, ...]
     _data: Dataset
     _recipe: Recipe
@@ -65,8 +65,13 @@ class Candidate:
         """
         return predict(self.build(), images, self._recipe.test_flip)
 
+    def __repr__(self) -> str:
+        row = self.evaluation
+        accuracy = "None" if row.val_acc_final is None else f"{row.val_acc_final:.4f}"
+        return f"EvaluatedCandidate({row.key.hash!r}, {self.phase}, val_acc_final {accuracy})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class SearchResult:
     """What a search found.
 
@@ -77,12 +82,12 @@ class SearchResult:
       best: the winner: the best by validation accuracy, of the longer trainings where there were several.
     """
 
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[EvaluatedCandidate, ...]
     store: Store
     experiment: str
-    best: Candidate
+    best: EvaluatedCandidate
 
-    def top(self, k: int = 10) -> list[Candidate]:
+    def top(self, k: int = 10) -> list[EvaluatedCandidate]:
         """The best k."""
         return list(self.candidates[:k])
 
