@@ -1,26 +1,127 @@
-"""The package as a whole: what importing costs, what it offers."""
+"""The package as a whole: what importing costs and changes, what it offers, and its command."""
 
+import doctest
+import inspect
+import pickle
 import subprocess
 import sys
+from typing import get_type_hints
+
+import pytest
 
 import jnas
+from jnas._cli import COMMANDS, main
+from jnas._search.api import SearchOptions
+from jnas._search.config import SearchConfig
 
 
-def run(code):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+def run(*words):
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True)
 
 
-def test_importing_loads_nothing_heavy():
-    loaded = run("import sys, jnas; print(*(set(sys.modules) & set('flax orbax duckdb pandas rich'.split())))")
-    assert loaded.split() == []
+def test_import_loads_nothing_heavy_and_changes_nothing():
+    code = """
+import ctypes, sys
+calls, load = [], ctypes.CDLL
+ctypes.CDLL = lambda *args, **kwargs: calls.append(args) or load(*args, **kwargs)
+import jnas
+assert jnas.__version__
+print(*(set(sys.modules) & set("jax flax orbax duckdb pandas rich".split())), *calls)
+import jax
+before = dict(jax.config.values)
+import jnas._search.loop, jnas.train, jnas.export
+print(*(name for name, value in jax.config.values.items() if before.get(name, value) != value))
+"""
+    result = run("-c", code)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == []
 
 
-def test_every_name_is_there():
+def test_every_public_name_exists():
     for name in jnas.__all__:
         assert getattr(jnas, name) is not None
         assert name in dir(jnas)
-    assert callable(jnas.search)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = jnas.nothing
 
 
-def test_search_stays_callable_after_its_parts_are_imported():
-    assert run("import jnas._search.loop, jnas; print(callable(jnas.search))").strip() == "True"
+def test_search_is_a_function_that_can_be_pickled():
+    assert inspect.isfunction(jnas.search)
+    assert pickle.loads(pickle.dumps(jnas.search)) is jnas.search
+    result = run("-c", "import jnas._search.loop, jnas; print(callable(jnas.search)); import jnas.search")
+    assert result.stdout.strip() == "True" and "jnas.search is a function" in result.stderr
+
+
+def test_search_options_are_the_fields_of_the_config():
+    options, fields = get_type_hints(SearchOptions), get_type_hints(SearchConfig)
+    names = [name for name in SearchConfig.__dataclass_fields__ if name != "data"]
+    assert list(options) == names
+    wider = {"store", "objectives"}  # Python gives paths and lists, too
+    assert all(options[name] == fields[name] for name in names if name not in wider)
+
+
+def test_doctests_of_the_package_pass():
+    result = doctest.testmod(jnas)
+    assert result.attempted > 0 and result.failed == 0
+
+
+def test_command_version_and_help(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"jnas {jnas.__version__}\n"
+    with pytest.raises(SystemExit) as exit_info:
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert exit_info.value.code == 0 and all(name in text for name in COMMANDS)
+
+
+def test_command_unknown_subcommand_exits_with_2(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["serch"])
+    assert exit_info.value.code == 2 and "serch" in capsys.readouterr().err
+
+
+def test_python_m_jnas_is_the_command():
+    assert run("-m", "jnas", "--version").stdout == f"jnas {jnas.__version__}\n"
+
+
+def test_command_store_shows_and_exports(tmp_path, capsys):
+    store = jnas.Store(tmp_path / "a.duckdb")
+    store.add_experiment("0123456789ab", dataset_name="stripes")
+    assert main(["store", str(store.path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("a.duckdb: 0 evaluations, 1 searches.")
+    assert lines[1].startswith("Search 0123456789ab of ") and lines[1].endswith(
+        "on stripes: 0 templates, no winner yet."
+    )
+    target = tmp_path / "rows.csv"
+    assert main(["store", str(store.path), "--export", str(target), "--table", "experiments"]) == 0
+    assert "0123456789ab" in target.read_text() and "Wrote" in capsys.readouterr().out
+    assert main(["store", str(tmp_path / "none.duckdb")]) == 2
+    assert "There is no store" in capsys.readouterr().err
+
+
+def test_command_cache_shows_and_clears(tmp_path, monkeypatch, capsys):
+    from jnas._cli import cache
+    from jnas._runtime.compilation_cache import CacheInfo
+
+    monkeypatch.setattr(cache, "describe_caches", lambda: [CacheInfo("programs", tmp_path, 1200, 3 << 20, 2 << 30)])
+    monkeypatch.setattr(cache, "clear_caches", lambda: 3 << 20)
+    assert main(["cache"]) == 0
+    assert capsys.readouterr().out == f"programs: 1,200 files, 3.0 MiB of at most 2.0 GiB, in {tmp_path}\n"
+    assert main(["cache", "--clear"]) == 0
+    assert capsys.readouterr().out == "Freed 3.0 MiB.\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "Give hashes, or --random with 1 or more, got --random 0."),
+        (["zz"], "hash"),
+        (["--random", "1", "--conv-num", "0"], "conv_num must be"),
+        (["--random", "1", "--epochs", "0"], "epochs"),
+    ],
+)
+def test_command_evaluate_bad_input_is_one_sentence(words, sentence, capsys):
+    assert main(["evaluate", *words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("jnas: ") and error.count("\n") == 1 and sentence in error
