@@ -58,7 +58,7 @@ def test_an_accuracy_that_is_enough_ends_it(tmp_path, capsys):
 def test_minutes_end_it(tmp_path, monkeypatch, capsys):
     """The clock jumps when the fourth template is trained; without any other limit generations go on for ever."""
     trained, jump = [], [0.0]
-    advance, clock = Trainer.advance, __import__("time").monotonic
+    advance, clock = Trainer.train_until, __import__("time").monotonic
 
     def counted(self, *args):
         trained.append(1)
@@ -66,7 +66,7 @@ def test_minutes_end_it(tmp_path, monkeypatch, capsys):
             jump[0] = 3600.0
         return advance(self, *args)
 
-    monkeypatch.setattr(Trainer, "advance", counted)
+    monkeypatch.setattr(Trainer, "train_until", counted)
     monkeypatch.setattr("jnas._search.budget.time.monotonic", lambda: clock() + jump[0])
     result = searched(tmp_path, minutes=30, verbose=True)
     assert 4 <= len(rows(result)) <= 5  # two train at the same time
@@ -81,7 +81,7 @@ def test_the_winners_training_is_within_the_minutes():
 
 
 def test_ctrl_c_once_finishes_what_trains_and_the_winner(tmp_path, monkeypatch, capsys):
-    advance, count = Trainer.advance, iter(range(100))
+    advance, count = Trainer.train_until, iter(range(100))
 
     def interrupted(self, *args):
         if next(count) == 1:
@@ -90,7 +90,7 @@ def test_ctrl_c_once_finishes_what_trains_and_the_winner(tmp_path, monkeypatch, 
 
     before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "advance", interrupted)
+        patch.setattr(Trainer, "train_until", interrupted)
         few = searched(tmp_path, generations=1, verbose=True)
     assert signal.getsignal(signal.SIGINT) is before
     first = rows(few)

@@ -27,8 +27,7 @@ from jnas.export._select import TrainedTemplate, resolve_prefix, select
 from jnas.export._stablehlo import generate_stablehlo
 from jnas.space import Template
 from jnas.space import _layers as lt
-from jnas.store import Evaluation, Store
-from jnas.store import paths
+from jnas.store import Evaluation, Store, paths
 from jnas.train import Recipe, TrainingRequest, Trial, accuracy, make_key, save_weights, train_modules
 from jnas.train._inference import logits
 

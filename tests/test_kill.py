@@ -1,7 +1,7 @@
 """A search that is killed at any moment, again and again, ends with the rows of one that was never killed.
 
 A process is forked for each life of the search: it tells what it is about to do, and is killed by SIGKILL a random
-while after. With JNAS_TEST_ALL=1 it is killed 20 times, and evolves too.
+while after. With --exhaustive it is killed 20 times, and evolves too.
 """
 
 import multiprocessing
@@ -17,7 +17,7 @@ import jnas
 
 PHASES = ("compile", "train", "write", "fit", "checkpoint")
 ALL = bool(os.environ.get("JNAS_TEST_ALL"))
-KILLS = 20 if ALL else 5
+KILLS = 20 if ALL else 1
 SEARCH = {
     "num_random": 11,
     "num_screened": 2,
@@ -55,7 +55,7 @@ def live(store, arrays, tells):
         setattr(owner, name, telling)
 
     told(Trainer, "compile", "compile")
-    told(Trainer, "advance", "train")
+    told(Trainer, "train_until", "train")
     told(Predictor, "fit", "fit")
     told(Store, "add", "write", lambda _, rows, *__: [tuple(row.key) for row in rows], after=True)
     told(checkpoint, "save", "checkpoint")

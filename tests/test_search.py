@@ -22,13 +22,12 @@ from jnas._search.evolution import Pool, batch, mixed
 from jnas._search.screening import facts_and_bits, screen_members
 from jnas.data import normalise
 from jnas.errors import JnasError
-from jnas.export._select import find
+from jnas.export._select import select
 from jnas.predict import EnsembleConfig, Predictor
 from jnas.space import Space
 from jnas.space import _genome as genome
 from jnas.store import paths
-from jnas.train import Trainer
-from jnas.train._evaluate import evaluate_kept
+from jnas.train import Trainer, train_modules
 
 TINY = {
     "num_random": 11,
@@ -108,8 +107,10 @@ def test_of_several_the_best_after_longer_training_wins_and_it_alone_is_tested(f
     shutil.copy(result.store.path, store)
     settings = TINY | {"num_finalists": 3, "final_epochs": 4}
     trained = []
-    advance = Trainer.advance
-    monkeypatch.setattr(Trainer, "advance", lambda self, run, *_: trained.extend(run.lanes) or advance(self, run, *_))
+    advance = Trainer.train_until
+    monkeypatch.setattr(
+        Trainer, "train_until", lambda self, run, *_: trained.extend(run.templates) or advance(self, run, *_)
+    )
     several = jnas.search(arrays, store=str(store), verbose=False, **settings)
     finalists = [candidate for candidate in several.candidates if candidate.finals]
     assert [c.template.hash for c in finalists] == [c.template.hash for c in result.top(3)]
@@ -120,14 +121,14 @@ def test_of_several_the_best_after_longer_training_wins_and_it_alone_is_tested(f
     assert tested == [several.best] and all(row.test_acc_final is not None for row in several.best.finals)
     predicted = several.best.predict(arrays["x_test"])
     assert (predicted == arrays["y_test"]).mean() == pytest.approx(several.best.final.test_acc_final)
-    assert find(several.store).template == several.best.template
+    assert select(several.store).template == several.best.template
     again = jnas.search(arrays, store=str(store), verbose=False, **settings)
     assert len(trained) == 6 and again.best.finals == several.best.finals
     # Of the weights only the winner's are kept; an export of another takes its longest training.
     folders = sorted(path.name for path in several.store.path.with_suffix(".checkpoints").glob("*/*"))
     assert [name for name in folders if name.startswith("finalist")] == []
     loser = next(candidate for candidate in finalists if candidate is not several.best)
-    assert len(find(several.store, loser.template.hash).row.epochs) == 4
+    assert len(select(several.store, loser.template.hash).evaluation.epochs) == 4
 
 
 def test_a_template_that_cannot_be_trained_with_each_seed_loses(finished, tmp_path, monkeypatch):
@@ -135,7 +136,7 @@ def test_a_template_that_cannot_be_trained_with_each_seed_loses(finished, tmp_pa
     result, arrays = finished
     store = tmp_path / "results.duckdb"
     shutil.copy(result.store.path, store)
-    monkeypatch.setattr(winner, "evaluate_kept", lambda wanted, *rest: map(sick, evaluate_kept(wanted, *rest)))
+    monkeypatch.setattr(winner, "train_modules", lambda *args: map(sick, train_modules(*args)))
     victims = {candidate.template.hash: seed for candidate, seed in zip(result.top(2), (0, 1), strict=True)}
     keys = []
 
@@ -210,7 +211,7 @@ def test_another_candidate_is_trained_again_as_its_row_says(finished):
 
 def test_the_same_again_trains_nothing(finished, monkeypatch):
     result, arrays = finished
-    monkeypatch.setattr("jnas.train._trainer.Trainer.train", lambda *_: pytest.fail("trained what the store has"))
+    monkeypatch.setattr("jnas.train._trainer.Trainer.train_until", lambda *_: pytest.fail("trained what the store has"))
     again = jnas.search(arrays, store=str(result.store.path), verbose=False, **TINY)
     assert [c.evaluation for c in again.candidates] == [c.evaluation for c in result.candidates]
     assert again.best.final == result.best.final
@@ -218,7 +219,7 @@ def test_the_same_again_trains_nothing(finished, monkeypatch):
 
 def test_an_interrupted_search_ends_as_an_uninterrupted_one(finished, tmp_path, monkeypatch):
     result, arrays = finished
-    train, count = Trainer.advance, iter(range(100))
+    train, count = Trainer.train_until, iter(range(100))
 
     def interrupted(self, *args):
         if next(count) == 12:  # in the second step
@@ -227,7 +228,7 @@ def test_an_interrupted_search_ends_as_an_uninterrupted_one(finished, tmp_path, 
 
     store = str(tmp_path / "results.duckdb")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Trainer, "advance", interrupted)
+        patch.setattr(Trainer, "train_until", interrupted)
         jnas.search(arrays, store=store, verbose=False, **TINY)
     resumed = jnas.search(arrays, store=store, verbose=False, **TINY).to_df()
     same = ["phase", "hash", "seed", "val_acc_final", "train_acc_final", "predicted_mean"]
@@ -249,7 +250,7 @@ def test_several_objectives_and_a_limit_of_latency(finished, tmp_path, capsys):
     result, arrays = finished
     store = tmp_path / "results.duckdb"
     shutil.copy(result.store.path, store)
-    settings = TINY | {"objectives": ("accuracy", "macs", "latency"), "max_latency_ms": 1e4, "policy": "folded"}
+    settings = TINY | {"objectives": ("accuracy", "macs", "latency"), "max_latency_ms": 1e4}
     found = jnas.search(arrays, store=str(store), **settings)
     assert "Pareto front" in capsys.readouterr().out
     assert found.experiment != result.experiment and len(found.to_df()) == 15
@@ -317,9 +318,12 @@ def test_help_explains_every_option(capsys):
     [
         (["--data", "missing.npz"], "There is no file or folder missing.npz"),
         (["--data", "bad.npz"], "cannot be read as an .npz"),
-        (["--data", "empty.npz"], "has no x_train and no y_train"),
+        (["--data", "empty.npz"], "got no x_train and no y_train"),
         (["--data", "small.npz", "--classes", "2"], "must be from 0 to 1, got 2"),
-        (["--data", "small.npz", "--batch-size", "1000"], "The batch of 1000 is larger than the training set"),
+        (
+            ["--data", "small.npz", "--batch-size", "1000"],
+            "batch_size must be <= 77, the number of training images, got 1000",
+        ),
         (["--data", "small.npz", "--store", "bad.npz"], "cannot be opened as a DuckDB file"),
         (["--data", "small.npz", "--max-params", "3", "--batch-size", "24"], "raise the limits"),
         (["--seed", "4294967296"], "seed must be < 2^32, got 4294967296."),
@@ -334,7 +338,7 @@ def test_help_explains_every_option(capsys):
         ),
         (["--classes", "5"], "must be from 0 to 4, got 6"),
         (["--num-random", "0"], "num_random must be >= 1, got 0."),
-        (["--epochs", "0"], "The recipe's epochs=0 cannot be trained with: give at least 1"),
+        (["--epochs", "0"], "The recipe's epochs must be >= 1, got 0"),
         (["--conv-num", "0"], "conv_num must be an integer >= 1, got 0"),
     ],
 )

@@ -9,13 +9,8 @@ from conftest import small_arrays
 import jnas
 from jnas._search.pruning import hopeful, to_beat
 from jnas.errors import JnasError
-from jnas.space import Space, Template
-from jnas.space import _layers as lt
-from jnas.store import Store
-from jnas.train import Recipe, Trial
-from jnas.train._engine import jobs as population
-from jnas.train._evaluate import Request
-from jnas.train._pruning import evaluate_stopping
+from jnas.space import Space
+from jnas.train import Recipe, TrainingRequest, Trial, run_pruned
 
 SPACE = Space((3, 8, 8), 3, conv_num=1, lin_num=1)
 RECIPE = Recipe(epochs=3, batch_size=24)
@@ -35,34 +30,6 @@ TEMPLATES = [SPACE.random(seed) for seed in range(4)]
 @pytest.fixture(scope="module")
 def data():
     return jnas.load_data(small_arrays())
-
-
-def asked(data, trials, store=None):
-    return Request.of(trials, data, RECIPE, 0, 0, store, "exact")
-
-
-def test_those_that_go_on_are_trained_as_ever(data, tmp_path):
-    store = Store(tmp_path / "results.duckdb")
-    sick = Trial(TEMPLATES[3], learning_rate=1e30)
-    trials = [*TEMPLATES[:3], sick]
-    seen = {}
-
-    def goes_on(keys, curves):
-        seen.update(zip([key.hash for key in keys], curves.tolist(), strict=True))
-        return [key.hash == TEMPLATES[1].hash for key in keys]
-
-    rows = list(evaluate_stopping(asked(data, trials, store), 1, goes_on))
-    whole = jnas.evaluate(trials, data, RECIPE, progress=False)
-    assert [row.status for row in rows] == ["stopped", "ok", "stopped", "nan"]
-    assert [len(row.epochs) for row in rows] == [1, 3, 1, 1]
-    assert rows[0].message == "stopped after 1 of 3 epochs" and rows[0].val_acc_final is None
-    assert rows[1].epochs == whole[1].epochs and rows[0].epochs == whole[0].epochs[:1]
-    assert seen == {row.key.hash: [row.epochs[0].val_acc] for row in rows[:3]}
-    # Asked again, nothing is trained, and nobody decides anew.
-    again = list(evaluate_stopping(asked(data, trials, store), 1, lambda *_: pytest.fail("asked again")))
-    assert again[:3] == rows[:3] and again[3].status == "nan"
-    # Without stopping, those that were stopped are trained to the end.
-    assert [row.status for row in jnas.evaluate(trials, data, RECIPE, store=store, progress=False)[:3]] == ["ok"] * 3
 
 
 def test_the_hopeful_are_those_that_may_be_better_than_the_best():
@@ -86,6 +53,7 @@ def test_with_several_objectives_only_what_costs_as_little_is_to_be_beaten():
     assert to_beat(asked, known[:0], accuracies[:0]).tolist() == [-np.inf] * 5
 
 
+@pytest.mark.exhaustive
 def test_a_search_with_several_objectives_stops_nothing_for_being_small(tmp_path, monkeypatch):
     """Nothing as small was as good, so it belongs to the front, however bad it is."""
     asked = []
@@ -130,23 +98,6 @@ def test_a_search_that_stops_losers_early(tmp_path, monkeypatch, capsys):
     assert len(decided) == 2 and [c.evaluation for c in again.candidates] == [c.evaluation for c in result.candidates]
 
 
-def test_who_loses_a_shared_program_on_the_way_begins_anew_alone(data, monkeypatch):
-    """The state of a lane is one of that program, and fits no other."""
-    plan, plans = population.plan, []
-
-    def once(structure, *rest):
-        plans.append(structure.policy)
-        return None if plans.count("folded") > 1 and structure.policy == "folded" else plan(structure, *rest)
-
-    monkeypatch.setattr(population, "plan", once)
-    pair = [
-        Template([lt.Flatten(), lt.Linear(32), act, lt.Linear(3)], (3, 8, 8)) for act in (lt.ReLU(), lt.LeakyReLU())
-    ]
-    rows = list(evaluate_stopping(asked(data, pair), 1, lambda *_: [True, False], policy="folded"))
-    assert plans == ["folded", "folded", "exact"] and [row.status for row in rows] == ["ok", "stopped"]
-    assert rows[0].epochs == jnas.evaluate(pair[:1], data, RECIPE, progress=False)[0].epochs
-
-
 def test_early_epochs_that_stop_nothing_are_named(tmp_path):
     with pytest.raises(JnasError, match=r"prune_after_epochs must be less than epochs \(3\), got 3; use 0"):
         jnas.search(small_arrays(), store=str(tmp_path / "a.duckdb"), epochs=3, prune_after_epochs=3)
@@ -155,5 +106,6 @@ def test_early_epochs_that_stop_nothing_are_named(tmp_path):
 def test_early_stopping_repeats_the_recipes_seed(data):
     """A trial's own recipe decides of its key, stopped or not."""
     trial = Trial(TEMPLATES[0], learning_rate=1e-3)
-    (row,) = evaluate_stopping(asked(data, [trial]), 1, lambda keys, _: [False])
+    request = TrainingRequest.of([trial], data, RECIPE, 0, 0, None)
+    (row,) = run_pruned(request, 1, lambda keys, _: [False])
     assert row.key.recipe_id == dataclasses.replace(RECIPE, learning_rate=1e-3).id and row.status == "stopped"

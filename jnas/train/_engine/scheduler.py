@@ -219,7 +219,8 @@ class _Scheduler:
             work = [group.work for group in self.pending]
             longest = max(work)
             others = sum(work) - longest
-            index = work.index(longest) if longest * self.executor.num_training >= others else 0
+            several = self.executor.num_training > 1
+            index = work.index(longest) if several and longest * self.executor.num_training >= others else 0
             group = self.pending[index]
             del self.pending[index]
             return group
