@@ -45,17 +45,20 @@ class CacheInfo(NamedTuple):
 def use_compilation_cache() -> None:
     """Switches JAX's persistent compilation cache on, in the user's cache folder, with a limit of 2 GiB.
 
-    A folder that the user has chosen (JAX_COMPILATION_CACHE_DIR or `jax.config`) stays, and so does no cache
+    A folder that the user has chosen (JAX_COMPILATION_CACHE_DIR or `jax.config`) stays as it is, and so does no cache
     (JAX_ENABLE_COMPILATION_CACHE=false).
     """
-    if not read_jax_config("jax_enable_compilation_cache"):
+    if not read_jax_config("jax_enable_compilation_cache") or read_jax_config("jax_compilation_cache_dir") is not None:
         return
-    if read_jax_config("jax_compilation_cache_dir") is None:
-        jax.config.update("jax_compilation_cache_dir", str(jax_cache_dir()))
-        # Nearly all that a search compiles takes less than JAX's threshold of one second.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    if read_jax_config("jax_compilation_cache_max_size") == -1:
-        jax.config.update("jax_compilation_cache_max_size", MAX_JAX_CACHE_BYTES)
+    jax.config.update("jax_compilation_cache_dir", str(jax_cache_dir()))
+    # Nearly all that a search compiles takes less than JAX's threshold of one second.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_compilation_cache_max_size", MAX_JAX_CACHE_BYTES)
+
+
+def is_own_jax_cache() -> bool:
+    """Returns whether JAX's cache is, or would be, in jnas' folder, and not in one that the user has chosen."""
+    return read_jax_config("jax_compilation_cache_dir") in (None, str(cache_dir() / "xla"))
 
 
 def cache_dir() -> Path:
@@ -90,8 +93,7 @@ def clear_caches() -> int:
 
     A folder that the user chose for JAX's cache may hold programs of others: it is left alone.
     """
-    chosen = read_jax_config("jax_compilation_cache_dir")
-    caches = [info for info in describe_caches() if chosen is None or info.folder != Path(chosen)]
+    caches = [info for info in describe_caches() if is_own_jax_cache() or info.folder != jax_cache_dir()]
     for info in caches:
         shutil.rmtree(info.folder, ignore_errors=True)
     return sum(info.num_bytes for info in caches)

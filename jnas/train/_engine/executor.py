@@ -21,7 +21,7 @@ from typing import Protocol
 
 import jax
 
-from jnas._runtime.compilation_cache import jax_cache_dir
+from jnas._runtime.compilation_cache import MAX_JAX_CACHE_BYTES, is_own_jax_cache, jax_cache_dir
 from jnas._runtime.devices import available_memory, num_cores
 from jnas._runtime.jax_config import read_jax_config, snapshot_jax_config
 from jnas.data import Split
@@ -287,13 +287,12 @@ def compile_pool() -> WorkerPool:
 
 
 def _cache_environment() -> dict[str, str]:
-    seconds = (
-        read_jax_config("jax_persistent_cache_min_compile_time_secs")
-        if read_jax_config("jax_compilation_cache_dir")
-        else 0.0
-    )
+    is_own = is_own_jax_cache()
+    seconds = 0.0 if is_own else read_jax_config("jax_persistent_cache_min_compile_time_secs")
+    size = MAX_JAX_CACHE_BYTES if is_own else read_jax_config("jax_compilation_cache_max_size")
     return {
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(seconds),
+        "JAX_COMPILATION_CACHE_MAX_SIZE": str(size),
         "JAX_ENABLE_COMPILATION_CACHE": str(read_jax_config("jax_enable_compilation_cache")).lower(),
     }
 
