@@ -257,7 +257,7 @@ def test_several_objectives_and_a_limit_of_latency(finished, tmp_path, capsys):
     assert found.front.latency_ms.gt(0).all() and found.front.hash.isin(found.to_df().hash).all()
     measured = found.store.sql("SELECT hash FROM latencies").hash
     assert set(found.to_df().hash) <= set(measured)
-    with pytest.raises(JnasError, match=r"^None of \d+ random templates satisfies max-latency-ms 1e-06: raise the lim"):
+    with pytest.raises(JnasError, match=r"^None of \d+ random templates satisfies max_latency_ms 1e-06: raise the lim"):
         jnas.search(arrays, store=str(store), verbose=False, **TINY | {"max_latency_ms": 1e-6, "num_random": 1})
 
 
