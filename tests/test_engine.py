@@ -95,8 +95,9 @@ def request_of(trials, data, recipe=RECIPE, store=None):
 
 
 def test_evaluate_returns_rows_in_order_and_looks_up_what_the_store_has(data, tmp_path, trainer, monkeypatch):
-    store, seen = Store(tmp_path / "results.duckdb"), []
-    rows = rows_of([SMALL[0], SMALL[1], SMALL[0]], data, store=store, on_result=seen.append)
+    store, seen, timing = Store(tmp_path / "results.duckdb"), [], TimingStats()
+    rows = rows_of([SMALL[0], SMALL[1], SMALL[0]], data, store=store, on_result=seen.append, timing=timing)
+    assert len(timing.reports) == len(store.sql("SELECT * FROM programs")) == 2
     assert seen == rows and rows[0] == rows[2] and [row.status for row in rows] == ["ok"] * 3
     assert len(rows[0].epochs) == 2 and rows[0].val_acc_final == rows[0].epochs[-1].val_acc == rows[0].val_acc_max
     assert rows[0].params == SMALL[0].cost.params

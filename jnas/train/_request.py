@@ -105,9 +105,10 @@ class TrainingRequest:
         return row
 
     def record_programs(self, timing: TimingStats) -> None:
-        """Writes what the programs that are done took, where there is a store, and forgets them otherwise."""
-        while timing.reports and self.store:
-            report = timing.reports.pop(0)
+        """Writes what the programs took that are done since the last call, where there is a store."""
+        new_reports = timing.reports[timing.num_recorded :]
+        timing.num_recorded = len(timing.reports)
+        for report in new_reports if self.store else ():
             self.store.add_program(recipe_id=self.recipe.id, device=device_name(), **dataclasses.asdict(report))
 
 

@@ -20,6 +20,7 @@ class TimingStats:
       compile_seconds: of all programs together.
       num_programs: programs that were compiled, or loaded from the cache.
       reports: one for each program that is done.
+      num_recorded: reports that were offered to the store.
     """
 
     num_trials: int = 0
@@ -28,6 +29,7 @@ class TimingStats:
     compile_seconds: float = 0.0
     num_programs: int = 0
     reports: list[ProgramReport] = field(default_factory=list)
+    num_recorded: int = 0
 
     @property
     def seconds(self) -> float:
