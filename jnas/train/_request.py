@@ -108,7 +108,9 @@ class TrainingRequest:
         """Writes what the programs took that are done since the last call, where there is a store."""
         new_reports = timing.reports[timing.num_recorded :]
         timing.num_recorded = len(timing.reports)
-        for report in new_reports if self.store else ():
+        if self.store is None:
+            return
+        for report in new_reports:
             self.store.add_program(recipe_id=self.recipe.id, device=device_name(), **dataclasses.asdict(report))
 
 
