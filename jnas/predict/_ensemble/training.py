@@ -93,7 +93,8 @@ def train_members(
 
 
 def _optimizer(config: EnsembleConfig) -> optax.GradientTransformation:
-    schedule = optax.cosine_onecycle_schedule(config.num_steps, config.learning_rate, pct_start=0.15)
+    warmup_fraction = max(0.15, 1 / config.num_steps)  # at least one step: old versions of optax divide by their number
+    schedule = optax.cosine_onecycle_schedule(config.num_steps, config.learning_rate, pct_start=warmup_fraction)
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=config.weight_decay))
 
 
