@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from jnas.nn.ops.conv import _fft
 from jnas.nn.ops.conv._geometry import Geometry
 
 Pass = Literal["forward", "input_gradient", "kernel_gradient"]
-Algorithm = Literal["direct", "direct_padded", "dense_matrix", "im2col", "im2col_planar", "fft"]
+Algorithm = Literal["direct", "direct_padded", "dense_matrix", "im2col", "im2col_planar"]
 
 # Measured on two cores of an AMD EPYC (AVX-512) with jaxlib 0.10.2 at batch 256, unless a comment says otherwise.
 _MAX_DENSE_ELEMENTS = 4_000_000
@@ -43,8 +42,6 @@ def choose_algorithm(geometry: Geometry, conv_pass: Pass, platform: str) -> Algo
         return "dense_matrix"
     if platform != "cpu" or geometry.kernel_size <= _MAX_IM2COL_KERNEL:
         return "im2col"
-    if _fft.is_profitable(geometry):
-        return "fft"
     if conv_pass == "forward":
         return "direct_padded" if geometry.in_channels <= _MAX_PADDED_CHANNELS and geometry.padding else "direct"
     if conv_pass == "kernel_gradient":
