@@ -13,12 +13,12 @@ from jnas.space import _layers as lt
 
 
 def test_initial_weights_are_uniform_in_pytorchs_bounds():
-    conv = modules.Conv2d(16, 64, 3, 1, 1, rngs=nnx.Rngs(0))
+    conv = modules.Conv2d(16, 64, 3, 1, 1, None, rngs=nnx.Rngs(0))
     bound = (16 * 9) ** -0.5
     for weights in (conv.kernel[...], conv.bias[...]):
         assert abs(weights).max() <= bound
     assert float(conv.kernel[...].std()) == pytest.approx(bound / 3**0.5, rel=0.05)
-    assert not (conv.kernel[...] == modules.Conv2d(16, 64, 3, 1, 1, rngs=nnx.Rngs(1)).kernel[...]).any()
+    assert not (conv.kernel[...] == modules.Conv2d(16, 64, 3, 1, 1, None, rngs=nnx.Rngs(1)).kernel[...]).any()
 
 
 def test_a_module_of_new_shapes_is_built_without_the_compiler():

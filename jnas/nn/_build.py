@@ -11,13 +11,10 @@ from jnas.space import Template
 
 
 def build(template: Template, rngs: nnx.Rngs) -> nnx.Sequential:
-    """The module of a template: `[N, H, W, C]` floats in, `[N, classes]` logits out.
+    """Returns the module of a template: `[N, H, W, C]` floats in, `[N, classes]` logits out.
 
-    It starts in training mode, as every nnx module does; call `.eval()` for inference.
-
-    Args:
-      template: the architecture.
-      rngs: random streams for the initial weights (`params`) and for dropout.
+    It starts in training mode, as every nnx module does; call `.eval()` for inference. The random streams are `params`,
+    for the initial weights, and `dropout`.
     """
     inputs = (template.in_shape, *template.shapes)
     regions = required_regions(template.layers, template.in_shape, template.shapes)
@@ -28,12 +25,12 @@ def build(template: Template, rngs: nnx.Rngs) -> nnx.Sequential:
 def module_of(
     layer: lt.LayerTemplate, shape: lt.Shape, rngs: nnx.Rngs, region: OutputRegion | None = None
 ) -> nnx.Module:
-    """The module of one layer for an input of `shape`, or for what is computed of it (see `_dead_pixels`)."""
+    """Returns the module of one layer for an input of `shape`, of whose output `region` is computed."""
     channels = shape[0]
-    stride, out = region or (getattr(layer, "stride", None), None)
+    stride, out = region or (getattr(layer, "stride", 1), None)
     match layer:
         case lt.Conv2d():
-            return modules.Conv2d(channels, layer.out_channels, layer.kernel_size, stride, layer.pad, out, rngs=rngs)
+            return modules.Conv2d(channels, layer.out_channels, layer.kernel_size, stride, layer.pad, out, rngs)
         case lt.MaxPool2d():
             return modules.MaxPool2d(layer.kernel_size, stride, layer.pad, out)
         case lt.AvgPool2d():

@@ -10,20 +10,12 @@ from jnas.space import Conv2d, Template
 
 
 class CostEstimate(NamedTuple):
-    """The cost of a template's forward pass on one image.
-
-    Attributes:
-      macs: multiply-accumulates of convolutions and fully connected layers.
-      params: learnable parameters.
-      activations: elements of all feature maps, the image included.
-      im2col: for each convolution, elements of its patches where it lays them out as a matrix.
-      layers: number of layers.
-    """
+    """What a template's forward pass on one image takes; `macs` and `params` as `Template.cost` counts them."""
 
     macs: int
     params: int
-    activations: int
-    im2col: tuple[int, ...]
+    activations: int  # elements of all feature maps, the image included
+    im2col: tuple[int, ...]  # for each convolution, elements of its patches where it lays them out as a matrix
     layers: int
 
 

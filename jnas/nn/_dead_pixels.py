@@ -23,11 +23,9 @@ _POINTWISE = (lt.Activation, lt.Dropout2d)
 
 
 class OutputRegion(NamedTuple):
-    """The windows that a layer computes.
+    """The windows that a layer computes: `size` rows and columns, from the first one on.
 
-    Attributes:
-      stride: of the windows, in pixels of the map that the layer before computes, which may have left some out.
-      size: rows and columns of windows, from the first one on.
+    The stride is in pixels of the map that the layer before computes, which may have left some out.
     """
 
     stride: int
@@ -46,10 +44,7 @@ def required_regions(
 ) -> list[OutputRegion | None]:
     """Returns the region that each layer has to compute; None for layers without windows, and for whole outputs.
 
-    Args:
-      layers: of a template.
-      in_shape: of the image, `(channels, height, width)`.
-      shapes: of each layer's whole output.
+    `shapes` are those of each layer's whole output.
     """
     inputs = (in_shape, *shapes)
     required = [_Pixels(shape[1:]) for shape in inputs]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 def uniform(key: jax.Array, shape: tuple[int, ...], fan_in: int) -> jax.Array:
@@ -24,7 +25,7 @@ def uniform(key: jax.Array, shape: tuple[int, ...], fan_in: int) -> jax.Array:
         return generator.uniform(-bound, bound, shape).astype(np.float32)
 
     data = jax.random.key_data(key)
-    if isinstance(data, jax.core.Tracer):
+    if isinstance(data, Tracer):
         return jax.pure_callback(draw, jax.ShapeDtypeStruct(shape, jnp.float32), data, vmap_method="sequential")
     return jax.device_put(draw(data))  # `jnp.asarray` would compile a program for each shape
 

@@ -47,15 +47,7 @@ class Conv2d(nnx.Module):
     """Convolution with a bias; the kernel is `[k, k, C_in, C_out]`. Of its map the first `out` windows are computed."""
 
     def __init__(
-        self,
-        channels: int,
-        out_channels: int,
-        kernel: int,
-        stride: int,
-        pad: int,
-        out: Pair | None = None,
-        *,
-        rngs: nnx.Rngs,
+        self, channels: int, out_channels: int, kernel: int, stride: int, pad: int, out: Pair | None, rngs: nnx.Rngs
     ):
         fan_in = channels * kernel**2
         self.kernel = _uniform(rngs, (kernel, kernel, channels, out_channels), fan_in)
@@ -78,10 +70,7 @@ class Linear(nnx.Module):
 
 
 class BatchNorm2d(nnx.Module):
-    """See `normalization.batch_norm`.
-
-    The batch's biased variance normalises; the running average takes the unbiased one, as in PyTorch.
-    """
+    """Batch norm; the batch's biased variance normalises, and the running average takes the unbiased one."""
 
     def __init__(self, channels: int, epsilon: float = 1e-5, momentum: float = 0.1):
         self.scale = nnx.Param(initial.constant(channels, 1.0))
@@ -152,28 +141,27 @@ class Dropout(nnx.Module):
 
 
 class MaxPool2d(nnx.Module):
-    """See `pooling.max_pool`."""
+    """Maximum over windows, see `max_pool`."""
 
-    def __init__(self, kernel: int, stride: int, pad: int, out: Pair | None = None):
-        self.kernel, self.stride, self.pad, self.out = kernel, stride, pad, out
+    def __init__(self, kernel: int, stride: int, pad: int, out: Pair | None):
+        self.windows = kernel, stride, pad, out
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return max_pool(x, self.kernel, self.stride, self.pad, self.out)
+        return max_pool(x, *self.windows)
 
 
 class AvgPool2d(nnx.Module):
-    """See `pooling.avg_pool`."""
+    """Mean over windows, see `avg_pool`."""
 
-    def __init__(self, kernel: int, stride: int, pad: int, count_include_pad: bool, out: Pair | None = None):
-        self.kernel, self.stride, self.pad, self.out = kernel, stride, pad, out
-        self.count_include_pad = count_include_pad
+    def __init__(self, kernel: int, stride: int, pad: int, count_include_pad: bool, out: Pair | None):
+        self.windows = kernel, stride, pad, count_include_pad, out
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return avg_pool(x, self.kernel, self.stride, self.pad, self.count_include_pad, self.out)
+        return avg_pool(x, *self.windows)
 
 
 class GlobalAvgPool2d(nnx.Module):
-    """See `pooling.global_avg_pool`."""
+    """Mean over each map."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return global_avg_pool(x)

@@ -13,22 +13,16 @@ import jax
 from flax import nnx
 
 from jnas.nn._build import build
-from jnas.space import Dropout, Dropout2d, LayerTemplate, LeakyReLU, ReLU, Template
+from jnas.space import Dropout, LayerTemplate, LeakyReLU, ReLU, Template
 
 
 class GraphDefs(NamedTuple):
-    """A template's module without its arrays.
-
-    Attributes:
-      train, evaluation: the module's graph in training and in evaluation mode.
-      params: shapes and types of the parameters.
-      model_state: shapes and types of all else: batch statistics, dropout's random streams, run-time scalars.
-    """
+    """A template's module without its arrays: its graph in both modes, and its state as shapes and types."""
 
     train: nnx.GraphDef
     evaluation: nnx.GraphDef
     params: nnx.State
-    model_state: nnx.State
+    model_state: nnx.State  # all but the parameters: batch statistics, dropout's random streams, run-time scalars
 
 
 @functools.lru_cache(maxsize=4096)
@@ -41,24 +35,16 @@ def program_signature(template: Template) -> Template:
 
 
 def _erase_scalars(layer: LayerTemplate) -> LayerTemplate:
-    match layer:
-        case LeakyReLU():
-            return ReLU()
-        case Dropout2d():
-            return Dropout2d(0.5)
-        case Dropout():
-            return Dropout(0.5)
-    return layer
+    if isinstance(layer, LeakyReLU):
+        return ReLU()
+    return type(layer)(0.5) if isinstance(layer, Dropout) else layer
 
 
 @functools.lru_cache(maxsize=32)
 def graph_defs(signature: Template) -> GraphDefs:
     """Returns the graphs and state shapes of all templates with this signature."""
     module = nnx.eval_shape(lambda: build(signature, nnx.Rngs(0)))
-    train, params, model_state = nnx.split(module, nnx.Param, ...)
+    train, *states = nnx.split(module, nnx.Param, ...)
     module.eval()
-    shapes = (
-        jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
-        for state in (params, model_state)
-    )
+    shapes = (jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state) for state in states)
     return GraphDefs(train, nnx.graphdef(module), *shapes)

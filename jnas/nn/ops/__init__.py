@@ -1,15 +1,11 @@
 """The operations that layers are made of, with gradients of their own: arrays are `[N, H, W, C]` or `[N, F]`."""
 
-from jnas.nn.ops._barriers import backward_barrier as backward_barrier
-from jnas.nn.ops._barriers import forward_barrier as forward_barrier
-from jnas.nn.ops._barriers import optimization_barrier as optimization_barrier
-from jnas.nn.ops._batch_norm import batch_norm as batch_norm
-from jnas.nn.ops._linear import linear as linear
-from jnas.nn.ops._pooling import avg_pool as avg_pool
-from jnas.nn.ops._pooling import global_avg_pool as global_avg_pool
-from jnas.nn.ops._pooling import max_pool as max_pool
-from jnas.nn.ops._windows import Pair as Pair
-from jnas.nn.ops.conv import conv2d as conv2d
+from jnas.nn.ops._barriers import backward_barrier, forward_barrier, optimization_barrier
+from jnas.nn.ops._batch_norm import batch_norm
+from jnas.nn.ops._linear import linear
+from jnas.nn.ops._pooling import avg_pool, global_avg_pool, max_pool
+from jnas.nn.ops._windows import Pair
+from jnas.nn.ops.conv import conv2d
 
 __all__ = [
     "Pair",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,19 +15,18 @@ Statistics = tuple[Float32[Array, " c"], Float32[Array, " c"]]
 """Mean and biased variance of each channel."""
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def batch_norm(
     x: Float[Array, "n *sides c"], scale: Float[Array, " c"], bias: Float[Array, " c"], epsilon: float
 ) -> tuple[Float[Array, "n *sides c"], Statistics]:
-    """Returns maps normalised by the statistics of the batch, and these (Ioffe and Szegedy 2015, arXiv:1502.03167).
+    """Returns maps normalised by their batch's statistics, and these (Ioffe and Szegedy 2015, arXiv:1502.03167).
 
-    Statistics are float32 whatever the type of the maps, and no gradient flows through them.
-
-    Args:
-      x: maps, or vectors.
-      scale, bias: of the normalised channels.
-      epsilon: added to the variance.
+    Statistics are float32 whatever the type of the maps (or vectors), and no gradient flows through them.
     """
+    return _batch_norm(x, scale, bias, epsilon)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _batch_norm(x: Array, scale: Array, bias: Array, epsilon: float) -> Any:
     return _forward(x, scale, bias, epsilon)[0]
 
 
@@ -63,4 +63,4 @@ def _backward(
     return x_gradient.astype(gradient.dtype), scale_gradient.astype(scale.dtype), bias_gradient.astype(scale.dtype)
 
 
-batch_norm.defvjp(_forward, _backward)
+_batch_norm.defvjp(_forward, _backward)

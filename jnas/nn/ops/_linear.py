@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import jax
+from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float
-
-from jnas.nn.ops._barriers import row_major
 
 _MAX_OUTPUTS_TO_TRANSPOSE = 64
 """Output features up to which the kernel's gradient transposes its inputs in memory. Two EPYC cores, jaxlib 0.10.2,
@@ -24,10 +23,12 @@ def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
 
 def _backward(residuals: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     x, kernel = residuals
-    # XLA:CPU gives a product whose first factor is stored transposed to Eigen, which is slower than YNNPACK where
-    # outputs are few, as in the last layer.
-    transpose = jax.default_backend() == "cpu" and gradient.shape[1] <= _MAX_OUTPUTS_TO_TRANSPOSE
-    return gradient @ kernel.T, (row_major(x.T) if transpose else x.T) @ gradient
+    transposed = x.T
+    # XLA leaves a transposed array as it is in memory and gives a product with it to Eigen, which is slower than
+    # YNNPACK where outputs are few, as in the last layer.
+    if jax.default_backend() == "cpu" and gradient.shape[1] <= _MAX_OUTPUTS_TO_TRANSPOSE:
+        transposed = with_layout_constraint(transposed, Layout((0, 1)))  # rows are contiguous
+    return gradient @ kernel.T, transposed @ gradient
 
 
 linear.defvjp(_forward, _backward)

@@ -55,13 +55,9 @@ def max_pool(
 ) -> Float[Array, "n h_out w_out c"]:
     """Returns the maximum of each window, as PyTorch's MaxPool2d: padding is minus infinity, and NaN wins.
 
-    Where values tie, the gradient goes to the first one in row order, as in PyTorch.
-
-    Args:
-      x: maps.
-      kernel_size, stride, padding: of the square window, in pixels.
-      out_size: rows and columns of windows to compute, from the first one on; by default all windows that fit:
-        `(h + 2 * padding - kernel_size) // stride + 1`, and likewise for columns.
+    Where values tie, the gradient goes to the first one in row order, as in PyTorch. The first `out_size` rows and
+    columns of windows are computed; by default all that fit: `(h + 2 * padding - kernel_size) // stride + 1`, and
+    likewise for columns.
     """
     return _pool(_max_windows, x, _passes(x, kernel_size, stride, padding, out_size))
 
@@ -74,14 +70,7 @@ def avg_pool(
     count_include_pad: bool,
     out_size: Pair | None = None,
 ) -> Float[Array, "n h_out w_out c"]:
-    """Returns the mean of each window, as PyTorch's AvgPool2d.
-
-    Args:
-      x: maps.
-      kernel_size, stride, padding: of the square window, in pixels.
-      count_include_pad: whether the zeros of the padding count as pixels.
-      out_size: rows and columns of windows to compute, as in `max_pool`.
-    """
+    """Returns the mean of each of `out_size` windows, as PyTorch's AvgPool2d and `max_pool` compute them."""
     sides = x.shape[1:3]
     x = optimization_barrier(_pool(_sum_windows, x, _passes(x, kernel_size, stride, padding, out_size)))
     if count_include_pad or padding == 0:

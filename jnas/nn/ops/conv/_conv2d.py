@@ -8,13 +8,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from jnas.nn.ops._barriers import optimization_barrier
 from jnas.nn.ops._windows import Pair, num_windows
-from jnas.nn.ops.conv import _dense_matrix, _direct, _im2col, _im2col_planar
+from jnas.nn.ops.conv import _dense_matrix, _direct, _im2col
 from jnas.nn.ops.conv._dispatch import Algorithm, Pass, choose_algorithm, choose_vmapped_algorithm
-from jnas.nn.ops.conv._geometry import Geometry
+from jnas.nn.ops.conv._geometry import Geometry, Kernel, Maps, OutMaps
 
 _GPU_CHANNEL_MULTIPLE = 4
 """Input channels are padded to a multiple of this for the tensor cores of a GPU (H100, jaxlib 0.11.2)."""
@@ -31,27 +31,17 @@ ALGORITHMS: dict[tuple[Algorithm, Pass], ConvFunction] = {
     ("im2col", "forward"): _im2col.forward,
     ("im2col", "input_gradient"): _im2col.input_gradient,
     ("im2col", "kernel_gradient"): _im2col.kernel_gradient,
-    ("im2col_planar", "kernel_gradient"): _im2col_planar.kernel_gradient,
+    ("im2col_planar", "kernel_gradient"): _im2col.kernel_gradient_planar,
 }
-"""What computes each pass: forward takes `(x, kernel)`, `input_gradient` `(gradient, kernel)`, `kernel_gradient`
-`(x, gradient)`, and each the geometry."""
+"""What computes each pass: the output from `(x, kernel)`, the input's gradient from `(gradient, kernel)` and the kernel's
+from `(x, gradient)`, where `gradient` is that of the output; each also takes the geometry."""
 
 
-def conv2d(
-    x: Float[Array, "n h w c"],
-    kernel: Float[Array, "k k c o"],
-    stride: int,
-    padding: int,
-    out_size: Pair | None = None,
-) -> Float[Array, "n h_out w_out o"]:
+def conv2d(x: Maps, kernel: Kernel, stride: int, padding: int, out_size: Pair | None = None) -> OutMaps:
     """Returns the cross-correlation of maps and a kernel, as PyTorch's Conv2d without its bias.
 
-    Args:
-      x: input maps.
-      kernel: weights.
-      stride, padding: in pixels.
-      out_size: rows and columns of windows to compute, from the first one on; by default all windows that fit:
-        `(h + 2 * padding - k) // stride + 1`, and likewise for columns.
+    The first `out_size` rows and columns of windows are computed; by default all that fit:
+    `(h + 2 * padding - k) // stride + 1`, and likewise for columns.
     """
     size, out_channels = kernel.shape[0], kernel.shape[3]
     if out_size and out_size != tuple(num_windows(side, size, stride, padding) for side in x.shape[1:3]):

@@ -11,49 +11,38 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jnas.nn.ops._barriers import optimization_barrier
-from jnas.nn.ops._windows import num_windows
-from jnas.nn.ops.conv._geometry import Geometry
+from jnas.nn.ops.conv._geometry import Geometry, Kernel, Maps, OutMaps
 
 
-def forward(
-    x: Float[Array, "n h w c"], kernel: Float[Array, "k k c o"], geometry: Geometry
-) -> Float[Array, "n h_out w_out o"]:
-    """Returns the convolution."""
+def forward(x: Maps, kernel: Kernel, geometry: Geometry) -> OutMaps:
     matrix = optimization_barrier(_dense_matrix(kernel, geometry))
     return (x.reshape(len(x), -1) @ matrix).reshape(len(x), *geometry.out_size, -1)
 
 
-def input_gradient(
-    gradient: Float[Array, "n h_out w_out o"], kernel: Float[Array, "k k c o"], geometry: Geometry
-) -> Float[Array, "n h w c"]:
-    """Returns the gradient of the input, given that of the output."""
+def input_gradient(gradient: OutMaps, kernel: Kernel, geometry: Geometry) -> Maps:
     matrix = optimization_barrier(_dense_matrix(kernel, geometry))
     product = gradient.reshape(len(gradient), -1) @ matrix.T
     return product.reshape(len(gradient), geometry.height, geometry.width, -1)
 
 
-def kernel_gradient(
-    x: Float[Array, "n h w c"], gradient: Float[Array, "n h_out w_out o"], geometry: Geometry
-) -> Float[Array, "k k c o"]:
-    """Returns the gradient of the kernel, given that of the output."""
-    size = geometry.kernel_size
-    shape = (size, size, geometry.in_channels, geometry.out_channels)
+def kernel_gradient(x: Maps, gradient: OutMaps, geometry: Geometry) -> Kernel:
     matrix_gradient = x.reshape(len(x), -1).T @ gradient.reshape(len(x), -1)
-    transpose = jax.linear_transpose(lambda k: _dense_matrix(k, geometry), jax.ShapeDtypeStruct(shape, x.dtype))
-    return transpose(matrix_gradient)[0]
+    kernel = jax.ShapeDtypeStruct(geometry.kernel_shape, x.dtype)
+    return jax.linear_transpose(lambda kernel: _dense_matrix(kernel, geometry), kernel)(matrix_gradient)[0]
 
 
-def _dense_matrix(kernel: Array, geometry: Geometry) -> Float[Array, "hwc hwo"]:
+def _dense_matrix(kernel: Kernel, geometry: Geometry) -> Float[Array, "hwc hwo"]:
     """Returns the matrix of the convolution: a row for each input pixel and channel, a column for each output."""
     rows, columns = (
-        jnp.asarray(_incidence_tensor(side, geometry), kernel.dtype) for side in (geometry.height, geometry.width)
+        jnp.asarray(_incidence_tensor(side, windows, geometry), kernel.dtype)
+        for side, windows in zip((geometry.height, geometry.width), geometry.out_size, strict=True)
     )
     matrix = jnp.einsum("hok,wpl,klcd->hwcopd", rows, columns, kernel)
     return matrix.reshape(geometry.height * geometry.width * geometry.in_channels, -1)
 
 
-def _incidence_tensor(side: int, geometry: Geometry) -> np.ndarray:
-    """Returns `[side, out, kernel_size]`: 1 where a window reads an input pixel at a kernel offset, 0 elsewhere."""
+def _incidence_tensor(side: int, windows: int, geometry: Geometry) -> np.ndarray:
+    """Returns `[side, windows, kernel_size]`: 1 where a window reads an input pixel at a kernel offset, 0 elsewhere."""
     pixel = np.arange(side)[:, None, None] + geometry.padding
-    window = np.arange(num_windows(side, geometry.kernel_size, geometry.stride, geometry.padding))[:, None]
-    return (pixel - window * geometry.stride == np.arange(geometry.kernel_size)).astype(np.float32)
+    first = np.arange(windows)[:, None] * geometry.stride
+    return (pixel - first == np.arange(geometry.kernel_size)).astype(np.float32)

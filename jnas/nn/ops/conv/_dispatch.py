@@ -31,27 +31,19 @@ _MAX_PLANAR_CHANNELS, _MAX_PLANAR_KERNEL = 4, 4
 
 
 def choose_algorithm(geometry: Geometry, conv_pass: Pass, platform: str) -> Algorithm:
-    """Returns the algorithm that computes one pass of a convolution.
-
-    Args:
-      geometry: the sizes of the convolution.
-      conv_pass: the forward pass, or one of the two gradients.
-      platform: as `jax.default_backend()` names it.
-    """
-    if _fits_dense_matrix(geometry, max_work=1):
-        return "dense_matrix"
-    if platform != "cpu" or geometry.kernel_size <= _MAX_IM2COL_KERNEL:
-        return "im2col"
+    """Returns the algorithm that computes one pass of a convolution on a platform of `jax.default_backend()`."""
+    size, channels = geometry.kernel_size, geometry.in_channels
+    if platform != "cpu" or size <= _MAX_IM2COL_KERNEL or _fits_dense_matrix(geometry, max_work=1):
+        return choose_vmapped_algorithm(geometry)
     if conv_pass == "forward":
-        return "direct_padded" if geometry.in_channels <= _MAX_PADDED_CHANNELS and geometry.padding else "direct"
+        return "direct_padded" if channels <= _MAX_PADDED_CHANNELS and geometry.padding else "direct"
     if conv_pass == "kernel_gradient":
-        is_image = geometry.in_channels <= _MAX_PLANAR_CHANNELS
-        return "im2col_planar" if is_image and geometry.kernel_size <= _MAX_PLANAR_KERNEL else "direct"
+        return "im2col_planar" if channels <= _MAX_PLANAR_CHANNELS and size <= _MAX_PLANAR_KERNEL else "direct"
     if _fits_dense_matrix(geometry, max_work=2):
         return "dense_matrix"
     # XLA swaps the operands of a convolution whose kernel is larger than its map, which then takes many times as long.
-    small_map = min(geometry.out_size) <= geometry.kernel_size + 1
-    im2col_elements = math.prod(geometry.out_size) * geometry.kernel_size**2 * geometry.in_channels
+    small_map = min(geometry.out_size) <= size + 1
+    im2col_elements = math.prod(geometry.out_size) * size**2 * channels
     strided = geometry.stride > 1 and im2col_elements <= _MAX_IM2COL_ELEMENTS
     return "im2col" if small_map or strided else "direct"
 

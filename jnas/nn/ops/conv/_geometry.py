@@ -1,24 +1,20 @@
-"""The static sizes of a convolution."""
+"""The static sizes and the arrays of a convolution with a square kernel."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from jaxtyping import Array, Float
+
 from jnas.nn.ops._windows import Pair, num_windows
+
+Maps = Float[Array, "n h w c"]
+Kernel = Float[Array, "k k c o"]
+OutMaps = Float[Array, "n h_out w_out o"]
 
 
 class Geometry(NamedTuple):
-    """The sizes of a convolution with a square kernel.
-
-    Attributes:
-      height: rows of the input map, in pixels.
-      width: columns of the input map, in pixels.
-      in_channels: channels of the input.
-      out_channels: channels of the output.
-      kernel_size: side of the kernel, in pixels.
-      stride: distance of neighbouring windows, in pixels.
-      padding: border of zeros around the input map, in pixels.
-    """
+    """The sizes of a convolution, in pixels and channels."""
 
     height: int
     width: int
@@ -33,3 +29,8 @@ class Geometry(NamedTuple):
         """Rows and columns of the output map."""
         rows, columns = (num_windows(n, self.kernel_size, self.stride, self.padding) for n in (self.height, self.width))
         return rows, columns
+
+    @property
+    def kernel_shape(self) -> tuple[int, int, int, int]:
+        """The shape of the kernel."""
+        return self.kernel_size, self.kernel_size, self.in_channels, self.out_channels
