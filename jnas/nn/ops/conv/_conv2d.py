@@ -33,7 +33,7 @@ ALGORITHMS: dict[tuple[Algorithm, Pass], ConvFunction] = {
     ("im2col", "kernel_gradient"): _im2col.kernel_gradient,
     ("im2col_planar", "kernel_gradient"): _im2col.kernel_gradient_planar,
 }
-"""What computes each pass: the output from `(x, kernel)`, the input's gradient from `(gradient, kernel)` and the kernel's
+"""What computes each pass: the output from `(x, kernel)`, the input's gradient from `(gradient, kernel)`, the kernel's
 from `(x, gradient)`, where `gradient` is that of the output; each also takes the geometry."""
 
 
