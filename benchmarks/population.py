@@ -40,7 +40,7 @@ from scipy.stats import spearmanr
 
 import jnas
 from jnas.data import Dataset
-from jnas.train import Recipe, TimingStats
+from jnas.train import EngineOptions, Recipe
 
 VALIDATION = 5_000
 """Validation images, at most."""
@@ -62,8 +62,9 @@ def subset(data: Dataset, images: int) -> tuple[Dataset, float]:
 
 def train_jnas(templates: list[jnas.Template], data: Dataset, recipe: Recipe) -> dict:
     """Returns seconds and accuracies of one run of the whole population."""
-    timing = TimingStats()
-    rows = jnas.evaluate(templates, data, recipe, progress=False, timing=timing)
+    options = EngineOptions()
+    rows = jnas.evaluate(templates, data, recipe, progress=False, options=options)
+    timing = options.timing
     seconds = timing.seconds
     return {
         "seconds": seconds,

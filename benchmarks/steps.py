@@ -45,7 +45,7 @@ def jnas_steps(trainer: Trainer, *trials: Trial) -> Callable[[int], None]:
     trainer.compile()
     run = TrainingRun.stack([trainer.start(trial) for trial in trials])
     spec, recipe, images, labels = trainer.spec, trainer.steps.recipe, trainer.split.x_train, trainer.split.y_train
-    num_steps, train = spec.steps_per_epoch, trainer._compiled().train
+    num_steps, train = spec.steps_per_epoch, trainer.programs.train
     lr_factors = recipe.learning_rates(num_steps)[0]
     order = epoch_permutation(
         run.hyperparams.seed,

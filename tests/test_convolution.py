@@ -155,7 +155,7 @@ def test_training_step_has_no_scatter_and_lanes_no_grouped_convolution(images):
     recipe = Recipe(batch_size=8, val_fraction=0.25)
     for lanes in (1, 2):
         trainer = Trainer(template, recipe, images, num_lanes=lanes)
-        text = trainer._compiled().train.as_text()
+        text = trainer.programs.train.as_text()
         assert "select-and-scatter" not in text
         assert "feature_group_count" not in text and "batch_group_count" not in text
 

@@ -17,6 +17,7 @@ from jnas.space import Conv2d, Dropout, Flatten, LeakyReLU, Linear, ReLU, Space,
 from jnas.store import Store
 from jnas.train import (
     EngineOptions,
+    HalvingSchedule,
     Recipe,
     TimingStats,
     Trainer,
@@ -30,7 +31,7 @@ from jnas.train import (
 )
 from jnas.train._engine import group_trainer, scheduler
 from jnas.train._engine.executor import LocalExecutor
-from jnas.train._engine.jobs import Job, TrialGroup, make_groups
+from jnas.train._engine.jobs import Job, make_groups
 from jnas.train._engine.memory_plan import choose_num_lanes, required_memory, training_memory
 from jnas.train._engine.progress import ProgressBar
 
@@ -81,8 +82,8 @@ def trains(template):
     return lambda trainer: trainer.steps.signature == template
 
 
-def rows_of(trials, data, recipe=RECIPE, **options):
-    rows = evaluate(trials, data, recipe, progress=False, **options)
+def rows_of(trials, data, recipe=RECIPE, store=None, **options):
+    rows = evaluate(trials, data, recipe, store=store, progress=False, options=EngineOptions(**options))
     assert [row.key.hash for row in rows] == [getattr(trial, "template", trial).hash for trial in trials]
     return rows
 
@@ -96,7 +97,7 @@ def request_of(trials, data, recipe=RECIPE, store=None):
 
 def test_evaluate_returns_rows_in_order_and_looks_up_what_the_store_has(data, tmp_path, trainer, monkeypatch):
     store, seen, timing = Store(tmp_path / "results.duckdb"), [], TimingStats()
-    rows = rows_of([SMALL[0], SMALL[1], SMALL[0]], data, store=store, on_result=seen.append, timing=timing)
+    rows = rows_of([SMALL[0], SMALL[1], SMALL[0]], data, store=store, on_row=seen.append, timing=timing)
     assert len(timing.reports) == len(store.sql("SELECT * FROM programs")) == 2
     assert seen == rows and rows[0] == rows[2] and [row.status for row in rows] == ["ok"] * 3
     assert len(rows[0].epochs) == 2 and rows[0].val_acc_final == rows[0].epochs[-1].val_acc == rows[0].val_acc_max
@@ -121,7 +122,7 @@ def test_evaluate_rows_are_stored_as_they_are_done(data, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        rows_of(trials, data, store=store, on_result=interrupt)
+        rows_of(trials, data, store=store, on_row=interrupt)
     assert len(store.to_df()) >= 2
     rows = rows_of(trials, data, store=store)
     assert rows[:2] == seen and rows[2].key.seed == 1 and rows[2].key.recipe_id != rows[0].key.recipe_id
@@ -139,7 +140,8 @@ def test_make_groups_shares_programs_in_order_of_first_use():
     leaky = Template([Flatten(), Linear(32), LeakyReLU(0.1), Linear(3)], (3, 8, 8))
     dropout = [Template([Flatten(), Linear(32), Dropout(p), Linear(3)], (3, 8, 8)) for p in (0.1, 0.7)]
     jobs = [Job(Trial(one, 0), None) for one in [SMALL[0], SMALL[1], leaky, *dropout, SMALL[0]]]
-    assert [len(group.jobs) for group in make_groups(jobs)] == [3, 1, 2]
+    groups = make_groups(jobs)
+    assert [len(group.jobs) for group in groups] == [3, 1, 2] and groups[0].work == 3 * SMALL[0].cost.macs
 
 
 def test_programs_go_when_their_group_is_done(data, trainer, monkeypatch):
@@ -151,7 +153,7 @@ def test_programs_go_when_their_group_is_done(data, trainer, monkeypatch):
         gc.collect()
         counts.append(len(alive))
 
-    rows_of([template(width) for width in (32, 64, 128, 256, 512, 1024)], data, on_result=count)
+    rows_of([template(width) for width in (32, 64, 128, 256, 512, 1024)], data, on_row=count)
     gc.collect()
     assert max(counts) <= 3 and not alive
 
@@ -310,12 +312,9 @@ def test_groups_that_do_not_fit_beside_others_wait(data, trainer, monkeypatch, m
     monkeypatch.setattr(trainer, "train_until", train_until)
     monkeypatch.setattr(trainer, "memory", memory)
     monkeypatch.setattr(group_trainer, "choose_num_lanes", lambda *_: 1)
-    monkeypatch.setattr(group_trainer.GroupTrainer, "_too_large", lambda *_: None)
     request = request_of([template(width) for width in (32, 64, 128, 256)], data)
     groups = make_groups([Job(trial, key) for trial, key in zip(request.trials, request.keys, strict=True)])
-    options = EngineOptions(max_memory=100 if memory <= 100 else 1000)
-    if memory > 100:
-        options.max_memory = 900
+    options = EngineOptions(max_memory=100 if memory <= 100 else 900)
     jobs = scheduler.run_groups(groups, RECIPE, request.split, ManyTrainExecutor(count), options, until=2)
     assert len(list(jobs)) == 4 and max(peak) == most
 
@@ -411,7 +410,7 @@ def test_run_pruned_trains_what_is_kept_as_evaluate_would(data, tmp_path):
 def test_successive_halving_carries_the_best_on_as_if_never_stopped(data, tmp_path):
     recipe, store = dataclasses.replace(RECIPE, epochs=4), Store(tmp_path / "results.duckdb")
     trials = [Trial(one, seed) for one in SMALL for seed in range(3)]
-    rows = successive_halving(trials, data, recipe, reduction_factor=3, store=store, progress=False)
+    rows = successive_halving(trials, data, recipe, store=store, progress=False)
     assert [row.key.hash for row in rows] == [trial.template.hash for trial in trials]
     assert sorted(len(row.epochs) for row in rows) == [1] * 6 + [3] * 2 + [4]
     (winner,) = (row for row in rows if row.status == "ok")
@@ -433,12 +432,12 @@ def test_successive_halving_goes_on_without_what_failed(data):
 
 def test_successive_halving_budgets(data):
     recipe = dataclasses.replace(RECIPE, epochs=4)
-    rows = successive_halving(SMALL, data, recipe, max_total_epochs=2, progress=False)
+    rows = successive_halving(SMALL, data, recipe, schedule=HalvingSchedule(max_total_epochs=2), progress=False)
     assert sum(len(row.epochs) for row in rows) == 2 and {row.status for row in rows} == {"stopped"}
-    rows = successive_halving(SMALL, data, recipe, max_seconds=1e-9, progress=False)
+    rows = successive_halving(SMALL, data, recipe, schedule=HalvingSchedule(max_seconds=1e-9), progress=False)
     assert sum(len(row.epochs) for row in rows) == 0 and {row.status for row in rows} == {"stopped"}
     with pytest.raises(JnasError, match="max_seconds must be > 0, got 0"):
-        successive_halving(SMALL, data, recipe, max_seconds=0)
+        HalvingSchedule(max_seconds=0)
 
 
 def test_successive_halving_interrupted_keeps_what_it_knows(data, tmp_path, trainer, monkeypatch):
@@ -454,9 +453,3 @@ def test_successive_halving_interrupted_keeps_what_it_knows(data, tmp_path, trai
     with pytest.raises(KeyboardInterrupt):
         successive_halving(SMALL, data, RECIPE, store=store, progress=False)
     assert store.to_df().status.tolist() == ["stopped"] * 3 and len(store.sql("SELECT * FROM epochs")) == 2
-
-
-def test_group_fail_is_the_row_of_each_job():
-    group = TrialGroup(SMALL[0], [Job(Trial(SMALL[0]), None) for _ in range(2)])
-    group.fail(("error", "why"))
-    assert [job.failure for job in group.jobs] == [("error", "why")] * 2 and group.work == 2 * SMALL[0].cost.macs

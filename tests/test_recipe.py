@@ -9,7 +9,7 @@ import jnas
 from jnas.errors import JnasError
 from jnas.nn import program_signature
 from jnas.space import Space
-from jnas.train import Recipe, Trial, rungs, sample_trials
+from jnas.train import HalvingSchedule, Recipe, Trial, sample_trials
 
 SPACE = Space((3, 8, 8), 3, conv_num=2, lin_num=2)
 
@@ -104,9 +104,10 @@ def test_sample_trials_bad_number_is_named(arguments, message):
 
 
 def test_rungs():
-    assert rungs(20) == [1, 3, 9, 20] and rungs(1) == [1] and rungs(8, min_epochs=2, reduction_factor=2) == [2, 4, 8]
+    assert HalvingSchedule().rungs(20) == [1, 3, 9, 20] and HalvingSchedule().rungs(1) == [1]
+    assert HalvingSchedule(2, 2).rungs(8) == [2, 4, 8] and HalvingSchedule(5).rungs(3) == [3]
     with pytest.raises(JnasError, match="reduction_factor must be >= 2, got 1"):
-        rungs(9, reduction_factor=1)
+        HalvingSchedule(reduction_factor=1)
 
 
 def test_evaluate_item_that_is_no_template_is_named():

@@ -147,7 +147,7 @@ def test_trainer_bfloat16_computes_narrow_and_keeps_its_state_wide(split):
     run = trainer.train([Trial(template)])
     leaves = jax.tree.leaves((run.state.params, run.state.opt_state))
     assert {str(leaf.dtype) for leaf in leaves} <= {"float32", "int32"}
-    assert "bf16" in trainer._programs.train.as_text()
+    assert "bf16" in trainer.programs.train.as_text()
     losses = [epoch.train_loss for epoch in run.history[0]]
     assert losses[-1] < losses[0] and np.isfinite(losses).all()
 

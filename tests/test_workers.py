@@ -35,14 +35,15 @@ def pool():
         patch.setattr(executor, "train_pool", lambda num_threads: pool)
         patch.setattr(executor, "num_cores", lambda: 2)
         yield pool
-        pool.close()
+        for worker in pool._idle:
+            worker.kill()
 
 
 @pytest.fixture(autouse=True)
 def workers_are_idle_at_the_end(pool):
     yield
     deadline = time.monotonic() + 120
-    while pool._busy or pool._starting:
+    while pool._busy or pool._num_starting:
         assert time.monotonic() < deadline, "a worker is still at work"
         time.sleep(0.05)
 
@@ -68,7 +69,7 @@ def test_workers_give_the_rows_of_training_here(pool, data, tmp_path, monkeypatc
         assert row.status == "ok" and row.train_seconds > 0 and row.compile_seconds > 0
         losses = [[epoch.train_loss for epoch in one.epochs] for one in (row, other)]
         np.testing.assert_allclose(*losses, rtol=1e-3)
-    assert sorted(epochs) == [1] * 6 + [2] * 6 and timing.num_trials == 6 and timing.num_programs == 4
+    assert sorted(epochs) == [1] * 6 + [2] * 6 and timing.num_trials == 6 and len(timing.reports) == 4
     assert [row.epochs for row in rows_of(trials, data)] == [row.epochs for row in rows], "the same call, the same rows"
     # Some rows are there: what is missing trains with as many threads.
     assert rows_of([*trials, template(256)], data, store=request.store)[:6] == rows
@@ -117,7 +118,7 @@ def test_worker_that_ends_while_idle_costs_nothing(pool, data):
 
 
 def test_request_that_cannot_be_sent_is_a_row(pool, data, monkeypatch):
-    monkeypatch.setattr(executor, "snapshot_jax_config", lambda: {"a": lambda: None})
+    monkeypatch.setattr(worker_process, "snapshot_jax_config", lambda: {"a": lambda: None})
     assert {row.status for row in rows_of(SMALL, data)} == {"error"}
 
 
@@ -161,10 +162,10 @@ def test_error_in_callback_reaches_the_caller(pool, data, kind):
 
 
 def test_without_workers_it_trains_here_and_says_so(pool, data, monkeypatch):
-    def start(self):
+    def start(self, environment):
         raise worker_process.WorkerDied("it ended with exit code 1")
 
-    monkeypatch.setattr(worker_process.Worker, "start", start)
+    monkeypatch.setattr(worker_process.Worker, "__init__", start)
     broken = worker_process.WorkerPool(dict)
     monkeypatch.setattr(executor, "train_pool", lambda num_threads: broken)
     with pytest.warns(UserWarning, match="trains in this process, as no worker process could be started: it ended"):
@@ -188,13 +189,18 @@ def test_plan_workers_by_programs_cores_and_memory(pool, monkeypatch):
 
 def test_choose_executor_on_a_gpu_compiles_ahead_in_workers(pool, data, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    ahead = worker_process.WorkerPool(lambda: {"PJRT_NPROC": "1"})
+    ahead = worker_process.WorkerPool(dict)
+    monkeypatch.setattr(worker_process.WorkerPool, "_start_one", lambda self, _: self._idle.append(object()))
     monkeypatch.setattr(executor, "compile_pool", lambda: ahead)
     split = data.split(0.25)
-    assert isinstance(choose_executor(2, split), LocalExecutor) and not ahead._starting
+    assert isinstance(choose_executor(2, split), LocalExecutor) and not ahead._idle
     chosen = choose_executor(20, split)
-    assert isinstance(chosen, LocalExecutor) and chosen.num_slots == 3 and chosen.num_training == 1
-    ahead.close()
+    assert (
+        isinstance(chosen, LocalExecutor)
+        and chosen.num_slots == 3
+        and chosen.num_training == 1
+        and len(ahead._idle) == 2
+    )
 
 
 def test_worker_messages_survive_pickling(pool, data):

@@ -15,7 +15,7 @@ from jnas.errors import JnasError
 from jnas.report import format_count
 from jnas.space import Style, Template
 from jnas.store import Evaluation
-from jnas.train import RECIPES, Recipe, evaluate
+from jnas.train import RECIPES, EngineOptions, Recipe, evaluate
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def main(words: list[str]) -> int:
         recipe,
         seed=options.seed,
         store=options.store,
-        compile_timeout=options.compile_timeout,
+        options=EngineOptions(compile_timeout=options.compile_timeout),
     )
     _print(rows)
     return 0

@@ -35,11 +35,8 @@ _ACTIVATION_ACCESSES, _PARAMETER_ACCESSES = 8, 12
 
 
 class Programs(NamedTuple):
-    """The compiled programs.
-
-    Attributes:
-      train: one step, or one epoch where the trainer scans.
-      count: the number of correct answers in one batch of validation images.
+    """The compiled programs: `train` does a step, or an epoch where the trainer scans; `count` counts correct answers
+    in a batch of validation images.
     """
 
     train: jax.stages.Compiled
@@ -48,11 +45,9 @@ class Programs(NamedTuple):
     @property
     def memory(self) -> int:
         """Bytes that the programs need, as the compiler says; 0 where it does not say."""
-        names = ("argument_size_in_bytes", "output_size_in_bytes", "temp_size_in_bytes")
-        sizes = [program.memory_analysis() for program in self]
-        return max(
-            (sum(getattr(size, name) for name in names) - size.alias_size_in_bytes for size in sizes if size), default=0
-        )
+        sizes = [size for size in (program.memory_analysis() for program in self) if size]
+        used = [size.argument_size_in_bytes + size.output_size_in_bytes + size.temp_size_in_bytes for size in sizes]
+        return max((total - size.alias_size_in_bytes for total, size in zip(used, sizes, strict=True)), default=0)
 
 
 def is_short_run(cost: CostEstimate, batch_size: int, steps: int) -> bool:
@@ -65,14 +60,7 @@ def is_short_run(cost: CostEstimate, batch_size: int, steps: int) -> bool:
 
 @dataclass(frozen=True)
 class ProgramSpec:
-    """What the programs of a trainer follow from, and how to make them.
-
-    Attributes:
-      steps: the pure functions.
-      shapes: `Split.shapes()` of the images.
-      num_lanes: trials side by side, vmapped.
-      scan: whether an epoch is one program, or a step.
-    """
+    """What the programs of a trainer follow from, and how to make them. `shapes` is of `Split.shapes()`."""
 
     steps: Steps
     shapes: Split

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from flax import nnx
@@ -12,8 +12,7 @@ from jnas.space import Template
 from jnas.store import Evaluation, Store
 from jnas.train._engine.jobs import Job
 from jnas.train._engine.progress import ProgressBar
-from jnas.train._engine.scheduler import COMPILE_TIMEOUT, EngineOptions
-from jnas.train._engine.timing import TimingStats
+from jnas.train._engine.scheduler import EngineOptions
 from jnas.train._recipe import Recipe
 from jnas.train._request import DataSource, TrainingRequest
 from jnas.train._trainer import trained_module
@@ -28,17 +27,14 @@ def evaluate(
     seed: int = 0,
     split_seed: int = 0,
     store: Store | str | Path | None = None,
-    max_memory: int | None = None,
-    compile_timeout: float = COMPILE_TIMEOUT,
     progress: bool = True,
-    on_result: Callable[[Evaluation], None] | None = None,
-    timing: TimingStats | None = None,
+    options: EngineOptions | None = None,
 ) -> list[Evaluation]:
-    """Returns the evaluation of each template: it is trained, and its validation accuracy measured.
+    """Returns one row per template, in order: it is trained, and its validation accuracy measured.
 
     Templates that differ in activation slopes and dropout rates only, and trials of one template, share a compiled
     program. On a CPU programs are compiled and trained in worker processes; on a GPU the programs of the next templates
-    compile while the present ones train.
+    compile while the present ones train. A template that fails is a row with another status than "ok".
 
     Args:
       templates: any mix of architectures; a `Trial` is one with a seed, learning rate or weight decay of its own.
@@ -48,29 +44,21 @@ def evaluate(
       split_seed: which training images are kept for validation.
       store: a `Store` or its path. Rows that it has are not trained again, unless an error, a lack of memory or
         the compiler's time limit ended them, or they were stopped early. Each new row is written as it is done.
-      max_memory: bytes that training may use; None is 90 % of what a GPU has free, or of what the machine or the
-        container has.
-      compile_timeout: seconds after which a program that still compiles is given up; its rows are "timeout".
       progress: whether to show how it goes.
-      on_result: called with each row, in order.
-      timing: updated with where the time goes.
-
-    Returns:
-      One `Evaluation` per template, in order. A template that fails is a row with another status than "ok".
+      options: limits of memory and time, and what to call on the way.
 
     Raises:
       JnasError: the recipe does not suit the data at all, such as a batch larger than the training set.
     """
     request = TrainingRequest.of(templates, data, recipe, seed, split_seed, store)
-    options = EngineOptions(max_memory, compile_timeout, timing=timing or TimingStats())
+    options = options or EngineOptions()
     results = []
-    with ProgressBar(len(request.trials), options.timing) if progress else contextlib.nullcontext() as bar:
+    with ProgressBar(len(request.trials), options.timing, quiet=not progress) as bar:
         for row in run_trials(request, options):
             results.append(row)
-            if bar:
-                bar.advance(row)
-            if on_result:
-                on_result(row)
+            bar.advance(row)
+            if options.on_row:
+                options.on_row(row)
     return results
 
 
@@ -80,18 +68,7 @@ def run_trials(request: TrainingRequest, options: EngineOptions | None = None) -
     Once `options.should_stop` returns True, the trials in training are finished, no other begins, and only trials that
     are done have a row.
     """
-    options = options or EngineOptions()
-    rows, jobs = request.split_cached()
-    chunks = request.run(jobs.values(), options, until=request.recipe.epochs)
-    del jobs  # each goes when it is done
-    with contextlib.closing(chunks):
-        for key in request.keys:
-            while key not in rows and (chunk := next(chunks, None)) is not None:
-                for job in chunk:
-                    rows[job.key] = request.record(job)
-                request.record_programs(options.timing)
-            if key in rows:
-                yield rows[key]
+    yield from request.finish(*request.split_cached(), options or EngineOptions())
 
 
 def train_modules(
@@ -99,12 +76,12 @@ def train_modules(
 ) -> Iterator[tuple[Evaluation, nnx.Module | None]]:
     """Yields the row of each trial, as it is done, and its trained module in evaluation mode (None if it failed).
 
-    The store is neither read nor written.
+    Rows are neither looked up in the store nor written.
     """
-    options = options or EngineOptions()
     epochs = request.recipe.epochs
     jobs = [Job(trial, key) for trial, key in zip(request.trials, request.keys, strict=True)]
-    with contextlib.closing(request.run(jobs, options, until=epochs, keep=True)) as chunks:
+    chunks = request.run(jobs, options or EngineOptions(), until=epochs, keep=True)
+    with contextlib.closing(chunks):
         for chunk in chunks:
             for job in chunk:
                 row, run = job.row(epochs), job.run

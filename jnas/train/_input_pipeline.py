@@ -45,24 +45,18 @@ def augment_batch(
     shift: int,
     steps_per_alternation: int = 0,
 ) -> tuple[Float32[Array, "lanes b h w c"], Int32[Array, "lanes b"]]:
-    """Returns each lane's batch, augmented and normalised, and its labels.
+    """Returns each lane's batch, of these indices, augmented and normalised, and its labels.
 
-    Args:
-      seeds: the trials'.
-      step: number of the step since the start of training.
-      images, labels: all training images.
-      batch: indices of the images of this step.
-      flip, shift: as in `Recipe`.
-      steps_per_alternation: steps an epoch, where each image is mirrored in every other epoch; 0 mirrors at random.
+    `step` counts from the start of training. `steps_per_alternation` are the steps of an epoch, where each image is
+    mirrored in every other epoch; 0 mirrors at random.
     """
 
     def augment_lane(seed, batch):
         flip_key, shift_key = jax.random.split(jax.random.fold_in(_stream(seed, _AUGMENTATION), step))
         inputs = images[batch]
         if flip and steps_per_alternation:
-            inputs = alternating_hflip(
-                _stream(seed, _ALTERNATION), inputs, batch, jnp.asarray(step // steps_per_alternation)
-            )
+            key = _stream(seed, _ALTERNATION)
+            inputs = alternating_hflip(key, inputs, batch, jnp.asarray(step // steps_per_alternation))
         elif flip:
             inputs = random_hflip(flip_key, inputs)
         if shift:
@@ -73,12 +67,8 @@ def augment_batch(
 
 
 def val_batch_size(num_images: int, num_lanes: int = 1) -> int:
-    """Returns the images of a validation batch: fewer with more lanes, and such that the last batch is nearly full."""
-    return even_batch_size(num_images, max(EVAL_BATCH_SIZE // num_lanes, _MIN_EVAL_BATCH_SIZE))
-
-
-def even_batch_size(num_images: int, max_size: int = EVAL_BATCH_SIZE) -> int:
-    """Returns the batch size, at most `max_size`, with which the last batch is fullest."""
+    """Returns the images of a validation batch: fewer with more lanes, and such that the last batch is fullest."""
+    max_size = max(EVAL_BATCH_SIZE // num_lanes, _MIN_EVAL_BATCH_SIZE)
     return -(-num_images // -(-num_images // max_size))
 
 

@@ -33,14 +33,7 @@ def init_opt_state(recipe: Recipe, params: Any) -> Any:
 def update(
     recipe: Recipe, params: Any, gradients: Any, opt_state: Any, learning_rate: jax.Array, weight_decay: jax.Array
 ) -> tuple[Any, Any]:
-    """Returns the parameters after one step, and the optimiser's new state.
-
-    Args:
-      recipe: names the optimiser.
-      params, gradients: matching trees of arrays.
-      opt_state: as `init_opt_state` or the previous step returned it.
-      learning_rate, weight_decay: scalars.
-    """
+    """Returns the parameters after one step, and the optimiser's new state."""
     gradients, params, opt_state = _order_after((gradients, params, opt_state))
     weights, gradients = _pack(params), _pack(gradients)
 

@@ -7,7 +7,7 @@ trial that goes on is trained exactly as `evaluate` would.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -25,37 +25,19 @@ def run_pruned(
 ) -> Iterator[Evaluation]:
     """Yields the row of each trial, in order; "stopped" after `prune_after` epochs for those that `keeps` rejects.
 
-    Args:
-      request: what is to be trained. Rows that the store has are not trained again, those that were stopped after
-        `prune_after` epochs included.
-      prune_after: epochs of all trials; fewer than the recipe's.
-      keeps: called once, about the trials that have not failed by then.
-      options: see `EngineOptions`.
+    `keeps` is called once, about the trials that have not failed by then. Rows that the store has are not trained
+    again, those that were stopped after `prune_after` epochs included.
     """
     options = options or EngineOptions()
     rows, jobs = request.split_cached(stopped_after=prune_after)
-
-    def train(keys: Sequence[Key], until: int) -> Generator[Key, None, None]:
-        chunks = request.run([jobs[key] for key in keys], options, until=until, keep=until < request.recipe.epochs)
-        with contextlib.closing(chunks):
-            for chunk in chunks:
-                request.record_programs(options.timing)
-                yield from (job.key for job in chunk)
-
-    def record(key: Key) -> None:
-        rows[key] = request.record(jobs.pop(key))  # its weights go
-
-    kept: list[Key] = []
-    if set(train(list(jobs), prune_after)) == set(jobs):  # else it was stopped before anything could be decided
-        healthy = [key for key, job in jobs.items() if job.row(prune_after).status == "ok"]
-        curves = np.array([[epoch.val_acc for epoch in jobs[key].epochs] for key in healthy])
-        decisions = keeps(healthy, curves.reshape(len(healthy), prune_after)) if healthy else ()
-        kept = [key for key, is_kept in zip(healthy, decisions, strict=True) if is_kept]
-        for key in [key for key in jobs if key not in kept]:
-            record(key)
-    with contextlib.closing(train(kept, request.recipe.epochs)) as finished:
-        for key in request.keys:
-            while key not in rows and (done := next(finished, None)) is not None:
-                record(done)
-            if key in rows:
-                yield rows[key]
+    with contextlib.closing(request.run(jobs.values(), options, until=prune_after, keep=True)) as chunks:
+        num_trained = sum(len(chunk) for chunk in chunks)
+    if num_trained < len(jobs):  # it was stopped before anything could be decided
+        jobs.clear()
+    healthy = [key for key, job in jobs.items() if job.row(prune_after).status == "ok"]
+    curves = np.array([[epoch.val_acc for epoch in jobs[key].epochs] for key in healthy])
+    decisions = keeps(healthy, curves.reshape(len(healthy), prune_after)) if healthy else ()
+    kept = [key for key, is_kept in zip(healthy, decisions, strict=True) if is_kept]
+    for key in [key for key in jobs if key not in kept]:
+        rows[key] = request.record(jobs.pop(key))
+    yield from request.finish(rows, jobs, options)

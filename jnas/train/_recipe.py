@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,9 +16,48 @@ from jaxtyping import Float32
 
 from jnas.errors import JnasError
 
-_INTEGERS = ("epochs", "batch_size", "shift")
-_FLOATS = ("learning_rate", "weight_decay", "lr_decay", "label_smoothing", "val_fraction")
-_SWITCHES = ("flip", "alternating_flip", "test_flip")
+_Rule = tuple[type, str, Callable[[Any], bool]]
+
+
+def _one_of(*names: str) -> _Rule:
+    return str, f"{', '.join(names[:-1])} or {names[-1]}", lambda name: name in names
+
+
+_RULES: dict[str, _Rule] = {
+    "epochs": (int, ">= 1", lambda n: n >= 1),
+    "batch_size": (int, ">= 1", lambda n: n >= 1),
+    "optimizer": _one_of("adamw", "sgd"),
+    "learning_rate": (float, "> 0 and finite", lambda rate: 0 < rate < math.inf),
+    "weight_decay": (float, ">= 0 and finite", lambda rate: 0 <= rate < math.inf),
+    "schedule": _one_of("one_cycle", "exponential", "constant"),
+    "lr_decay": (float, "in (0, 1]", lambda factor: 0 < factor <= 1),
+    "label_smoothing": (float, "in [0, 1)", lambda fraction: 0 <= fraction < 1),
+    "flip": (bool, "", lambda _: True),
+    "alternating_flip": (bool, "", lambda _: True),
+    "shift": (int, ">= 0 pixels", lambda n: n >= 0),
+    "test_flip": (bool, "", lambda _: True),
+    "val_fraction": (float, "in (0, 1)", lambda fraction: 0 < fraction < 1),
+    "precision": _one_of("float32", "bfloat16"),
+    "seed": (int, "in [0, 2^32)", lambda n: 0 <= n < 2**32),  # a trial's
+}
+"""Type and range of each field of a recipe and a trial."""
+_TYPE_NAMES = {int: "an integer", float: "a number", bool: "True or False"}
+
+
+def validate(owner: str, name: str, value: Any) -> Any:
+    """Returns a field's value as its type; raises a JnasError if it cannot be, or is out of its range."""
+    kind, condition, is_valid = _RULES[name]
+    try:
+        if isinstance(value, str | bytes) != (kind is str) or isinstance(value, bool | np.bool_) != (kind is bool):
+            raise ValueError
+        converted = kind(value)
+        if kind is int and converted != value:
+            raise ValueError
+    except (TypeError, ValueError, OverflowError) as error:
+        raise JnasError(f"The {owner}'s {name} must be {_TYPE_NAMES.get(kind, condition)}, got {value!r}.") from error
+    if not is_valid(converted):
+        raise JnasError(f"The {owner}'s {name} must be {condition}, got {value!r}.")
+    return converted
 
 
 @dataclass(frozen=True)
@@ -25,13 +65,11 @@ class Recipe:
     """How a template is trained. Presets: `Recipe.standard()` and `Recipe.sophius()`.
 
     Args:
-      epochs: passes over the training images.
       batch_size: images a step; a last incomplete batch is left out, and other images fall out in each epoch.
-      optimizer: "adamw" (Loshchilov and Hutter 2019, arXiv:1711.05101) or "sgd" (Nesterov momentum 0.9).
+      optimizer: AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), or SGD with Nesterov momentum 0.9.
       learning_rate: the schedule's peak.
       weight_decay: decoupled for adamw, as in PyTorch's AdamW; added to the gradient for sgd.
-      schedule: "one_cycle" (linear to the peak over the first quarter of all steps, then by a cosine to zero),
-        "exponential" (times `lr_decay` after each epoch) or "constant".
+      schedule: "one_cycle" is linear to the peak over the first quarter of all steps, then a cosine to zero.
       lr_decay: factor an epoch of the exponential schedule.
       label_smoothing: fraction of each target that is spread over all classes.
       flip: mirror training images left to right, with probability 0.5.
@@ -40,8 +78,8 @@ class Recipe:
       test_flip: measure accuracies and predict classes by the mean of the logits of each image and its mirror image,
         which is twice the work.
       val_fraction: fraction of the training images that is kept for validation.
-      precision: "float32", or "bfloat16" for the forward and backward pass of networks (weights, statistics, loss and
-        optimiser stay float32); faster on GPUs, slower on most CPUs.
+      precision: of the forward and backward pass (weights, statistics, loss and optimiser stay float32); bfloat16 is
+        faster on GPUs, slower on most CPUs.
 
     Raises:
       JnasError: a value is outside its range; the sentence names it.
@@ -63,35 +101,12 @@ class Recipe:
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
-        for names, convert in ((_INTEGERS, _to_int), (_FLOATS, _to_float), (_SWITCHES, _to_bool)):
-            for name in names:
-                object.__setattr__(self, name, convert(name, getattr(self, name)))
-        for name, is_valid, condition in (
-            ("epochs", self.epochs >= 1, ">= 1"),
-            ("batch_size", self.batch_size >= 1, ">= 1"),
-            ("optimizer", self.optimizer in ("adamw", "sgd"), "adamw or sgd"),
-            ("learning_rate", 0 < self.learning_rate < math.inf, "> 0 and finite"),
-            ("weight_decay", 0 <= self.weight_decay < math.inf, ">= 0 and finite"),
-            (
-                "schedule",
-                self.schedule in ("one_cycle", "exponential", "constant"),
-                "one_cycle, exponential or constant",
-            ),
-            ("lr_decay", 0 < self.lr_decay <= 1, "in (0, 1]"),
-            ("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)"),
-            ("shift", self.shift >= 0, ">= 0 pixels"),
-            ("val_fraction", 0 < self.val_fraction < 1, "in (0, 1)"),
-            ("precision", self.precision in ("float32", "bfloat16"), "float32 or bfloat16"),
-        ):
-            if not is_valid:
-                raise JnasError(f"The recipe's {name} must be {condition}, got {getattr(self, name)!r}.")
+        for name, value in list(vars(self).items()):
+            object.__setattr__(self, name, validate("recipe", name, value))
 
     @classmethod
     def standard(cls, **changes: Any) -> Recipe:
-        """Returns the default recipe: AdamW, one-cycle schedule, label smoothing, flips and shifts.
-
-        benchmarks/README.md has what each of them brings.
-        """
+        """Returns the default recipe; benchmarks/README.md has what each part of it brings."""
         return cls(**changes)
 
     @classmethod
@@ -148,11 +163,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """Returns the recipe of `to_json`.
-
-        Raises:
-          JnasError: a value is outside its range.
-        """
+        """Returns the recipe of `to_json`."""
         return cls(**json.loads(text))
 
     @property
@@ -163,27 +174,3 @@ class Recipe:
 
 RECIPES = {"standard": Recipe.standard, "sophius": Recipe.sophius}
 """The presets by name."""
-
-
-def _to_int(name: str, value: Any) -> int:
-    try:
-        if isinstance(value, bool | np.bool_) or int(value) != value:
-            raise ValueError
-        return int(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise JnasError(f"The recipe's {name} must be an integer, got {value!r}.") from error
-
-
-def _to_float(name: str, value: Any) -> float:
-    if isinstance(value, str | bytes | bool | np.bool_):
-        raise JnasError(f"The recipe's {name} must be a number, got {value!r}.")
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise JnasError(f"The recipe's {name} must be a number, got {value!r}.") from error
-
-
-def _to_bool(name: str, value: Any) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise JnasError(f"The recipe's {name} must be True or False, got {value!r}.")
-    return bool(value)

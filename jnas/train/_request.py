@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from jnas.store import Evaluation, Key, Store
 from jnas.train._engine.executor import choose_executor
 from jnas.train._engine.jobs import Job, make_groups
 from jnas.train._engine.scheduler import EngineOptions, run_groups
-from jnas.train._engine.timing import TimingStats
+from jnas.train._engine.timing import ProgramReport
 from jnas.train._recipe import Recipe
 from jnas.train._trainer import check_batch
 from jnas.train._trial import Trial, as_trials
@@ -26,12 +27,7 @@ DataSource = Dataset | Mapping | str | Path
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """Trials to train under one recipe on one split.
-
-    Attributes:
-      trials, keys: the trials, and the key of each one's row.
-      recipe, split: how to train, and on which images.
-      store: where rows are looked up and written; None for nowhere.
+    """Trials to train under one recipe on one split; `keys` are those of their rows, which `store` has or gets.
 
     Raises:
       JnasError: the training images do not fill one batch.
@@ -70,23 +66,10 @@ class TrainingRequest:
         store = store if store is None or isinstance(store, Store) else Store(store)
         return cls(trials, keys, recipe, dataset.split(recipe.val_fraction, split_seed), store)
 
-    def run(
-        self, jobs: Iterable[Job], options: EngineOptions, *, until: int, keep: bool = False
-    ) -> Generator[list[Job], None, None]:
-        """Trains jobs of the request until this many epochs are done; yields them as they are done.
-
-        Where they train follows from all trials of the request, also those that the store has.
-        """
-        groups = make_groups(jobs)
-        if groups:
-            executor = choose_executor(len({program_signature(trial.template) for trial in self.trials}), self.split)
-            yield from run_groups(groups, self.recipe, self.split, executor, options, until=until, keep=keep)
-
     def split_cached(self, stopped_after: int | None = None) -> tuple[dict[Key, Evaluation], dict[Key, Job]]:
         """Returns the final rows that the store has, and a job for each other key.
 
-        Args:
-          stopped_after: rows that were stopped after this many epochs count as final, too.
+        Rows that were stopped after `stopped_after` epochs count as final, too.
         """
         rows = self.store.find(list(self.keys)) if self.store else {}
         final = {
@@ -97,6 +80,30 @@ class TrainingRequest:
         jobs = {key: Job(trial, key) for key, trial in zip(self.keys, self.trials, strict=True) if key not in final}
         return final, jobs
 
+    def run(
+        self, jobs: Iterable[Job], options: EngineOptions, *, until: int, keep: bool = False
+    ) -> Generator[list[Job], None, None]:
+        """Trains jobs of the request until this many epochs are done; yields them as they are done.
+
+        Where they train follows from all trials of the request, also those that the store has.
+        """
+        groups = make_groups(jobs)
+        if not groups:
+            return
+        executor = choose_executor(len({program_signature(trial.template) for trial in self.trials}), self.split)
+        reports, num_recorded = options.timing.reports, len(options.timing.reports)
+        chunks = run_groups(groups, self.recipe, self.split, executor, options, until=until, keep=keep)
+        with contextlib.closing(chunks):
+            for chunk in chunks:
+                for report in reports[num_recorded:]:
+                    self._record_program(report)
+                num_recorded = len(reports)
+                yield chunk
+
+    def _record_program(self, report: ProgramReport) -> None:
+        if self.store:
+            self.store.add_program(recipe_id=self.recipe.id, device=device_name(), **dataclasses.asdict(report))
+
     def record(self, job: Job) -> Evaluation:
         """Returns the row of a job that is done or stopped, and writes it where there is a store."""
         row = job.row(self.recipe.epochs)
@@ -104,14 +111,14 @@ class TrainingRequest:
             self.store.add([row], job.trial.recipe(self.recipe).to_json())
         return row
 
-    def record_programs(self, timing: TimingStats) -> None:
-        """Writes what the programs took that are done since the last call, where there is a store."""
-        new_reports = timing.reports[timing.num_recorded :]
-        timing.num_recorded = len(timing.reports)
-        if self.store is None:
-            return
-        for report in new_reports:
-            self.store.add_program(recipe_id=self.recipe.id, device=device_name(), **dataclasses.asdict(report))
+    def finish(self, rows: dict[Key, Evaluation], jobs: dict[Key, Job], options: EngineOptions) -> Iterator[Evaluation]:
+        """Trains jobs to the end, and records them; yields the row of each trial, in order, with those of `rows`."""
+        with contextlib.closing(self.run(jobs.values(), options, until=self.recipe.epochs)) as chunks:
+            for key in self.keys:
+                while key not in rows and (chunk := next(chunks, None)) is not None:
+                    rows |= {job.key: self.record(job) for job in chunk}
+                if key in rows:
+                    yield rows[key]
 
 
 def make_key(trial: Trial, recipe: Recipe, data: Dataset, split_seed: int) -> Key:

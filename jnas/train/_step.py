@@ -25,10 +25,8 @@ from jnas.train._recipe import Recipe
 class TrialHyperparams(NamedTuple):
     """Training hyper-parameters of one trial; with a leading axis on each field, of several.
 
-    Attributes:
-      seed: uint32; image order and augmentation follow from it (initial weights and dropout are in the state).
-      learning_rate: float32, the schedule's peak.
-      weight_decay: float32.
+    Image order and augmentation follow from the seed (initial weights and dropout's streams are in the state). Types
+    are uint32, float32 (the schedule's peak) and float32.
     """
 
     seed: Any
@@ -37,13 +35,7 @@ class TrialHyperparams(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """What training changes.
-
-    Attributes:
-      params: the parameters.
-      model_state: all else in the module: batch statistics, dropout's random streams, run-time scalars.
-      opt_state: the optimiser's.
-    """
+    """What training changes. `model_state`: batch statistics, dropout's random streams, run-time scalars."""
 
     params: Any
     model_state: Any
@@ -59,12 +51,7 @@ class Metrics(NamedTuple):
 
 @dataclass(frozen=True)
 class Steps:
-    """The pure functions of a program: a signature under a recipe.
-
-    Attributes:
-      signature: what `jnas.nn.program_signature` returns.
-      recipe: how to train.
-    """
+    """The pure functions of a program: the signature that `jnas.nn.program_signature` returns, under a recipe."""
 
     signature: Template
     recipe: Recipe
@@ -95,14 +82,7 @@ class Steps:
         labels: Int32[Array, " b"],
         lr_factor: Float[Array, ""],
     ) -> tuple[TrainState, Metrics]:
-        """Returns the state after one step of training, and the metrics grown by this batch's.
-
-        Args:
-          state, metrics: from `init_state` or the previous step.
-          hyperparams: the trial's.
-          inputs, labels: the batch.
-          lr_factor: the schedule's fraction of the learning rate.
-        """
+        """Returns the state after one step of training, and the metrics grown by this batch's."""
         targets = jax.nn.one_hot(labels, self.signature.classes)
         targets = optax.smooth_labels(targets, self.recipe.label_smoothing)
 

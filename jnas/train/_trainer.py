@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,14 +26,10 @@ from jnas.train._trial import Trial
 
 @dataclass
 class TrainingRun:
-    """Trials in training: what `Trainer.train_until` carries on.
+    """Trials in training, one a lane: what `Trainer.train_until` carries on.
 
-    Attributes:
-      templates: the trials' architectures, one a lane.
-      hyperparams: of the trials, `[lanes]` each.
-      state: the present state, each array with a leading axis of lanes.
-      history: `history[lane]` lists that lane's epochs. A lane that turned to NaN has a NaN loss from there on.
-      epoch: epochs that are done.
+    Arrays of `hyperparams` and `state` have a leading axis of lanes. `history[lane]` lists that lane's epochs; a lane
+    that turned to NaN has a NaN loss from there on. `epoch` counts those that are done.
     """
 
     templates: list[Template]
@@ -49,7 +46,10 @@ class TrainingRun:
         """Returns runs that are equally far as the lanes of one."""
         templates = [template for run in runs for template in run.templates]
         history = [list(epochs) for run in runs for epochs in run.history]
-        hyperparams, state = _concatenate([(run.hyperparams, run.state) for run in runs])
+        trees = [(run.hyperparams, run.state) for run in runs]
+        if len(trees) > 1:  # by NumPy, so that nothing is compiled for it
+            trees = [jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *trees)]
+        hyperparams, state = trees[0]
         return cls(templates, hyperparams, state, history, runs[0].epoch)
 
     def unstack(self) -> list[TrainingRun]:
@@ -87,8 +87,6 @@ class Trainer:
 
     Args:
       template: any template of the program.
-      recipe: how to train.
-      split: the images; to `compile` only, `Split.shapes()` is enough.
       num_lanes: trials side by side, vmapped.
       scan: one program an epoch (True) or one a step (False); None chooses by the device.
 
@@ -100,48 +98,38 @@ class Trainer:
         check_template(template, split)
         check_batch(recipe, split)
         self.steps = Steps(program_signature(template), recipe)
-        self.split = split
+        self.split, self.num_lanes = split, num_lanes
         scan = jax.default_backend() != "cpu" if scan is None else scan
         self.spec = ProgramSpec(self.steps, split.shapes(), num_lanes, scan)
-        self._programs: Programs | None = None
 
-    @property
-    def num_lanes(self) -> int:
-        """Trials side by side."""
-        return self.spec.num_lanes
+    @functools.cached_property
+    def programs(self) -> Programs:
+        """The programs: compiled, or loaded from the cache, when they are first needed."""
+        return self.spec.compile()
 
     @property
     def memory(self) -> int:
-        """Bytes that the compiled programs need; 0 before they are compiled, or where the compiler does not say."""
-        return self._programs.memory if self._programs else 0
+        """Bytes that the programs need; 0 where the compiler does not say."""
+        return self.programs.memory
 
     def compile(self) -> float:
-        """Compiles the programs, or loads them from the cache; returns the seconds that took."""
+        """Makes the programs, if there are none; returns the seconds that took."""
         start = time.perf_counter()
-        self._compiled()
+        _ = self.programs
         return time.perf_counter() - start
 
-    def _compiled(self) -> Programs:
-        if self._programs is None:
-            self._programs = self.spec.compile()
-        return self._programs
-
     def start(self, trial: Trial) -> TrainingRun:
-        """Returns a run of one trial with its initial weights.
-
-        Raises:
-          JnasError: the trial needs another program.
-        """
+        """Returns a run of one trial with its initial weights; raises a JnasError if it needs another program."""
         if program_signature(trial.template) != self.steps.signature:
             raise JnasError(f"Template {trial.template.hash} must have this trainer's program signature; make another.")
         recipe, seed = trial.recipe(self.steps.recipe), trial.seed or 0
-        values = ((seed, np.uint32), (recipe.learning_rate, np.float32), (recipe.weight_decay, np.float32))
-        hyperparams = TrialHyperparams(*(np.array([value], dtype) for value, dtype in values))
+        rates = (np.array([rate], np.float32) for rate in (recipe.learning_rate, recipe.weight_decay))
+        hyperparams = TrialHyperparams(np.array([seed], np.uint32), *rates)
         with jax.default_device(_host_device()):  # on a GPU, each small array would wait for what it computes
             state = jax.tree.map(lambda leaf: np.asarray(leaf)[None], self.steps.init_state(trial.template, seed))
         return TrainingRun([trial.template], hyperparams, state, [[]])
 
-    def train(self, trials: Sequence[Trial], on_epoch: Callable[[int, list[Epoch]], None] | None = None) -> TrainingRun:
+    def train(self, trials: Sequence[Trial], on_epoch: Callable[[int], None] | None = None) -> TrainingRun:
         """Returns the run of `num_lanes` trials, trained from their initial weights for the recipe's epochs.
 
         Raises:
@@ -152,15 +140,10 @@ class Trainer:
         run = TrainingRun.stack([self.start(trial) for trial in trials])
         return self.train_until(run, self.steps.recipe.epochs, on_epoch)
 
-    def train_until(
-        self, run: TrainingRun, epoch: int, on_epoch: Callable[[int, list[Epoch]], None] | None = None
-    ) -> TrainingRun:
-        """Returns the run after it was trained until this epoch; the optimiser and the schedule go on.
+    def train_until(self, run: TrainingRun, epoch: int, on_epoch: Callable[[int], None] | None = None) -> TrainingRun:
+        """Trains a run of `num_lanes` lanes until so many epochs are done, and returns it.
 
-        Args:
-          run: what `TrainingRun.stack` or an earlier call returned, with `num_lanes` lanes; it is updated.
-          epoch: epochs that are done at the end.
-          on_epoch: called after each epoch with its number, from 1, and the lanes' latest results.
+        The optimiser and the schedule go on. `on_epoch` is called after each epoch with its number, from 1.
         """
         recipe, steps = self.steps.recipe, self.spec.steps_per_epoch
         images_per_epoch = steps * recipe.batch_size
@@ -176,21 +159,16 @@ class Trainer:
                 train_loss, train_acc = float(loss[lane]) / images_per_epoch, int(correct[lane]) / images_per_epoch
                 epochs.append(Epoch(train_loss, train_acc, float(accuracy[lane])))
             if on_epoch:
-                on_epoch(index + 1, [epochs[-1] for epochs in run.history])
+                on_epoch(index + 1)
             if not np.isfinite(loss).any():
                 break  # no lane can recover
         return run
 
     def _run_epoch(self, state, metrics, hyperparams, index: int, lr_factors) -> tuple[TrainState, Metrics]:
         images, labels, steps = self.split.x_train, self.split.y_train, self.spec.steps_per_epoch
-        order = epoch_permutation(
-            hyperparams.seed,
-            np.int32(index),
-            num_images=len(images),
-            steps=steps,
-            batch_size=self.steps.recipe.batch_size,
-        )
-        train, first_step = self._compiled().train, index * steps
+        sizes = {"num_images": len(images), "steps": steps, "batch_size": self.steps.recipe.batch_size}
+        order = epoch_permutation(hyperparams.seed, np.int32(index), **sizes)
+        train, first_step = self.programs.train, index * steps
         if self.spec.scan:
             return train(state, metrics, hyperparams, images, labels, order, lr_factors, np.int32(first_step))
         order = np.asarray(order)
@@ -201,7 +179,7 @@ class Trainer:
         return state, metrics
 
     def _accuracy(self, state, images, labels, num_images: int) -> np.ndarray:
-        count = self._compiled().count
+        count = self.programs.count
         counts = [count(state.params, state.model_state, *batch) for batch in zip(images, labels, strict=True)]
         return np.sum(jax.device_get(counts), 0) / num_images
 
@@ -213,13 +191,6 @@ def trained_module(run: TrainingRun, lane: int = 0) -> nnx.Module:
     params, model_state = jax.tree.map(lambda leaf: np.asarray(leaf)[lane], (run.state.params, run.state.model_state))
     nnx.update(module, params, model_state)
     return module
-
-
-def _concatenate(trees: list[Any]) -> Any:
-    """Trees of arrays with a leading axis of lanes, one behind the other; nothing is compiled for it."""
-    if len(trees) == 1:
-        return trees[0]
-    return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *trees)
 
 
 def _host_device() -> Any:

@@ -12,23 +12,23 @@ same machine.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 import jax
 
 from jnas._runtime.compilation_cache import MAX_JAX_CACHE_BYTES, is_own_jax_cache, jax_cache_dir
 from jnas._runtime.devices import available_memory, num_cores
-from jnas._runtime.jax_config import read_jax_config, snapshot_jax_config
+from jnas._runtime.jax_config import read_jax_config
 from jnas.data import Split
 from jnas.errors import JnasError
-from jnas.train._engine.group_trainer import GroupSpec, GroupTrainer, Outcome
+from jnas.train._engine.group_trainer import CompileReply, GroupSpec, GroupTrainer, Outcome
 from jnas.train._engine.jobs import failure_of
-from jnas.train._engine.worker import CompileReply, CompileRequest, GroupRequest, TrainRequest
+from jnas.train._engine.worker import TrainRequest
 from jnas.train._engine.worker_process import Worker, WorkerDied, WorkerPool, WorkersUnavailable
 from jnas.train._trainer import Trainer, TrainingRun
 
@@ -39,124 +39,8 @@ _MIN_PROGRAMS_TO_COMPILE_AHEAD = 8
 _MAX_COMPILE_WORKERS = 4
 
 
-class Runner(Protocol):
-    """Compiles and trains one group."""
-
-    can_abort: bool
-
-    def compile(self) -> CompileReply:
-        """Compiles the program; raises `WorkerDied` if a worker ended meanwhile."""
-        ...
-
-    def train(
-        self,
-        runs: Sequence[TrainingRun | None],
-        until: int,
-        keep: bool,
-        on_epoch: Callable[[int], None],
-    ) -> Iterator[list[Outcome]]:
-        """Trains; see `GroupTrainer.train`."""
-        ...
-
-    def abort(self) -> None:
-        """Ends at once whatever it does in another process."""
-        ...
-
-    def close(self) -> None:
-        """Lets go of what it holds."""
-        ...
-
-
-class Executor(Protocol):
-    """Gives each group what runs it.
-
-    Attributes:
-      num_slots: groups that compile, wait or train at the same time.
-      num_training: of these, groups that train at the same time.
-    """
-
-    num_slots: int
-    num_training: int
-
-    def open(self, spec: GroupSpec, split: Split, should_stop: Callable[[], bool]) -> Runner | None:
-        """Returns what runs a group; None if `should_stop` says True while it waits for a worker."""
-        ...
-
-
-class LocalExecutor:
-    """Trains in this process, one group at a time, while the next ones compile."""
-
-    num_training = 1
-
-    def __init__(self, compile_pool: WorkerPool | None = None, num_compiling: int = 1):
-        self._compile_pool = compile_pool
-        self.num_slots = num_compiling + 1
-
-    def open(self, spec: GroupSpec, split: Split, should_stop: Callable[[], bool]) -> LocalRunner:
-        """Returns a runner."""
-        return LocalRunner(GroupTrainer(spec, split), self._compile_pool)
-
-
-class LocalRunner:
-    """Compiles and trains a group in this process."""
-
-    can_abort = False
-
-    def __init__(self, trainer: GroupTrainer, compile_pool: WorkerPool | None):
-        self._trainer, self._compile_pool = trainer, compile_pool
-        self.train = trainer.train
-
-    def compile(self) -> CompileReply:
-        """Compiles the program, in a worker if one is idle."""
-        failure = self._trainer.compile(self._compile_ahead)
-        return CompileReply(failure, self._trainer.num_lanes, self._trainer.memory)
-
-    def abort(self) -> None:
-        """Does nothing: neither XLA's compiler nor an epoch can be interrupted in this process."""
-
-    def close(self) -> None:
-        """Lets the program go."""
-        self._trainer.trainer = None
-
-    def _compile_ahead(self, trainer: Trainer) -> None:
-        pool = self._compile_pool
-        if pool is None or trainer.spec.is_cached() or (worker := _try_acquire(pool)) is None:
-            return
-        template, recipe = trainer.steps.signature, trainer.steps.recipe
-        request = CompileRequest(
-            snapshot_jax_config(), template, recipe, trainer.spec.shapes, trainer.num_lanes, trainer.spec.scan
-        )
-        worker.num_programs += 1
-        try:
-            worker.send(request)
-            worker.receive()
-        except WorkerDied:
-            pool.replace(worker)
-        except Exception:  # the request cannot be pickled, so it was not sent: the caller compiles it
-            pool.release(worker)
-        else:
-            pool.release(worker)
-
-
-class WorkerExecutor:
-    """Trains in worker processes, a group in each."""
-
-    def __init__(self, pool: WorkerPool, num_workers: int):
-        self._pool = pool
-        self.num_slots = self.num_training = num_workers
-
-    def open(self, spec: GroupSpec, split: Split, should_stop: Callable[[], bool]) -> WorkerRunner | None:
-        """Returns a runner with a worker of its own, once one is idle.
-
-        Raises:
-          WorkersUnavailable: no worker is left, and none can be started.
-        """
-        worker = self._pool.acquire(should_stop)
-        return None if worker is None else WorkerRunner(self._pool, worker, spec, split)
-
-
-class WorkerRunner:
-    """Compiles and trains a group in a worker."""
+class RemoteGroupTrainer:
+    """Has a worker do what `GroupTrainer` does."""
 
     can_abort = True
 
@@ -165,32 +49,27 @@ class WorkerRunner:
         self._is_idle = True
 
     def compile(self) -> CompileReply:
-        """Has the worker compile the program."""
+        """Has the worker compile the program; raises `WorkerDied`."""
         worker = self._worker
         worker.num_programs += 1
         try:
-            request = GroupRequest(snapshot_jax_config(), self._spec)
             if worker.cached_split() is not self._split:
                 worker.send(self._split)
                 worker.cached_split = weakref.ref(self._split)
-            worker.send(request)
-            self._is_idle = False
+            worker.send(self._spec)
         except WorkerDied:
             raise
         except Exception as error:  # it cannot be pickled, such as a template of a class in the caller's function
-            return CompileReply(failure_of(error), 0, 0)
+            return CompileReply(failure_of(error))
+        self._is_idle = False
         reply = worker.receive()
         self._is_idle = True
         return reply
 
     def train(
-        self,
-        runs: Sequence[TrainingRun | None],
-        until: int,
-        keep: bool,
-        on_epoch: Callable[[int], None],
+        self, runs: Sequence[TrainingRun | None], until: int, keep: bool, on_epoch: Callable[[int], None]
     ) -> Iterator[list[Outcome]]:
-        """Has the worker train."""
+        """Has the worker train; raises `WorkerDied`."""
         remaining = len(runs)
         self._is_idle = False
         self._worker.send(TrainRequest(list(runs), until, keep))
@@ -203,24 +82,64 @@ class WorkerRunner:
             self._is_idle = not remaining
             yield message
 
-    @property
-    def was_killed(self) -> bool:
-        """Whether the system ended the worker, as it does where memory runs out."""
-        return self._worker.was_killed
-
     def abort(self) -> None:
         """Ends the worker."""
         self._worker.kill()
 
     def close(self) -> None:
-        """Gives the worker back; one that is at work is replaced."""
-        if self._is_idle:
-            self._pool.release(self._worker)
-        else:
-            self._pool.replace(self._worker)
+        """Gives the worker back."""
+        self._pool.release(self._worker, self._is_idle)
 
 
-def choose_executor(num_programs: int, split: Split) -> Executor:
+class LocalExecutor:
+    """Trains in this process, one group at a time, while the next ones compile.
+
+    Attributes:
+      num_slots: groups that compile, wait or train at the same time.
+      num_training: of these, groups that train at the same time.
+    """
+
+    num_training = 1
+
+    def __init__(self, compile_pool: WorkerPool | None = None, num_compiling: int = 1):
+        self._compile_pool = compile_pool
+        self.num_slots = num_compiling + 1
+
+    def open(self, spec: GroupSpec, split: Split, should_stop: Callable[[], bool]) -> GroupTrainer:
+        """Returns what trains a group."""
+        return GroupTrainer(spec, split, self._compile_ahead)
+
+    def _compile_ahead(self, trainer: Trainer) -> None:
+        """Has a worker compile a trainer's programs into the cache, if one is idle."""
+        pool = self._compile_pool
+        if pool is None or trainer.spec.is_cached() or (worker := pool.acquire(lambda: True)) is None:
+            return
+        worker.num_programs += 1
+        # Nothing is lost: what a worker cannot be sent, or did not compile, is compiled here.
+        with contextlib.suppress(Exception):
+            worker.send(trainer.spec)
+            worker.receive()
+        pool.release(worker, is_idle=True)
+
+
+class WorkerExecutor:
+    """Trains in worker processes, a group in each; attributes as of `LocalExecutor`."""
+
+    def __init__(self, pool: WorkerPool, num_workers: int):
+        self._pool = pool
+        self.num_slots = self.num_training = num_workers
+
+    def open(self, spec: GroupSpec, split: Split, should_stop: Callable[[], bool]) -> RemoteGroupTrainer | None:
+        """Returns what trains a group, once a worker is idle; None if `should_stop` says True meanwhile.
+
+        Raises:
+          WorkersUnavailable: no worker is left, and none can be started.
+        """
+        worker = self._pool.acquire(should_stop)
+        return None if worker is None else RemoteGroupTrainer(self._pool, worker, spec, split)
+
+
+def choose_executor(num_programs: int, split: Split) -> LocalExecutor | WorkerExecutor:
     """Returns what trains this many different programs; the workers are started.
 
     Raises:
@@ -280,10 +199,8 @@ def train_pool(num_threads: int) -> WorkerPool:
 def compile_pool() -> WorkerPool:
     """Returns the workers that compile for a GPU, whose memory is for training."""
 
-    def environment() -> dict[str, str]:
-        return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JNAS_TUNE_MALLOC": "0"} | _cache_environment()
-
-    return WorkerPool(environment)
+    more = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JNAS_TUNE_MALLOC": "0"}
+    return WorkerPool(lambda: more | _cache_environment())
 
 
 def _cache_environment() -> dict[str, str]:
@@ -295,10 +212,3 @@ def _cache_environment() -> dict[str, str]:
         "JAX_COMPILATION_CACHE_MAX_SIZE": str(size),
         "JAX_ENABLE_COMPILATION_CACHE": str(read_jax_config("jax_enable_compilation_cache")).lower(),
     }
-
-
-def _try_acquire(pool: WorkerPool) -> Worker | None:
-    try:
-        return pool.acquire(block=False)
-    except WorkersUnavailable:
-        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -24,21 +25,21 @@ TRAINER_CLASS: type[Trainer] = Trainer
 
 @dataclass(frozen=True)
 class GroupSpec:
-    """What a group trainer is made from; it can be sent to another process.
-
-    Attributes:
-      signature: of the program.
-      trials: that train with it.
-      recipe: how to train.
-      max_memory: bytes that training may use.
-      trainer_class: what compiles and trains.
-    """
+    """What a group trainer is made from; it can be sent to another process. `max_memory` is in bytes."""
 
     signature: Template
     trials: tuple[Trial, ...]
     recipe: Recipe
     max_memory: int
     trainer_class: type[Trainer] = field(default_factory=lambda: TRAINER_CLASS)
+
+
+class CompileReply(NamedTuple):
+    """What compiling came to: why there is no program; or trials side by side, and bytes that training needs."""
+
+    failure: Failure | None
+    num_lanes: int = 0
+    memory: int = 0
 
 
 class Outcome(NamedTuple):
@@ -50,63 +51,52 @@ class Outcome(NamedTuple):
 
 
 class GroupTrainer:
-    """Trains the trials of a group: one chunk of as many lanes as the program has after another."""
+    """Trains the trials of a group: one chunk of as many lanes as the program has after another.
 
-    def __init__(self, spec: GroupSpec, split: Split):
-        self.spec, self.split = spec, split
-        self.trainer: Trainer | None = None
+    `compile_ahead` is called with each trainer before it compiles, to have its programs compiled into the cache.
+    """
+
+    can_abort = False
+
+    def __init__(self, spec: GroupSpec, split: Split, compile_ahead: Callable[[Trainer], None] | None = None):
+        self._spec, self._split, self._compile_ahead = spec, split, compile_ahead
+        self._trainer: Trainer | None = None
         self._first_runs: list[TrainingRun] = []
 
-    @property
-    def num_lanes(self) -> int:
-        """Trials side by side; 0 before the program is compiled, or if there is none."""
-        return self.trainer.num_lanes if self.trainer else 0
-
-    @property
-    def memory(self) -> int:
-        """Bytes that the program needs; 0 if there is none, or the compiler does not say."""
-        return self.trainer.memory if self.trainer else 0
-
-    def compile(self, compile_ahead: Callable[[Trainer], None] | None = None) -> Failure | None:
-        """Plans the memory, compiles, and draws the first initial weights; returns why there is no program, if so.
-
-        Args:
-          compile_ahead: called with each trainer before it compiles, to have its programs compiled into the cache.
-        """
+    def compile(self) -> CompileReply:
+        """Plans the memory, compiles, and draws the first initial weights, for which nothing waits here."""
         try:
-            check_template(self.spec.signature, self.split)
+            check_template(self._spec.signature, self._split)
         except JnasError as error:
-            return "invalid", str(error)
+            return CompileReply(("invalid", str(error)))
         try:
-            return self._compile(compile_ahead or (lambda trainer: None))
+            return self._compile()
         except Exception as error:
-            self.trainer = None
-            return failure_of(error)
+            return CompileReply(failure_of(error))
 
-    def _compile(self, compile_ahead: Callable[[Trainer], None]) -> Failure | None:
-        spec, cost = self.spec, estimate_cost(self.spec.signature)
+    def _compile(self) -> CompileReply:
+        spec, cost = self._spec, estimate_cost(self._spec.signature)
         num_lanes = choose_num_lanes(cost, spec.recipe.batch_size, len(spec.trials), spec.max_memory)
-        if not num_lanes:
-            return self._too_large(required_memory(cost, spec.recipe.batch_size))
-        while True:
+        memory = required_memory(cost, spec.recipe.batch_size)
+        while num_lanes:
             trainer = self._make_trainer(num_lanes)
-            compile_ahead(trainer)
+            if self._compile_ahead:
+                self._compile_ahead(trainer)
             trainer.compile()
-            if trainer.memory <= spec.max_memory:
-                break
-            if num_lanes == 1:
-                return self._too_large(trainer.memory)
+            memory = trainer.memory
+            if memory <= spec.max_memory:
+                self._first_runs = [trainer.start(trial) for trial in spec.trials[:num_lanes]]
+                self._trainer = trainer
+                return CompileReply(None, num_lanes, memory)
             num_lanes //= 2  # the estimate was too low; the compiler knows better
-        self.trainer = trainer
-        self._first_runs = [trainer.start(trial) for trial in spec.trials[:num_lanes]]  # nothing waits for it here
-        return None
+        message = (
+            f"training needs about {memory / 2**30:.2f} GiB, and {spec.max_memory / 2**30:.2f} GiB may be "
+            "used: choose a smaller batch size, or limit the size of templates"
+        )
+        return CompileReply(("too_large", message))
 
     def train(
-        self,
-        runs: Sequence[TrainingRun | None],
-        until: int,
-        keep: bool,
-        on_epoch: Callable[[int], None],
+        self, runs: Sequence[TrainingRun | None], until: int, keep: bool, on_epoch: Callable[[int], None]
     ) -> Iterator[list[Outcome]]:
         """Trains all trials until this many epochs are done; yields the outcomes of each chunk, in order.
 
@@ -116,62 +106,60 @@ class GroupTrainer:
           keep: whether the outcomes have the runs, to go on from later.
           on_epoch: called with the number of each epoch.
         """
-        runs = list(runs)
-        runs[: len(self._first_runs)] = [run or first for run, first in zip(runs, self._first_runs, strict=False)]
+        starts = [run or first for run, first in itertools.zip_longest(runs, self._first_runs)]
         self._first_runs = []
-        pending = collections.deque(zip(self.spec.trials, runs, strict=True))
-        while pending:
-            chunk = [pending.popleft() for _ in range(min(self._trainer.num_lanes, len(pending)))]
-            outcomes = self._train_chunk(chunk, until, keep, on_epoch)
-            if outcomes[0].failure and outcomes[0].failure[0] == "out_of_memory" and self._halve_lanes():
-                pending.extendleft(reversed(chunk))
-                continue
-            yield outcomes
-
-    def _train_chunk(self, chunk: list, until: int, keep: bool, on_epoch: Callable[[int], None]) -> list[Outcome]:
-        """Trains trials side by side."""
+        pending = collections.deque(zip(self._spec.trials, starts, strict=True))
         trainer = self._trainer
-        starts = []
-        failure = None
-        together = None
-        try:
-            starts = [run or trainer.start(trial) for trial, run in chunk]
-            # Lanes without a trial repeat the last one.
-            together = TrainingRun.stack([*starts, *[starts[-1]] * (trainer.num_lanes - len(starts))])
-            trainer.train_until(together, until, lambda epoch, _: on_epoch(epoch))
-        except Exception as error:
-            failure = failure_of(error)
-        # Epochs that were done before a failure count.
-        epochs = together.history if together else [list(run.history[0]) if run else [] for _, run in chunk]
-        runs = together.unstack() if together and keep and not failure else [None] * len(chunk)
-        return [Outcome(epochs[lane], failure, runs[lane]) for lane in range(len(chunk))]
+        assert trainer is not None, "compile() comes first"
+        while pending:
+            chunk = [pending.popleft() for _ in range(min(trainer.num_lanes, len(pending)))]
+            outcomes = _train_chunk(trainer, chunk, until, keep, on_epoch)
+            has_room = not outcomes[0].failure or outcomes[0].failure[0] != "out_of_memory"
+            if has_room or (narrower := self._halve_lanes(trainer)) is None:
+                yield outcomes
+            else:
+                trainer = self._trainer = narrower
+                pending.extendleft(reversed(chunk))
 
-    def _halve_lanes(self) -> bool:
-        """Goes on with half as many lanes, as so many took more memory than the compiler had said.
+    def abort(self) -> None:
+        """Does nothing: neither XLA's compiler nor an epoch can be interrupted in this process."""
 
-        Returns:
-          False if there is one lane only, or a program for fewer lanes does not compile either.
-        """
-        if self._trainer.num_lanes == 1:
-            return False
+    def close(self) -> None:
+        """Lets the program go."""
+        self._trainer = None
+
+    def _halve_lanes(self, trainer: Trainer) -> Trainer | None:
+        """A compiled trainer for half as many lanes, as so many took more memory than the compiler had said."""
+        if trainer.num_lanes == 1:
+            return None
         try:
-            trainer = self._make_trainer(self._trainer.num_lanes // 2)
-            trainer.compile()
+            narrower = self._make_trainer(trainer.num_lanes // 2)
+            narrower.compile()
         except Exception:
-            return False  # the first failure is the one to report
-        self.trainer = trainer
-        return True
+            return None  # the first failure is the one to report
+        return narrower
 
     def _make_trainer(self, num_lanes: int) -> Trainer:
-        return self.spec.trainer_class(self.spec.signature, self.spec.recipe, self.split, num_lanes)
+        return self._spec.trainer_class(self._spec.signature, self._spec.recipe, self._split, num_lanes)
 
-    @property
-    def _trainer(self) -> Trainer:
-        assert self.trainer is not None, "compile() comes first"
-        return self.trainer
 
-    def _too_large(self, required_bytes: int) -> Failure:
-        return "too_large", (
-            f"training needs about {required_bytes / 2**30:.2f} GiB, and {self.spec.max_memory / 2**30:.2f} GiB may be "
-            "used: choose a smaller batch size, or limit the size of templates"
-        )
+def _train_chunk(
+    trainer: Trainer,
+    chunk: list[tuple[Trial, TrainingRun | None]],
+    until: int,
+    keep: bool,
+    on_epoch: Callable[[int], None],
+) -> list[Outcome]:
+    """Trains trials side by side."""
+    failure, together = None, None
+    try:
+        starts = [run or trainer.start(trial) for trial, run in chunk]
+        # Lanes without a trial repeat the last one.
+        together = TrainingRun.stack([*starts, *[starts[-1]] * (trainer.num_lanes - len(starts))])
+        trainer.train_until(together, until, on_epoch)
+    except Exception as error:
+        failure = failure_of(error)
+    # Epochs that were done before a failure count.
+    epochs = together.history if together else [list(run.history[0]) if run else [] for _, run in chunk]
+    runs = together.unstack() if together and keep and not failure else [None] * len(chunk)
+    return [Outcome(epochs[lane], failure, runs[lane]) for lane in range(len(chunk))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from jnas._runtime.devices import device_name
 from jnas.nn import program_signature
 from jnas.space import Template
 from jnas.store import Epoch, Evaluation, Key, Status
+from jnas.train._engine.timing import ProgramReport
 from jnas.train._trainer import TrainingRun
 from jnas.train._trial import Trial
 
@@ -21,13 +23,8 @@ Failure = tuple[Status, str]
 class Job:
     """A trial on its way to a row. Whatever goes wrong is the row: a trial never ends a search.
 
-    Attributes:
-      trial: what is trained.
-      key: the row's key.
-      run: the trial in training, where it was asked to be kept so that it can go on.
-      failure: status and message, if it failed.
-      epochs: the epochs that are done.
-      compile_seconds, train_seconds: its share of the wall clock.
+    `epochs` are those that are done. `run` is the trial in training, where it is kept to go on later. The seconds are
+    its share of the wall clock.
     """
 
     trial: Trial
@@ -40,7 +37,6 @@ class Job:
 
     def row(self, epochs: int) -> Evaluation:
         """Returns the row of the trial as it is now; "stopped" if it has fewer than this many epochs."""
-        cost = self.trial.template.cost
         status, message = self.failure or self._nan() or self._stopped(epochs) or ("ok", "")
         is_ok = status == "ok"
         return Evaluation(
@@ -50,20 +46,18 @@ class Job:
             val_acc_final=self.epochs[-1].val_acc if is_ok else None,
             val_acc_max=max(epoch.val_acc for epoch in self.epochs) if is_ok else None,
             train_acc_final=self.epochs[-1].train_acc if is_ok else None,
-            params=cost.params,
-            macs=cost.macs,
-            flops=cost.flops,
             compile_seconds=self.compile_seconds,
             train_seconds=self.train_seconds,
             device=device_name(),
             epochs=tuple(self.epochs),
+            **dataclasses.asdict(self.trial.template.cost),
         )
 
     def _nan(self) -> Failure | None:
-        is_finite = [math.isfinite(epoch.train_loss) for epoch in self.epochs]
-        if all(is_finite):
-            return None
-        return "nan", f"the loss stopped being a number in epoch {1 + is_finite.index(False)}"
+        for number, epoch in enumerate(self.epochs, 1):
+            if not math.isfinite(epoch.train_loss):
+                return "nan", f"the loss stopped being a number in epoch {number}"
+        return None
 
     def _stopped(self, epochs: int) -> Failure | None:
         if not self.epochs:
@@ -75,13 +69,9 @@ class Job:
 
 @dataclass(eq=False)
 class TrialGroup:
-    """Jobs that train with the same program.
+    """Jobs that train with the same program, in this order.
 
-    Attributes:
-      signature: of the program.
-      jobs: in the order in which they train.
-      compile_seconds: what compiling the program took.
-      num_lanes: trials side by side; 0 before it is compiled, or if it came to no program.
+    `num_lanes` is 0 before the program is compiled, or if there is none.
     """
 
     signature: Template
@@ -94,40 +84,19 @@ class TrialGroup:
         """Multiply-accumulates of all jobs, in units of one image: how long they take, relative to other groups."""
         return self.signature.cost.macs * len(self.jobs)
 
-    def fail(self, failure: Failure) -> None:
-        """Makes a failure the row of each job."""
-        for job in self.jobs:
-            job.failure, job.run = failure, None
-
-
-@dataclass(frozen=True)
-class ProgramReport:
-    """A program that is done.
-
-    Attributes:
-      num_trials: trained with it.
-      lanes_per_program: of these, side by side; 0 if it came to no program.
-      compile_seconds, train_seconds: what it took, all trials together.
-    """
-
-    num_trials: int
-    lanes_per_program: int
-    compile_seconds: float
-    train_seconds: float
-
-    @classmethod
-    def of(cls, group: TrialGroup) -> ProgramReport:
-        """Returns the report of a group."""
-        seconds = sum(job.train_seconds for job in group.jobs)
-        return cls(len(group.jobs), group.num_lanes, group.compile_seconds, seconds)
+    def report(self) -> ProgramReport:
+        """Returns what is known when all jobs are done."""
+        seconds = sum(job.train_seconds for job in self.jobs)
+        return ProgramReport(len(self.jobs), self.num_lanes, self.compile_seconds, seconds)
 
 
 def make_groups(jobs: Iterable[Job]) -> list[TrialGroup]:
     """Returns jobs by program, in the order in which the programs occur."""
-    groups: dict[Template, list[Job]] = {}
+    groups: dict[Template, TrialGroup] = {}
     for job in jobs:
-        groups.setdefault(program_signature(job.trial.template), []).append(job)
-    return [TrialGroup(signature, members) for signature, members in groups.items()]
+        signature = program_signature(job.trial.template)
+        groups.setdefault(signature, TrialGroup(signature, [])).jobs.append(job)
+    return list(groups.values())
 
 
 def failure_of(error: BaseException) -> Failure:

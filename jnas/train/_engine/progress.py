@@ -17,23 +17,17 @@ _SECONDS_BETWEEN_LINES = 10.0
 class ProgressBar:
     """Shows the trials that are done, trials a second, the time left, and the time spent waiting for the compiler.
 
-    A live bar in a terminal or a notebook; elsewhere a line every ten seconds.
+    A live bar in a terminal or a notebook; elsewhere a line every ten seconds; nothing if it is `quiet`.
     """
 
-    def __init__(self, total: int, timing: TimingStats, title: str = "evaluating", console: Console | None = None):
+    def __init__(self, total: int, timing: TimingStats, title: str = "evaluating", quiet: bool = False):
         self._total, self._timing = total, timing
         self._count, self._best, self._failed = 0, 0.0, 0
-        self._console = console or Console(highlight=False)
-        self._is_live = self._console.is_terminal or self._console.is_jupyter
+        self._console = Console(highlight=False, quiet=quiet)
+        self._is_live = not quiet and (self._console.is_terminal or self._console.is_jupyter)
+        columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
         self._bar = Progress(
-            TextColumn(title),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._is_live,
+            *columns, TimeElapsedColumn(), console=self._console, transient=True, disable=not self._is_live
         )
         self._task = self._bar.add_task("", total=total, text="")
         self._last_line = time.perf_counter()

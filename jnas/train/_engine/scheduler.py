@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from jnas.data import Split
-from jnas.store import Status
-from jnas.train._engine.executor import Executor, Runner
-from jnas.train._engine.group_trainer import GroupSpec
-from jnas.train._engine.jobs import Failure, Job, ProgramReport, TrialGroup
+from jnas.store import Evaluation
+from jnas.train._engine.executor import LocalExecutor, RemoteGroupTrainer, WorkerExecutor
+from jnas.train._engine.group_trainer import GroupSpec, GroupTrainer
+from jnas.train._engine.jobs import Failure, Job, TrialGroup
 from jnas.train._engine.memory_plan import training_memory
 from jnas.train._engine.timing import ProcessorShareClock, TimingStats
-from jnas.train._engine.worker_process import WorkerDied, WorkersUnavailable
+from jnas.train._engine.worker_process import WorkerDied, WorkerKilled, WorkersUnavailable
 from jnas.train._recipe import Recipe
 
 COMPILE_TIMEOUT = 600.0
@@ -35,16 +35,19 @@ class EngineOptions:
     """How a call trains, whatever it trains.
 
     Attributes:
-      max_memory: bytes that training may use; None is 90 % of what a GPU has free, or of what the machine has.
-      compile_timeout: seconds after which a program that still compiles is given up.
+      max_memory: bytes that training may use; None is 90 % of what a GPU has free, or of what the machine or the
+        container has.
+      compile_timeout: seconds after which a program that still compiles is given up; its rows are "timeout".
       on_epoch: called with the number of each epoch that is done, of any trial.
+      on_row: called by `evaluate` with each row, in order.
       should_stop: polled; once it returns True no new chunk of trials begins, and those in training are finished.
       timing: updated while the call runs.
     """
 
     max_memory: int | None = None
     compile_timeout: float = COMPILE_TIMEOUT
-    on_epoch: Callable[[int], None] | None = None
+    on_epoch: Callable[[int], object] | None = None
+    on_row: Callable[[Evaluation], object] | None = None
     should_stop: Callable[[], bool] = lambda: False
     timing: TimingStats = field(default_factory=TimingStats)
 
@@ -53,21 +56,15 @@ def run_groups(
     groups: Sequence[TrialGroup],
     recipe: Recipe,
     split: Split,
-    executor: Executor,
+    executor: LocalExecutor | WorkerExecutor,
     options: EngineOptions,
     *,
     until: int,
     keep: bool = False,
 ) -> Generator[list[Job], None, None]:
-    """Trains groups; yields jobs as they are done.
+    """Trains groups until this many epochs are done; yields jobs as they are done.
 
-    Args:
-      groups: each is let go when it is done.
-      recipe, split: how to train, and on which images.
-      executor: where.
-      options: see `EngineOptions`.
-      until: epochs that are done at the end.
-      keep: whether each job keeps its run, to go on from later.
+    With `keep` each job keeps its run, to go on from later.
     """
     scheduler = _Scheduler(groups, recipe, split, executor, options, until, keep)
     try:
@@ -80,6 +77,9 @@ class _StopTraining(BaseException):
     """Ends training in this process after an epoch. Not an Exception: it is not a failure of a trial."""
 
 
+_Trainer = GroupTrainer | RemoteGroupTrainer
+
+
 class _Compilation(NamedTuple):
     """A group that compiles, since when, and the thread that waits for it."""
 
@@ -89,18 +89,17 @@ class _Compilation(NamedTuple):
 
 
 class _Scheduler:
-    """The state of a call: groups that are pending, runners that compile, memory that training uses."""
+    """The state of a call: groups that are pending, what compiles, memory that training uses."""
 
     def __init__(self, groups, recipe, split, executor, options, until, keep):
         self.recipe, self.split, self.executor, self.options = recipe, split, executor, options
         self.until, self.keep = until, keep
         self.pending: collections.deque[TrialGroup] = collections.deque(groups)
         self.max_memory = training_memory(options.max_memory)
-        self.events: queue.SimpleQueue = queue.SimpleQueue()
+        self.events: queue.SimpleQueue = queue.SimpleQueue()  # functions for the caller's thread, with arguments
         self.changed = threading.Condition()
-        self.compiling: dict[Runner, _Compilation] = {}
-        self.runners: set[Runner] = set()
-        self.training: dict[Runner, int] = {}  # with the bytes that each uses
+        self.compiling: dict[_Trainer, _Compilation] = {}
+        self.training: dict[_Trainer, int] = {}  # with the bytes that each uses
         self.ending, self.closing = threading.Event(), threading.Event()  # after the chunk, after the epoch
         self.clock = ProcessorShareClock()
         self.threads: list[threading.Thread] = []
@@ -108,20 +107,22 @@ class _Scheduler:
 
     def run(self) -> Generator[list[Job], None, None]:
         """Yields the jobs of each chunk that is done."""
+        timing = self.options.timing
         for _ in range(min(self.executor.num_slots, len(self.pending))):
             self._start_slot()
         while self.num_running or not self.events.empty():
-            self._check_stop()
+            if not self.ending.is_set() and self.options.should_stop():
+                self._end()
             start = time.perf_counter()
             try:
                 handle, *arguments = self.events.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 handle, arguments = self._check_timeouts, []
             if not self.training:
-                self.options.timing.compile_wait_seconds += time.perf_counter() - start
+                timing.compile_wait_seconds += time.perf_counter() - start
             jobs = handle(*arguments)
             if jobs:
-                self.options.timing.num_trials += len(jobs)
+                timing.num_trials += len(jobs)
                 yield jobs
             del arguments, jobs  # so that each group goes, with its program, when it is done
 
@@ -131,17 +132,21 @@ class _Scheduler:
         What compiles in this process cannot be interrupted: it is waited for, up to its time limit.
         """
         self.closing.set()
-        self.ending.set()
+        self._end()
         with self.changed:
-            self.pending.clear()
-            runners = list(self.runners)
+            trainers = [*self.compiling, *self.training]
             deadlines = [one.start + self.options.compile_timeout for one in self.compiling.values()]
-            self.changed.notify_all()
-        for runner in runners:
-            runner.abort()
+        for trainer in trainers:
+            trainer.abort()
         deadline = max([time.monotonic() + 60, *deadlines])
         for thread in self.threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _end(self) -> None:
+        with self.changed:
+            self.ending.set()
+            self.pending.clear()
+            self.changed.notify_all()
 
     # In the caller's thread.
 
@@ -152,43 +157,28 @@ class _Scheduler:
         self.threads.append(thread)
         thread.start()
 
-    def _check_stop(self) -> None:
-        if not self.ending.is_set() and self.options.should_stop():
-            with self.changed:
-                self.ending.set()
-                self.pending.clear()
-                self.changed.notify_all()
-
-    def _check_timeouts(self) -> list[Job]:
+    def _check_timeouts(self) -> None:
         limit, now = self.options.compile_timeout, time.monotonic()
         with self.changed:
-            late = {runner: one for runner, one in self.compiling.items() if now - one.start > limit}
-            for runner in late:
-                del self.compiling[runner]
-        jobs = []
-        for runner, (group, _, thread) in late.items():
-            message = f"compiling took longer than {limit:g} s: raise the limit, or limit the size of templates"
-            group.fail(("timeout", message))
-            runner.abort()
-            if not runner.can_abort:  # its thread is lost to the compiler
+            late = {trainer: one for trainer, one in self.compiling.items() if now - one.start > limit}
+            for trainer in late:
+                del self.compiling[trainer]
+        message = f"compiling took longer than {limit:g} s: raise the limit, or limit the size of templates"
+        for trainer, (group, _, thread) in late.items():
+            self._fail(group, group.jobs, ("timeout", message))
+            trainer.abort()
+            if not trainer.can_abort:  # its thread is lost to the compiler
                 self.threads.remove(thread)
                 self.num_running -= 1
                 self._start_slot()
-            self.options.timing.reports.append(ProgramReport.of(group))
-            jobs += group.jobs
-        return jobs
 
     def _on_epoch(self, epoch: int) -> None:
         if self.options.on_epoch:
             self.options.on_epoch(epoch)
 
-    def _on_compiled(self, group: TrialGroup) -> None:
-        self.options.timing.compile_seconds += group.compile_seconds
-        self.options.timing.num_programs += group.num_lanes > 0
-
     def _on_chunk(self, group: TrialGroup, jobs: list[Job]) -> list[Job]:
         if jobs[-1] is group.jobs[-1]:
-            self.options.timing.reports.append(ProgramReport.of(group))
+            self.options.timing.reports.append(group.report())
         return jobs
 
     def _on_slot_end(self, error: BaseException | None) -> None:
@@ -230,56 +220,53 @@ class _Scheduler:
         trials = tuple(job.trial for job in group.jobs)
         spec = GroupSpec(group.signature, trials, self.recipe, self.max_memory)
         try:
-            runner = self.executor.open(spec, self.split, self.ending.is_set)
+            trainer = self.executor.open(spec, self.split, self.ending.is_set)
         except WorkersUnavailable as error:
             self._fail(group, group.jobs, ("error", f"no worker process could be started: {error}"))
             return True
-        if runner is None:
+        if trainer is None:
             return True
         with self.changed:
-            self.runners.add(runner)
-            self.compiling[runner] = _Compilation(group, time.monotonic(), threading.current_thread())
+            self.compiling[trainer] = _Compilation(group, time.monotonic(), threading.current_thread())
         remaining = collections.deque(group.jobs)
         try:
-            memory = self._compile(group, runner)
+            memory = self._compile(group, trainer)
             if memory is None:
-                return runner.can_abort
-            if group.num_lanes and self._admit(runner, memory):
-                self._train(group, runner, remaining)
+                return trainer.can_abort
+            if group.num_lanes and self._admit(trainer, memory):
+                self._train(group, trainer, remaining)
         except WorkerDied as error:
-            if not self.closing.is_set() and (group.num_lanes or self._end_compiling(runner)):
-                self._on_worker_death(group, remaining, runner, error)
+            if not self.closing.is_set() and (group.num_lanes or self._end_compiling(trainer)):
+                self._on_worker_death(group, remaining, error)
         finally:
             with self.changed:
-                self.runners.discard(runner)
-                self.compiling.pop(runner, None)
-                if self.training.pop(runner, None) is not None:
-                    self.clock.leave()
+                self.compiling.pop(trainer, None)
+                if self.training.pop(trainer, None) is not None:
+                    self.clock.now(-1)
                 self.changed.notify_all()
-            runner.close()
+            trainer.close()
         return True
 
-    def _compile(self, group: TrialGroup, runner: Runner) -> int | None:
+    def _compile(self, group: TrialGroup, trainer: _Trainer) -> int | None:
         """Compiles; returns the bytes that the program needs, or None if it was given up meanwhile."""
         start = time.perf_counter()
-        reply = runner.compile()
+        reply = trainer.compile()
         seconds = time.perf_counter() - start
-        if not self._end_compiling(runner):
+        if not self._end_compiling(trainer):
             return None
         group.compile_seconds, group.num_lanes = seconds, reply.num_lanes
         for job in group.jobs:
             job.compile_seconds += seconds / len(group.jobs)
-        self.events.put((self._on_compiled, group))
         if reply.failure:
             self._fail(group, group.jobs, reply.failure)
         return reply.memory
 
-    def _end_compiling(self, runner: Runner) -> bool:
-        """Notes that a runner no longer compiles; returns False if it was given up before."""
+    def _end_compiling(self, trainer: _Trainer) -> bool:
+        """Notes that a program no longer compiles; returns False if it was given up before."""
         with self.changed:
-            return self.compiling.pop(runner, None) is not None
+            return self.compiling.pop(trainer, None) is not None
 
-    def _admit(self, runner: Runner, memory: int) -> bool:
+    def _admit(self, trainer: _Trainer, memory: int) -> bool:
         """Waits until a group may train beside those that do; returns False if nothing begins any more."""
 
         def fits() -> bool:
@@ -291,11 +278,11 @@ class _Scheduler:
             self.changed.wait_for(lambda: self.ending.is_set() or fits())
             if self.ending.is_set():
                 return False
-            self.training[runner] = memory
-            self.clock.enter()
+            self.training[trainer] = memory
+            self.clock.now(1)
             return True
 
-    def _train(self, group: TrialGroup, runner: Runner, remaining: collections.deque[Job]) -> None:
+    def _train(self, group: TrialGroup, trainer: _Trainer, remaining: collections.deque[Job]) -> None:
         """Trains the jobs of a group that is compiled; those that are done leave `remaining`."""
 
         def on_epoch(epoch: int) -> None:
@@ -304,7 +291,7 @@ class _Scheduler:
             self.events.put((self._on_epoch, epoch))
 
         start = self.clock.now()
-        for outcomes in runner.train([job.run for job in remaining], self.until, self.keep, on_epoch):
+        for outcomes in trainer.train([job.run for job in remaining], self.until, self.keep, on_epoch):
             jobs = [remaining.popleft() for _ in outcomes]
             now = self.clock.now()
             for job, outcome in zip(jobs, outcomes, strict=True):
@@ -315,17 +302,14 @@ class _Scheduler:
             if self.ending.is_set():
                 return
 
-    def _on_worker_death(
-        self, group: TrialGroup, remaining: collections.deque[Job], runner: Runner, error: WorkerDied
-    ) -> None:
+    def _on_worker_death(self, group: TrialGroup, remaining: collections.deque[Job], error: WorkerDied) -> None:
         """Fails what the worker was at; trials that it had not begun go to another one."""
         at_fault = [remaining.popleft() for _ in range(min(group.num_lanes or len(remaining), len(remaining)))]
-        status: Status = "out_of_memory" if getattr(runner, "was_killed", False) else "error"
+        status = "out_of_memory" if isinstance(error, WorkerKilled) else "error"
         self._fail(group, at_fault, (status, f"the process that trained it is gone: {error}"))
-        if remaining:
-            with self.changed:
-                if not self.ending.is_set():
-                    self.pending.appendleft(TrialGroup(group.signature, list(remaining)))
+        with self.changed:
+            if remaining and not self.ending.is_set():
+                self.pending.appendleft(TrialGroup(group.signature, list(remaining)))
 
     def _fail(self, group: TrialGroup, jobs: list[Job], failure: Failure) -> None:
         for job in jobs:

@@ -6,7 +6,18 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from jnas.train._engine.jobs import ProgramReport
+
+@dataclass(frozen=True)
+class ProgramReport:
+    """A program that is done: the trials that it trained, as many side by side, and the seconds of all of them.
+
+    `lanes_per_program` is 0 if it came to no program.
+    """
+
+    num_trials: int
+    lanes_per_program: int
+    compile_seconds: float
+    train_seconds: float
 
 
 @dataclass
@@ -17,24 +28,23 @@ class TimingStats:
       num_trials: trials that were trained, or failed.
       start_time: when it started, by `time.perf_counter`.
       compile_wait_seconds: in which nothing trained, as programs were not compiled yet.
-      compile_seconds: of all programs together.
-      num_programs: programs that were compiled, or loaded from the cache.
       reports: one for each program that is done.
-      num_recorded: reports that were offered to the store.
     """
 
     num_trials: int = 0
     start_time: float = field(default_factory=time.perf_counter)
     compile_wait_seconds: float = 0.0
-    compile_seconds: float = 0.0
-    num_programs: int = 0
     reports: list[ProgramReport] = field(default_factory=list)
-    num_recorded: int = 0
 
     @property
     def seconds(self) -> float:
         """Seconds since the start."""
         return time.perf_counter() - self.start_time
+
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds of compiling, of all programs together that are done."""
+        return sum(report.compile_seconds for report in self.reports)
 
 
 class ProcessorShareClock:
@@ -43,25 +53,11 @@ class ProcessorShareClock:
     def __init__(self):
         self._lock, self._count, self._total, self._last = threading.Lock(), 0, 0.0, time.perf_counter()
 
-    def now(self) -> float:
-        """Returns the present time."""
+    def now(self, num_entering: int = 0) -> float:
+        """Returns the present time; from now on this many more train, or fewer if it is below 0."""
         with self._lock:
-            return self._advance()
-
-    def enter(self) -> None:
-        """One more trains."""
-        with self._lock:
-            self._advance()
-            self._count += 1
-
-    def leave(self) -> None:
-        """One is done."""
-        with self._lock:
-            self._advance()
-            self._count -= 1
-
-    def _advance(self) -> float:
-        now = time.perf_counter()
-        self._total += (now - self._last) / max(self._count, 1)
-        self._last = now
-        return self._total
+            now = time.perf_counter()
+            self._total += (now - self._last) / max(self._count, 1)
+            self._last = now
+            self._count += num_entering
+            return self._total

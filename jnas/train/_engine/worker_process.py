@@ -11,15 +11,14 @@ import collections
 import contextlib
 import os
 import pickle
-import queue
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from jnas._runtime.jax_config import read_jax_config
+from jnas._runtime.jax_config import read_jax_config, snapshot_jax_config
 
 MAX_PROGRAMS = 32
 """Programs, of 4 to 8 MiB each on a CPU, after which a worker is replaced."""
@@ -33,30 +32,29 @@ class WorkerDied(Exception):
     """A worker has ended by itself; the message says how."""
 
 
+class WorkerKilled(WorkerDied):
+    """The system has ended a worker, as it does where memory runs out."""
+
+
 class WorkersUnavailable(Exception):
     """No worker of a pool could be started."""
 
 
 class Worker:
-    """The parent's end of a worker process, which runs `jnas.train._engine.worker.worker_main`.
+    """The parent's end of a worker process, which runs `jnas.train._engine.worker.worker_main`; it is ready.
 
     Attributes:
       num_programs: programs that it was asked to make.
       cached_split: returns the images that it was sent and keeps; a weak reference.
+
+    Raises:
+      WorkerDied: it is not ready in time.
     """
 
-    def __init__(self, environment: Mapping[str, str]):
-        self.environment = dict(environment)
+    def __init__(self, environment: dict[str, str]):
+        self.environment = environment
         self.num_programs = 0
         self.cached_split: Callable[[], Any] = lambda: None
-        self._process: subprocess.Popen | None = None
-
-    def start(self) -> None:
-        """Starts the process and waits until it is ready.
-
-        Raises:
-          WorkerDied: it is not ready in time.
-        """
         inherited = {"PYTHONPATH": os.pathsep.join(map(os.fspath, filter(None, sys.path)))}
         if read_jax_config("jax_platforms"):
             inherited["JAX_PLATFORMS"] = read_jax_config("jax_platforms")
@@ -66,9 +64,11 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # what goes wrong there is a message, or goes wrong here, too
-            env=os.environ | inherited | self.environment,
+            env=os.environ | inherited | environment,
             start_new_session=True,  # an interrupt in the terminal is not for it
         )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
         atexit.register(self.kill)
         timer = threading.Timer(_START_TIMEOUT, self.kill)
         timer.daemon = True
@@ -79,26 +79,23 @@ class Worker:
             timer.cancel()
 
     def send(self, message: Any) -> None:
-        """Sends a message; raises `WorkerDied`, or what pickle raises if this is no message."""
-        content = pickle.dumps(message)
+        """Sends a message and JAX's settings; raises `WorkerDied`, or what pickle raises if this is no message."""
+        content = pickle.dumps((snapshot_jax_config(), message))
         try:
             self._stdin.write(content)
             self._stdin.flush()
         except (OSError, ValueError) as error:  # the latter if it was closed here
-            raise WorkerDied(self._exit_reason()) from error
+            raise self._death() from error
 
     def receive(self) -> Any:
         """Returns the next message, once it comes; raises `WorkerDied` if none will."""
-        assert self._process is not None and self._process.stdout is not None
         try:
-            return pickle.load(self._process.stdout)
+            return pickle.load(self._stdout)
         except Exception as error:
-            raise WorkerDied(self._exit_reason()) from error
+            raise self._death() from error
 
     def kill(self) -> None:
         """Ends the process, whatever it does."""
-        if self._process is None:
-            return
         self._process.kill()
         atexit.unregister(self.kill)
         self._process.wait()
@@ -108,28 +105,17 @@ class Worker:
     @property
     def is_alive(self) -> bool:
         """Whether the process runs."""
-        return self._process is not None and self._process.poll() is None
+        return self._process.poll() is None
 
-    @property
-    def was_killed(self) -> bool:
-        """Whether the system ended it, as it does where memory runs out."""
-        return self._process is not None and self._process.returncode == -signal.SIGKILL
-
-    @property
-    def _stdin(self):
-        assert self._process is not None and self._process.stdin is not None
-        return self._process.stdin
-
-    def _exit_reason(self) -> str:
-        assert self._process is not None
+    def _death(self) -> WorkerDied:
         try:
             code = self._process.wait(_EXIT_TIMEOUT)
         except subprocess.TimeoutExpired:  # what it sent was no message
             self.kill()
-            return "it sent what is no message"
+            return WorkerDied("it sent what is no message")
         if code == -signal.SIGKILL:
-            return "the system ended it, as it does where memory runs out"
-        return f"it ended with exit code {code}"
+            return WorkerKilled("the system ended it, as it does where memory runs out")
+        return WorkerDied(f"it ended with exit code {code}")
 
 
 class WorkerPool:
@@ -142,7 +128,7 @@ class WorkerPool:
     def __init__(self, environment: Callable[[], dict[str, str]]):
         self._environment = environment
         self._changed = threading.Condition()
-        self._starting: set[Worker] = set()
+        self._num_starting = 0
         self._busy: set[Worker] = set()
         self._idle: collections.deque[Worker] = collections.deque()
         self._error = ""
@@ -154,10 +140,8 @@ class WorkerPool:
             outdated = [one for one in self._idle if not one.is_alive or one.environment != environment]
             for worker in outdated:
                 self._idle.remove(worker)
-            for _ in range(count - len(self._starting) - len(self._busy) - len(self._idle)):
-                worker = Worker(environment)
-                self._starting.add(worker)
-                threading.Thread(target=self._start, args=(worker,), name="jnas-worker", daemon=True).start()
+            for _ in range(count - self._num_starting - len(self._busy) - len(self._idle)):
+                self._start_one(environment)
         for worker in outdated:
             worker.kill()
 
@@ -168,12 +152,12 @@ class WorkerPool:
           WorkersUnavailable: none could be started.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._idle or self._busy or not self._starting)
+            self._changed.wait_for(lambda: self._idle or self._busy or not self._num_starting)
             if not self._idle and not self._busy:
                 raise WorkersUnavailable(self._error)
 
-    def acquire(self, should_stop: Callable[[], bool] = lambda: False, block: bool = True) -> Worker | None:
-        """Returns an idle worker, for the caller alone; None if it shall not wait for one, or no longer.
+    def acquire(self, should_stop: Callable[[], bool]) -> Worker | None:
+        """Returns an idle worker, for the caller alone; None if there is none and `should_stop` says not to wait.
 
         Raises:
           WorkersUnavailable: there is no worker, and none is starting.
@@ -185,84 +169,40 @@ class WorkerPool:
                     if worker.is_alive:  # else the system ended it
                         self._busy.add(worker)
                         return worker
-                if not block or should_stop():
+                if should_stop():
                     return None
-                if not self._busy and not self._starting:
+                if not self._busy and not self._num_starting:
                     raise WorkersUnavailable(self._error)
                 self._changed.wait(0.2)
 
-    def release(self, worker: Worker) -> None:
-        """Takes a worker back that waits for messages."""
-        if worker.num_programs >= MAX_PROGRAMS or not worker.is_alive or worker.environment != self._environment():
-            self.replace(worker)
-            return
+    def release(self, worker: Worker, is_idle: bool) -> None:
+        """Takes a worker back; one that is at work, or has ended, or shall end, is replaced."""
+        environment = self._environment()
+        is_usable = is_idle and worker.is_alive and worker.environment == environment
+        is_usable = is_usable and worker.num_programs < MAX_PROGRAMS
+        if not is_usable:
+            worker.kill()
         with self._changed:
             self._busy.discard(worker)
-            self._idle.append(worker)
+            if is_usable:
+                self._idle.append(worker)
+            else:
+                self._start_one(environment)
             self._changed.notify_all()
 
-    def replace(self, worker: Worker) -> None:
-        """Ends a worker and starts another in its place."""
-        worker.kill()
-        with self._changed:
-            count = len(self._starting) + len(self._busy) + len(self._idle)
-            self._busy.discard(worker)
-        self.start(count)
+    def _start_one(self, environment: dict[str, str]) -> None:
+        self._num_starting += 1
+        threading.Thread(target=self._start, args=(environment,), name="jnas-worker", daemon=True).start()
 
-    def close(self) -> None:
-        """Ends all workers."""
-        with self._changed:
-            workers = [*self._starting, *self._busy, *self._idle]
-            for group in (self._starting, self._busy, self._idle):
-                group.clear()
-        for worker in workers:
-            worker.kill()
-
-    def _start(self, worker: Worker) -> None:
-        error = ""
+    def _start(self, environment: dict[str, str]) -> None:
+        worker, error = None, ""
         try:
-            worker.start()
+            worker = Worker(environment)
         except Exception as reason:  # whatever it is, the caller can do without workers
             error = str(reason)
-            worker.kill()
         with self._changed:
-            is_wanted = worker in self._starting
-            self._starting.discard(worker)
-            if error:
-                self._error = error
-            elif is_wanted:
+            self._num_starting -= 1
+            self._error = error or self._error
+            if worker:
                 self._idle.append(worker)
             self._changed.notify_all()
-        if not error and not is_wanted:  # the pool was closed meanwhile
-            worker.kill()
-
-
-class ParentConnection:
-    """The worker's end."""
-
-    def __init__(self):
-        self._out = os.fdopen(os.dup(1), "wb")
-        os.dup2(2, 1)  # what libraries print is no message
-        self._messages: queue.SimpleQueue = queue.SimpleQueue()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def send(self, message: Any) -> None:
-        """Sends a message to the parent."""
-        pickle.dump(message, self._out)
-        self._out.flush()
-
-    def receive(self, timeout: float | None = None) -> Any:
-        """Returns the next message; raises `queue.Empty` if none comes within this many seconds."""
-        message = self._messages.get(timeout=timeout)
-        if isinstance(message, Exception):
-            raise message
-        return message
-
-    def _read(self) -> None:
-        while True:
-            try:
-                self._messages.put(pickle.load(sys.stdin.buffer))
-            except EOFError:  # the parent has ended: nobody waits for what this process does
-                os._exit(0)
-            except Exception as error:  # a message of what is not known here, such as a class of the caller's script
-                return self._messages.put(error)
