@@ -14,7 +14,13 @@ from jnas.errors import JnasError
 from jnas.space import (
     BITS_PER_LAYER,
     FEATURE_NAMES,
+    LAYER_TYPES,
+    Conv2d,
+    Dropout,
+    GlobalAvgPool2d,
     LayerBatch,
+    Linear,
+    MaxPool2d,
     Template,
     featurize,
     layer_features,
@@ -186,35 +192,29 @@ def _nets(frame: pd.DataFrame, with_rate: bool) -> tuple[np.ndarray, np.ndarray,
     as runs that have learned nothing by then start again with a lower one.
     """
     rows = [
-        [(TYPES.index(x.name), x.window, x.stride, *x.before, *x.after, x.fan_in, x.dropout) for x in parse(net)]
+        [(TYPES.index(x.name), x.window, x.stride, *x.before, *x.after, x.dropout) for x in parse(net)]
         for net in frame.net
     ]
     lengths = np.array([len(layers) for layers in rows])
-    data = np.zeros((len(rows), lengths.max(), 9))
+    data = np.zeros((len(rows), lengths.max(), 8))
     for row, layers in zip(data, rows, strict=True):
         row[: len(layers)] = layers
     there = np.arange(lengths.max()) < lengths[:, None]
-    kind, window, stride, channels_before, side_before, channels, side, fan_in, dropout = np.moveaxis(data, -1, 0)
-    convolves, pools, _, links, merges, ends = (there & (kind == i) for i in range(len(TYPES)))
-    nothing = np.zeros_like(there)
+    kind, window, stride, channels_before, side_before, channels, side, dropout = np.moveaxis(data, -1, 0)
+    parts = [there & (kind == i) for i in range(len(TYPES))]
+    convolves, pools, _, links, merges, _ = parts
+    classes = (Conv2d, MaxPool2d, Dropout, Linear, GlobalAvgPool2d, Linear)  # of TYPES
+    type_ids = np.array([1 + LAYER_TYPES.index(cls) for cls in classes])
     chain = LayerBatch(
-        mask=there,
+        layer_type=np.where(there, type_ids[kind.astype(int)], 0),
         before=np.stack([channels_before, side_before, side_before], -1),
         after=np.stack([channels, side, side], -1),
         window=np.where(there & ~merges, window, 1),
         stride=np.where(there, stride, 1),
         padding=convolves.astype(float),
-        fan_in=fan_in,
-        is_conv=convolves,
-        is_linear=links | ends,
-        is_avg_pool=nothing,
-        is_global_pool=merges,
-        is_batch_norm=nothing,
-        is_activation=convolves | links,
         slope=np.zeros_like(kind),
         dropout=dropout,
     )
-    parts = [there & (kind == i) for i in range(len(TYPES))]
     for column, of in ((channels, convolves | links), (window, convolves | pools), (stride, convolves | pools)):
         parts += [of & (column == value) for value in np.unique(column[of])]
     bits = np.stack(parts, -1).astype(np.float32)

@@ -51,7 +51,7 @@ def test_cost_of_the_originals_runs(run):
 
 def any_layer():
     def of(cls):
-        return st.builds(cls, **{name: st.sampled_from(values) for name, values in cls.parameter_values()})
+        return st.builds(cls, **{name: st.sampled_from(values) for name, values in cls.parameter_values().items()})
 
     return st.one_of([of(cls) for cls in LAYER_TYPES])
 

@@ -16,13 +16,7 @@ from jnas.space._template import Template
 
 @dataclass(frozen=True, repr=False)
 class Candidate:
-    """An architecture of a space. Candidates are equal, and hash alike, if their architectures and spaces are.
-
-    Attributes:
-      hash: `Template.hash`.
-      genome: `[L, 6]` int8, read-only.
-      space: gives the image shape and the class count.
-    """
+    """An architecture of a space, with a read-only genome and `Template.hash`; equal if these and the spaces are."""
 
     hash: str
     genome: Int8[np.ndarray, "l 6"] = field(compare=False)
@@ -37,11 +31,7 @@ class Candidate:
 
     @classmethod
     def from_template(cls, template: Template, space: Space) -> Candidate:
-        """Returns the candidate of a template.
-
-        Raises:
-          JnasError: if the template has more layers than genomes of the space, or a parameter outside the space.
-        """
+        """Returns the candidate of a template; raises as `to_genome` does."""
         genome = to_genome(template, space.length)
         genome.flags.writeable = False
         return cls(template.hash, genome, space)

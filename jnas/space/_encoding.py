@@ -28,7 +28,7 @@ def layer_to_uint32(layer: LayerTemplate) -> int:
     """
     offset = len(LAYER_TYPES)
     positions = [LAYER_TYPES.index(type(layer))]
-    for name, values in layer.parameter_values():
+    for name, values in layer.parameter_values().items():
         value = getattr(layer, name)
         if value not in values:
             allowed = ", ".join(map(str, values))
@@ -38,26 +38,15 @@ def layer_to_uint32(layer: LayerTemplate) -> int:
     return sum(1 << (BITS_PER_LAYER - 1 - position) for position in positions)
 
 
-def _all_layers() -> list[LayerTemplate]:
-    """Returns every layer template that has a vector."""
-    layers = []
-    for cls in LAYER_TYPES:
-        parameters = dict(cls.parameter_values())
-        layers += [
-            cls(**dict(zip(parameters, values, strict=True))) for values in itertools.product(*parameters.values())
-        ]
-    return layers
-
-
-_LAYER_BY_UINT32 = {layer_to_uint32(layer): layer for layer in _all_layers()}
+_LAYER_BY_UINT32 = {
+    layer_to_uint32(layer): layer
+    for cls in LAYER_TYPES
+    for layer in (cls(*values) for values in itertools.product(*cls.parameter_values().values()))
+}
 
 
 def layers_to_vectors(layers: Sequence[LayerTemplate]) -> UInt8[np.ndarray, "t 32"]:
-    """Returns the bit vectors of layers, as zeros and ones.
-
-    Raises:
-      JnasError: if a parameter has a value without a bit.
-    """
+    """Returns the bit vectors of layers, as zeros and ones; raises as `layer_to_uint32` does."""
     numbers = np.array([layer_to_uint32(layer) for layer in layers], dtype=np.uint32)
     shifts = np.arange(BITS_PER_LAYER - 1, -1, -1, dtype=np.uint32)
     return ((numbers[..., None] >> shifts) & 1).astype(np.uint8)
@@ -75,7 +64,7 @@ def layers_from_hash(arch_hash: str) -> tuple[LayerTemplate, ...]:
       JnasError: if `arch_hash` is not a string of 8 hex digits per layer, or 8 of the digits encode no layer.
     """
     if not isinstance(arch_hash, str) or not arch_hash or len(arch_hash) % HEX_DIGITS_PER_LAYER:
-        shown = arch_hash if not isinstance(arch_hash, str) or len(arch_hash) <= 40 else arch_hash[:40] + "..."
+        shown = arch_hash[:40] + "..." if isinstance(arch_hash, str) and len(arch_hash) > 40 else arch_hash
         raise JnasError(f"hash must be 8 hex digits per layer, as Template.hash prints them, got {shown!r}.")
     layers = []
     for start in range(0, len(arch_hash), HEX_DIGITS_PER_LAYER):

@@ -22,23 +22,14 @@ from jaxtyping import Array, Int8, Int32, UInt8, UInt32
 
 from jnas.errors import JnasError
 from jnas.space._encoding import BITS_PER_LAYER
-from jnas.space._layers import LAYER_TYPES, Activation, Linear, WindowedLayer
+from jnas.space._layers import LAYER_TYPES, Linear
 from jnas.space._template import Template
 
 LAYER_TYPE, WIDTH, KERNEL, STRIDE, PADDING, COUNT_PAD = range(6)
 NUM_FIELDS = 6
 
-FIELD_INDEX = {
-    "out_features": WIDTH,
-    "out_channels": WIDTH,
-    "negative_slope": WIDTH,
-    "all_channels": WIDTH,
-    "p": WIDTH,
-    "kernel_size": KERNEL,
-    "stride": STRIDE,
-    "padding": PADDING,
-    "count_include_pad": COUNT_PAD,
-}
+FIELD_INDEX = {"kernel_size": KERNEL, "stride": STRIDE, "padding": PADDING, "count_include_pad": COUNT_PAD}
+FIELD_INDEX |= dict.fromkeys(("out_features", "out_channels", "negative_slope", "all_channels", "p"), WIDTH)
 
 
 def layer_type_id(cls: type) -> int:
@@ -50,28 +41,22 @@ def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     types = 1 + len(LAYER_TYPES)
     num_values = np.ones((types, NUM_FIELDS), np.int32)  # a field that the type does not have can only be 0
     num_values[:, LAYER_TYPE] = types
-    integers = np.zeros((types, NUM_FIELDS, 19), np.int32)
+    all_values = np.zeros((types, NUM_FIELDS, 19), np.float32)
     first_bit = np.full((types, NUM_FIELDS), BITS_PER_LAYER, np.int32)  # past the last bit: such a field sets none
     for type_id, cls in enumerate(LAYER_TYPES, start=1):
         first_bit[type_id, LAYER_TYPE] = -1  # LAYER_TYPE counts from 1
         bit = len(LAYER_TYPES)
-        for name, values in cls.parameter_values():
+        for name, values in cls.parameter_values().items():
             field = FIELD_INDEX[name]
             num_values[type_id, field] = len(values)
             first_bit[type_id, field] = bit
             bit += len(values)
-            if not isinstance(values[0], float):  # slopes and rates change neither shapes nor costs
-                integers[type_id, field, : len(values)] = values
-    return num_values, integers, first_bit
+            all_values[type_id, field, : len(values)] = values
+    return num_values, all_values, first_bit
 
 
-NUM_VALUES, INTEGER_VALUES, _FIRST_BIT = _tables()
-"""`NUM_VALUES[type, field]`: the number of values of a field. `INTEGER_VALUES[type, field, index]`: a value, if it is
-an integer or a bool."""
-
-IS_WINDOWED_LAYER = np.array([False, *(issubclass(cls, WindowedLayer) for cls in LAYER_TYPES)])
-IS_ACTIVATION = np.array([False, *(issubclass(cls, Activation) for cls in LAYER_TYPES)])
-"""By LAYER_TYPE."""
+NUM_VALUES, VALUES, _FIRST_BIT = _tables()
+"""`NUM_VALUES[type, field]`: the number of values of a field. `VALUES[type, field, index]`: a value."""
 
 
 def to_genome(template: Template, length: int) -> Int8[np.ndarray, "{length} 6"]:
@@ -87,7 +72,7 @@ def to_genome(template: Template, length: int) -> Int8[np.ndarray, "{length} 6"]
     genome = np.zeros((length, NUM_FIELDS), np.int8)
     for row, layer in zip(genome, layers, strict=False):
         row[LAYER_TYPE] = layer_type_id(type(layer))
-        for name, values in layer.parameter_values():
+        for name, values in layer.parameter_values().items():
             row[FIELD_INDEX[name]] = values.index(getattr(layer, name))
     return genome
 
@@ -101,16 +86,13 @@ def to_genomes(templates: Iterable[Template], length: int) -> Int8[np.ndarray, "
 def from_genome(
     genome: Int8[Array | np.ndarray, "l 6"], in_shape: Sequence[int] = (3, 32, 32), classes: int = 10
 ) -> Template:
-    """Returns the template of a genome.
-
-    Raises:
-      JnasError: if its layers do not fit `in_shape`.
-    """
+    """Returns the template of a genome; raises a `JnasError` if its layers do not fit `in_shape`."""
     layers = []
     for row in np.asarray(genome):
         if row[LAYER_TYPE]:
             cls = LAYER_TYPES[row[LAYER_TYPE] - 1]
-            layers.append(cls(**{name: values[row[FIELD_INDEX[name]]] for name, values in cls.parameter_values()}))
+            parameters = cls.parameter_values().items()
+            layers.append(cls(**{name: values[row[FIELD_INDEX[name]]] for name, values in parameters}))
     return Template((*layers, Linear(classes)), in_shape)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -20,11 +20,7 @@ Shape = tuple[int, ...]
 
 
 def check_in_shape(in_shape: Sequence[int]) -> tuple[int, int, int]:
-    """Returns the shape of one image as a tuple of Python's integers.
-
-    Raises:
-      JnasError: if it is not three positive numbers.
-    """
+    """Returns the shape of one image as a tuple of Python's integers; raises a `JnasError` if it is none."""
     shape = tuple(int(n) for n in in_shape)
     if len(shape) != 3 or min(shape) < 1:
         raise JnasError(f"in_shape must be (channels, height, width), each >= 1, got {shape}.")
@@ -33,15 +29,10 @@ def check_in_shape(in_shape: Sequence[int]) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of a layer or template for one image.
+    """Learnable parameters, multiply-accumulates and FLOPs of a layer or template for one image, as Sophius counts.
 
-    This is the accounting of Sophius' table of runs.
-
-    Attributes:
-      params: learnable parameters.
-      macs: multiply-accumulates of Conv2d and Linear.
-      flops: 2 per MAC, 1 per Conv2d output element (the bias), 2 per BatchNorm2d element, 1 per activation element and
-        1 per *input* element of every pooling. The bias of Linear, Dropout and Flatten count nothing.
+    FLOPs are 2 per MAC, 1 per Conv2d output element (the bias), 2 per BatchNorm2d element, 1 per activation element and
+    1 per *input* element of every pooling. The bias of Linear, Dropout and Flatten count nothing.
     """
 
     params: int = 0
@@ -64,19 +55,18 @@ def _to_builtin(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class LayerTemplate:
-    """One layer with its parameters and without weights.
+    """One layer with its parameters and without weights; a parameter outside the space raises a `JnasError`.
 
     A square window may be given as PyTorch users write it: `Conv2d(8, (5, 5), (3, 3))`.
-
-    Raises:
-      JnasError: if a parameter has a value that is not in the space.
     """
 
     input_rank: ClassVar[int | None] = None
     """3 if the layer takes maps only, 1 if it takes vectors only, None if it takes both."""
+    flops_per_input: ClassVar[int] = 0
+    """FLOPs for each element of the input, beside those of MACs and biases."""
 
     def __post_init__(self) -> None:
-        for name, values in self.parameter_values():
+        for name, values in self.parameter_values().items():
             value = _to_builtin(getattr(self, name))
             if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
                 value = _to_builtin(value[0])
@@ -86,10 +76,9 @@ class LayerTemplate:
             object.__setattr__(self, name, values[values.index(value)])
 
     @classmethod
-    def parameter_values(cls) -> Iterator[tuple[str, tuple]]:
-        """Yields each parameter's name and its values, in the order of the bits."""
-        for f in dataclasses.fields(cls):
-            yield f.name, f.metadata["values"]
+    def parameter_values(cls) -> dict[str, tuple]:
+        """Returns the values of each parameter, in the order of the bits."""
+        return {f.name: f.metadata["values"] for f in dataclasses.fields(cls)}
 
     def out_shape(self, shape: Shape) -> Shape:
         """Returns the output shape for an input of `shape`; dimensions may come out as zero or less."""
@@ -97,11 +86,11 @@ class LayerTemplate:
 
     def cost(self, shape: Shape) -> Cost:
         """Returns the cost of the layer on one input of `shape`."""
-        return Cost()
+        return Cost(flops=self.flops_per_input * math.prod(shape))
 
     def summary(self) -> str:
-        """Returns the parameters that are printed after the output shape, or an empty string."""
-        return ""
+        """Returns what is printed after the output shape: slope or rate, window and stride, or nothing."""
+        return "".join(f"({value})" for value in vars(self).values() if isinstance(value, float))
 
 
 @dataclass(frozen=True)
@@ -111,7 +100,7 @@ class Linear(LayerTemplate):
     Any positive `out_features` is a Linear, because the class count is not a gene; only the listed ones have bits.
     """
 
-    input_rank: ClassVar[int | None] = 1
+    input_rank = 1
     out_features: int = _parameter((32, 64, 128, 256, 512, 1024, 2048, 4096), 32)
 
     def __post_init__(self) -> None:
@@ -132,18 +121,18 @@ class Linear(LayerTemplate):
 class BatchNorm2d(LayerTemplate):
     """Batch normalisation over the channels of a map."""
 
-    input_rank: ClassVar[int | None] = 3
+    input_rank = 3
+    flops_per_input = 2
 
     def cost(self, shape: Shape) -> Cost:
-        return Cost(params=2 * shape[0], flops=2 * math.prod(shape))
+        return super().cost(shape) + Cost(params=2 * shape[0])
 
 
 @dataclass(frozen=True)
 class Activation(LayerTemplate):
     """Base of the three activations: `x` where positive, `slope * x` elsewhere."""
 
-    def cost(self, shape: Shape) -> Cost:
-        return Cost(flops=math.prod(shape))
+    flops_per_input = 1
 
 
 @dataclass(frozen=True)
@@ -156,9 +145,6 @@ class LeakyReLU(Activation):
     """Activation of a constant slope."""
 
     negative_slope: float = _parameter((0.1, 0.01, 0.001), 0.01)
-
-    def summary(self) -> str:
-        return f"({self.negative_slope})"
 
 
 @dataclass(frozen=True)
@@ -177,22 +163,19 @@ class Dropout(LayerTemplate):
 
     p: float = _parameter(tuple(round(0.05 * i, 2) for i in range(1, 20)), 0.5)
 
-    def summary(self) -> str:
-        return f"({self.p})"
-
 
 @dataclass(frozen=True)
 class Dropout2d(Dropout):
     """Sets whole channels to zero with probability `p` during training."""
 
-    input_rank: ClassVar[int | None] = 3
+    input_rank = 3
 
 
 @dataclass(frozen=True)
 class Flatten(LayerTemplate):
     """Turns a map into a vector."""
 
-    input_rank: ClassVar[int | None] = 3
+    input_rank = 3
 
     def out_shape(self, shape: Shape) -> Shape:
         return (math.prod(shape),)
@@ -201,7 +184,8 @@ class Flatten(LayerTemplate):
 class WindowedLayer(LayerTemplate):
     """Base of Conv2d and the poolings: a square window with a stride, and padding by `kernel_size // 2` or none."""
 
-    input_rank: ClassVar[int | None] = 3
+    input_rank = 3
+    flops_per_input = 1
     # Not a dataclass: the subclasses declare these fields, so that they come in the order of their bits.
     kernel_size: int
     stride: int
@@ -219,14 +203,12 @@ class WindowedLayer(LayerTemplate):
     def summary(self) -> str:
         return f"({self.kernel_size}, {self.kernel_size}) ({self.stride}, {self.stride})"
 
-    def cost(self, shape: Shape) -> Cost:
-        return Cost(flops=math.prod(shape))  # of a pooling; Conv2d overrides it
-
 
 @dataclass(frozen=True)
 class Conv2d(WindowedLayer):
     """Convolution with a bias."""
 
+    flops_per_input = 0
     out_channels: int = _parameter((8, 16, 32, 64, 96, 128, 192), 32)
     kernel_size: int = _parameter((1, 2, 3, 4, 5, 6, 7), 3)
     stride: int = _parameter((1, 2, 3, 4), 1)
@@ -265,13 +247,11 @@ class AvgPool2d(WindowedLayer):
 class GlobalAvgPool2d(LayerTemplate):
     """Mean over each channel of a map; the output is a map of one pixel."""
 
-    input_rank: ClassVar[int | None] = 3
+    input_rank = 3
+    flops_per_input = 1
 
     def out_shape(self, shape: Shape) -> Shape:
         return (shape[0], 1, 1)
-
-    def cost(self, shape: Shape) -> Cost:
-        return Cost(flops=math.prod(shape))
 
 
 LAYER_TYPES: tuple[type[LayerTemplate], ...] = (

@@ -41,12 +41,10 @@ _IS_MUTABLE_MASK = np.uint32(sum(1 << type_id for type_id, fields in enumerate(_
 
 # A block has at most one layer of each of these types, a bit per type; all activations share one bit. Those that take
 # maps must follow a convolution.
-_UNIQUE_LAYERS = [
-    *map(layer_type_id, (lt.BatchNorm2d, lt.MaxPool2d, lt.AvgPool2d, lt.GlobalAvgPool2d, lt.Dropout)),
-]
 _UNIQUE_PER_BLOCK_MASK = np.zeros(len(NUM_VALUES), np.uint32)
-_UNIQUE_PER_BLOCK_MASK[_UNIQUE_LAYERS] = 2 ** np.arange(1, 1 + len(_UNIQUE_LAYERS))
 _UNIQUE_PER_BLOCK_MASK[[*ACTIVATIONS]] = 1
+for _bit, _layer in enumerate((lt.BatchNorm2d, lt.MaxPool2d, lt.AvgPool2d, lt.GlobalAvgPool2d, lt.Dropout), start=1):
+    _UNIQUE_PER_BLOCK_MASK[layer_type_id(_layer)] = 1 << _bit
 _AFTER_CONV_MASK = np.bitwise_or.reduce(_UNIQUE_PER_BLOCK_MASK[_MAP_LAYERS])
 
 NEIGHBORS_PER_ROW = 2 * (NUM_FIELDS - 1) + 2
@@ -62,25 +60,17 @@ def crossover(key: jax.Array, first: Int8[Array, "l 6"], second: Int8[Array, "l 
     rows, other_rows = pack(first), pack(second)
     length = len(rows)
     index = jnp.arange(length)
-    convs, linears = _block_starts(rows)
-    other_convs, other_linears = _block_starts(other_rows)
+    num_convs, num_linears = (starts[-1] for starts in _block_starts(rows))
     # Cuts 1 to n are before convolution block n + 1 or the head; the cuts after these are before Linear blocks.
-    cut = 1 + jax.random.randint(key, (), 0, convs[-1] + linears[-1] + 1)
-    in_maps = cut <= convs[-1]
-    linear_cut = cut - convs[-1] - 1
-    head, other_head = _head_index(rows), _head_index(other_rows)
+    cut = 1 + jax.random.randint(key, (), 0, num_convs + num_linears + 1)
 
-    def cut_index(convs, linears, head, rows):
-        block = jnp.where(in_maps, cut, linear_cut)
-        return jnp.where(
-            in_maps,
-            ((convs <= block) & (index < head)).sum(),
-            ((linears <= block) & (rows != 0)).sum(),
-        )
+    def cut_index(rows):
+        convs, linears = _block_starts(rows)
+        in_maps = (convs <= cut) & (index < _head_index(rows))
+        return jnp.where(cut <= num_convs, in_maps, (linears < cut - num_convs) & (rows != 0)).sum()
 
-    first_cut = cut_index(convs, linears, head, rows)
-    second_cut = cut_index(other_convs, other_linears, other_head, other_rows)
-    source = index - first_cut + second_cut
+    first_cut = cut_index(rows)
+    source = index - first_cut + cut_index(other_rows)
     tail = jnp.where(source < length, other_rows[jnp.clip(source, 0, length - 1)], 0)
     return unpack(jnp.where(index < first_cut, rows, tail))
 
@@ -91,12 +81,8 @@ def mutate(
     """Returns a genome after one or two random changes.
 
     Half of the changes step one parameter to a neighboring value. The others insert a layer, remove one, replace one by
-    a layer that takes the same input, swap one with the next, or repeat a Conv2d or Linear.
-
-    Args:
-      key: for all randomness.
-      genome: the parent.
-      mutation_rate: expected number of changes, clipped to [1, 2].
+    a layer that takes the same input, swap one with the next, or repeat a Conv2d or Linear. `mutation_rate` is the
+    expected number of changes, clipped to [1, 2].
     """
     bits = jax.random.bits(key, (2 * _NUM_RANDOM_WORDS + 1,), jnp.uint32)
     rows = _change(bits[:_NUM_RANDOM_WORDS], pack(genome))
@@ -135,7 +121,7 @@ def neighbor(genome: Int8[Array, "l 6"], index: Integer[Array, ""] | int) -> Int
     Each row has `NEIGHBORS_PER_ROW` changes: each parameter a step up and a step down, the row removed, and the row
     repeated if it is a Conv2d or Linear.
     """
-    rows = pack(genome)
+    rows, index = pack(genome), jnp.asarray(index)
     row_index, change = index // NEIGHBORS_PER_ROW, index % NEIGHBORS_PER_ROW
     row, field = rows[row_index], 1 + change // 2
     value = genome[row_index, field % NUM_FIELDS]
@@ -143,9 +129,8 @@ def neighbor(genome: Int8[Array, "l 6"], index: Integer[Array, ""] | int) -> Int
     new_value = value + jnp.where(change % 2 == 0, 1, -1)
     is_step = change < 2 * (NUM_FIELDS - 1)
     is_repeat, is_removal = change == NEIGHBORS_PER_ROW - 1, change == NEIGHBORS_PER_ROW - 2
-    is_possible = jnp.where(
-        is_step, (new_value >= 0) & (new_value < num_values), (row != 0) & (layer_types(row) != _FLATTEN)
-    )
+    is_movable = (row != 0) & (layer_types(row) != _FLATTEN)
+    is_possible = jnp.where(is_step, (new_value >= 0) & (new_value < num_values), is_movable)
     is_possible &= ~is_repeat | ((rows[-1] == 0) & _starts_block(layer_types(row)))
     stepped = genome.at[row_index, field % NUM_FIELDS].set(new_value.astype(genome.dtype))
     shifted = unpack(_shift_rows(rows, row_index, insert=is_repeat, delete=is_removal))
@@ -240,9 +225,7 @@ def _change(bits: UInt32[Array, " 4"], rows: UInt32[Array, " l"]) -> UInt32[Arra
     return jnp.where((change == _SWAP) & (at == index + 1), row, changed)
 
 
-def _random_mutable_row(
-    bits: UInt32[Array, ""], types: UInt32[Array, " l"]
-) -> tuple[Integer[Array, ""], Bool[Array, ""]]:
+def _random_mutable_row(bits: jax.Array, types: UInt32[Array, " l"]) -> tuple[jax.Array, jax.Array]:
     """Returns the index of a random row that has a parameter to change, and whether there is one.
 
     It is the row with the highest of random priorities: one maximum instead of prefix sums.
@@ -268,9 +251,7 @@ def _step_parameter(bits: UInt32[Array, ""], row: UInt32[Array, ""]) -> UInt32[A
     return row + (step.astype(jnp.uint32) << shift)  # a sum modulo 2^32, so the step may be negative
 
 
-def _random_layer(
-    type_bits: UInt32[Array, ""], value_bits: UInt32[Array, ""], takes_map: Bool[Array, ""]
-) -> UInt32[Array, ""]:
+def _random_layer(type_bits: jax.Array, value_bits: jax.Array, takes_map: jax.Array) -> jax.Array:
     """Returns a packed row of a random type that takes maps, or vectors, with uniform parameters."""
     map_type = jnp.asarray(_MAP_LAYERS)[_randint_below(type_bits, jnp.int32(len(_MAP_LAYERS)))]
     vector_type = jnp.asarray(_VECTOR_LAYERS)[_randint_below(type_bits, jnp.int32(len(_VECTOR_LAYERS)))]

@@ -14,18 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int8, UInt32
 
-from jnas.space import _layers as lt
-from jnas.space._genome import (
-    INTEGER_VALUES,
-    IS_WINDOWED_LAYER,
-    KERNEL,
-    LAYER_TYPE,
-    NUM_FIELDS,
-    NUM_VALUES,
-    PADDING,
-    STRIDE,
-    WIDTH,
-)
+from jnas.space._genome import KERNEL, LAYER_TYPE, NUM_FIELDS, NUM_VALUES, PADDING, STRIDE, VALUES, WIDTH
+from jnas.space._layers import LAYER_TYPES, LayerTemplate, WindowedLayer
 
 _BITS = (4, 5, 3, 2, 1, 1)  # per field: what its largest index takes
 SHIFTS = tuple(int(n) for n in np.cumsum((0, *_BITS[:-1])))
@@ -54,25 +44,15 @@ def is_packable(genomes: Int8[Array | np.ndarray, "*n 6"]) -> Bool[Array, "*n"]:
 
 
 class DecodedRow(NamedTuple):
-    """The contents of packed rows `[...]`, int32 unless stated otherwise.
+    """The contents of packed rows, int32 but for `is_valid`."""
 
-    Attributes:
-      layer_type: as in the genome.
-      is_valid: bool, the parameters are among the type's own.
-      width: output channels or features; of PReLU whether there is a slope per channel.
-      kernel: pixels of the window on a side; 1 for layers without a window.
-      stride: of the window; 1 for layers without a window.
-      pad: pixels of padding on each side.
-      input_rank: 3 for maps only, 1 for vectors only, 0 for both.
-    """
-
-    layer_type: jax.Array
-    is_valid: jax.Array
-    width: jax.Array
-    kernel: jax.Array
-    stride: jax.Array
-    pad: jax.Array
-    input_rank: jax.Array
+    layer_type: jax.Array  # as in the genome
+    is_valid: jax.Array  # bool, whether the parameters are among the type's own
+    width: jax.Array  # output channels or features; of PReLU whether there is a slope per channel
+    kernel: jax.Array  # pixels of the window on a side; 1 for layers without a window
+    stride: jax.Array  # 1 for layers without a window
+    pad: jax.Array  # pixels of padding on each side
+    input_rank: jax.Array  # 3 for maps only, 1 for vectors only, 0 for both
 
 
 _ENTRY_BITS = (1, 13, 3, 3, 2, 2)  # is_valid, width, kernel, stride, pad, input_rank
@@ -81,15 +61,14 @@ _ENTRY_SHIFTS = tuple(int(n) for n in np.cumsum((0, *_ENTRY_BITS[:-1])))
 
 def _decoding_table() -> np.ndarray:
     table = np.zeros(1 << sum(_BITS), np.uint32)
-    input_ranks = [0, *(cls.input_rank or 0 for cls in lt.LAYER_TYPES)]
-    for type_id, num_values in enumerate(NUM_VALUES):
+    for type_id, (cls, num_values) in enumerate(zip((LayerTemplate, *LAYER_TYPES), NUM_VALUES, strict=True)):
         for indices in itertools.product(*(range(n) for n in num_values[1:])):
             row = (type_id, *indices)
-            value = INTEGER_VALUES[type_id, range(NUM_FIELDS), row].tolist()
+            value = VALUES[type_id, range(NUM_FIELDS), row].astype(int)  # slopes and rates change no shapes
             kernel, stride, pad = 1, 1, 0
-            if IS_WINDOWED_LAYER[type_id]:
+            if issubclass(cls, WindowedLayer):
                 kernel, stride, pad = value[KERNEL], value[STRIDE], value[KERNEL] // 2 * value[PADDING]
-            entry = (1, value[WIDTH], kernel, stride, pad, input_ranks[type_id])
+            entry = (1, value[WIDTH], kernel, stride, pad, cls.input_rank or 0)
             code = sum(int(index) << shift for index, shift in zip(row, SHIFTS, strict=True))
             table[code] = sum(int(part) << shift for part, shift in zip(entry, _ENTRY_SHIFTS, strict=True))
     return table

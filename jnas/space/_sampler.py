@@ -32,55 +32,47 @@ ACTIVATIONS = tuple(layer_type_id(cls) for cls in (lt.ReLU, lt.LeakyReLU, lt.PRe
 
 
 class GrammarSlot(NamedTuple):
-    """A position in the generator that a layer may take.
+    """A position in the generator that a layer may take."""
 
-    Attributes:
-      layer: its type; None for any activation.
-      probability: of the layer being there.
-      conv: the number of the convolution block, from 1; 0 outside of the convolution part.
-      linear: the number of the hidden Linear block, from 1; 0 elsewhere.
-      values: the values that parameters are drawn from, if not from all; a value given twice is twice as likely.
-    """
+    layer: type[lt.LayerTemplate] | None  # None for any activation
+    probability: float = 1.0  # of the layer being there
+    conv: int = 0  # the number of the convolution block, from 1; 0 outside of the convolution part
+    linear: int = 0  # the number of the hidden Linear block, from 1; 0 elsewhere
+    values: dict[str, tuple] = {}  # noqa: RUF012  what parameters are drawn from, if not from all their values
 
-    layer: type[lt.LayerTemplate] | None
-    probability: float = 1.0
-    conv: int = 0
-    linear: int = 0
-    values: dict[str, tuple] = {}  # noqa: RUF012  a constant
+
+_MODERN_CONV = {
+    "out_channels": (32, 64, 64, 96, 128, 128, 192),
+    "kernel_size": (3, 3, 3, 5, 1),
+    "stride": (1, 1, 1, 1, 1, 2),
+    "padding": (True,),
+}
+_HALVING = {"kernel_size": (2,), "stride": (2,), "padding": (False,)}
+_CONV_BLOCK = {
+    "sophius": [
+        *(GrammarSlot(lt.Conv2d), GrammarSlot(None)),
+        *(GrammarSlot(layer, 0.5) for layer in (lt.MaxPool2d, lt.BatchNorm2d, lt.AvgPool2d)),
+    ],
+    "modern": [
+        *(GrammarSlot(lt.Conv2d, values=_MODERN_CONV), GrammarSlot(lt.BatchNorm2d), GrammarSlot(None)),
+        GrammarSlot(lt.MaxPool2d, 0.35, values=_HALVING),
+    ],
+}
+_GLOBAL_POOL = {"sophius": GrammarSlot(lt.GlobalAvgPool2d, 0.5), "modern": GrammarSlot(lt.GlobalAvgPool2d, 0.75)}
+_LINEAR_BLOCK = {
+    "sophius": [GrammarSlot(lt.Linear), GrammarSlot(None), GrammarSlot(lt.Dropout, 0.5)],
+    "modern": [
+        *(GrammarSlot(lt.Linear, values={"out_features": (64, 128, 256, 512)}), GrammarSlot(None)),
+        GrammarSlot(lt.Dropout, 0.5, values={"p": (0.1, 0.2, 0.3, 0.5)}),
+    ],
+}
 
 
 def grammar(style: Style, conv_num: int, lin_num: int) -> list[GrammarSlot]:
     """Returns the slots of a generator, in the order of the layers."""
-    return _sophius(conv_num, lin_num) if style == "sophius" else _modern(conv_num, lin_num)
-
-
-def _sophius(conv_num: int, lin_num: int) -> list[GrammarSlot]:
-    slots = []
-    for i in range(1, conv_num + 1):
-        slots += [GrammarSlot(lt.Conv2d, conv=i), GrammarSlot(None, conv=i)]
-        slots += [GrammarSlot(layer, 0.5, conv=i) for layer in (lt.MaxPool2d, lt.BatchNorm2d, lt.AvgPool2d)]
-    slots += [GrammarSlot(lt.GlobalAvgPool2d, 0.5), GrammarSlot(lt.Flatten)]
-    for i in range(1, lin_num):
-        slots += [GrammarSlot(lt.Linear, linear=i), GrammarSlot(None, linear=i), GrammarSlot(lt.Dropout, 0.5, linear=i)]
-    return slots
-
-
-def _modern(conv_num: int, lin_num: int) -> list[GrammarSlot]:
-    conv = {"out_channels": (32, 64, 64, 96, 128, 128, 192), "kernel_size": (3, 3, 3, 5, 1)}
-    conv |= {"stride": (1, 1, 1, 1, 1, 2), "padding": (True,)}
-    pool = {"kernel_size": (2,), "stride": (2,), "padding": (False,)}
-    slots = []
-    for i in range(1, conv_num + 1):
-        slots += [GrammarSlot(lt.Conv2d, conv=i, values=conv), GrammarSlot(lt.BatchNorm2d, conv=i)]
-        slots += [GrammarSlot(None, conv=i), GrammarSlot(lt.MaxPool2d, 0.35, conv=i, values=pool)]
-    slots += [GrammarSlot(lt.GlobalAvgPool2d, 0.75), GrammarSlot(lt.Flatten)]
-    for i in range(1, lin_num):
-        slots += [GrammarSlot(lt.Linear, linear=i, values={"out_features": (64, 128, 256, 512)})]
-        slots += [
-            GrammarSlot(None, linear=i),
-            GrammarSlot(lt.Dropout, 0.5, linear=i, values={"p": (0.1, 0.2, 0.3, 0.5)}),
-        ]
-    return slots
+    convs = [slot._replace(conv=i) for i in range(1, conv_num + 1) for slot in _CONV_BLOCK[style]]
+    linears = [slot._replace(linear=i) for i in range(1, lin_num) for slot in _LINEAR_BLOCK[style]]
+    return [*convs, _GLOBAL_POOL[style], GrammarSlot(lt.Flatten), *linears]
 
 
 def _value_tables(slots: list[GrammarSlot]) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +83,8 @@ def _value_tables(slots: list[GrammarSlot]) -> tuple[np.ndarray, np.ndarray]:
     indices = np.zeros((len(slots), NUM_FIELDS, largest), np.int32)
     for i, slot in enumerate(slots):
         for name, values in slot.values.items():
-            all_values = dict(slot.layer.parameter_values())[name] if slot.layer else ()
+            assert slot.layer, "any activation has all its values"
+            all_values = slot.layer.parameter_values()[name]
             counts[i, FIELD_INDEX[name]] = len(values)
             indices[i, FIELD_INDEX[name], : len(values)] = [all_values.index(value) for value in values]
     return counts, indices
@@ -109,11 +102,11 @@ def sample_genomes(
 
     def sample_one(key):
         type_key, presence_key, parameter_key, conv_key, linear_key = jax.random.split(key, 5)
-        activations = jnp.asarray(ACTIVATIONS)[choices(type_key, np.full(slot_types.shape, len(ACTIVATIONS)))]
+        activations = jnp.asarray(ACTIVATIONS)[choices(type_key, jnp.full(slot_types.shape, len(ACTIVATIONS)))]
         types = jnp.where(slot_types == 0, activations, slot_types)
         rows = choices(parameter_key, jnp.asarray(NUM_VALUES)[types]).at[..., LAYER_TYPE].set(types).astype(jnp.int8)
         if value_counts.any():
-            index = choices(jax.random.fold_in(parameter_key, 1), np.maximum(value_counts, 1))
+            index = choices(jax.random.fold_in(parameter_key, 1), jnp.maximum(value_counts, 1))
             drawn = jnp.take_along_axis(jnp.asarray(value_indices), index[..., None].astype(jnp.int32), -1)[..., 0]
             rows = jnp.where(value_counts > 0, drawn, rows).astype(jnp.int8)
         num_convs = jax.random.randint(conv_key, (), 1, conv_num + 1)

@@ -14,28 +14,21 @@ import numpy as np
 from jaxtyping import Array, Bool, Int8
 
 from jnas.space import _layers as lt
-from jnas.space._genome import IS_ACTIVATION, layer_type_id
+from jnas.space._genome import layer_type_id
 from jnas.space._packed_genome import DecodedRow, decode, is_packable, pack
 from jnas.space._uint64 import UInt64
 
 _CONV, _LINEAR, _FLATTEN = map(layer_type_id, (lt.Conv2d, lt.Linear, lt.Flatten))
 _BATCH_NORM, _PRELU = map(layer_type_id, (lt.BatchNorm2d, lt.PReLU))
-_MAX_POOL, _AVG_POOL, _GLOBAL_POOL = map(layer_type_id, (lt.MaxPool2d, lt.AvgPool2d, lt.GlobalAvgPool2d))
+_GLOBAL_POOL = layer_type_id(lt.GlobalAvgPool2d)
+_FLOPS_PER_INPUT = np.array([0, *(cls.flops_per_input for cls in lt.LAYER_TYPES)], np.int32)
 
 
 class InferredShapes(NamedTuple):
-    """What follows from genomes `[..., L, 6]`.
+    """What follows from genomes `[..., L, 6]`: arrays `[...]`, and `Cost` with the last Linear included."""
 
-    Attributes:
-      valid: `[...]` bool, whether the genome is a template; the rest is undefined where it is not.
-      shapes: `[..., L, 3]` int32, the `(C, H, W)` after each row; a vector of N features is `(N, 1, 1)`.
-      params: `[...]` learnable parameters, the last Linear included.
-      macs: `[...]` multiply-accumulates for one image, the last Linear included.
-      flops: `[...]` as `Cost.flops` counts them.
-    """
-
-    valid: jax.Array
-    shapes: jax.Array
+    valid: jax.Array  # whether the genome is a template; the rest is undefined where it is not
+    shapes: jax.Array  # `[..., L, 3]` int32, the `(C, H, W)` after each row; a vector of N features is `(N, 1, 1)`
     params: UInt64
     macs: UInt64
     flops: UInt64
@@ -78,27 +71,17 @@ def propagate(state: ShapeState, layer: DecodedRow) -> tuple[ShapeState, Bool[Ar
 def _layer_cost(before: ShapeState, layer: DecodedRow, after: ShapeState) -> tuple[UInt64, UInt64, UInt64]:
     """Returns params, MACs and FLOPs of one layer, as `Cost` counts them."""
     layer_type = layer.layer_type
-    is_conv, is_linear, is_batch_norm = layer_type == _CONV, layer_type == _LINEAR, layer_type == _BATCH_NORM
-    positions = jnp.where(is_conv, layer.kernel * layer.kernel, jnp.where(is_linear, 1, 0))
-    fan_in = positions * before.channels
-    pixels_in, pixels_out = before.height * before.width, after.height * after.width
-    weights = UInt64.product(fan_in, after.channels)
-    macs = UInt64.product(fan_in, after.channels * pixels_out)
-
-    elements = before.channels * pixels_in
+    is_conv, has_weights = layer_type == _CONV, (layer_type == _CONV) | (layer_type == _LINEAR)
+    elements, out_elements = (state.channels * state.height * state.width for state in (before, after))
+    fan_in = jnp.where(has_weights, layer.kernel * layer.kernel * before.channels, 0)
+    weights, macs = UInt64.product(fan_in, after.channels), UInt64.product(fan_in, out_elements)
     slopes = jnp.where(layer.width == 1, before.channels, 1)
     other_params = (
-        jnp.where(is_conv | is_linear, after.channels, 0)
-        + jnp.where(is_batch_norm, 2 * before.channels, 0)
+        jnp.where(has_weights, after.channels, 0)
+        + jnp.where(layer_type == _BATCH_NORM, 2 * before.channels, 0)
         + jnp.where(layer_type == _PRELU, slopes, 0)
     )
-    is_pool = (layer_type == _MAX_POOL) | (layer_type == _AVG_POOL) | (layer_type == _GLOBAL_POOL)
-    other_flops = (
-        jnp.where(is_conv, after.channels * pixels_out, 0)
-        + jnp.where(is_batch_norm, 2 * elements, 0)
-        + jnp.where(jnp.asarray(IS_ACTIVATION)[layer_type], elements, 0)
-        + jnp.where(is_pool, elements, 0)
-    )
+    other_flops = jnp.where(is_conv, out_elements, jnp.asarray(_FLOPS_PER_INPUT)[layer_type] * elements)
     return weights + UInt64.from_integers(other_params), macs, UInt64.from_integers(other_flops) + (macs + macs)
 
 
@@ -106,7 +89,7 @@ def _add(a: tuple[UInt64, ...], b: tuple[UInt64, ...]) -> tuple[UInt64, ...]:
     return tuple(x + y for x, y in zip(a, b, strict=True))
 
 
-def _infer_one(genome: jax.Array, in_shape: tuple[int, int, int], classes: int) -> InferredShapes:
+def _infer_one(genome: jax.Array | np.ndarray, in_shape: tuple[int, int, int], classes: int) -> InferredShapes:
     def body(carry, row):
         state, valid, ended, total = carry
         layer, is_empty = row
@@ -131,13 +114,7 @@ def _infer_one(genome: jax.Array, in_shape: tuple[int, int, int], classes: int) 
 def infer_shapes(
     genomes: Int8[Array | np.ndarray, "*n l 6"], in_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10
 ) -> InferredShapes:
-    """Returns validity, shapes and cost of genomes.
-
-    Args:
-      genomes: of any number of leading dimensions.
-      in_shape: `(C, H, W)` of one image.
-      classes: number of classes.
-    """
+    """Returns validity, shapes and cost of genomes."""
     infer = functools.partial(_infer_one, in_shape=in_shape, classes=classes)
     for _ in range(genomes.ndim - 2):
         infer = jax.vmap(infer)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int8
 from jnas._runtime.compile_options import fast_compile_jit
 from jnas.errors import JnasError
 from jnas.space import _operators as operators
-from jnas.space._featurize import featurize
+from jnas.space._features import featurize
 from jnas.space._genome import from_genome
 from jnas.space._layers import check_in_shape
 from jnas.space._sampler import Style, grammar, sample_genomes
@@ -26,18 +26,13 @@ _MAX_BATCHES = 50
 
 @dataclass(frozen=True)
 class Space:
-    """A space of templates, for sampling and as a search space of `jnas.evolve`.
-
-    Genomes of the space are `[L, 6]` int8, see `jnas.space.to_genomes`.
+    """A space of templates, for sampling and as a search space of `jnas.evolve`; its genomes are `[L, 6]` int8.
 
     Args:
       in_shape: `(C, H, W)` of one image.
-      classes: number of classes.
-      conv_num: largest number of convolution layers in a random template.
-      lin_num: largest number of Linear layers in a random template, the last one included.
+      conv_num, lin_num: most convolutions and Linear layers (with the last one) of a random template.
       style: the generator of random templates, "sophius" or "modern"; see `jnas.space._sampler`.
-      max_params: most learnable parameters of a valid template; None for no limit.
-      max_macs: most multiply-accumulates for one image of a valid template; None for no limit.
+      max_params, max_macs: limits of a valid template, for one image; None for no limit.
 
     Raises:
       JnasError: if an argument is out of range.
@@ -81,13 +76,8 @@ class Space:
     def sample_valid(self, key: jax.Array, count: int, min_count: int | None = None) -> Int8[Array, "n l 6"]:
         """Returns genomes of random templates within `max_params` and `max_macs`; runs on the host.
 
-        Args:
-          key: for all randomness.
-          count: number of genomes.
-          min_count: number of genomes that suffices if valid ones are rare; `count` by default.
-
         Raises:
-          JnasError: if fewer than `min_count` were found.
+          JnasError: if fewer than `min_count` were found, which is `count` by default.
         """
         min_count = count if min_count is None else min_count
         size = 1 << (max(count, 1024) - 1).bit_length()  # few sizes, so that few programs are compiled
@@ -100,22 +90,15 @@ class Space:
                 break
         if total >= min_count:
             return jnp.asarray(np.concatenate(batches)[:count])
-        limits = " and ".join(
-            f"{name} {value:,}"
-            for name, value in (("max_params", self.max_params), ("max_macs", self.max_macs))
-            if value is not None
-        )
+        limits = {"max_params": self.max_params, "max_macs": self.max_macs}
+        shown = " and ".join(f"{name} {value:,}" for name, value in limits.items() if value is not None)
         raise JnasError(
-            f"{limits} must admit {min_count} random templates, got {total} of {_MAX_BATCHES * size:,}; "
+            f"{shown} must admit {min_count} random templates, got {total} of {_MAX_BATCHES * size:,}; "
             "raise the limits."
         )
 
     def random(self, seed: int) -> Template:
-        """Returns one random template within `max_params` and `max_macs`.
-
-        Raises:
-          JnasError: if none was found.
-        """
+        """Returns one random template within `max_params` and `max_macs`; raises as `sample_valid` does."""
         key = jax.random.key(seed)
         is_limited = self.max_params is not None or self.max_macs is not None
         return self.template((self.sample_valid(key, 1) if is_limited else self.sample(key, 1))[0])

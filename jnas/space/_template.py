@@ -25,9 +25,7 @@ class Template:
     Two templates are equal if their layers and input shapes are. `str()` prints one layer per line with its output
     shape, `repr()` prints the same on one line.
 
-    Args:
-      layers: the layer templates; the last one is the `Linear` classifier, with one feature per class.
-      in_shape: `(C, H, W)` of one image.
+    The last layer is the `Linear` classifier, with one feature per class; `in_shape` is `(C, H, W)` of one image.
 
     Raises:
       JnasError: if the layers do not fit one another; the sentence names the layer and the shape of its input.
@@ -55,11 +53,6 @@ class Template:
     @classmethod
     def from_hash(cls, arch_hash: str, in_shape: Sequence[int] = (3, 32, 32), classes: int = 10) -> Template:
         """Returns the template of a hash, with `Linear(classes)` appended.
-
-        Args:
-          arch_hash: 8 hex digits per layer, as `Template.hash` gives them.
-          in_shape: `(C, H, W)` of one image.
-          classes: number of classes.
 
         Raises:
           JnasError: if `arch_hash` is not a hash, or its layers do not fit `in_shape`.
@@ -109,11 +102,7 @@ class Template:
         return vectors_to_hash(self.vectors)
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
-        """Returns the template as a Flax module that maps `[N, H, W, C]` floats to `[N, classes]` logits.
-
-        Args:
-          rngs: random streams for the initial weights (`params`) and for dropout.
-        """
+        """Returns the template as a Flax module; see `jnas.nn.build`."""
         from jnas.nn._build import build  # a convenience that imports a higher layer, so only when it is called
 
         return build(self, rngs)

@@ -17,11 +17,7 @@ from jaxtyping import Array, Bool, Float, Integer
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class UInt64:
-    """Unsigned 64-bit integers.
-
-    Attributes:
-      high, low: the upper and the lower 32 bits, uint32 of one shape.
-    """
+    """Unsigned 64-bit integers: the upper and the lower 32 bits, uint32 of one shape."""
 
     high: jax.Array
     low: jax.Array
