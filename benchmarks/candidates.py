@@ -21,9 +21,24 @@ from common import HASHES, report, run
 from tables import read
 
 from jnas._runtime.compilation_cache import use_compilation_cache
-from jnas._search.screening import bits_alone, chunks, facts_and_bits, screen, screen_members, shortlist
+from jnas._runtime.compile_options import fast_compile_jit
+from jnas._search.screening import chunks, encode, predict_members, shortlist
 from jnas.predict import OriginalLSTM, Predictor, Regressor
-from jnas.space import Space
+from jnas.space import Space, to_bits
+
+
+@fast_compile_jit(static_argnums=0)
+def encode_bits(space: Space, genomes: jax.Array) -> jax.Array:
+    """What the original sees."""
+    return to_bits(genomes)
+
+
+def screen(space: Space, genomes: np.ndarray, model: Regressor, encoder: Callable) -> np.ndarray:
+    """The mean that a model predicts for each genome."""
+    mean = np.empty(len(genomes), np.float32)
+    for rows, part, used in chunks(genomes):
+        mean[rows] = model.predict(np.asarray(encoder(space, part)), used)[0][: len(rows)]
+    return mean
 
 
 def seconds(work: Callable[[int], object], repeats: int) -> list[float]:
@@ -40,7 +55,7 @@ def seconds(work: Callable[[int], object], repeats: int) -> list[float]:
 def shortlisted(space: Space, genomes: np.ndarray, model: Predictor) -> np.ndarray:
     """Places of the best candidates, best first: the first members judge all, the others a fifth of them."""
     front = shortlist(space, genomes, model)
-    return front[np.argsort(-screen_members(space, genomes[front], model).mean(0))]
+    return front[np.argsort(-predict_members(space, genomes[front], model).mean(0))]
 
 
 def measure(space: Space, model: Regressor, encoder, count: int, repeats: int) -> dict:
@@ -52,9 +67,9 @@ def measure(space: Space, model: Regressor, encoder, count: int, repeats: int) -
     genomes = np.asarray(generate(0))
 
     def encode(i):
-        return [encoder(part, space) for _, part, _ in chunks(genomes)]
+        return [encoder(space, part) for _, part, _ in chunks(genomes)]
 
-    encoded = [(np.asarray(encoder(part, space)), used) for _, part, used in chunks(genomes)]
+    encoded = [(np.asarray(encoder(space, part)), used) for _, part, used in chunks(genomes)]
 
     def predict(i):
         return [model.predict(sequences, used) for sequences, used in encoded]
@@ -73,7 +88,7 @@ def measure(space: Space, model: Regressor, encoder, count: int, repeats: int) -
 def agreement(space: Space, model: Predictor, count: int) -> dict:
     """What the shortlist costs in quality: how many of the ensemble's best are on it."""
     genomes = np.asarray(space.sample(jax.random.key(0), count))
-    order = np.argsort(-screen_members(space, genomes, model).mean(0))
+    order = np.argsort(-predict_members(space, genomes, model).mean(0))
     front = set(shortlist(space, genomes, model).tolist())
     return {f"of_the_best_{n}": float(np.mean([i in front for i in order[:n].tolist()])) for n in (10, 100, 1000)}
 
@@ -90,8 +105,8 @@ def main() -> None:
     space = Space()
     original = OriginalLSTM().fit(table.bits, table.lengths, table.targets)
     default = Predictor().fit(table.sequences, table.lengths, table.targets)
-    small = measure(space, original, bits_alone, options.candidates, options.repeats)
-    large = measure(space, default, facts_and_bits, options.candidates, options.repeats)
+    small = measure(space, original, encode_bits, options.candidates, options.repeats)
+    large = measure(space, default, encode, options.candidates, options.repeats)
     rates = [
         options.candidates / s
         for s in seconds(

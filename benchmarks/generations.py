@@ -20,7 +20,7 @@ import numpy as np
 from common import report, run
 
 import jnas
-from jnas._search.screening import facts_and_bits, screen_members
+from jnas._search.screening import encode, predict_members
 from jnas.evolve import GeneticAlgorithm
 from jnas.space import Space, infer_shapes, lengths, to_bits
 
@@ -56,9 +56,9 @@ def measure(size: int, space: Space, repeats: int, predictor) -> dict:
     result["valid_share"] = float(valid)
     result["programs"] = {"ask": ask._cache_size(), "tell": tell._cache_size()}
     if predictor is not None:
-        screen_members(space, np.asarray(children[:2048]), predictor)  # compiles
+        predict_members(space, np.asarray(children[:2048]), predictor)  # compiles
         start = time.perf_counter()
-        screen_members(space, np.asarray(children), predictor)
+        predict_members(space, np.asarray(children), predictor)
         result["predict_seconds"] = time.perf_counter() - start
         result["individuals_per_second"] = size / (result["seconds_without_predict"] + result["predict_seconds"])
     result["individuals_per_second_without_predict"] = size / result["seconds_without_predict"]
@@ -69,7 +69,7 @@ def fitted(space: Space) -> jnas.Predictor:
     """A predictor of made-up accuracies."""
     genomes = space.sample(jax.random.key(2), 128)
     accuracies = np.random.default_rng(0).uniform(0.1, 0.6, len(genomes))
-    return jnas.Predictor(0).fit(np.asarray(facts_and_bits(genomes, space)), np.asarray(lengths(genomes)), accuracies)
+    return jnas.Predictor(0).fit(np.asarray(encode(space, genomes)), np.asarray(lengths(genomes)), accuracies)
 
 
 def main() -> None:

@@ -42,59 +42,30 @@ except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "unknown"
 
 # Loaded when they are first used: Flax, Orbax and DuckDB take seconds, and much of the library does without them.
-_LAZY_ATTRIBUTES = {
-    "Dataset": "jnas.data",
-    "JnasError": "jnas.errors",
-    "Predictor": "jnas.predict",
-    "Progress": "jnas._search.progress",
-    "Recipe": "jnas.train",
-    "SearchConfig": "jnas._search.config",
-    "SearchResult": "jnas._search.result",
-    "Space": "jnas.space",
-    "Store": "jnas.store",
-    "Template": "jnas.space",
-    "Trial": "jnas.train",
-    "evaluate": "jnas.train",
-    "export_model": "jnas.export",
-    "load_data": "jnas.data",
-    "plot_front": "jnas.report",
-    "plot_predictions": "jnas.report",
-    "plot_search": "jnas.report",
-    "sample_trials": "jnas.train",
-    "search": "jnas._search.api",
-    "successive_halving": "jnas.train",
-    "use_compilation_cache": "jnas._runtime.compilation_cache",
-}
 _LAZY_MODULES = ("data", "evolve", "export", "nn", "predict", "report", "space", "store", "train")
+_HOMES = {
+    "_runtime.compilation_cache": ("use_compilation_cache",),
+    "_search.api": ("search",),
+    "_search.config": ("SearchConfig",),
+    "_search.progress": ("Progress",),
+    "_search.result": ("SearchResult",),
+    "data": ("Dataset", "load_data"),
+    "errors": ("JnasError",),
+    "export": ("export_model",),
+    "predict": ("Predictor",),
+    "report": ("plot_front", "plot_predictions", "plot_search"),
+    "space": ("Space", "Template"),
+    "store": ("Store",),
+    "train": ("Recipe", "Trial", "evaluate", "sample_trials", "successive_halving"),
+}
+_HOME_OF = {name: f"jnas.{home}" for home, names in _HOMES.items() for name in names}
 
-__all__ = [
-    "Dataset",
-    "JnasError",
-    "Predictor",
-    "Progress",
-    "Recipe",
-    "SearchConfig",
-    "SearchResult",
-    "Space",
-    "Store",
-    "Template",
-    "Trial",
-    "evaluate",
-    "export_model",
-    "load_data",
-    "plot_front",
-    "plot_predictions",
-    "plot_search",
-    "sample_trials",
-    "search",
-    "successive_halving",
-    "use_compilation_cache",
-]
+__all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str):
-    if name in _LAZY_ATTRIBUTES:
-        value = getattr(importlib.import_module(_LAZY_ATTRIBUTES[name]), name)
+    if name in _HOME_OF:
+        value = getattr(importlib.import_module(_HOME_OF[name]), name)
     elif name in _LAZY_MODULES:
         value = importlib.import_module(f"jnas.{name}")
     else:
@@ -104,4 +75,4 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY_ATTRIBUTES, *_LAZY_MODULES})
+    return sorted({*globals(), *_HOME_OF, *_LAZY_MODULES})

@@ -8,10 +8,12 @@ from conftest import small_arrays
 
 import jnas
 from jnas._cli import main
-from jnas._search.budget import Budget
 from jnas._search.config import SearchConfig
-from jnas._search.signals import Interrupt
+from jnas._search.progress import Progress
+from jnas._search.result import EvaluatedCandidate
+from jnas._search.stopping import SigintHandler, stop_reason
 from jnas.errors import JnasError
+from jnas.store import Epoch, Evaluation, Key
 from jnas.train._trainer import Trainer
 
 TINY = {
@@ -67,17 +69,20 @@ def test_minutes_end_it(tmp_path, monkeypatch, capsys):
         return advance(self, *args)
 
     monkeypatch.setattr(Trainer, "train_until", counted)
-    monkeypatch.setattr("jnas._search.budget.time.monotonic", lambda: clock() + jump[0])
+    monkeypatch.setattr("jnas._search.loop.time.monotonic", lambda: clock() + jump[0])
     result = searched(tmp_path, minutes=30, verbose=True)
     assert 4 <= len(rows(result)) <= 5  # two train at the same time
     assert result.best.final.status == "ok" and "for its limit of 30 minutes" in capsys.readouterr().out
 
 
 def test_the_winners_training_is_within_the_minutes():
-    config = SearchConfig(minutes=2)
-    budget = Budget(config)
-    assert budget.spent(5, 0.5, reserve=100) is None
-    assert "limit of 2 minutes" in budget.spent(5, 0.5, reserve=121)
+    config = SearchConfig(minutes=2, final_epochs=10, final_repeats=3)
+    key = Key("00", "3x8x8", 3, "recipe", "data", 0, 0)
+    row = Evaluation(key, val_acc_final=0.5, compile_seconds=10, train_seconds=6, epochs=(Epoch(1, 0.5, 0.5),) * 2)
+    finalist = EvaluatedCandidate(None, row, "random", None, None, None)  # it reserves 10 + 3 * 10 * 3 seconds
+    assert stop_reason(config, 5, [finalist], seconds=19, interrupted=False) is None
+    told = stop_reason(config, 5, [finalist], seconds=21, interrupted=False)
+    assert told == "for its limit of 2 minutes, of which about 100 s are kept for training the best for longer"
 
 
 def test_ctrl_c_once_finishes_what_trains_and_the_winner(tmp_path, monkeypatch, capsys):
@@ -104,11 +109,11 @@ def test_ctrl_c_once_finishes_what_trains_and_the_winner(tmp_path, monkeypatch, 
 
 
 def test_ctrl_c_twice_ends_now_and_keeps_what_is_finished(tmp_path, monkeypatch):
-    def twice(row):
+    def twice(self, trained):
         for _ in range(2):
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("jnas._search.progress.Progress.trained", lambda self, step, row: twice(row))
+    monkeypatch.setattr("jnas._search.progress.Progress.on_trial_end", twice)
     with pytest.raises(KeyboardInterrupt):
         searched(tmp_path, generations=1)
     assert len(jnas.Store(tmp_path / "results.duckdb").to_df()) >= 1
@@ -118,8 +123,8 @@ def test_another_thread_than_the_main_one_takes_no_signals():
     found = []
 
     def work():
-        with Interrupt(lambda: None) as interrupt:
-            found.append((interrupt.asked, signal.getsignal(signal.SIGINT)))
+        with SigintHandler(Progress()) as handler:
+            found.append((handler.interrupted, signal.getsignal(signal.SIGINT)))
 
     before = signal.getsignal(signal.SIGINT)
     thread = threading.Thread(target=work)
@@ -129,7 +134,7 @@ def test_another_thread_than_the_main_one_takes_no_signals():
 
 
 def test_nothing_trained_is_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr("jnas._search.budget.time.monotonic", iter([0.0] + [1e9] * 1000).__next__)
+    monkeypatch.setattr("jnas._search.loop.time.monotonic", iter([0.0] + [1e9] * 1000).__next__)
     with pytest.raises(JnasError, match="ended for its limit of 1 minutes, before any template was trained"):
         searched(tmp_path, minutes=1)
 

@@ -15,16 +15,16 @@ from conftest import small_arrays
 
 import jnas
 from jnas._cli import main
-from jnas._search import final_training as winner
-from jnas._search import proposals as choose
+from jnas._search import final_training
 from jnas._search.config import SearchConfig
-from jnas._search.evolution import Pool, batch, mixed
-from jnas._search.screening import facts_and_bits, screen_members
+from jnas._search.evolution import CandidatePool, add_immigrants, select_batch
+from jnas._search.proposals import propose_screened
+from jnas._search.screening import encode, predict_members
 from jnas.data import normalise
 from jnas.errors import JnasError
 from jnas.export._select import select
 from jnas.predict import EnsembleConfig, Predictor
-from jnas.space import Space
+from jnas.space import Candidate, Space
 from jnas.space import _genome as genome
 from jnas.store import paths
 from jnas.train import Trainer, train_modules
@@ -79,10 +79,13 @@ def test_the_three_steps(finished):
 
 def test_a_quarter_of_a_population_is_random():
     old, newcomers = np.arange(60), np.arange(100, 150)
-    assert mixed(old, newcomers, 50, 16).tolist() == [*range(34), *range(100, 116)]
-    assert mixed(old[:20], newcomers, 50, 16).tolist() == [*range(20), *range(100, 130)]
-    assert mixed(old, newcomers[:5], 50, 16).tolist() == [*range(45), *range(100, 105)]  # where limits leave few
-    assert mixed(old, newcomers, 10, 16).tolist() == list(range(100, 110))
+    assert add_immigrants(old, newcomers, 50, 16).tolist() == [*range(34), *range(100, 116)]
+    assert add_immigrants(old[:20], newcomers, 50, 16).tolist() == [*range(20), *range(100, 130)]
+    assert add_immigrants(old, newcomers[:5], 50, 16).tolist() == [
+        *range(45),
+        *range(100, 105),
+    ]  # where limits leave few
+    assert add_immigrants(old, newcomers, 10, 16).tolist() == list(range(100, 110))
 
 
 def test_the_winner_is_the_module_that_was_tested(finished):
@@ -136,7 +139,7 @@ def test_a_template_that_cannot_be_trained_with_each_seed_loses(finished, tmp_pa
     result, arrays = finished
     store = tmp_path / "results.duckdb"
     shutil.copy(result.store.path, store)
-    monkeypatch.setattr(winner, "train_modules", lambda *args: map(sick, train_modules(*args)))
+    monkeypatch.setattr(final_training, "train_modules", lambda *args: map(sick, train_modules(*args)))
     victims = {candidate.template.hash: seed for candidate, seed in zip(result.top(2), (0, 1), strict=True)}
     keys = []
 
@@ -274,8 +277,9 @@ def test_a_search_without_a_predictor_breeds(finished, tmp_path):
 def pool(names, means, far=1):
     genomes = np.zeros((len(names), 4, 6), np.int8)
     genomes[:, 0, 0] = np.arange(len(names)) * far
-    nothing = np.zeros((len(names), 0), np.float32)
-    return Pool(names, genomes, np.array(means), np.full(len(names), 0.02), nothing, np.array([[0.5], [0.4]]))
+    candidates = [Candidate(*pair, Space()) for pair in zip(names, genomes, strict=True)]
+    std, costs = np.full(len(names), 0.02), np.zeros((len(names), 0), np.float32)
+    return CandidatePool(candidates, np.array(means), std, costs, np.array([[0.5], [0.4]]))
 
 
 def apart(first, second):
@@ -284,11 +288,13 @@ def apart(first, second):
 
 def test_a_batch_is_good_and_varied():
     means = [0.55, 0.549, 0.5489, 0.3]
-    names = [choice.hash for choice in batch(pool("abcd", means), 3, 0, apart)]
+    names = [proposal.candidate.hash for proposal in select_batch(pool("abcd", means), 3, 0, apart)]
     assert names == ["a", "b", "c"]
-    alike = batch(pool("abcd", means, far=0), 2, 0, apart)  # all the same: the next one is no better than another
-    assert alike[0].hash == "a" and len(alike) == 2
-    assert len(batch(pool("ab", means[:2]), 5, 0, apart)) == 2
+    alike = select_batch(
+        pool("abcd", means, far=0), 2, 0, apart
+    )  # all the same: the next one is no better than another
+    assert alike[0].candidate.hash == "a" and len(alike) == 2
+    assert len(select_batch(pool("ab", means[:2]), 5, 0, apart)) == 2
 
 
 def test_command_line(tmp_path):
@@ -395,18 +401,17 @@ def test_filtered_candidates_come_in_rounds_between_fits():
 def test_the_acquisition_rule_decides_what_is_filtered(acquisition):
     space = Space(conv_num=1, lin_num=1)
     genomes = space.sample_valid(jax.random.key(0), 60)
-    seen = np.asarray(facts_and_bits(genomes, space))
+    seen = np.asarray(encode(space, genomes))
     ensemble = EnsembleConfig(members=2, folds=2, hidden_dim=4, head_dim=4, num_steps=6)
     targets = np.asarray(genomes[:, 0, genome.WIDTH]) / 10 + 0.1
     predictor = Predictor(0, ensemble).fit(seen, np.asarray(genome.lengths(genomes)), targets)
-    found = choose.filtered(space, jax.random.key(1), 4, set(), predictor, 200, acquisition)
-    assert len({choice.hash for choice in found}) == 4
-    candidates = space.sample_valid(jax.random.key(1), 200)
-    members = screen_members(space, candidates, predictor)
-    mean = members.mean(0)
-    value = {choice.hash: choice.predicted_mean for choice in found}
+    config = SearchConfig(pool_size=200, acquisition=acquisition)
+    found = propose_screened(space, jax.random.key(1), 4, set(), predictor, config)
+    assert len({proposal.candidate.hash for proposal in found}) == 4
+    candidates = np.asarray(space.sample_valid(jax.random.key(1), 200))
+    mean = predict_members(space, candidates, predictor).mean(0)
     if acquisition == "mean":
-        assert max(value.values()) == pytest.approx(mean.max())
-    taken = {found[0].hash}
-    again = choose.filtered(space, jax.random.key(1), 4, taken, predictor, 200, acquisition)
-    assert not taken & {choice.hash for choice in again}
+        assert max(proposal.predicted_mean for proposal in found) == pytest.approx(mean.max())
+    seen = {found[0].candidate.hash}
+    again = propose_screened(space, jax.random.key(1), 4, seen, predictor, config)
+    assert not seen & {proposal.candidate.hash for proposal in again}

@@ -7,9 +7,9 @@ import pytest
 from conftest import small_arrays
 
 import jnas
-from jnas._search.pruning import hopeful, to_beat
+from jnas._search.pruning import find_incumbents, may_improve
 from jnas.errors import JnasError
-from jnas.space import Space
+from jnas.space import Candidate, Space
 from jnas.train import Recipe, TrainingRequest, Trial, run_pruned
 
 SPACE = Space((3, 8, 8), 3, conv_num=1, lin_num=1)
@@ -32,25 +32,29 @@ def data():
     return jnas.load_data(small_arrays())
 
 
-def test_the_hopeful_are_those_that_may_be_better_than_the_best():
+def test_only_what_may_become_better_than_the_best_goes_on():
     class Model:
         def predict(self, sequences, lengths, early):
             assert sequences.shape[:1] == lengths.shape == early.shape[:1]
             return early[:, 0] + 0.1, np.array([0.01, 0.1, 0.01])
 
-    names = [template.hash for template in TEMPLATES[:3]]
+    candidates = [Candidate.from_template(template, SPACE) for template in TEMPLATES[:3]]
     curves = np.array([[0.2], [0.2], [0.5]])
-    assert hopeful(SPACE, names, curves, Model(), np.full(3, 0.45)).tolist() == [False, True, True]
-    assert hopeful(SPACE, names, curves, Model(), np.array([-np.inf, 0.55, 0.7])).tolist() == [True, False, False]
+    assert may_improve(SPACE, candidates, curves, Model(), np.full(3, 0.45)).tolist() == [False, True, True]
+    assert may_improve(SPACE, candidates, curves, Model(), np.array([-np.inf, 0.55, 0.7])).tolist() == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_with_several_objectives_only_what_costs_as_little_is_to_be_beaten():
     accuracies = np.array([0.4, 0.6, 0.8])
-    assert to_beat(np.zeros((2, 0)), np.zeros((3, 0)), accuracies).tolist() == [0.8, 0.8]
+    assert find_incumbents(np.zeros((2, 0)), np.zeros((3, 0)), accuracies).tolist() == [0.8, 0.8]
     known = np.array([[10.0, 2], [20, 1], [30, 3]])
     asked = np.array([[9.0, 9], [10, 2], [25, 1], [40, 3], [np.inf, 0]])
-    assert to_beat(asked, known, accuracies).tolist() == [-np.inf, 0.4, 0.6, 0.8, -np.inf]
-    assert to_beat(asked, known[:0], accuracies[:0]).tolist() == [-np.inf] * 5
+    assert find_incumbents(asked, known, accuracies).tolist() == [-np.inf, 0.4, 0.6, 0.8, -np.inf]
+    assert find_incumbents(asked, known[:0], accuracies[:0]).tolist() == [-np.inf] * 5
 
 
 @pytest.mark.exhaustive
@@ -58,11 +62,11 @@ def test_a_search_with_several_objectives_stops_nothing_for_being_small(tmp_path
     """Nothing as small was as good, so it belongs to the front, however bad it is."""
     asked = []
 
-    def note(space, names, curves, predictor, best):
-        asked.extend(zip(names, best, strict=True))
-        return np.ones(len(names), bool)
+    def note(space, candidates, curves, predictor, best):
+        asked.extend(zip((candidate.hash for candidate in candidates), best, strict=True))
+        return np.ones(len(candidates), bool)
 
-    monkeypatch.setattr("jnas._search.loop.hopeful", note)
+    monkeypatch.setattr("jnas._search.loop.may_improve", note)
     store = str(tmp_path / "results.duckdb")
     result = jnas.search(
         *(small_arrays(train=192),),
@@ -81,12 +85,12 @@ def test_a_search_that_stops_losers_early(tmp_path, monkeypatch, capsys):
     settings = SEARCH | {"prune_after_epochs": 1}
     decided = []
 
-    def first_alone(space, names, curves, predictor, best):
+    def first_alone(space, candidates, curves, predictor, best):
         assert curves.shape == (2, 1) and predictor.num_epochs == 1 and ((best > 0) & (best <= 1)).all()
-        decided.append(names)
+        decided.append([candidate.hash for candidate in candidates])
         return np.array([True, False])
 
-    monkeypatch.setattr("jnas._search.loop.hopeful", first_alone)
+    monkeypatch.setattr("jnas._search.loop.may_improve", first_alone)
     store = str(tmp_path / "results.duckdb")
     result = jnas.search(arrays, store=store, **settings)
     assert "2 templates were stopped early." in capsys.readouterr().out

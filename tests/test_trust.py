@@ -125,15 +125,15 @@ OPTIONS = ["--" + name.replace("_", "-") for name in SearchConfig.__dataclass_fi
 def test_any_options_are_taken_or_told(given_options):
     """The search itself is not run: what is asked for is read, and checked as it would be."""
     words = [word for pair in given_options for word in pair]
-    run, err = command.run, sys.stderr
-    command.run, sys.stderr = lambda config, **_: None, io.StringIO()
+    search, err = command.search, sys.stderr
+    command.search, sys.stderr = lambda config, **_: None, io.StringIO()
     try:
         code = main(["search", *words])
         told = sys.stderr.getvalue()
     except SystemExit as left:  # the parser's own way to refuse
         code, told = left.code, None
     finally:
-        command.run, sys.stderr = run, err
+        command.search, sys.stderr = search, err
     assert code in (0, 2)
     if told:
         assert told.startswith("jnas: ") and told.count("\n") == 1 and code == 2

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import tyro
 
-from jnas._search.config import SearchConfig
-from jnas._search.loop import run
-from jnas._search.presets import PresetName
+from jnas._search.api import search
+from jnas._search.config import PresetName, SearchConfig
 from jnas._search.progress import ConsoleProgress
 
 _STOPPED = "\njnas: stopped. What was trained is kept; run the same command again to go on."
@@ -20,14 +19,7 @@ _STOPPED = "\njnas: stopped. What was trained is kept; run the same command agai
 
 @dataclass(frozen=True)
 class Options(SearchConfig):
-    """Find a small image classifier: random templates, then screened ones, then evolved ones.
-
-    Phase 1 trains random templates. Phase 2 fits LSTMs to their validation accuracies, and trains the best of many
-    random candidates by their predictions. Phase 3 evolves candidates against the LSTMs, and trains the best of each
-    generation. The winner by validation accuracy is trained again, for longer, and only then tested.
-
-    Run the same command on the same store again, and the search goes on where it stopped.
-    """
+    __doc__ = SearchConfig.__doc__
 
     preset: PresetName | None = None
     """Settings to begin with, which other options change. 'record': all of CIFAR-10 on one GPU, for more than 0.9."""
@@ -40,26 +32,25 @@ class Options(SearchConfig):
         return SearchConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(SearchConfig)})
 
 
-def main(words: list[str]) -> int:
-    """Runs a search; a second Ctrl-C ends it at once."""
-    progress = ConsoleProgress()
+class CommandProgress(ConsoleProgress):
+    """The console of the command, which a second Ctrl-C ends at once."""
 
-    def leave() -> None:
-        progress.close()
+    def on_second_interrupt(self) -> None:
+        self.close()
         print(_STOPPED, file=sys.stderr, flush=True)
         # Not `sys.exit`, which waits for threads that compile or train. What is written is written whole.
         os._exit(130)
 
+
+def main(words: list[str]) -> int:
+    """Runs a search."""
     defaults = SearchConfig.from_preset(_preset(words))
     options = tyro.cli(Options, prog="jnas search", args=words, default=Options(**dataclasses.asdict(defaults)))
     try:
-        run(options.config(), progress=progress, on_second_interrupt=leave)
+        search(config=options.config(), progress=CommandProgress())
     except KeyboardInterrupt:
-        progress.close()
         print(_STOPPED, file=sys.stderr)
         return 130
-    finally:
-        progress.close()
     return 0
 
 

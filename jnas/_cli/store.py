@@ -43,12 +43,10 @@ def _show(store: Store) -> None:
     print(
         f"{store.path}: {len(evaluations)} evaluations{f' ({statuses})' if statuses else ''}, {len(searches)} searches."
     )
-    for search in searches.itertuples():
-        rows = store.experiment_df(str(search.experiment_id))
+    for search in searches.to_dict("records"):
+        rows = store.experiment_df(search["experiment_id"])
         best = rows.val_acc_final.max() if len(rows) else float("nan")
         accuracy = f", best validation accuracy {best:.4f}" if best == best else ""
-        winner = f", winner {search.winner_hash}" if isinstance(search.winner_hash, str) else ", no winner yet"
-        print(
-            f"Search {search.experiment_id} of {search.started_at:%Y-%m-%d %H:%M} UTC on {search.dataset_name}: "
-            f"{len(rows)} templates{accuracy}{winner}."
-        )
+        hash, started = search["winner_hash"], f"{search['started_at']:%Y-%m-%d %H:%M} UTC on {search['dataset_name']}"
+        winner = f"winner {hash}" if isinstance(hash, str) else "no winner yet"
+        print(f"Search {search['experiment_id']} of {started}: {len(rows)} templates{accuracy}, {winner}.")

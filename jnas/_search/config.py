@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from jnas._search.acquisition import Acquisition
-from jnas._search.evolution import AlgorithmName
-from jnas._search.objectives import Objective, check_objectives
-from jnas._search.presets import PRESETS, PresetName
 from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.space import Space, Style
@@ -26,23 +21,48 @@ from jnas.train import COMPILE_TIMEOUT, RECIPES, Recipe
 Phase = Literal["random", "screened", "evolved"]
 RecipeName = Literal["standard", "sophius"]
 Precision = Literal["float32", "bfloat16"]
+Acquisition = Literal["mean", "ucb", "thompson"]
+AlgorithmName = Literal["genetic", "regularized", "random"]
+Objective = Literal["accuracy", "macs", "params", "latency"]
+PresetName = Literal["record"]
+
+PRESETS: dict[PresetName, dict[str, Any]] = {
+    "record": {
+        "data": "cifar10",
+        "space": "modern",
+        "conv_num": 10,
+        "lin_num": 2,
+        "max_macs": 150_000_000,
+        "objectives": ("accuracy", "params"),
+        "num_random": 48,
+        "num_screened": 48,
+        "refit_every": 24,
+        "pool_size": 8192,
+        "population_size": 8192,
+        "trials_per_generation": 24,
+        "epochs": 8,
+        "prune_after_epochs": 2,
+        "final_epochs": 60,
+        "final_repeats": 5,
+        "num_finalists": 3,
+        "minutes": 45.0,
+        "batch_size": 256,
+        "precision": "bfloat16",
+    },
+}
+"""Settings by name. "record" is for all of CIFAR-10 on one GPU, and aims at an accuracy of more than 0.9."""
+
+SPLIT_SEED = 0
+"""One split into training and validation images for all searches, so that their accuracies can be compared."""
 
 _NO_IDENTITY = {"identity": False}
 """Marks settings that change neither which templates are trained nor how: other values continue the same search."""
 
 _MINIMUM = {
-    "num_random": 1,
-    "num_screened": 0,
-    "pool_size": 2,
-    "population_size": 2,
-    "refit_every": 1,
-    "trials_per_generation": 1,
-    "generations": 0,
-    "max_trials": 1,
-    "final_repeats": 1,
-    "num_finalists": 1,
-    "prune_after_epochs": 0,
-    "seed": 0,
+    **dict.fromkeys(("num_screened", "generations", "prune_after_epochs", "seed"), 0),
+    **dict.fromkeys(("num_random", "refit_every", "trials_per_generation", "max_trials"), 1),
+    **dict.fromkeys(("final_repeats", "num_finalists"), 1),
+    **dict.fromkeys(("pool_size", "population_size"), 2),
 }
 _TYPE_NAMES = {int: "an integer", float: "a number", str: "text"}
 
@@ -56,7 +76,66 @@ class Round(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SearchConfig:
+class TrainingConfig:
+    """What `jnas search` and `jnas evaluate` have in common: images, recipe, and the space of random templates."""
+
+    data: str = field(default="excerpt", metadata=_NO_IDENTITY)
+    """Images: 'excerpt' (the 5,000 of CIFAR-10 that come with jnas), 'cifar10' (all 60,000, by TensorFlow Datasets),
+    the path of an .npz file (x_train, y_train, x_test, y_test; uint8), or of a prepared TensorFlow Datasets folder."""
+    classes: int | None = field(default=None, metadata=_NO_IDENTITY)
+    """Number of classes; by default the largest training label plus one."""
+    recipe: RecipeName = "standard"
+    """How to train: present practice, or the protocol of Sophius (without its two flaws)."""
+    batch_size: int | None = None
+    """Images in a training step; by default the recipe's."""
+    learning_rate: float | None = None
+    """Peak learning rate; by default the recipe's."""
+    val_fraction: float | None = None
+    """Fraction of the training images that is kept for validation, 0 to 1; by default the recipe's."""
+    precision: Precision = "float32"
+    """What networks compute in while training; bfloat16 is for GPUs. Weights and optimiser stay float32."""
+    space: Style = "sophius"
+    """Random templates: as those of Sophius, or modern: padded 3x3 convolutions with batch norm, an activation and now
+    and then a pooling (they need a higher --max-macs). Evolution goes beyond either."""
+    conv_num: int = 6
+    """Convolution layers of a random template, at most."""
+    lin_num: int = 3
+    """Linear layers of a random template, at most, the last one included."""
+    max_params: int | None = None
+    """Learnable parameters of a template, at most."""
+    max_macs: int | None = 2_000_000
+    """Multiply-accumulates of a template for one image, at most; 'None' for no limit."""
+    compile_timeout: float = field(default=COMPILE_TIMEOUT, metadata=_NO_IDENTITY)
+    """Seconds that a program may take to compile; a template that takes longer fails (timeout)."""
+    seed: int = 0
+    """Of everything random (templates, initial weights, image order, augmentation, dropout): the same seed
+    on the same CPU gives the same results."""
+
+    def _require(self, name: str, is_valid: Callable[[Any], bool], condition: str, hint: str = "") -> None:
+        """Raises a JnasError where a setting is given and not valid."""
+        value = getattr(self, name)
+        if value is not None and not is_valid(value):
+            got = f"{value:g}" if isinstance(value, float) else str(value)
+            raise JnasError(f"{name} must be {condition}, got {got}{hint}.")
+
+    def make_recipe(self, epochs: int | None) -> Recipe:
+        """Returns the recipe, of its own number of epochs for None."""
+        names = ("batch_size", "learning_rate", "val_fraction", "precision")
+        settings = {"epochs": epochs} | {name: getattr(self, name) for name in names}
+        return RECIPES[self.recipe](**{name: value for name, value in settings.items() if value is not None})
+
+    def search_space(self, data: Dataset | None = None) -> Space:
+        """Returns the space of templates for images; without images, for the shape and classes of CIFAR-10."""
+        for name in ("max_params", "max_macs"):
+            self._require(name, lambda value: 1 <= value < 2**64, "in [1, 2^64)", "; use None for no limit")
+        images = Space() if data is None else data
+        return Space(
+            images.in_shape, images.classes, self.conv_num, self.lin_num, self.space, self.max_params, self.max_macs
+        )
+
+
+@dataclass(frozen=True)
+class SearchConfig(TrainingConfig):
     """Find a small image classifier: random templates, then screened ones, then evolved ones.
 
     Phase 1 trains random templates. Phase 2 fits LSTMs to their validation accuracies, and trains the best of many
@@ -66,11 +145,6 @@ class SearchConfig:
     Run the same command on the same store again, and the search goes on where it stopped.
     """
 
-    data: str = field(default="excerpt", metadata=_NO_IDENTITY)
-    """Images: 'excerpt' (the 5,000 of CIFAR-10 that come with jnas), 'cifar10' (all 60,000, by TensorFlow Datasets),
-    the path of an .npz file (x_train, y_train, x_test, y_test; uint8), or of a prepared TensorFlow Datasets folder."""
-    classes: int | None = field(default=None, metadata=_NO_IDENTITY)
-    """Number of classes; by default the largest training label plus one."""
     store: str = field(default="jnas.duckdb", metadata=_NO_IDENTITY)
     """File of the results (DuckDB). Weights are kept in a folder of the same name ending in .checkpoints."""
     num_random: int = 12
@@ -100,8 +174,6 @@ class SearchConfig:
     """Phase 3: the evolutionary algorithm. With several objectives, genetic is NSGA-II."""
     objectives: tuple[Objective, ...] = ("accuracy",)
     """Phase 3: what to optimise: accuracy alone, or accuracy against any of macs, params and (measured) latency."""
-    recipe: RecipeName = "standard"
-    """How to train: present practice, or the protocol of Sophius (without its two flaws)."""
     epochs: int = 3
     """Passes over the training images for each template."""
     prune_after_epochs: int = 0
@@ -113,70 +185,40 @@ class SearchConfig:
     """Final trainings of each finalist, each with another seed. The winner's first weights are kept."""
     num_finalists: int = field(default=1, metadata=_NO_IDENTITY)
     """Templates that get a final training; the one with the best mean validation accuracy wins."""
-    batch_size: int | None = None
-    """Images in a training step; by default the recipe's."""
-    learning_rate: float | None = None
-    """Peak learning rate; by default the recipe's."""
-    val_fraction: float | None = None
-    """Fraction of the training images that is kept for validation, 0 to 1; by default the recipe's."""
-    precision: Precision = "float32"
-    """What networks compute in while training; bfloat16 is for GPUs. Weights and optimiser stay float32."""
-    space: Style = "sophius"
-    """Random templates: as those of Sophius, or modern: padded 3x3 convolutions with batch norm, an activation and now
-    and then a pooling (they need a higher --max-macs). Evolution goes beyond either."""
-    conv_num: int = 6
-    """Convolution layers of a random template, at most."""
-    lin_num: int = 3
-    """Linear layers of a random template, at most, the last one included."""
-    max_params: int | None = None
-    """Learnable parameters of a template, at most."""
-    max_macs: int | None = 2_000_000
-    """Multiply-accumulates of a template for one image, at most; 'None' for no limit."""
-    compile_timeout: float = field(default=COMPILE_TIMEOUT, metadata=_NO_IDENTITY)
-    """Seconds that a program may take to compile; a template that takes longer fails (timeout)."""
     max_latency_ms: float | None = None
     """Milliseconds for one image, at most, measured on this device before a template is trained."""
-    seed: int = 0
-    """Of everything random: the same seed on the same CPU gives the same results."""
 
     def __post_init__(self) -> None:
-        for name, kind in _field_types().items():
-            value = _to_builtin(getattr(self, name))
-            _check_type(name, value, kind)
-            object.__setattr__(self, name, value)
+        types = get_type_hints(type(self))
+        for setting in dataclasses.fields(self):
+            value = _to_builtin(getattr(self, setting.name))
+            _check_type(setting.name, value, types[setting.name])
+            object.__setattr__(self, setting.name, value)
         self._check_ranges()
-        check_objectives(self.objectives)
+        if "accuracy" not in self.objectives or len(set(self.objectives)) < len(self.objectives):
+            got = " ".join(self.objectives) or "none"
+            raise JnasError(f"objectives must include accuracy, and each name once, got {got}.")
         if len(self.objectives) > 1 and self.algorithm != "genetic":
             raise JnasError(f"algorithm must be genetic where there are several objectives, got {self.algorithm}.")
-        self.search_space(), self.training(), self.final_training()  # these check the other settings
+        # These check the other settings.
+        self.search_space()
+        self.make_recipe(self.epochs)
+        self.make_recipe(self.final_epochs)
 
     def _check_ranges(self) -> None:
         for name, minimum in _MINIMUM.items():
-            value = getattr(self, name)
-            if value is not None and value < minimum:
-                raise JnasError(f"{name} must be >= {minimum}, got {value}.")
+            self._require(name, lambda value, minimum=minimum: value >= minimum, f">= {minimum}")
         for name in ("minutes", "compile_timeout", "max_latency_ms"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise JnasError(f"{name} must be > 0, got {value:g}.")
-        for name in ("max_params", "max_macs"):
-            value = getattr(self, name)
-            if value is not None and not 1 <= value < 2**64:
-                raise JnasError(f"{name} must be in [1, 2^64), got {value}; use None for no limit.")
+            self._require(name, lambda value: value > 0, "> 0")
         for name, least in (("pool_size", "num_screened"), ("population_size", "trials_per_generation")):
-            if getattr(self, name) < getattr(self, least):
-                raise JnasError(f"{name} must be >= {least} ({getattr(self, least)}), got {getattr(self, name)}.")
-        accuracy = self.target_accuracy
-        if accuracy is not None and not 0 < accuracy <= 1:
-            hint = f" (use {accuracy / 100:g} for {accuracy:g} %)" if 1 < accuracy <= 100 else ""
-            raise JnasError(f"target_accuracy must be in (0, 1], got {accuracy:g}{hint}.")
-        if self.seed >= 2**32:
-            raise JnasError(f"seed must be < 2^32, got {self.seed}.")
-        if self.prune_after_epochs and self.prune_after_epochs >= self.epochs:
-            raise JnasError(
-                f"prune_after_epochs must be less than epochs ({self.epochs}), got {self.prune_after_epochs}; use 0 to "
-                "train all to the end."
-            )
+            minimum = getattr(self, least)
+            self._require(name, lambda value, minimum=minimum: value >= minimum, f">= {least} ({minimum})")
+        self._require("seed", lambda value: value < 2**32, "< 2^32")
+        percent = self.target_accuracy or 0.0
+        hint = f" (use {percent / 100:g} for {percent:g} %)" if 1 < percent <= 100 else ""
+        self._require("target_accuracy", lambda value: 0 < value <= 1, "in (0, 1]", hint)
+        condition, hint = f"less than epochs ({self.epochs})", "; use 0 to train all to the end"
+        self._require("prune_after_epochs", lambda value: value < max(self.epochs, 1), condition, hint)
 
     @classmethod
     def from_preset(cls, preset: PresetName | None, **changes: Any) -> SearchConfig:
@@ -185,30 +227,16 @@ class SearchConfig:
         Raises:
           JnasError: there is no such preset, or a setting is not valid.
         """
-        if preset is not None and preset not in PRESETS:
+        if preset is None:
+            return cls(**changes)
+        if preset not in PRESETS:
             raise JnasError(f"preset must be one of {', '.join(PRESETS)}, or none, got {preset!r}.")
-        return cls(**(PRESETS.get(preset, {}) | changes))
+        return cls(**(PRESETS[preset] | changes))
 
-    def search_space(self, data: Dataset | None = None) -> Space:
-        """Returns the space of templates for images; without images, for the shape and classes of CIFAR-10."""
-        shape = {} if data is None else {"in_shape": data.in_shape, "classes": data.classes}
-        limits = {"max_params": self.max_params, "max_macs": self.max_macs}
-        return Space(**shape, conv_num=self.conv_num, lin_num=self.lin_num, style=self.space, **limits)
-
-    def training(self) -> Recipe:
-        """Returns the recipe of all trainings but the final one."""
-        changes = {
-            "batch_size": self.batch_size,
-            "learning_rate": self.learning_rate,
-            "val_fraction": self.val_fraction,
-            "precision": self.precision,
-        }
-        changes = {name: value for name, value in changes.items() if value is not None}
-        return RECIPES[self.recipe](epochs=self.epochs, **changes)
-
-    def final_training(self) -> Recipe:
-        """Returns the recipe of the final training."""
-        return dataclasses.replace(self.training(), epochs=self.final_epochs)
+    @property
+    def cost_objectives(self) -> tuple[Objective, ...]:
+        """The objectives besides the accuracy."""
+        return tuple(name for name in self.objectives if name != "accuracy")
 
     def rounds(self) -> Iterator[Round]:
         """Yields the rounds of the search; without end where only a limit ends it."""
@@ -231,19 +259,10 @@ class SearchConfig:
 
         When it ends and how the winner is trained are not part of it: other values of these continue the search.
         """
-        settings = {
-            setting.name: getattr(self, setting.name)
-            for setting in dataclasses.fields(self)
-            if setting.metadata.get("identity", True)
-        }
-        identity = json.dumps([settings, self.training().id, data.fingerprint], sort_keys=True)
+        names = [setting.name for setting in dataclasses.fields(self) if setting.metadata.get("identity", True)]
+        settings = {name: getattr(self, name) for name in names}
+        identity = json.dumps([settings, self.make_recipe(self.epochs).id, data.fingerprint], sort_keys=True)
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
-
-
-@functools.cache
-def _field_types() -> dict[str, Any]:
-    types = get_type_hints(SearchConfig)
-    return {setting.name: types[setting.name] for setting in dataclasses.fields(SearchConfig)}
 
 
 def _to_builtin(value: Any) -> Any:
@@ -257,11 +276,13 @@ def _to_builtin(value: Any) -> Any:
 
 def _check_type(name: str, value: Any, kind: Any) -> None:
     """Raises a JnasError where a value is not of the annotated type of its field."""
+    types = get_args(kind) or (kind,)
     if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise JnasError(f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}.")
-    elif get_origin(kind) is not tuple:
-        types = get_args(kind) or (kind,)
-        accepted = (*types, int) if float in types else types
-        if not isinstance(value, accepted) or isinstance(value, bool):
-            raise JnasError(f"{name} must be {_TYPE_NAMES[types[0]]}, got {value!r}.")
+        if value not in types:
+            raise JnasError(f"{name} must be one of {', '.join(types)}, got {value!r}.")
+    elif get_origin(kind) is tuple:
+        names = get_args(types[0])
+        if not isinstance(value, tuple) or any(item not in names for item in value):
+            raise JnasError(f"{name} must be among {', '.join(names)}, got {value!r}.")
+    elif isinstance(value, bool) or not isinstance(value, (*types, int) if float in types else types):
+        raise JnasError(f"{name} must be {_TYPE_NAMES[types[0]]}, got {value!r}.")

@@ -1,4 +1,4 @@
-"""The three steps, wired together.
+"""The three phases, wired together.
 
 A search is a sequence of rounds. Each chooses templates, writes down its choice, and trains what the store does not
 have yet. So a search that was stopped, run again, looks up what it chose and trained, and goes on from there.
@@ -6,92 +6,93 @@ have yet. So a search that was stopped, run again, looks up what it chose and tr
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass
 
 import jax
 import numpy as np
 
 from jnas._runtime import checkpoint
 from jnas._runtime.versions import git_commit, versions
-from jnas._search import evolution
-from jnas._search import proposals as choose
-from jnas._search.budget import Budget
-from jnas._search.config import SearchConfig
-from jnas._search.final_training import Final, find_winner
-from jnas._search.latencies import Latencies
+from jnas._search.config import SPLIT_SEED, Round, SearchConfig
+from jnas._search.evolution import PopulationEvolution, Surrogate, breed, is_member, select_batch
+from jnas._search.final_training import FinalTraining
+from jnas._search.objectives import UNFITTED_LATENCY, Latencies
 from jnas._search.progress import Progress
-from jnas._search.pruning import hopeful, to_beat
+from jnas._search.proposals import Proposal, fit_predictor, propose_random, propose_screened
+from jnas._search.pruning import find_incumbents, may_improve
 from jnas._search.result import EvaluatedCandidate, SearchResult
-from jnas._search.signals import Interrupt
-from jnas.data import Dataset, load_data
+from jnas._search.screening import stack_genomes
+from jnas._search.stopping import SigintHandler, stop_reason
+from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.evolve import diversity, front
 from jnas.predict import Predictor, score
-from jnas.space import Template, to_genomes
-from jnas.store import Evaluation, Store, paths
+from jnas.space import Candidate
+from jnas.store import FrontRow, Key, Store, paths
 from jnas.train import EngineOptions, TrainingRequest, Trial, check_batch, make_key, run_pruned, run_trials
 
-SPLIT_SEED = 0
-"""One split into training and validation images for all searches, so that their accuracies can be compared."""
+_MAX_LATENCY_ATTEMPTS = 20
 
-_LATENCY_ATTEMPTS = 20
+Proposer = Callable[[jax.Array, int, Set[str]], list[Proposal]]
+"""From a key, a count and the hashes that were proposed already: templates worth training."""
 
 
-def run(
-    config: SearchConfig,
-    data: Dataset | None = None,
-    progress: Progress | None = None,
-    on_second_interrupt: Callable[[], None] | None = None,
-) -> SearchResult:
-    """Searches, or goes on with a search.
+@dataclass(frozen=True)
+class RoundResult:
+    """What a round gave.
 
-    Ctrl-C ends it as a budget does: what is in training is finished, then the winner is trained. A second Ctrl-C ends
-    it at once. Either way everything that was finished is kept.
-
-    Args:
-      config: what is asked for.
-      data: the images, where they are not what `config.data` names.
-      progress: told what happens; silent by default.
-      on_second_interrupt: what a second Ctrl-C does; it raises KeyboardInterrupt where not given.
-
-    Raises:
-      JnasError: something asked for cannot be had, or no template could be trained.
+    Attributes:
+      evaluated: the candidates that were trained, in order.
+      population_diversity: of the population that evolved for it; None where none did.
+      stop_reason: why the search has to end, in a few words; None where it goes on.
     """
-    progress = progress or Progress()
-    with Interrupt(progress.interrupted, on_second_interrupt) as interrupt:
-        budget = Budget(config, lambda: interrupt.asked)
-        search = Search(config, data or load_data(config.data, config.classes), progress, budget)
-        for generation, step, count in config.rounds():
-            if search.spent() or not search.round(step, generation, count):
-                break
-        return search.finish()
+
+    round: Round
+    evaluated: tuple[EvaluatedCandidate, ...]
+    population_diversity: float | None
+    stop_reason: str | None
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Of the candidates that were trained well."""
+        return [trained.accuracy for trained in self.evaluated if trained.is_ok]
 
 
 class Search:
-    """What the rounds share."""
+    """A search that runs.
 
-    def __init__(self, config: SearchConfig, data: Dataset, progress: Progress, budget: Budget):
-        self.config, self.data, self.progress, self.budget = config, data, progress, budget
+    Args:
+      config: all settings.
+      data: the images.
+      progress: receives the events.
+      start: the time at which it was asked for, by `time.monotonic`.
+      sigint: knows whether Ctrl-C was pressed.
+
+    Attributes:
+      evaluated: what was trained so far, by hash, in the order of training.
+    """
+
+    def __init__(
+        self, config: SearchConfig, data: Dataset, progress: Progress, start: float, sigint: SigintHandler
+    ) -> None:
+        self.config, self.data, self.progress, self.start, self.sigint = config, data, progress, start, sigint
         self.store = Store(config.store)
         self.store.lock_timeout = 600  # once it runs, a search waits for whoever reads its rows
-        self.recipe = config.training()
+        self.recipe = config.make_recipe(config.epochs)
         self.split = data.split(self.recipe.val_fraction, SPLIT_SEED)
         check_batch(self.recipe, self.split)
         self.space = config.search_space(data)
-        self.searcher = evolution.algorithm(config.algorithm, self.space, config.objectives, config.population_size)
-        self.latencies = Latencies(self.store, data.in_shape, data.classes)
-        self.population_diversity: float | None = None
-        self.over: str | None = None  # why it ended before all rounds were done
+        self.evolution = PopulationEvolution(self.space, config.objectives, config.algorithm, config.population_size)
+        self.latencies = Latencies(self.store, self.space)
         self.experiment = config.experiment_id(data)
         self.checkpoints = paths.checkpoint_dir(self.store.path, self.experiment)
-        self.trained: dict[str, tuple[str, Evaluation]] = {}  # by hash: the step that chose it, and its row
-        settings = asdict(config)
+        self.evaluated: dict[str, EvaluatedCandidate] = {}
         self.store.add_experiment(
             self.experiment,
-            config_json=settings,
+            config_json=dataclasses.asdict(config),
             recipe_id=self.recipe.id,
             dataset_fingerprint=data.fingerprint,
             dataset_name=data.name,
@@ -102,182 +103,133 @@ class Search:
             versions=versions(),
             git_commit=git_commit(),
         )
-        progress.begin(self)
+        progress.on_search_start(self)
 
-    def good(self) -> list[Evaluation]:
-        """The rows that ended well, in the order of training."""
-        return [row for _, row in self.trained.values() if row.status == "ok"]
+    def run(self) -> SearchResult:
+        """Returns what the search, or the rest of it, finds.
 
-    def spent(self) -> str | None:
-        """Why nothing more should be begun, in a few words, or None; once there is a reason it stays."""
-        if self.over is None:
-            best = sorted(self.good(), key=lambda row: -row.val_acc_final)[: self.config.num_finalists]
-            epochs = self.config.final_repeats * self.config.final_epochs
-            reserve = sum(row.compile_seconds + row.train_seconds / len(row.epochs) * epochs for row in best)
-            accuracy = best[0].val_acc_final if best else 0.0
-            self.over = self.budget.spent(len(self.trained), accuracy, reserve)
-        return self.over
-
-    def round(self, step: str, generation: int, count: int) -> bool:
-        """Chooses templates, trains them, and writes down how it went.
-
-        Returns:
-          False where it ended before all were trained, or there is nothing left to choose.
+        Raises:
+          JnasError: no template could be trained.
         """
-        start = time.perf_counter()
-        chosen = [choose.Choice(*row) for row in self.store.candidates(self.experiment, generation)]
-        if chosen:  # by an earlier run
-            evolved = self._evolution(generation)
-            self.population_diversity = checkpoint.load_metadata(evolved).get("diversity") if evolved.exists() else None
-        else:
-            chosen = self._choose(step, generation, count)
-            self.store.add_candidates(self.experiment, step, generation, chosen)
-        self.progress.planned(generation, len(chosen))
-        choices = {choice.hash: choice for choice in chosen[: self.budget.left(len(self.trained))]}
-        rows = []
-        for row in self._train(list(choices), step, generation):
-            self.trained[row.key.hash] = (step, row)
-            rows.append((choices[row.key.hash], row))
-            self.progress.trained(step, row)
-        front = self._store_front(generation)
-        if len(rows) < len(chosen):
-            self.spent()  # notes down why
-            return False  # its summary is written when the rest is trained
-        good = [(choice, row) for choice, row in rows if row.status == "ok"]
-        predicted = [
-            (row.val_acc_final, choice.predicted_mean) for choice, row in good if choice.predicted_mean is not None
-        ]
-        tau = score(*map(np.array, zip(*predicted, strict=True))).kendall_tau if predicted else None
-        accuracies = [row.val_acc_final for _, row in good]
-        self.store.add_generation(
-            experiment_id=self.experiment,
-            phase=step,
-            generation=generation,
-            num_trained=len(rows),
-            val_acc_final_best=max(accuracies, default=None),
-            val_acc_final_mean=float(np.mean(accuracies)) if accuracies else None,
-            kendall_tau=tau,
-            diversity=self._diversity([row.key.hash for _, row in rows]),
-            population_diversity=self.population_diversity,
-            front_size=len(front),
-            seconds=time.perf_counter() - start,
-        )
-        self.progress.round_done(step, generation, accuracies)
-        return bool(chosen)
-
-    def _choose(self, step: str, generation: int, count: int) -> list[choose.Choice]:
-        """The templates of a round; those that are too slow are left out before they are trained."""
-        taken, self.population_diversity = set(self.trained), None
-        key = jax.random.fold_in(jax.random.key(self.config.seed), generation)
-        propose = self._proposals(step, generation, key)
-        chosen: list[choose.Choice] = []
-        limit, tried = self.config.max_latency_ms, 0
-        for attempt in range(_LATENCY_ATTEMPTS):
-            more = propose(jax.random.fold_in(key, attempt), count - len(chosen), taken)
-            taken |= {choice.hash for choice in more}
-            tried += len(more)
-            chosen += [c for c in more if limit is None or self.latencies.of(c.hash) <= limit]
-            if limit is None or len(chosen) == count or not more:
+        reason = None
+        for round in self.config.rounds():
+            if reason := self.stop_reason():
                 break
-        if not chosen and limit is not None and step == "random":
+            result = self.run_round(round)
+            reason = result.stop_reason
+            if reason or not result.evaluated:  # nothing is left to propose
+                break
+        return self.finish(reason)
+
+    def good(self) -> list[EvaluatedCandidate]:
+        """Returns what was trained well, in the order of training."""
+        return [trained for trained in self.evaluated.values() if trained.is_ok]
+
+    def ranking(self) -> list[EvaluatedCandidate]:
+        """Returns what was trained well, the best first."""
+        return sorted(self.good(), key=lambda trained: -trained.accuracy)
+
+    def stop_reason(self) -> str | None:
+        """Returns why nothing more should begin, in a few words, or None."""
+        finalists, seconds = self.ranking()[: self.config.num_finalists], time.monotonic() - self.start
+        return stop_reason(self.config, len(self.evaluated), finalists, seconds, self.sigint.interrupted)
+
+    def run_round(self, round: Round) -> RoundResult:
+        """Chooses templates, trains them, and writes down how it went."""
+        start = time.perf_counter()
+        proposals, population_diversity = self._stored_proposals(round) or self._choose(round)
+        self.progress.on_round_start(round, len(proposals))
+        reason = None
+
+        def should_stop() -> bool:
+            nonlocal reason  # the first one stays, also when a better candidate needs less time for its final training
+            reason = reason or self.stop_reason()
+            return reason is not None
+
+        evaluated = []
+        for trained in self._train(proposals, round, should_stop):
+            self.evaluated[trained.candidate.hash] = trained
+            evaluated.append(trained)
+            self.progress.on_trial_end(trained)
+        front_size = self._store_front(round)
+        if is_incomplete := len(evaluated) < len(proposals):
+            should_stop()
+        result = RoundResult(round, tuple(evaluated), population_diversity, reason)
+        if not is_incomplete:  # else its summary is written when the rest is trained
+            self._store_summary(result, front_size, time.perf_counter() - start)
+            self.progress.on_round_end(result)
+        return result
+
+    def _stored_proposals(self, round: Round) -> tuple[list[Proposal], float | None] | None:
+        """What `_choose` returned in an earlier run."""
+        rows = self.store.candidates(self.experiment, round.number)
+        if not rows:
+            return None
+        folder = paths.evolution_dir(self.checkpoints, round.number)
+        population_diversity = checkpoint.load_metadata(folder).get("diversity") if folder.exists() else None
+        return [Proposal(Candidate.from_hash(row[0], self.space), *row[1:]) for row in rows], population_diversity
+
+    def _choose(self, round: Round) -> tuple[list[Proposal], float | None]:
+        """Templates to train, less those that are too slow, and the diversity of the population that they are from."""
+        key = jax.random.fold_in(jax.random.key(self.config.seed), round.number)
+        propose, population_diversity = self._make_proposer(round, key)
+        limit, seen = self.config.max_latency_ms, set(self.evaluated)
+        chosen: list[Proposal] = []
+        for attempt in range(1 if limit is None else _MAX_LATENCY_ATTEMPTS):
+            batch = propose(jax.random.fold_in(key, attempt), round.num_trials - len(chosen), seen)
+            seen |= {proposal.candidate.hash for proposal in batch}
+            chosen += [p for p in batch if limit is None or self.latencies.measure(p.candidate) <= limit]
+            if len(chosen) == round.num_trials or not batch:
+                break
+        if not chosen and limit is not None and round.phase == "random":
+            tried = len(seen) - len(self.evaluated)
             raise JnasError(f"None of {tried} random templates satisfies max_latency_ms {limit:g}: raise the limit.")
         if "latency" in self.config.objectives:
-            for choice in chosen:
-                self.latencies.of(choice.hash)
-        return chosen
+            for proposal in chosen:
+                self.latencies.measure(proposal.candidate)
+        rows = [(proposal.candidate.hash, *proposal[1:]) for proposal in chosen]
+        self.store.add_candidates(self.experiment, round.phase, round.number, rows)
+        return chosen, population_diversity
 
-    def _proposals(self, step: str, generation: int, key: jax.Array) -> Callable[..., list[choose.Choice]]:
-        """A function from a key, a count and the hashes that are taken to templates worth training."""
-        config, space = self.config, self.space
-        predictor = None if step == "random" else self._fit(generation)
-        good = sorted(self.good(), key=lambda row: -row.val_acc_final)
+    def _make_proposer(self, round: Round, key: jax.Array) -> tuple[Proposer, float | None]:
+        """What proposes the templates of a round, and the diversity of the population that evolved for it."""
+        config, space, parents = self.config, self.space, self.ranking()
+        predictor = None if round.phase == "random" else self._fit_predictor(round)
         if predictor is None:
-            if step == "evolved" and len(good) > 1:
-                return lambda key, count, taken: evolution.bred(space, key, count, good, taken)
-            return lambda key, count, taken: choose.random(space, key, count, taken)
-        if step == "screened":
-            return lambda key, count, taken: choose.filtered(
-                *(space, key, count, taken, predictor, config.pool_size, config.acquisition)
-            )
-        self.progress.note("evolving candidates")
-        latency = Latencies.no_model()
-        if "latency" in config.objectives:
-            latency = self.latencies.model(list(self.trained))
-        before = self._evolution(generation - 1)
-        state, found = evolution.evolved(
-            *(space, self.searcher, config.objectives, key, good, set(self.trained), predictor, latency),
-            size=config.population_size,
-            before=before if before.exists() else None,
-        )
-        alive = state.fitness.reshape(len(state.fitness), -1)[:, 0] > -np.inf
-        self.population_diversity = float(diversity(state.genomes, alive, space.distance))
-        state.save(self._evolution(generation), diversity=self.population_diversity)
-        checkpoint.remove(self._evolution(generation - 2))
+            if round.phase == "evolved" and len(parents) > 1:
+                return lambda key, count, seen: breed(space, key, count, parents, seen), None
+            return lambda key, count, seen: propose_random(space, key, count, seen), None
+        if round.phase == "screened":
+            return lambda key, count, seen: propose_screened(space, key, count, seen, predictor, config), None
+        self.progress.on_message("evolving candidates")
+        coefficients = UNFITTED_LATENCY
+        if "latency" in self.config.objectives:
+            coefficients = self.latencies.fit([trained.candidate for trained in self.evaluated.values()])
+        surrogate = Surrogate(predictor, coefficients)
+        previous, current = (paths.evolution_dir(self.checkpoints, round.number - back) for back in (1, 0))
+        state = self.evolution.run(key, parents, surrogate, previous if previous.exists() else None)
+        pool = self.evolution.pool(state, parents, surrogate, set(self.evaluated))
+        population_diversity = float(diversity(state.genomes, jax.device_put(is_member(state)), space.distance))
+        state.save(current, diversity=population_diversity)
+        checkpoint.remove(paths.evolution_dir(self.checkpoints, round.number - 2))
 
-        def propose(key, count, taken):
-            left = evolution.without(found, taken)
-            return evolution.batch(left, count, int(jax.random.bits(key)), space.distance)
+        def propose(key: jax.Array, count: int, seen: Set[str]) -> list[Proposal]:
+            return select_batch(pool.without(seen), count, int(jax.random.bits(key)), space.distance)
 
-        return propose
+        return propose, population_diversity
 
-    def _evolution(self, generation: int) -> Path:
-        """Where the state of the evolution after a round is."""
-        return paths.evolution_dir(self.checkpoints, generation)
-
-    def _diversity(self, names: list[str]) -> float | None:
-        """The mean distance of templates from one another."""
-        genomes = jax.device_put(to_genomes([self._template(name) for name in names], self.space.length))
-        pairs = [(i, j) for i in range(len(names)) for j in range(i)]
-        if not pairs:
-            return None
-        first, second = np.array(pairs).T
-        return float(jax.vmap(self.space.distance)(genomes[first], genomes[second]).mean())
-
-    def _store_front(self, generation: int) -> list[Evaluation]:
-        """The templates so far that no other beats in every objective; MACs are one where there is no other."""
-        rows = self.good()
-        others = self._other_objectives or ("macs",)
-        costs = self._costs([row.key.hash for row in rows], others)
-        values = np.concatenate([np.array([[row.val_acc_final] for row in rows]).reshape(-1, 1), -costs], 1)
-        best = [rows[i] for i in front(values)]
-        columns = [
-            {
-                "hash": row.key.hash,
-                "val_acc_final": row.val_acc_final,
-                "params": row.params,
-                "macs": row.macs,
-                "latency_ms": self.latencies.known.get(row.key.hash),
-            }
-            for row in best
-        ]
-        self.store.add_front(self.experiment, generation, columns)
-        return best
-
-    @property
-    def _other_objectives(self) -> tuple[str, ...]:
-        return tuple(name for name in self.config.objectives if name != "accuracy")
-
-    def _costs(self, names: Sequence[str], objectives: Sequence[str]) -> np.ndarray:
-        """`[N, M]`: what templates cost, by hash, in each of M objectives; endless where a latency is not known."""
-        costs = np.zeros((len(names), len(objectives)))
-        for i, name in enumerate(names):
-            cost = self._template(name).cost
-            every = {"macs": cost.macs, "params": cost.params, "latency": self.latencies.known.get(name, np.inf)}
-            costs[i] = [every[objective] for objective in objectives]
-        return costs
-
-    def _fit(self, generation: int) -> Predictor | None:
+    def _fit_predictor(self, round: Round) -> Predictor | None:
         """A predictor of all rows so far, stored; None where they are too few."""
-        self.progress.note("fitting the predictor")
-        predictor = choose.fitted(self.space, self.good(), self.config.seed, self.config.prune_after_epochs)
-        if predictor is not None:
-            folder = self._predictor(generation)
+        self.progress.on_message("fitting the predictor")
+        predictor = fit_predictor(self.space, self.good(), self.config.seed, self.config.prune_after_epochs)
+        if predictor is not None and predictor.scores is not None:
+            folder, scores = paths.predictor_dir(self.checkpoints, round.number), predictor.scores
             predictor.save(folder)
-            checkpoint.remove(self._predictor(generation - 1))  # nothing asks it any more
-            scores = predictor.scores
+            # Nothing asks the one before any more.
+            checkpoint.remove(paths.predictor_dir(self.checkpoints, round.number - 1))
             self.store.add_predictor(
                 experiment_id=self.experiment,
-                generation=generation,
+                generation=round.number,
                 num_rows=scores.num_rows,
                 r2=scores.r2,
                 kendall_tau=scores.kendall_tau,
@@ -285,74 +237,120 @@ class Search:
                 seconds=predictor.seconds,
                 checkpoint=str(folder),
             )
-        self.progress.predictor(predictor)
+        self.progress.on_predictor_fit(predictor)
         return predictor
 
-    def _predictor(self, generation: int) -> Path:
-        """Where the predictor that was fitted before a round is."""
-        return paths.predictor_dir(self.checkpoints, generation)
-
-    def _train(self, hashes: list[str], step: str, generation: int) -> Iterator[Evaluation]:
-        trials = [Trial(self._template(hash), self.config.seed) for hash in hashes]
+    def _train(
+        self, proposals: Sequence[Proposal], round: Round, should_stop: Callable[[], bool]
+    ) -> Iterator[EvaluatedCandidate]:
+        """Trains as many as `max_trials` admits."""
+        config = self.config
+        count = None if config.max_trials is None else max(0, config.max_trials - len(self.evaluated))
+        by_hash = {proposal.candidate.hash: proposal for proposal in proposals[:count]}
+        trials = [Trial(proposal.candidate.template, config.seed) for proposal in by_hash.values()]
         keys = [make_key(trial, self.recipe, self.data, SPLIT_SEED) for trial in trials]
         request = TrainingRequest(trials, keys, self.recipe, self.split, self.store)
         options = EngineOptions(
-            compile_timeout=self.config.compile_timeout,
-            on_epoch=self.progress.epoch,
-            should_stop=lambda: self.spent() is not None,
+            compile_timeout=config.compile_timeout, on_epoch=self._on_epoch, should_stop=should_stop
         )
-        first, folder = self.config.prune_after_epochs, self._predictor(generation)
-        if not first or step == "random":
-            return run_trials(request, options)
 
-        def goes_on(keys, curves):
-            if not folder.exists():  # there were too few rows for a predictor
-                return [True] * len(keys)
-            # From the disk, so that a search that goes on here decides alike.
-            names = [key.hash for key in keys]
-            rows, others = self.good(), self._other_objectives
-            best = to_beat(
-                self._costs(names, others),
-                self._costs([row.key.hash for row in rows], others),
-                np.array([row.val_acc_final for row in rows]),
-            )
-            return hopeful(self.space, names, curves, Predictor.load(folder), best)
+        def keeps(keys: Sequence[Key], curves: np.ndarray) -> Sequence[bool]:
+            return self._keeps([by_hash[key.hash].candidate for key in keys], curves, round)
 
-        return run_pruned(request, first, goes_on, options)
+        if config.prune_after_epochs and round.phase != "random":
+            rows = run_pruned(request, config.prune_after_epochs, keeps, options)
+        else:
+            rows = run_trials(request, options)
+        for row in rows:
+            candidate, predicted_mean, _ = by_hash[row.key.hash]
+            yield EvaluatedCandidate(candidate, row, round.phase, predicted_mean, self.data, self.recipe)
 
-    def _template(self, hash: str) -> Template:
-        return Template.from_hash(hash, self.data.in_shape, self.data.classes)
-
-    def finish(self) -> SearchResult:
-        """Trains the winner for longer, tests it, and gathers what was found."""
-        good = sorted(self.good(), key=lambda row: -row.val_acc_final)
-        if not good and not self.trained:
-            raise JnasError(f"The search ended {self.over}, before any template was trained: give it more.")
-        if not good:
-            reasons = "; ".join(sorted({row.message for _, row in self.trained.values()}))
-            raise JnasError(f"None of the {len(self.trained)} templates could be trained: {reasons}.")
-        if self.over:
-            self.progress.ended(self.over)
-        self.progress.note("training the best for longer")
-        seeds = [(self.config.seed + i) % 2**32 for i in range(self.config.final_repeats)]  # as large as a seed may be
-        images = (self.data, self.split, SPLIT_SEED)
-        final = Final(self.config.final_training(), seeds, *images, self.store, self.checkpoints, self.progress.epoch)
-        finalists = [self._template(row.key.hash) for row in good[: self.config.num_finalists]]
-        best, finals = find_winner(finalists, final)
-        self.store.set_winner(self.experiment, best.hash)
-        candidates = tuple(
-            EvaluatedCandidate(
-                template=self._template(row.key.hash),
-                evaluation=row,
-                phase=self.trained[row.key.hash][0],
-                finals=tuple(finals.get(row.key.hash, ())),
-                _data=self.data,
-                _recipe=self.recipe,
-                _weights=final.folder(best) if row.key.hash == best.hash else None,
-            )
-            for row in good
+    def _keeps(self, candidates: Sequence[Candidate], curves: np.ndarray, round: Round) -> Sequence[bool]:
+        """Which candidates in training go on after their first epochs."""
+        folder = paths.predictor_dir(self.checkpoints, round.number)
+        if not folder.exists():  # there were too few rows for a predictor
+            return [True] * len(candidates)
+        good = self.good()
+        incumbents = find_incumbents(
+            self.latencies.costs(candidates, self.config.cost_objectives),
+            self.latencies.costs([trained.candidate for trained in good], self.config.cost_objectives),
+            np.array([trained.accuracy for trained in good]),
         )
-        winner = next(candidate for candidate in candidates if candidate.template.hash == best.hash)
-        result = SearchResult(candidates, self.store, self.experiment, winner)
-        self.progress.finish(result)
+        # From the disk, so that a search that goes on here decides alike.
+        return may_improve(self.space, candidates, curves, Predictor.load(folder), incumbents).tolist()
+
+    def _store_front(self, round: Round) -> int:
+        """Stores the templates that no other beats in every objective, and returns how many there are.
+
+        MACs are an objective where there is none besides the accuracy.
+        """
+        good = self.good()
+        costs = self.latencies.costs([trained.candidate for trained in good], self.config.cost_objectives or ("macs",))
+        accuracies = np.array([trained.accuracy for trained in good])
+        rows = [
+            FrontRow(
+                hash=trained.candidate.hash,
+                val_acc_final=trained.accuracy,
+                params=trained.evaluation.params,
+                macs=trained.evaluation.macs,
+                latency_ms=self.latencies.measured.get(trained.candidate.hash),
+            )
+            for trained in (good[i] for i in front(np.column_stack([accuracies, -costs])))
+        ]
+        self.store.add_front(self.experiment, round.number, rows)
+        return len(rows)
+
+    def _store_summary(self, result: RoundResult, front_size: int, seconds: float) -> None:
+        good = [trained for trained in result.evaluated if trained.is_ok]
+        predicted = [(t.accuracy, t.predicted_mean) for t in good if t.predicted_mean is not None]
+        accuracies = result.accuracies
+        self.store.add_generation(
+            experiment_id=self.experiment,
+            phase=result.round.phase,
+            generation=result.round.number,
+            num_trained=len(result.evaluated),
+            val_acc_final_best=max(accuracies, default=None),
+            val_acc_final_mean=float(np.mean(accuracies)) if accuracies else None,
+            kendall_tau=score(*np.array(predicted).T).kendall_tau if predicted else None,
+            diversity=self._diversity([trained.candidate for trained in result.evaluated]),
+            population_diversity=result.population_diversity,
+            front_size=front_size,
+            seconds=seconds,
+        )
+
+    def _diversity(self, candidates: Sequence[Candidate]) -> float | None:
+        """The mean distance of candidates from one another."""
+        if len(candidates) < 2:
+            return None
+        genomes = jax.device_put(stack_genomes(candidates, self.space))
+        first, second = np.tril_indices(len(candidates), -1)
+        return float(jax.vmap(self.space.distance)(genomes[first], genomes[second]).mean())
+
+    def _on_epoch(self, number: int) -> None:
+        self.progress.on_message(f"epoch {number}")
+
+    def finish(self, reason: str | None) -> SearchResult:
+        """Trains the winner for longer, tests it, and returns what was found."""
+        ranking, config = self.ranking(), self.config
+        if not self.evaluated:
+            raise JnasError(f"The search ended {reason}, before any template was trained: give it more.")
+        if not ranking:
+            reasons = "; ".join(sorted({trained.evaluation.message for trained in self.evaluated.values()}))
+            raise JnasError(f"None of the {len(self.evaluated)} templates could be trained: {reasons}.")
+        if reason:
+            self.progress.on_stop(reason)
+        self.progress.on_message("training the best for longer")
+        seeds = [(config.seed + i) % 2**32 for i in range(config.final_repeats)]  # as large as a seed may be
+        images = (self.data, self.split, self.store, self.checkpoints)
+        training = FinalTraining(config.make_recipe(config.final_epochs), seeds, *images, self._on_epoch)
+        winner, finals = training.find_winner([trained.template for trained in ranking[: config.num_finalists]])
+        self.store.set_winner(self.experiment, winner.hash)
+        candidates, best = [], ranking[0]
+        for trained in ranking:
+            trained = dataclasses.replace(trained, finals=finals.get(trained.candidate.hash, ()))
+            if trained.candidate.hash == winner.hash:
+                best = trained = dataclasses.replace(trained, _weights=training.winner_dir(winner))
+            candidates.append(trained)
+        result = SearchResult(tuple(candidates), self.store, self.experiment, best)
+        self.progress.on_search_end(result)
         return result

@@ -1,58 +1,89 @@
-"""What a search is to make high or low besides the accuracy: costs, as numbers of which more is better."""
+"""What a search optimises besides the accuracy: the costs of templates, known or measured."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Float32, Int8
 
-from jnas.errors import JnasError
-from jnas.space import Space, Template, infer_shapes, lengths
+from jnas._runtime.devices import device_name
+from jnas._search.config import Objective
+from jnas.space import Candidate, Space, infer_shapes, lengths
+from jnas.store import Store
+from jnas.train import latency_ms
 
-Objective = Literal["accuracy", "macs", "params", "latency"]
+UNFITTED_LATENCY = np.zeros(4, np.float32)
+"""Coefficients in place of a model of latency where nobody asks for latencies."""
 
-LATENCY_TERMS = 4
-"""Terms of the model of latency: a constant, and one each for layers, FLOPs and parameters."""
-
-
-def check_objectives(objectives: tuple[Objective, ...]) -> None:
-    """Raises a JnasError where these are not the objectives of a search."""
-    names = get_args(Objective)
-    if not isinstance(objectives, tuple) or any(name not in names for name in objectives):
-        raise JnasError(f"objectives must be among {', '.join(names)}, got {objectives!r}.")
-    if "accuracy" not in objectives or len(set(objectives)) < len(objectives):
-        raise JnasError(f"objectives must include accuracy, and each name once, got {' '.join(objectives) or 'none'}.")
+_BATCH_SIZE = 1
 
 
-def gains(space: Space, objectives: tuple[str, ...], genomes: jax.Array, latency: jax.Array) -> jax.Array:
-    """Every objective but the accuracy, as the logarithm of the cost with a minus: `[N, L, 6]` to `[N, M - 1]` float32.
+def negated_log_costs(
+    space: Space,
+    objectives: tuple[Objective, ...],
+    genomes: Int8[Array, "n l 6"],
+    latency_coefficients: Float[Array, 4],
+) -> Float[Array, "n m"]:
+    """Returns every objective but the accuracy, so that more is better: minus the logarithm of the cost."""
+    inferred = infer_shapes(genomes, space.in_shape, space.classes)
+    params = inferred.params.to_float()
+    terms = [jnp.ones(len(genomes)), lengths(genomes) + 1.0, inferred.flops.to_float() / 1e6, params / 1e6]
+    costs = {
+        "macs": inferred.macs.to_float(),
+        "params": params,
+        "latency": jnp.stack(terms, -1) @ latency_coefficients,
+    }
+    columns = [-jnp.log(jnp.maximum(costs[name], 1e-6)) for name in objectives if name != "accuracy"]
+    return jnp.stack(columns, -1)
 
-    Args:
-      space: the genomes' space.
-      objectives: their names.
-      genomes: valid ones.
-      latency: the model's coefficients, as `latency_model` fits them.
+
+class Latencies:
+    """Milliseconds for one image, measured once for a template and device, and kept in the store.
+
+    Attributes:
+      measured: milliseconds by hash.
     """
-    traced = infer_shapes(genomes, space.in_shape, space.classes)
-    values = {"macs": traced.macs.to_float(), "params": traced.params.to_float()}
-    terms = jnp.stack(
-        [jnp.ones(len(genomes)), lengths(genomes) + 1.0, traced.flops.to_float() / 1e6, values["params"] / 1e6], -1
-    )
-    values["latency"] = terms @ latency
-    columns = [-jnp.log(jnp.maximum(values[name], 1e-6)) for name in objectives if name != "accuracy"]
-    return jnp.stack(columns, -1) if columns else jnp.zeros((len(genomes), 0))
 
+    def __init__(self, store: Store, space: Space):
+        self._store = store
+        self._columns = {
+            "in_shape": "x".join(map(str, space.in_shape)),
+            "num_classes": space.classes,
+            "device": device_name(),
+            "batch_size": _BATCH_SIZE,
+        }
+        self.measured = store.latencies(**self._columns)
 
-def latency_model(templates: list[Template], milliseconds: list[float]) -> np.ndarray:
-    """Coefficients `[LATENCY_TERMS]` that estimate the latency of templates that were not measured, none negative.
+    def measure(self, candidate: Candidate) -> float:
+        """Returns the latency of a candidate; one that is known is not measured again."""
+        if candidate.hash not in self.measured:
+            milliseconds = latency_ms(candidate.template, _BATCH_SIZE)
+            self._store.add_latency(hash=candidate.hash, latency_ms=milliseconds, **self._columns)
+            self.measured[candidate.hash] = milliseconds
+        return self.measured[candidate.hash]
 
-    Without five measurements they only rank: by FLOPs and layers.
-    """
-    from scipy.optimize import nnls
+    def fit(self, candidates: Sequence[Candidate]) -> Float32[np.ndarray, 4]:
+        """Returns the coefficients of a model of latency: of a constant, layers, MFLOPs and millions of parameters.
 
-    if len(templates) < 5:
-        return np.array([0.0, 0.01, 0.1, 0.0], np.float32)
-    terms = [[1.0, len(t.layers), t.cost.flops / 1e6, t.cost.params / 1e6] for t in templates]
-    return nnls(np.array(terms), np.array(milliseconds))[0].astype(np.float32)
+        It is fitted to the candidates that were measured, without negative coefficients. Without five of them it only
+        ranks, by layers and FLOPs.
+        """
+        from scipy.optimize import nnls
+
+        known = [candidate for candidate in candidates if candidate.hash in self.measured]
+        if len(known) < 5:
+            return np.array([0.0, 0.01, 0.1, 0.0], np.float32)
+        terms = [[1.0, len(c.template.layers), c.cost.flops / 1e6, c.cost.params / 1e6] for c in known]
+        milliseconds = [self.measured[candidate.hash] for candidate in known]
+        return nnls(np.array(terms), np.array(milliseconds))[0].astype(np.float32)
+
+    def costs(self, candidates: Sequence[Candidate], objectives: Sequence[Objective]) -> Float[np.ndarray, "n m"]:
+        """Returns the cost of each candidate in each of M objectives; infinite where a latency is not known."""
+        costs = np.zeros((len(candidates), len(objectives)))
+        for row, candidate in zip(costs, candidates, strict=True):
+            cost, latency = candidate.cost, self.measured.get(candidate.hash, np.inf)
+            values = {"macs": cost.macs, "params": cost.params, "latency": latency}
+            row[:] = [values[objective] for objective in objectives]
+        return costs

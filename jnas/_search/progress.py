@@ -11,13 +11,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichProgress
 
 from jnas._runtime.devices import device_name
+from jnas._search.config import Round
+from jnas._search.result import EvaluatedCandidate, SearchResult
 from jnas.predict import Predictor
 from jnas.report import finalist_table, format_count, front_table, layer_summary, leaderboard, mean_std
 from jnas.store import Evaluation
 
 if TYPE_CHECKING:
-    from jnas._search.loop import Search
-    from jnas._search.result import SearchResult
+    from jnas._search.loop import RoundResult, Search
 
 TITLES = {
     "random": "Phase 1: random templates",
@@ -29,38 +30,20 @@ TITLES = {
 class Progress:
     """The events of a search. This one is silent; a subclass shows them."""
 
-    def begin(self, search: Search) -> None:
-        """Everything is set up."""
+    def on_search_start(self, search: Search) -> None: ...  # everything is set up
+    def on_message(self, text: str) -> None: ...  # what happens now, in a few words
+    def on_round_start(self, round: Round, num_trials: int) -> None: ...  # what it is going to train
+    def on_predictor_fit(self, predictor: Predictor | None) -> None: ...  # None: there are too few rows
+    def on_trial_end(self, candidate: EvaluatedCandidate) -> None: ...  # trained now, or by an earlier run
+    def on_round_end(self, result: RoundResult) -> None: ...  # all templates of the round are trained
+    def on_interrupt(self) -> None: ...  # Ctrl-C was pressed once; called within a signal handler
+    def on_stop(self, reason: str) -> None: ...  # a limit is reached, or the user wants an end
+    def on_search_end(self, result: SearchResult) -> None: ...  # the winner is trained and tested
+    def close(self) -> None: ...  # the search is over, however it ended
 
-    def planned(self, generation: int, templates: int) -> None:
-        """How many templates a round is going to train."""
-
-    def note(self, text: str) -> None:
-        """What happens now, in a few words."""
-
-    def epoch(self, number: int) -> None:
-        """The template in training has finished an epoch."""
-
-    def trained(self, step: str, row: Evaluation) -> None:
-        """A template was trained, or its row was there already."""
-
-    def predictor(self, predictor: Predictor | None) -> None:
-        """A predictor was fitted, or there were too few rows for one."""
-
-    def round_done(self, step: str, generation: int, accuracies: list[float]) -> None:
-        """All templates of a round are trained; the accuracies are those of the ones that ended well."""
-
-    def interrupted(self) -> None:
-        """The user pressed Ctrl-C once; called within a signal handler."""
-
-    def ended(self, why: str) -> None:
-        """A budget is spent, or the user wants an end; the best are trained for longer now."""
-
-    def finish(self, result: SearchResult) -> None:
-        """The winner is trained and tested."""
-
-    def close(self) -> None:
-        """The search is over, however it ended."""
+    def on_second_interrupt(self) -> None:
+        """Ctrl-C was pressed again; called within a signal handler."""
+        raise KeyboardInterrupt
 
 
 class ConsoleProgress(Progress):
@@ -71,23 +54,22 @@ class ConsoleProgress(Progress):
         self.live = self.console.is_terminal or self.console.is_jupyter
         self.start = time.perf_counter()
         self.best = 0.0
-        self.evolved = 0
+        self.num_done = self.num_generations = 0
 
-    def _say(self, what: object, style: str | None = None) -> None:
+    def _print(self, what: object, style: str | None = None) -> None:
         """Prints a line or a table, as it is; lines are wrapped by the terminal, so that they can be copied whole."""
         self.console.print(what, style=style, markup=False, soft_wrap=isinstance(what, str))
 
-    def begin(self, search: Search) -> None:
+    def on_search_start(self, search: Search) -> None:
         self.search = search
         # Where only a limit ends the search, the rounds to come are not counted.
         coming = () if search.config.endless else search.config.rounds()
-        self.counts = {round.number: round.num_trials for round in coming}
-        self.done = 0
-        data, split, recipe = search.data, search.split, search.recipe
-        self._say(
+        self.trials_by_round = {round.number: round.num_trials for round in coming}
+        data, split = search.data, search.split
+        self._print(
             f"jnas searches on {data.name}: {len(split.x_train):,} training, {len(split.x_val):,} "
             f"validation, {len(data.x_test):,} test images, {data.classes} classes; "
-            f"epochs a template: {recipe.epochs}; on {device_name()}.",
+            f"epochs a template: {search.recipe.epochs}; on {device_name()}.",
         )
         self.bar = RichProgress(
             TextColumn("{task.description}"),
@@ -108,105 +90,103 @@ class ConsoleProgress(Progress):
     @property
     def total(self) -> int:
         """Trainings, as it is known by now."""
-        templates, most = sum(self.counts.values()), self.search.config.max_trials
-        longer = self.search.config.num_finalists  # which are trained again
-        return (templates if most is None else min(templates, most)) + longer
+        num_trials, config = sum(self.trials_by_round.values()), self.search.config
+        if config.max_trials is not None:
+            num_trials = min(num_trials, config.max_trials)
+        return num_trials + config.num_finalists
 
-    def planned(self, generation: int, templates: int) -> None:
-        self.counts[generation] = templates
+    def on_round_start(self, round: Round, num_trials: int) -> None:
+        self.trials_by_round[round.number] = num_trials
         self.bar.update(self.task, total=self.total)
 
-    def note(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         self.bar.update(self.task, note=text)
 
-    def epoch(self, number: int) -> None:
-        self.note(f"epoch {number}")
-
-    def trained(self, step: str, row: Evaluation) -> None:
-        self.done += 1
+    def on_trial_end(self, candidate: EvaluatedCandidate) -> None:
+        row, phase = candidate.evaluation, candidate.phase
+        self.num_done += 1
         self.best = max(self.best, row.val_acc_final or 0.0)
-        self.bar.update(self.task, advance=1, description=TITLES[step], best=f"{self.best:.4f}", note="compiling")
+        self.bar.update(self.task, advance=1, description=TITLES[phase], best=f"{self.best:.4f}", note="compiling")
         if not self.live:
             outcome = f"val acc {row.val_acc_final:.4f}" if row.status == "ok" else f"{row.status}: {row.message}"
-            elapsed = time.perf_counter() - self.start
-            eta = elapsed / self.done * (self.total - self.done)
-            self._say(
-                f"{self.done}/{self.total} {step}: {outcome}, best {self.best:.4f}, {format_count(row.params)} params, "
-                f"{format_count(row.macs)} MACs, {row.compile_seconds + row.train_seconds:.1f} s, ETA {eta:.0f} s",
+            eta = (time.perf_counter() - self.start) / self.num_done * (self.total - self.num_done)
+            self._print(
+                f"{self.num_done}/{self.total} {phase}: {outcome}, best {self.best:.4f}, {format_count(row.params)} "
+                f"params, {format_count(row.macs)} MACs, {row.compile_seconds + row.train_seconds:.1f} s, "
+                f"ETA {eta:.0f} s",
             )
 
-    def predictor(self, predictor: Predictor | None) -> None:
-        if predictor is None:
-            text = "Predictor: too few templates trained well to fit one; choosing at random."
-        else:
-            s = predictor.scores
-            text = (
-                f"Predictor on held-out rows ({s.num_rows}, each unseen by the member that predicts it): "
-                f"R² {s.r2:.2f}, Kendall tau {s.kendall_tau:.2f}, Spearman {s.spearman:.2f}; "
-                f"fitted in {predictor.seconds:.1f} s."
-            )
-        self._say(text)
-
-    def round_done(self, step: str, generation: int, accuracies: list[float]) -> None:
-        if accuracies:
-            mean = sum(accuracies) / len(accuracies)
-            text = f"{len(accuracies)} trained, val acc mean {mean:.4f}, best {max(accuracies):.4f}."
-        else:
-            text = "no template could be trained."
-        title = TITLES[step]
-        if step == "evolved":
-            self.evolved += 1
-            title += f", generation {self.evolved}"
-        self._say(f"{title}: {text}")
-
-    def finish(self, result: SearchResult) -> None:
-        self.bar.stop()
-        best = result.best
-        rows = [(candidate.phase, candidate.evaluation) for candidate in result.top(10)]
-        stopped = sum(row.status == "stopped" for _, row in self.search.trained.values())
-        failed = len(self.search.trained) - len(result.candidates) - stopped
-        self._say(leaderboard(rows, len(self.search.split.x_val)))
-        if len(self.search.config.objectives) > 1:
-            self._say(front_table(result.front))
-        if stopped:
-            self._say(f"{stopped} templates were stopped early.")
-        if failed:
-            self._say(f"{failed} templates failed; their rows say why.")
-        finalists = [(candidate.evaluation, candidate.finals) for candidate in result.candidates if candidate.finals]
-        if len(finalists) > 1:
-            self._say(finalist_table(finalists, len(self.search.split.x_val)))
-        cost = best.template.cost
-        self._say(f"\nThe winner ({format_count(cost.params)} params, {format_count(cost.macs)} MACs):", "bold")
-        self._say(layer_summary(best.template))
-        self._say(f"hash {best.template.hash}\n")
-        self._say(self._final(best.finals))
-        self._say(
-            f"Results: {result.store.path} (experiment {result.experiment}), weights: {self.search.checkpoints}. "
-            f"{time.perf_counter() - self.start:.0f} s.",
+    def on_predictor_fit(self, predictor: Predictor | None) -> None:
+        if predictor is None or predictor.scores is None:
+            self._print("Predictor: too few templates trained well to fit one; choosing at random.")
+            return
+        s = predictor.scores
+        self._print(
+            f"Predictor on held-out rows ({s.num_rows}, each unseen by the member that predicts it): "
+            f"R² {s.r2:.2f}, Kendall tau {s.kendall_tau:.2f}, Spearman {s.spearman:.2f}; "
+            f"fitted in {predictor.seconds:.1f} s."
         )
 
-    def interrupted(self) -> None:
-        self._say(
+    def on_round_end(self, result: RoundResult) -> None:
+        text = "no template could be trained."
+        if accuracies := result.accuracies:
+            mean = sum(accuracies) / len(accuracies)
+            text = f"{len(accuracies)} trained, val acc mean {mean:.4f}, best {max(accuracies):.4f}."
+        title = TITLES[result.round.phase]
+        if result.round.phase == "evolved":
+            self.num_generations += 1
+            title += f", generation {self.num_generations}"
+        self._print(f"{title}: {text}")
+
+    def on_interrupt(self) -> None:
+        self._print(
             "Stopping: what is in training is finished, then the best are trained for longer. Ctrl-C again to end now."
         )
 
-    def ended(self, why: str) -> None:
-        self._say(f"The search ended {why}. The same command goes on where it stopped, with a higher limit if need be.")
+    def on_stop(self, reason: str) -> None:
+        self._print(
+            f"The search ended {reason}. The same command goes on where it stopped, with a higher limit if need be."
+        )
 
-    def _final(self, finals: Sequence[Evaluation]) -> str:
-        """A sentence on the winner's training."""
-        good = [row for row in finals if row.status == "ok"]
-        if not good:
-            return f"Its longer training failed ({finals[0].status}: {finals[0].message})."
-        accuracies = f"validation accuracy {mean_std([row.val_acc_final for row in good])}"
-        tested = [row.test_acc_final for row in good if row.test_acc_final is not None]
-        images = f"{len(self.search.data.x_test):,} images"
-        accuracies += f", test accuracy {mean_std(tested)} ({images})" if tested else ", no test images"
-        epochs = f"{len(good[0].epochs)} epoch{'s' * (len(good[0].epochs) > 1)}"
-        seeds = "one seed" if len(good) == 1 else f"mean ± standard deviation of {len(good)} seeds"
-        failed = f"; {len(finals) - len(good)} more failed" if len(good) < len(finals) else ""
-        return f"Trained for {epochs}: {accuracies}, after the last epoch, {seeds}{failed}."
+    def on_search_end(self, result: SearchResult) -> None:
+        self.bar.stop()
+        search, best = self.search, result.best
+        num_val = len(search.split.x_val)
+        self._print(leaderboard([(candidate.phase, candidate.evaluation) for candidate in result.top(10)], num_val))
+        if len(search.config.objectives) > 1:
+            self._print(front_table(result.front))
+        stopped = sum(candidate.evaluation.status == "stopped" for candidate in search.evaluated.values())
+        if stopped:
+            self._print(f"{stopped} templates were stopped early.")
+        if failed := len(search.evaluated) - len(result.candidates) - stopped:
+            self._print(f"{failed} templates failed; their rows say why.")
+        finalists = [(candidate.evaluation, candidate.finals) for candidate in result.candidates if candidate.finals]
+        if len(finalists) > 1:
+            self._print(finalist_table(finalists, num_val))
+        cost = best.template.cost
+        self._print(f"\nThe winner ({format_count(cost.params)} params, {format_count(cost.macs)} MACs):", "bold")
+        self._print(layer_summary(best.template))
+        self._print(f"hash {best.template.hash}\n")
+        self._print(_describe_finals(best.finals, len(search.data.x_test)))
+        self._print(
+            f"Results: {result.store.path} (experiment {result.experiment}), weights: {search.checkpoints}. "
+            f"{time.perf_counter() - self.start:.0f} s.",
+        )
 
     def close(self) -> None:
         if hasattr(self, "bar"):
             self.bar.stop()
+
+
+def _describe_finals(finals: Sequence[Evaluation], num_test: int) -> str:
+    """A sentence on the winner's longer training."""
+    good = [row for row in finals if row.status == "ok"]
+    if not good:
+        return f"Its longer training failed ({finals[0].status}: {finals[0].message})."
+    accuracies = mean_std([row.val_acc_final for row in good if row.val_acc_final is not None])
+    tested = [row.test_acc_final for row in good if row.test_acc_final is not None]
+    test = f"test accuracy {mean_std(tested)} ({num_test:,} images)" if tested else "no test images"
+    epochs = f"{len(good[0].epochs)} epoch{'s' * (len(good[0].epochs) > 1)}"
+    seeds = "one seed" if len(good) == 1 else f"mean ± standard deviation of {len(good)} seeds"
+    failed = f"; {len(finals) - len(good)} more failed" if len(good) < len(finals) else ""
+    return f"Trained for {epochs}: validation accuracy {accuracies}, {test}, after the last epoch, {seeds}{failed}."

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from flax import nnx
 
+from jnas._search.config import Phase
 from jnas.data import Dataset
-from jnas.space import Template
+from jnas.space import Candidate, Template
 from jnas.store import Evaluation, Store
 from jnas.train import Recipe, Trainer, Trial, load_weights, predict, trained_module
 
@@ -23,20 +24,37 @@ class EvaluatedCandidate:
     """A template that was trained.
 
     Attributes:
-      template: the architecture; `print(candidate.template)` shows it.
+      candidate: its architecture.
       evaluation: the row of its training in the search.
+      phase: the phase that proposed it, and predicted its accuracy unless it had no predictor.
       finals: the rows of its longer training, one a seed; of the winner, which is tested, and of those that were
         trained for longer beside it.
-      phase: "random", "screened" or "evolved".
     """
 
-    template: Template
+    candidate: Candidate
     evaluation: Evaluation
-    phase: str
-    finals: tuple[Evaluation, ...]
+    phase: Phase
+    predicted_mean: float | None
     _data: Dataset
     _recipe: Recipe
-    _weights: Path | None
+    finals: tuple[Evaluation, ...] = ()
+    _weights: Path | None = None
+
+    @property
+    def template(self) -> Template:
+        """The architecture; `print(candidate.template)` shows it."""
+        return self.candidate.template
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether it was trained well."""
+        return self.evaluation.status == "ok"
+
+    @property
+    def accuracy(self) -> float:
+        """The validation accuracy after the last epoch of its training in the search, which must be `is_ok`."""
+        assert self.evaluation.val_acc_final is not None, self.evaluation.status
+        return self.evaluation.val_acc_final
 
     @property
     def final(self) -> Evaluation | None:
@@ -44,7 +62,7 @@ class EvaluatedCandidate:
         return self.finals[0] if self.finals else None
 
     def build(self) -> nnx.Module:
-        """The trained Flax module, in evaluation mode: pixels from -1 to 1 in, logits out.
+        """Returns the trained Flax module, in evaluation mode: pixels from -1 to 1 in, logits out.
 
         It takes `[N, H, W, C]` floats and returns `[N, classes]`; `jnas.data.normalise` scales uint8 images. Accuracies
         are measured as by `predict`.
@@ -58,17 +76,16 @@ class EvaluatedCandidate:
         return trained_module(trainer.train([Trial(self.template, key.seed)]))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """The class of each of `images` `[N, H, W, C]` uint8, `[N]`: of the recipe `standard` by the mean logits of an
-        image and its mirror image.
+        """Returns the class of each of `images` `[N, H, W, C]` uint8; loads or trains the module, as `build` does.
 
-        It loads or trains the module, as `build` does, each time.
+        Under the recipe `standard` it is by the mean logits of an image and its mirror image.
         """
         return predict(self.build(), images, self._recipe.test_flip)
 
     def __repr__(self) -> str:
-        row = self.evaluation
-        accuracy = "None" if row.val_acc_final is None else f"{row.val_acc_final:.4f}"
-        return f"EvaluatedCandidate({row.key.hash!r}, {self.phase}, val_acc_final {accuracy})"
+        return (
+            f"EvaluatedCandidate({self.candidate.hash!r}, {self.phase}, val_acc_final {self.evaluation.val_acc_final})"
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,8 +94,8 @@ class SearchResult:
 
     Attributes:
       candidates: the templates that were trained well, best validation accuracy (after the last epoch) first.
-      store: where all rows are; `store.sql(...)` asks anything.
-      experiment: the search's name in the store.
+      store: all rows; `store.sql(...)` asks anything.
+      experiment: the search's id in the store.
       best: the winner: the best by validation accuracy, of the longer trainings where there were several.
     """
 
@@ -88,7 +105,7 @@ class SearchResult:
     best: EvaluatedCandidate
 
     def top(self, k: int = 10) -> list[EvaluatedCandidate]:
-        """The best k."""
+        """Returns the best k."""
         return list(self.candidates[:k])
 
     @property
@@ -100,12 +117,11 @@ class SearchResult:
         return self.store.front_df(self.experiment)
 
     def to_df(self) -> pd.DataFrame:
-        """One row a template that this search trained, in the order of training, failed ones too."""
+        """Returns one row a template that this search trained, in the order of training, failed ones too."""
         return self.store.experiment_df(self.experiment)
 
     def __repr__(self) -> str:
-        best = self.best.evaluation
         return (
             f"SearchResult({len(self.candidates)} candidates, the winner's validation accuracy after the last epoch "
-            f"{best.val_acc_final:.4f}, store {str(self.store.path)!r})"
+            f"{self.best.accuracy:.4f}, store {str(self.store.path)!r})"
         )

@@ -1,109 +1,121 @@
-"""Predictions for many genomes at once."""
+"""Predictions for many genomes at once, and the best of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float32, Int, Int8, Int32
 
 from jnas._runtime.compile_options import fast_compile_jit
-from jnas.predict import Predictor, Regressor
-from jnas.space import Space, featurize, lengths, to_bits
+from jnas._search.config import Acquisition
+from jnas.predict import Predictor, predictive_std
+from jnas.space import Candidate, Space, lengths
 
-CHUNK = 1024
+CHUNK_SIZE = 1024
 """Genomes that are encoded and predicted together: their features should fit into a processor's cache."""
 
-FIRST_MEMBERS, SHARE, LEAST = 2, 0.2, 256
+NUM_FIRST_MEMBERS, SHORTLIST_FRACTION, MIN_SHORTLIST = 2, 0.2, 256
 """Of many genomes, so many members judge all, and this share of the best, or at least so many, goes to the others."""
 
-STEP = 4
+LENGTH_STEP = 4
 """Genomes of one chunk are cut to a multiple of so many rows."""
 
+UCB_BETA = 1.0
+"""Standard deviations that `ucb` adds to the mean."""
 
-@fast_compile_jit(static_argnames="space")
-def facts_and_bits(genomes: jax.Array, space: Space) -> jax.Array:
-    """What the predictor sees: `[N, L, 6]` int8 to `[N, L, FEATURES]` float32."""
-    return featurize(genomes, space.in_shape, space.classes)
-
-
-@fast_compile_jit(static_argnames="space")
-def bits_alone(genomes: jax.Array, space: Space) -> jax.Array:
-    """What the original sees: `[N, L, 6]` int8 to `[N, L, 32]` uint8."""
-    return to_bits(genomes)
-
+encode = fast_compile_jit(Space.encode, static_argnums=0)
+"""What the predictor sees of genomes: `encode(space, genomes)`."""
 
 _lengths = fast_compile_jit(lengths)
 
 
-def filled(genomes: np.ndarray, least: int = 1) -> jax.Array:
-    """Genomes `[N, L, 6]` and empty ones, up to the next power of two, or `least`: so few shapes are compiled."""
-    missing = max(least, 1 << max(len(genomes) - 1, 0).bit_length()) - len(genomes)
+def stack_genomes(candidates: Iterable[Candidate], space: Space) -> Int8[np.ndarray, "n l 6"]:
+    """Returns the genomes of candidates, of which there may be none."""
+    return np.array([candidate.genome for candidate in candidates], np.int8).reshape(-1, space.length, 6)
+
+
+def pad_to_power(genomes: Int8[np.ndarray, "n l 6"], min_size: int = 1) -> Int8[Array, "p l 6"]:
+    """Returns genomes and empty ones, up to the next power of two, or `min_size`: so few shapes are compiled."""
+    missing = max(min_size, 1 << max(len(genomes) - 1, 0).bit_length()) - len(genomes)
     return jax.device_put(np.pad(genomes, ((0, missing), (0, 0), (0, 0))))
 
 
-def seen(space: Space, genomes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the predictor sees of genomes: `[N, L, FEATURES]` and their lengths `[N]`."""
-    whole = filled(genomes)
-    return np.asarray(facts_and_bits(whole, space))[: len(genomes)], np.asarray(_lengths(whole))[: len(genomes)]
+def featurize(
+    space: Space, genomes: Int8[np.ndarray, "n l 6"]
+) -> tuple[Float32[np.ndarray, "n l f"], Int32[np.ndarray, " n"]]:
+    """Returns what the predictor sees of genomes, and their lengths."""
+    padded = pad_to_power(genomes)
+    return np.asarray(encode(space, padded))[: len(genomes)], np.asarray(_lengths(padded))[: len(genomes)]
 
 
-def chunks(genomes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Genomes `[N, L, 6]` in the order of their lengths, cut to what they use: `(rows, genomes, lengths)` each.
+def chunks(genomes: Int8[np.ndarray, "n l 6"]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Returns genomes in the order of their lengths, cut to what they use: `(rows, genomes, lengths)` each.
 
     Of a space's random templates the mean is a third of the longest, and what is not there need not be computed. The
     last chunk is filled up with copies, so that few shapes are compiled; `rows` `[N]` is without them.
     """
-    genomes = np.asarray(genomes)
     used = np.asarray(_lengths(genomes))
     order = np.argsort(used, kind="stable")
     parts = []
-    for start in range(0, len(order), CHUNK):
-        rows = order[start : start + CHUNK]
-        size = min(CHUNK, 1 << (len(order) - 1).bit_length())
-        filled = np.pad(rows, (0, size - len(rows)), mode="edge")
-        steps = min(genomes.shape[1], -(-int(used[rows[-1]]) // STEP) * STEP)
-        parts.append((rows, genomes[filled, :steps], used[filled]))
+    for start in range(0, len(order), CHUNK_SIZE):
+        rows = order[start : start + CHUNK_SIZE]
+        size = min(CHUNK_SIZE, 1 << (len(order) - 1).bit_length())
+        padded = np.pad(rows, (0, size - len(rows)), mode="edge")
+        steps = min(genomes.shape[1], -(-int(used[rows[-1]]) // LENGTH_STEP) * LENGTH_STEP)
+        parts.append((rows, genomes[padded, :steps], used[padded]))
     return parts
 
 
-def screen(
-    space: Space,
-    genomes: np.ndarray,
-    model: Regressor,
-    encoder: Callable[[jax.Array, Space], jax.Array] = facts_and_bits,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The mean and standard deviation that a model predicts for genomes `[N, L, 6]`: `[N]` each.
-
-    Args:
-      space: the genomes' space.
-      genomes: valid ones.
-      model: fitted on what `encoder` gives.
-      encoder: `facts_and_bits` or `bits_alone`.
-    """
-    mean, std = np.empty((2, len(genomes)), np.float32)
+def predict_members(
+    space: Space, genomes: Int8[np.ndarray, "n l 6"], predictor: Predictor
+) -> Float32[np.ndarray, "m n"]:
+    """Returns each member's prediction for genomes."""
+    members = np.empty((predictor.config.members, len(genomes)), np.float32)
     for rows, part, used in chunks(genomes):
-        found = model.predict(np.asarray(encoder(part, space)), used)
-        mean[rows], std[rows] = found[0][: len(rows)], found[1][: len(rows)]
-    return mean, std
-
-
-def screen_members(space: Space, genomes: np.ndarray, model: Predictor) -> np.ndarray:
-    """Each member's prediction for genomes `[N, L, 6]`: `[members, N]`."""
-    members = np.empty((model.config.members, len(genomes)), np.float32)
-    for rows, part, used in chunks(genomes):
-        members[:, rows] = model.predict_members(np.asarray(facts_and_bits(part, space)), used)[:, : len(rows)]
+        members[:, rows] = predictor.predict_members(np.asarray(encode(space, part)), used)[:, : len(rows)]
     return members
 
 
-def shortlist(space: Space, genomes: np.ndarray, model: Predictor, least: int = LEAST) -> np.ndarray:
-    """Which genomes `[N, L, 6]` are worth the whole ensemble: places, best first, by the mean of its first members.
+def predict_std(predictor: Predictor, members: Float32[np.ndarray, "m n"]) -> Float32[np.ndarray, " n"]:
+    """Returns the standard deviation of the error of the members' mean."""
+    assert predictor.params is not None, "the predictor is fitted"
+    return np.asarray(predictive_std(predictor.params, members))
 
-    A fifth of them, or `least` where that is more. The best of all members is seldom elsewhere (see
+
+def shortlist(
+    space: Space, genomes: Int8[np.ndarray, "n l 6"], predictor: Predictor, min_size: int = MIN_SHORTLIST
+) -> Int[np.ndarray, " s"]:
+    """Returns which genomes are worth the whole ensemble, the best first by the mean of its first members.
+
+    A fifth of them, or `min_size` where that is more. The best of all members is seldom elsewhere (see
     `benchmarks/README.md`), and the rest costs a fifth of the time.
     """
-    wanted = max(least, int(SHARE * len(genomes)))
-    if wanted >= len(genomes):
+    size = max(min_size, int(SHORTLIST_FRACTION * len(genomes)))
+    if size >= len(genomes):
         return np.arange(len(genomes))
-    first = screen_members(space, genomes, model.subset(FIRST_MEMBERS)).mean(0)
-    return np.argsort(-first, kind="stable")[:wanted]
+    first = predict_members(space, genomes, predictor.subset(NUM_FIRST_MEMBERS)).mean(0)
+    return np.argsort(-first, kind="stable")[:size]
+
+
+def rank(
+    rule: Acquisition, members: Float32[np.ndarray, "m n"], std: Float32[np.ndarray, " n"], count: int, seed: int = 0
+) -> Int[np.ndarray, " r"]:
+    """Returns the first `count` or more of N candidates, the best first, by the predictions of M members.
+
+    Args:
+      rule: `mean`: the ensemble's mean. `ucb`: the upper confidence bound, mean + std (Auer 2002). `thompson`: each
+        place goes to the best remaining candidate of a member drawn at random (Thompson 1933): doubt shows as variety.
+      members: their predictions.
+      std: of the error of their mean.
+      count: how many are wanted.
+      seed: of the draws.
+    """
+    if rule != "thompson":
+        return np.argsort(-(members.mean(0) + (UCB_BETA * std if rule == "ucb" else 0)), kind="stable")
+    orders = np.argsort(-members, axis=1, kind="stable")
+    chosen: dict[int, None] = {}
+    for member in np.random.default_rng(seed).integers(len(members), size=min(count, members.shape[1])):
+        chosen[next(i for i in orders[member].tolist() if i not in chosen)] = None
+    return np.array(list(chosen), int)
