@@ -5,14 +5,11 @@ import inspect
 import pickle
 import subprocess
 import sys
-from typing import get_type_hints
 
 import pytest
 
 import jnas
 from jnas._cli import COMMANDS, main
-from jnas._search.api import SearchOptions
-from jnas._search.config import SearchConfig
 
 
 def run(*words):
@@ -50,14 +47,6 @@ def test_search_is_a_function_that_can_be_pickled():
     assert pickle.loads(pickle.dumps(jnas.search)) is jnas.search
     result = run("-c", "import jnas._search.loop, jnas; print(callable(jnas.search)); import jnas.search")
     assert result.stdout.strip() == "True" and "jnas.search is a function" in result.stderr
-
-
-def test_search_options_are_the_fields_of_the_config():
-    options, fields = get_type_hints(SearchOptions), get_type_hints(SearchConfig)
-    names = [name for name in SearchConfig.__dataclass_fields__ if name != "data"]
-    assert list(options) == names
-    wider = {"store", "objectives"}  # Python gives paths and lists, too
-    assert all(options[name] == fields[name] for name in names if name not in wider)
 
 
 def test_doctests_of_the_package_pass():

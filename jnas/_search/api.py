@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from numpy.typing import ArrayLike
 
 from jnas._search.config import PresetName, SearchConfig
 from jnas._search.loop import Search
@@ -18,7 +20,7 @@ from jnas.errors import JnasError
 
 
 def search(
-    data: Dataset | Mapping | str | os.PathLike[str] | None = None,
+    data: Dataset | Mapping[str, ArrayLike] | str | Path | None = None,
     config: SearchConfig | None = None,
     *,
     preset: PresetName | None = None,
@@ -59,7 +61,7 @@ def search(
         raise JnasError("Give a config or a preset, not both: SearchConfig.from_preset makes a config of a preset.")
     if data is not None:
         # The store records this as the source of the images.
-        options["data"] = data if isinstance(data, str | os.PathLike) else IN_MEMORY_SOURCE
+        options["data"] = data if isinstance(data, str | Path) else IN_MEMORY_SOURCE
     if config is None:
         config = SearchConfig.from_preset(preset, **options)
     elif options:

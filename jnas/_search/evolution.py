@@ -51,7 +51,7 @@ class Surrogate(NamedTuple):
     """What a population evolves against: a predictor of accuracy, and the coefficients of a model of latency."""
 
     predictor: Predictor
-    latency_coefficients: Float32[np.ndarray, 4]
+    latency_coefficients: Float32[np.ndarray, " 4"]
 
     @property
     def arguments(self) -> tuple:

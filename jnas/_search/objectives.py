@@ -24,7 +24,7 @@ def negated_log_costs(
     space: Space,
     objectives: tuple[Objective, ...],
     genomes: Int8[Array, "n l 6"],
-    latency_coefficients: Float[Array, 4],
+    latency_coefficients: Float[Array, " 4"],
 ) -> Float[Array, "n m"]:
     """Returns every objective but the accuracy, so that more is better: minus the logarithm of the cost."""
     inferred = infer_shapes(genomes, space.in_shape, space.classes)
@@ -64,7 +64,7 @@ class Latencies:
             self.measured[candidate.hash] = milliseconds
         return self.measured[candidate.hash]
 
-    def fit(self, candidates: Sequence[Candidate]) -> Float32[np.ndarray, 4]:
+    def fit(self, candidates: Sequence[Candidate]) -> Float32[np.ndarray, " 4"]:
         """Returns the coefficients of a model of latency: of a constant, layers, MFLOPs and millions of parameters.
 
         It is fitted to the candidates that were measured, without negative coefficients. Without five of them it only
