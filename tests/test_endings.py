@@ -11,7 +11,7 @@ from jnas._cli import main
 from jnas._search.config import SearchConfig
 from jnas._search.progress import Progress
 from jnas._search.result import EvaluatedCandidate
-from jnas._search.stopping import SigintHandler, stop_reason
+from jnas._search.stopping import catch_interrupt, stop_reason
 from jnas.errors import JnasError
 from jnas.store import Epoch, Evaluation, Key
 from jnas.train._trainer import Trainer
@@ -123,8 +123,8 @@ def test_another_thread_than_the_main_one_takes_no_signals():
     found = []
 
     def work():
-        with SigintHandler(Progress()) as handler:
-            found.append((handler.interrupted, signal.getsignal(signal.SIGINT)))
+        with catch_interrupt(Progress()) as interrupt:
+            found.append((interrupt.is_pressed, signal.getsignal(signal.SIGINT)))
 
     before = signal.getsignal(signal.SIGINT)
     thread = threading.Thread(target=work)

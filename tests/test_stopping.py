@@ -7,7 +7,8 @@ import pytest
 from conftest import small_arrays
 
 import jnas
-from jnas._search.pruning import find_incumbents, may_improve
+from jnas._search.objectives import find_incumbents
+from jnas._search.screening import may_improve
 from jnas.errors import JnasError
 from jnas.space import Candidate, Space
 from jnas.train import Recipe, TrainingRequest, Trial, run_pruned

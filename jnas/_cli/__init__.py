@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import sys
-
-import tyro
 
 import jnas
 from jnas._runtime.compilation_cache import use_compilation_cache
@@ -27,10 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
     if words == ["--version"]:
         print(f"jnas {jnas.__version__}")
         return 0
-    if not words or words[0] not in COMMANDS:
-        _show_help(words or ["--help"])
-        return 2
-    command = importlib.import_module(f"jnas._cli.{words[0]}")  # only this one: some need seconds to be imported
+    description = "Neural architecture search for small image classifiers. `jnas --version` prints the version."
+    parser = argparse.ArgumentParser("jnas", description=description)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, text in COMMANDS.items():
+        commands.add_parser(name, help=text, add_help=False)
+    name = parser.parse_args(words[:1] or ["--help"]).command
+    command = importlib.import_module(f"jnas._cli.{name}")  # only this one: some need seconds to be imported
     tune_malloc()
     use_compilation_cache()
     try:
@@ -41,21 +43,3 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\njnas: stopped.", file=sys.stderr)
         return 130
-
-
-def _show_help(words: list[str]) -> None:
-    """Prints the list of subcommands, or what is wrong with `words`, and exits."""
-
-    def without_options(description: str):
-        def command() -> None:
-            pass
-
-        command.__doc__ = description
-        return command
-
-    tyro.extras.subcommand_cli_from_dict(
-        {name: without_options(description) for name, description in COMMANDS.items()},
-        prog="jnas",
-        description="Neural architecture search for small image classifiers. `jnas --version` prints the version.",
-        args=words,
-    )

@@ -14,7 +14,7 @@ from jnas._search.config import PresetName, SearchConfig
 from jnas._search.loop import Search
 from jnas._search.progress import ConsoleProgress, Progress
 from jnas._search.result import SearchResult
-from jnas._search.stopping import SigintHandler
+from jnas._search.stopping import catch_interrupt
 from jnas.data import IN_MEMORY_SOURCE, Dataset, load_data
 from jnas.errors import JnasError
 
@@ -68,8 +68,8 @@ def search(
         config = dataclasses.replace(config, **options)
     progress = progress or (ConsoleProgress() if verbose else Progress())
     try:
-        with SigintHandler(progress) as sigint:
+        with catch_interrupt(progress) as interrupt:
             dataset = load_data(config.data if data is None else data, config.classes)
-            return Search(config, dataset, progress, start, sigint).run()
+            return Search(config, dataset, progress, start, interrupt).run()
     finally:
         progress.close()

@@ -33,16 +33,11 @@ from jnas.predict import Predictor, apply_ensemble, predictive_std
 from jnas.space import Candidate, Space, lengths
 
 INNER_GENERATIONS = 3
-"""Generations that evolve against the predictor between two rounds of training.
-
-Few: the further children get from what was trained, the more the predictor's errors choose them. The population lives
-on from round to round.
-"""
+"""Generations between two rounds of training: the further children get from what was trained, the more the predictor's
+errors choose them. The population lives on from round to round."""
 IMMIGRANT_FRACTION = 0.25
-"""Share of a population that are random templates in each round (immigrants, Grefenstette 1992).
-
-While the predictor knows little, the relatives of the few that were trained are no better than these, only more alike.
-"""
+"""Share of a population that are random templates in each round (Grefenstette 1992). While the predictor knows little,
+the relatives of the few that were trained are no better than these, only more alike."""
 LENGTH_SCALE = 0.15
 """Distance within which candidates are alike; see `jnas.evolve.diverse`."""
 
@@ -60,19 +55,14 @@ class Surrogate(NamedTuple):
 
 
 class CandidatePool(NamedTuple):
-    """Candidates that a batch is selected from, with what is expected of them.
-
-    Attributes:
-      mean, std: of the predicted accuracies.
-      neg_log_costs: the other objectives; see `negated_log_costs`.
-      incumbents: all objectives of the best that were trained.
-    """
+    """Candidates that a batch is selected from, with the predicted accuracies and the costs of each."""
 
     candidates: list[Candidate]
     mean: Float32[np.ndarray, " n"]
     std: Float32[np.ndarray, " n"]
     neg_log_costs: Float32[np.ndarray, "n m-1"]
     incumbents: Float32[np.ndarray, "r m"]
+    """All objectives of the best that were trained."""
 
     def without(self, seen: Set[str]) -> CandidatePool:
         """Returns the pool less some hashes."""
@@ -99,12 +89,7 @@ class AcquisitionFitness:
 
 @dataclass(frozen=True)
 class PopulationEvolution:
-    """The evolution of a population; with several objectives it is that of NSGA-II.
-
-    Attributes:
-      objectives: the accuracy first.
-      size: of the population.
-    """
+    """The evolution of a population against a surrogate; with several objectives it is that of NSGA-II."""
 
     space: Space
     objectives: tuple[Objective, ...]
@@ -114,28 +99,28 @@ class PopulationEvolution:
     @cached_property
     def algorithm(self) -> Algorithm:
         capacity = self.size * (INNER_GENERATIONS + 2)
-        if len(self.objectives) > 1:
-            return NSGA2(self.space, capacity=capacity)
-        if self.name == "genetic":
-            return GeneticAlgorithm(self.space, capacity=capacity)
         if self.name == "regularized":
             return RegularizedEvolution(self.space, children=self.size // 2, capacity=capacity)
-        return RandomSearch(self.space, capacity=capacity)
+        genetic = NSGA2 if len(self.objectives) > 1 else GeneticAlgorithm
+        return (genetic if self.name == "genetic" else RandomSearch)(self.space, capacity=capacity)
 
     def run(
-        self, key: jax.Array, parents: Sequence[EvaluatedCandidate], surrogate: Surrogate, previous: Path | None
-    ) -> State:
-        """Returns a population after some generations against the surrogate.
+        self,
+        key: jax.Array,
+        parents: Sequence[EvaluatedCandidate],
+        surrogate: Surrogate,
+        previous: Path | None,
+        seen: Set[str],
+    ) -> tuple[State, CandidatePool]:
+        """Returns a population after some generations, and those of its members whose hashes are not in `seen`.
 
-        Args:
-          key: for all randomness.
-          parents: what was trained well, the best first.
-          surrogate: fitted to them.
-          previous: the checkpoint of the last round's state, whose members go on, the best first; None where there is
-            none, and newcomers take their places.
+        The parents are what was trained well, the best first. The members of the last round, whose checkpoint is
+        `previous`, go on, the best first; random templates take the other places.
         """
-        measured = self.measure(parents, surrogate)
-        known = stack_genomes((parent.candidate for parent in parents[: len(measured)]), self.space)
+        parents = parents[: max(self.size // 2, 2)]
+        known = stack_genomes((parent.candidate for parent in parents), self.space)
+        accuracies = np.array([parent.accuracy for parent in parents], np.float32)
+        measured = np.column_stack([accuracies, self._costs(known, surrogate, self.size)])
         free = self.size - len(known)
         key, immigrants_key = jax.random.split(key)
         others = np.asarray(self.space.sample_valid(immigrants_key, free, min_count=0))
@@ -150,30 +135,15 @@ class PopulationEvolution:
         values[: len(known)] = measured
         values[count:] = -np.inf
         first = jax.device_put(values if width > 1 else values[:, 0])
-        return evolve(self.algorithm, fitness, key, genomes, first, surrogate.arguments, INNER_GENERATIONS)
+        state = evolve(self.algorithm, fitness, key, genomes, first, surrogate.arguments, INNER_GENERATIONS)
+        return state, self._pool(np.asarray(state.genomes)[is_member(state)], surrogate, seen, measured)
 
-    def measure(self, parents: Sequence[EvaluatedCandidate], surrogate: Surrogate) -> Float32[np.ndarray, "r m"]:
-        """Returns the objectives of the first parents, as many as half a population."""
-        parents = parents[: max(self.size // 2, 2)]
-        genomes = stack_genomes((parent.candidate for parent in parents), self.space)
-        accuracies = np.array([parent.accuracy for parent in parents], np.float32)
-        return np.column_stack([accuracies, self._costs(genomes, surrogate, self.size)])
-
-    def pool(
-        self, state: State, parents: Sequence[EvaluatedCandidate], surrogate: Surrogate, seen: Set[str]
-    ) -> CandidatePool:
-        """Returns those of a population whose hashes are not in `seen`, with what the surrogate expects of them."""
-        candidates = Candidate.from_genomes(np.asarray(state.genomes)[is_member(state)], self.space)
-        candidates = [candidate for candidate in candidates if candidate.hash not in seen]
+    def _pool(self, genomes: np.ndarray, surrogate: Surrogate, seen: Set[str], incumbents: np.ndarray) -> CandidatePool:
+        candidates = [c for c in Candidate.from_genomes(genomes, self.space) if c.hash not in seen]
         genomes = stack_genomes(candidates, self.space)
         members = predict_members(self.space, genomes, surrogate.predictor)
-        return CandidatePool(
-            candidates,
-            mean=members.mean(0),
-            std=predict_std(surrogate.predictor, members),
-            neg_log_costs=self._costs(genomes, surrogate, len(genomes)),
-            incumbents=self.measure(parents, surrogate),
-        )
+        std, costs = predict_std(surrogate.predictor, members), self._costs(genomes, surrogate, len(genomes))
+        return CandidatePool(candidates, members.mean(0), std, costs, incumbents)
 
     def _load(self, key: jax.Array, genome_shape: tuple[int, ...], folder: Path) -> Int8[np.ndarray, "n l 6"]:
         """The members of a state on disk."""

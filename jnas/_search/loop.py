@@ -19,13 +19,12 @@ from jnas._runtime.versions import git_commit, versions
 from jnas._search.config import SPLIT_SEED, Round, SearchConfig
 from jnas._search.evolution import PopulationEvolution, Surrogate, breed, is_member, select_batch
 from jnas._search.final_training import FinalTraining
-from jnas._search.objectives import UNFITTED_LATENCY, Latencies
+from jnas._search.objectives import UNFITTED_LATENCY, Latencies, find_incumbents
 from jnas._search.progress import Progress
 from jnas._search.proposals import Proposal, fit_predictor, propose_random, propose_screened
-from jnas._search.pruning import find_incumbents, may_improve
 from jnas._search.result import EvaluatedCandidate, SearchResult
-from jnas._search.screening import stack_genomes
-from jnas._search.stopping import SigintHandler, stop_reason
+from jnas._search.screening import may_improve, stack_genomes
+from jnas._search.stopping import Interrupt, stop_reason
 from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.evolve import diversity, front
@@ -42,18 +41,15 @@ Proposer = Callable[[jax.Array, int, Set[str]], list[Proposal]]
 
 @dataclass(frozen=True)
 class RoundResult:
-    """What a round gave.
-
-    Attributes:
-      evaluated: the candidates that were trained, in order.
-      population_diversity: of the population that evolved for it; None where none did.
-      stop_reason: why the search has to end, in a few words; None where it goes on.
-    """
+    """What a round gave."""
 
     round: Round
     evaluated: tuple[EvaluatedCandidate, ...]
+    """In the order of training."""
     population_diversity: float | None
+    """Of the population that evolved for it; None where none did."""
     stop_reason: str | None
+    """Why the search has to end, in a few words; None where it goes on."""
 
     @property
     def accuracies(self) -> list[float]:
@@ -62,23 +58,12 @@ class RoundResult:
 
 
 class Search:
-    """A search that runs.
-
-    Args:
-      config: all settings.
-      data: the images.
-      progress: receives the events.
-      start: the time at which it was asked for, by `time.monotonic`.
-      sigint: knows whether Ctrl-C was pressed.
-
-    Attributes:
-      evaluated: what was trained so far, by hash, in the order of training.
-    """
+    """A search that runs since `start`, a time of `time.monotonic`."""
 
     def __init__(
-        self, config: SearchConfig, data: Dataset, progress: Progress, start: float, sigint: SigintHandler
+        self, config: SearchConfig, data: Dataset, progress: Progress, start: float, interrupt: Interrupt
     ) -> None:
-        self.config, self.data, self.progress, self.start, self.sigint = config, data, progress, start, sigint
+        self.config, self.data, self.progress, self.start, self.interrupt = config, data, progress, start, interrupt
         self.store = Store(config.store)
         self.store.lock_timeout = 600  # once it runs, a search waits for whoever reads its rows
         self.recipe = config.make_recipe(config.epochs)
@@ -89,7 +74,7 @@ class Search:
         self.latencies = Latencies(self.store, self.space)
         self.experiment = config.experiment_id(data)
         self.checkpoints = paths.checkpoint_dir(self.store.path, self.experiment)
-        self.evaluated: dict[str, EvaluatedCandidate] = {}
+        self.evaluated: dict[str, EvaluatedCandidate] = {}  # by hash, in the order of training
         self.store.add_experiment(
             self.experiment,
             config_json=dataclasses.asdict(config),
@@ -106,11 +91,7 @@ class Search:
         progress.on_search_start(self)
 
     def run(self) -> SearchResult:
-        """Returns what the search, or the rest of it, finds.
-
-        Raises:
-          JnasError: no template could be trained.
-        """
+        """Returns what the search, or the rest of it, finds."""
         reason = None
         for round in self.config.rounds():
             if reason := self.stop_reason():
@@ -132,7 +113,7 @@ class Search:
     def stop_reason(self) -> str | None:
         """Returns why nothing more should begin, in a few words, or None."""
         finalists, seconds = self.ranking()[: self.config.num_finalists], time.monotonic() - self.start
-        return stop_reason(self.config, len(self.evaluated), finalists, seconds, self.sigint.interrupted)
+        return stop_reason(self.config, len(self.evaluated), finalists, seconds, self.interrupt.is_pressed)
 
     def run_round(self, round: Round) -> RoundResult:
         """Chooses templates, trains them, and writes down how it went."""
@@ -207,8 +188,8 @@ class Search:
             coefficients = self.latencies.fit([trained.candidate for trained in self.evaluated.values()])
         surrogate = Surrogate(predictor, coefficients)
         previous, current = (paths.evolution_dir(self.checkpoints, round.number - back) for back in (1, 0))
-        state = self.evolution.run(key, parents, surrogate, previous if previous.exists() else None)
-        pool = self.evolution.pool(state, parents, surrogate, set(self.evaluated))
+        before = previous if previous.exists() else None
+        state, pool = self.evolution.run(key, parents, surrogate, before, set(self.evaluated))
         population_diversity = float(diversity(state.genomes, jax.device_put(is_member(state)), space.distance))
         state.save(current, diversity=population_diversity)
         checkpoint.remove(paths.evolution_dir(self.checkpoints, round.number - 2))
@@ -257,10 +238,8 @@ class Search:
         def keeps(keys: Sequence[Key], curves: np.ndarray) -> Sequence[bool]:
             return self._keeps([by_hash[key.hash].candidate for key in keys], curves, round)
 
-        if config.prune_after_epochs and round.phase != "random":
-            rows = run_pruned(request, config.prune_after_epochs, keeps, options)
-        else:
-            rows = run_trials(request, options)
+        epochs = 0 if round.phase == "random" else config.prune_after_epochs
+        rows = run_pruned(request, epochs, keeps, options) if epochs else run_trials(request, options)
         for row in rows:
             candidate, predicted_mean, _ = by_hash[row.key.hash]
             yield EvaluatedCandidate(candidate, row, round.phase, predicted_mean, self.data, self.recipe)
@@ -301,8 +280,9 @@ class Search:
         return len(rows)
 
     def _store_summary(self, result: RoundResult, front_size: int, seconds: float) -> None:
-        good = [trained for trained in result.evaluated if trained.is_ok]
-        predicted = [(t.accuracy, t.predicted_mean) for t in good if t.predicted_mean is not None]
+        predicted = [
+            (t.accuracy, t.predicted_mean) for t in result.evaluated if t.is_ok and t.predicted_mean is not None
+        ]
         accuracies = result.accuracies
         self.store.add_generation(
             experiment_id=self.experiment,

@@ -87,3 +87,11 @@ class Latencies:
             values = {"macs": cost.macs, "params": cost.params, "latency": latency}
             row[:] = [values[objective] for objective in objectives]
         return costs
+
+
+def find_incumbents(
+    costs: Float[np.ndarray, "n m"], known_costs: Float[np.ndarray, "r m"], accuracies: Float[np.ndarray, " r"]
+) -> Float[np.ndarray, " n"]:
+    """Returns the highest known accuracy at each of N costs or less, in all M objectives; -inf where there is none."""
+    rivals = (known_costs[None] <= costs[:, None]).all(-1)
+    return np.where(rivals, accuracies, -np.inf).max(-1, initial=-np.inf)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
 from jnas._runtime.devices import device_name
@@ -72,14 +72,8 @@ class ConsoleProgress(Progress):
             f"epochs a template: {search.recipe.epochs}; on {device_name()}.",
         )
         self.bar = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("best val acc {task.fields[best]}"),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            *("{task.description}", BarColumn(), MofNCompleteColumn(), "best val acc {task.fields[best]}"),
+            *(TimeElapsedColumn(), "ETA", TimeRemainingColumn(), "{task.fields[note]}"),
             console=self.console,
             transient=True,
             disable=not self.live,

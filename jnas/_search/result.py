@@ -21,23 +21,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class EvaluatedCandidate:
-    """A template that was trained.
-
-    Attributes:
-      candidate: its architecture.
-      evaluation: the row of its training in the search.
-      phase: the phase that proposed it, and predicted its accuracy unless it had no predictor.
-      finals: the rows of its longer training, one a seed; of the winner, which is tested, and of those that were
-        trained for longer beside it.
-    """
+    """A template that was trained."""
 
     candidate: Candidate
     evaluation: Evaluation
+    """The row of its training in the search."""
     phase: Phase
     predicted_mean: float | None
+    """The accuracy that the predictor expected; None if there was no predictor."""
     _data: Dataset
     _recipe: Recipe
     finals: tuple[Evaluation, ...] = ()
+    """The rows of its longer training, one a seed: of the winner, and of those trained for longer beside it."""
     _weights: Path | None = None
 
     @property
@@ -62,12 +57,10 @@ class EvaluatedCandidate:
         return self.finals[0] if self.finals else None
 
     def build(self) -> nnx.Module:
-        """Returns the trained Flax module, in evaluation mode: pixels from -1 to 1 in, logits out.
+        """Returns the trained Flax module, in evaluation mode: `[N, H, W, C]` floats in, `[N, classes]` logits out.
 
-        It takes `[N, H, W, C]` floats and returns `[N, classes]`; `jnas.data.normalise` scales uint8 images. Accuracies
-        are measured as by `predict`.
-
-        The winner's weights are on disk. Other candidates are trained again, as their row says.
+        `jnas.data.normalise` scales uint8 images to the pixels from -1 to 1 that it takes. The winner's weights are on
+        disk; other candidates are trained again, as their row says. Accuracies are measured as by `predict`.
         """
         key = self.evaluation.key
         if self._weights is not None and self._weights.exists():
@@ -90,19 +83,16 @@ class EvaluatedCandidate:
 
 @dataclass(frozen=True, repr=False)
 class SearchResult:
-    """What a search found.
-
-    Attributes:
-      candidates: the templates that were trained well, best validation accuracy (after the last epoch) first.
-      store: all rows; `store.sql(...)` asks anything.
-      experiment: the search's id in the store.
-      best: the winner: the best by validation accuracy, of the longer trainings where there were several.
-    """
+    """What a search found."""
 
     candidates: tuple[EvaluatedCandidate, ...]
+    """The templates that were trained well, best validation accuracy (after the last epoch) first."""
     store: Store
+    """All rows; `store.sql(...)` asks anything."""
     experiment: str
+    """The search's id in the store."""
     best: EvaluatedCandidate
+    """The winner by validation accuracy, of the longer trainings where there were several."""
 
     def top(self, k: int = 10) -> list[EvaluatedCandidate]:
         """Returns the best k."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float32, Int, Int8, Int32
+from jaxtyping import Array, Bool, Float32, Int, Int8, Int32
 
 from jnas._runtime.compile_options import fast_compile_jit
 from jnas._search.config import Acquisition
 from jnas.predict import Predictor, predictive_std
 from jnas.space import Candidate, Space, lengths
+
+Genomes = Int8[np.ndarray, "n l 6"]
 
 CHUNK_SIZE = 1024
 """Genomes that are encoded and predicted together: their features should fit into a processor's cache."""
@@ -25,32 +27,33 @@ LENGTH_STEP = 4
 UCB_BETA = 1.0
 """Standard deviations that `ucb` adds to the mean."""
 
+NUM_STD = 2.0
+"""Standard deviations that a prediction may be too low: one in 40 of those stopped would have been better."""
+
 encode = fast_compile_jit(Space.encode, static_argnums=0)
 """What the predictor sees of genomes: `encode(space, genomes)`."""
 
 _lengths = fast_compile_jit(lengths)
 
 
-def stack_genomes(candidates: Iterable[Candidate], space: Space) -> Int8[np.ndarray, "n l 6"]:
+def stack_genomes(candidates: Iterable[Candidate], space: Space) -> Genomes:
     """Returns the genomes of candidates, of which there may be none."""
     return np.array([candidate.genome for candidate in candidates], np.int8).reshape(-1, space.length, 6)
 
 
-def pad_to_power(genomes: Int8[np.ndarray, "n l 6"], min_size: int = 1) -> Int8[Array, "p l 6"]:
+def pad_to_power(genomes: Genomes, min_size: int = 1) -> Int8[Array, "p l 6"]:
     """Returns genomes and empty ones, up to the next power of two, or `min_size`: so few shapes are compiled."""
     missing = max(min_size, 1 << max(len(genomes) - 1, 0).bit_length()) - len(genomes)
     return jax.device_put(np.pad(genomes, ((0, missing), (0, 0), (0, 0))))
 
 
-def featurize(
-    space: Space, genomes: Int8[np.ndarray, "n l 6"]
-) -> tuple[Float32[np.ndarray, "n l f"], Int32[np.ndarray, " n"]]:
+def featurize(space: Space, genomes: Genomes) -> tuple[Float32[np.ndarray, "n l f"], Int32[np.ndarray, " n"]]:
     """Returns what the predictor sees of genomes, and their lengths."""
     padded = pad_to_power(genomes)
     return np.asarray(encode(space, padded))[: len(genomes)], np.asarray(_lengths(padded))[: len(genomes)]
 
 
-def chunks(genomes: Int8[np.ndarray, "n l 6"]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def chunks(genomes: Genomes) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Returns genomes in the order of their lengths, cut to what they use: `(rows, genomes, lengths)` each.
 
     Of a space's random templates the mean is a third of the longest, and what is not there need not be computed. The
@@ -68,9 +71,7 @@ def chunks(genomes: Int8[np.ndarray, "n l 6"]) -> list[tuple[np.ndarray, np.ndar
     return parts
 
 
-def predict_members(
-    space: Space, genomes: Int8[np.ndarray, "n l 6"], predictor: Predictor
-) -> Float32[np.ndarray, "m n"]:
+def predict_members(space: Space, genomes: Genomes, predictor: Predictor) -> Float32[np.ndarray, "m n"]:
     """Returns each member's prediction for genomes."""
     members = np.empty((predictor.config.members, len(genomes)), np.float32)
     for rows, part, used in chunks(genomes):
@@ -85,7 +86,7 @@ def predict_std(predictor: Predictor, members: Float32[np.ndarray, "m n"]) -> Fl
 
 
 def shortlist(
-    space: Space, genomes: Int8[np.ndarray, "n l 6"], predictor: Predictor, min_size: int = MIN_SHORTLIST
+    space: Space, genomes: Genomes, predictor: Predictor, min_size: int = MIN_SHORTLIST
 ) -> Int[np.ndarray, " s"]:
     """Returns which genomes are worth the whole ensemble, the best first by the mean of its first members.
 
@@ -99,18 +100,24 @@ def shortlist(
     return np.argsort(-first, kind="stable")[:size]
 
 
+def may_improve(
+    space: Space, candidates: Sequence[Candidate], curves: np.ndarray, predictor: Predictor, incumbents: np.ndarray
+) -> Bool[np.ndarray, " n"]:
+    """Returns which candidates may become better than their incumbents, see `find_incumbents`.
+
+    `curves` `[N, K]` are their validation accuracies after the first epochs, which the predictor has to understand.
+    """
+    mean, std = predictor.predict(*featurize(space, stack_genomes(candidates, space)), curves)
+    return mean + NUM_STD * std > incumbents
+
+
 def rank(
     rule: Acquisition, members: Float32[np.ndarray, "m n"], std: Float32[np.ndarray, " n"], count: int, seed: int = 0
 ) -> Int[np.ndarray, " r"]:
     """Returns the first `count` or more of N candidates, the best first, by the predictions of M members.
 
-    Args:
-      rule: `mean`: the ensemble's mean. `ucb`: the upper confidence bound, mean + std (Auer 2002). `thompson`: each
-        place goes to the best remaining candidate of a member drawn at random (Thompson 1933): doubt shows as variety.
-      members: their predictions.
-      std: of the error of their mean.
-      count: how many are wanted.
-      seed: of the draws.
+    `mean` ranks by their mean, `ucb` by the upper confidence bound, mean + std (Auer 2002). With `thompson` each place
+    goes to the best remaining candidate of a member drawn at random (Thompson 1933): doubt shows as variety.
     """
     if rule != "thompson":
         return np.argsort(-(members.mean(0) + (UCB_BETA * std if rule == "ucb" else 0)), kind="stable")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from jnas._search.config import SearchConfig
 from jnas._search.progress import Progress
@@ -16,12 +18,8 @@ def stop_reason(
 ) -> str | None:
     """Returns why nothing more should begin, in a few words, or None.
 
-    Args:
-      config: the limits.
-      num_trained: templates trained in all runs of the search.
-      finalists: the candidates that would be trained for longer now, the best first.
-      seconds: what this run has taken.
-      interrupted: whether Ctrl-C was pressed.
+    `num_trained` counts all runs of the search, `seconds` are those of this one. The finalists are the candidates that
+    would be trained for longer by now, the best first.
     """
     if interrupted:
         return "by Ctrl-C"
@@ -38,29 +36,33 @@ def stop_reason(
     return None
 
 
-class SigintHandler:
-    """A context in which the first Ctrl-C only sets `interrupted`; `progress` says what the next ones do.
+@dataclass
+class Interrupt:
+    """Whether Ctrl-C was pressed."""
+
+    is_pressed: bool = False
+
+
+@contextmanager
+def catch_interrupt(progress: Progress) -> Iterator[Interrupt]:
+    """A context in which the first Ctrl-C is only noted; `progress` decides what the next ones do.
 
     Python gives signals to its main thread only; elsewhere this changes nothing.
     """
+    interrupt = Interrupt()
 
-    def __init__(self, progress: Progress):
-        self.progress = progress
-        self.interrupted = False
-        self.is_active = threading.current_thread() is threading.main_thread()
-
-    def __enter__(self) -> SigintHandler:
-        if self.is_active:
-            self.previous_handler = signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.is_active:
-            signal.signal(signal.SIGINT, self.previous_handler)
-
-    def _handle(self, *_: object) -> None:
-        if self.interrupted:
-            self.progress.on_second_interrupt()
+    def handle(*_: object) -> None:
+        if interrupt.is_pressed:
+            progress.on_second_interrupt()
         else:
-            self.interrupted = True
-            self.progress.on_interrupt()
+            interrupt.is_pressed = True
+            progress.on_interrupt()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt
+        return
+    previous_handler = signal.signal(signal.SIGINT, handle)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, previous_handler)
