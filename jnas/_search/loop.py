@@ -280,9 +280,8 @@ class Search:
         return len(rows)
 
     def _store_summary(self, result: RoundResult, front_size: int, seconds: float) -> None:
-        predicted = [
-            (t.accuracy, t.predicted_mean) for t in result.evaluated if t.is_ok and t.predicted_mean is not None
-        ]
+        good = [trained for trained in result.evaluated if trained.is_ok]
+        predicted = [(trained.accuracy, mean) for trained in good if (mean := trained.predicted_mean) is not None]
         accuracies = result.accuracies
         self.store.add_generation(
             experiment_id=self.experiment,
