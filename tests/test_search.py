@@ -288,13 +288,15 @@ def apart(first, second):
 
 def test_a_batch_is_good_and_varied():
     means = [0.55, 0.549, 0.5489, 0.3]
-    names = [proposal.candidate.hash for proposal in select_batch(pool("abcd", means), 3, 0, apart)]
-    assert names == ["a", "b", "c"]
-    alike = select_batch(
-        pool("abcd", means, far=0), 2, 0, apart
-    )  # all the same: the next one is no better than another
-    assert alike[0].candidate.hash == "a" and len(alike) == 2
-    assert len(select_batch(pool("ab", means[:2]), 5, 0, apart)) == 2
+
+    def names(pool, count, seen=frozenset()):
+        return [proposal.candidate.hash for proposal in select_batch(pool, count, seen, 0, apart)]
+
+    assert names(pool("abcd", means), 3) == ["a", "b", "c"]
+    assert names(pool("abcd", means), 2, {"a"}) == ["b", "c"]
+    alike = names(pool("abcd", means, far=0), 2)  # all the same: the next one is no better than another
+    assert alike[0] == "a" and len(alike) == 2
+    assert len(names(pool("ab", means[:2]), 5)) == 2
 
 
 def test_command_line(tmp_path):

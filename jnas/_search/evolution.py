@@ -64,12 +64,6 @@ class CandidatePool(NamedTuple):
     incumbents: Float32[np.ndarray, "r m"]
     """All objectives of the best that were trained."""
 
-    def without(self, seen: Set[str]) -> CandidatePool:
-        """Returns the pool less some hashes."""
-        keep = [i for i, candidate in enumerate(self.candidates) if candidate.hash not in seen]
-        candidates = [self.candidates[i] for i in keep]
-        return CandidatePool(candidates, self.mean[keep], self.std[keep], self.neg_log_costs[keep], self.incumbents)
-
 
 @dataclass(frozen=True)
 class AcquisitionFitness:
@@ -174,9 +168,9 @@ def add_immigrants(old: np.ndarray, immigrants: np.ndarray, places: int, count: 
 
 
 def select_batch(
-    pool: CandidatePool, count: int, seed: int, distance: Callable[[jax.Array, jax.Array], jax.Array]
+    pool: CandidatePool, count: int, seen: Set[str], seed: int, distance: Callable[[jax.Array, jax.Array], jax.Array]
 ) -> list[Proposal]:
-    """Returns the candidates to train: for the improvement expected, and for variety.
+    """Returns the candidates to train, whose hashes are not in `seen`: for the improvement expected, and for variety.
 
     One after the other, the highest logarithm of the expected improvement is taken, less a discount for what is close
     to those before. With several objectives each place has weights of its own, drawn at random, under which the
@@ -185,13 +179,13 @@ def select_batch(
     num_candidates = len(pool.candidates)
     if not num_candidates:
         return []
+    discount = np.where([candidate.hash in seen for candidate in pool.candidates], -np.inf, 0)
     generator = np.random.default_rng(seed)
     genomes = pad_to_power(np.array([candidate.genome for candidate in pool.candidates]), 64)
     padding = (0, len(genomes) - num_candidates)
-    discount = np.zeros(num_candidates)
     chosen: list[int] = []
     scale, low = np.ptp(pool.incumbents, axis=0) + 1e-6, pool.incumbents.min(0)
-    for _ in range(min(count, num_candidates)):
+    for _ in range(min(count, np.isfinite(discount).sum())):
         weights = generator.dirichlet(np.ones(len(low))) / scale
         mean = weights[0] * (pool.mean - low[0]) + (pool.neg_log_costs - low[1:]) @ weights[1:]
         best = ((pool.incumbents - low) @ weights).max()

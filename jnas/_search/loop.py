@@ -195,7 +195,7 @@ class Search:
         checkpoint.remove(paths.evolution_dir(self.checkpoints, round.number - 2))
 
         def propose(key: jax.Array, count: int, seen: Set[str]) -> list[Proposal]:
-            return select_batch(pool.without(seen), count, int(jax.random.bits(key)), space.distance)
+            return select_batch(pool, count, seen, int(jax.random.bits(key)), space.distance)
 
         return propose, population_diversity
 
