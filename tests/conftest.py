@@ -82,6 +82,17 @@ def fake_trainer(monkeypatch):
     return FakeTrainer
 
 
+@pytest.fixture(scope="module")
+def small_predictor():
+    """Searches fit ensembles that are trained in moments."""
+    from jnas.predict import EnsembleConfig, Predictor
+
+    config = EnsembleConfig(members=2, folds=2, hidden_dim=4, head_dim=4, num_steps=8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Predictor.__init__, "__defaults__", (0, config))
+        yield
+
+
 @pytest.fixture
 def arrays():
     return small_arrays()

@@ -16,6 +16,8 @@ from jnas.errors import JnasError
 from jnas.store import Epoch, Evaluation, Key
 from jnas.train._trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("small_predictor")
+
 TINY = {
     "num_random": 3,
     "num_screened": 0,

@@ -29,6 +29,8 @@ from jnas.space import _genome as genome
 from jnas.store import paths
 from jnas.train import Trainer, train_modules
 
+pytestmark = pytest.mark.usefixtures("small_predictor")
+
 TINY = {
     "num_random": 11,
     "num_screened": 2,
@@ -47,7 +49,7 @@ def options(settings):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, small_predictor):
     """A search that has ended, and the arrays it was on."""
     store = tmp_path_factory.mktemp("search") / "results.duckdb"
     arrays = small_arrays(train=192)

@@ -13,6 +13,8 @@ from jnas.errors import JnasError
 from jnas.space import Candidate, Space
 from jnas.train import Recipe, TrainingRequest, Trial, run_pruned
 
+pytestmark = pytest.mark.usefixtures("small_predictor")
+
 SPACE = Space((3, 8, 8), 3, conv_num=1, lin_num=1)
 RECIPE = Recipe(epochs=3, batch_size=24)
 SEARCH = {
