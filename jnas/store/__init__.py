@@ -4,11 +4,7 @@ from jnas.store._export import export_table as export_table
 from jnas.store._records import RETRYABLE_STATUSES as RETRYABLE_STATUSES
 from jnas.store._records import Epoch as Epoch
 from jnas.store._records import Evaluation as Evaluation
-from jnas.store._records import ExperimentRow as ExperimentRow
-from jnas.store._records import FrontRow as FrontRow
-from jnas.store._records import GenerationRow as GenerationRow
 from jnas.store._records import Key as Key
-from jnas.store._records import PredictorRow as PredictorRow
 from jnas.store._records import ProposalRow as ProposalRow
 from jnas.store._records import Status as Status
 from jnas.store._store import Store as Store
@@ -18,11 +14,7 @@ __all__ = [
     "RETRYABLE_STATUSES",
     "Epoch",
     "Evaluation",
-    "ExperimentRow",
-    "FrontRow",
-    "GenerationRow",
     "Key",
-    "PredictorRow",
     "ProposalRow",
     "Status",
     "Store",

@@ -1,9 +1,4 @@
-"""Short-lived DuckDB connections.
-
-DuckDB allows either one writing process or any number of readers. Connections are therefore opened per transaction,
-readers open the file read-only, and a process that finds the file locked retries with random back-off until its
-`lock_timeout`.
-"""
+"""DuckDB connections of one transaction each: DuckDB allows either one writing process or any number of readers."""
 
 from __future__ import annotations
 
@@ -29,11 +24,7 @@ _WRITER_LOCK = threading.Lock()
 
 @contextmanager
 def read_connection(path: Path, lock_timeout: float) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yields a connection that only reads, possibly beside other readers.
-
-    Args:
-      path: the file.
-      lock_timeout: seconds to wait for a process that writes.
+    """Yields a connection that only reads, possibly beside other readers; waits `lock_timeout` seconds for a writer.
 
     Raises:
       JnasError: if the file cannot be opened, another process keeps it locked, or DuckDB cannot answer the query.
@@ -55,15 +46,11 @@ def read_connection(path: Path, lock_timeout: float) -> Iterator[duckdb.DuckDBPy
 
 @contextmanager
 def write_connection(path: Path, lock_timeout: float) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yields a connection for one transaction, which is written as a whole or not at all.
-
-    Args:
-      path: the file; created if it does not exist.
-      lock_timeout: seconds to wait for other processes that have the file open.
+    """Yields a connection for one transaction, which is written as a whole or not at all; creates a missing file.
 
     Raises:
-      JnasError: if the file cannot be opened, another process keeps it locked, or it cannot be written, for example
-        because the disk is full. Earlier transactions are kept.
+      JnasError: if the file cannot be opened, another process keeps it locked for `lock_timeout` seconds, or it cannot
+        be written, for example because the disk is full. Earlier transactions are kept.
     """
     # Threads share an instance of DuckDB, in which the second of two transactions that write the same row fails.
     with _WRITER_LOCK:

@@ -18,19 +18,16 @@ _WRITERS = {".parquet": duckdb.DuckDBPyRelation.write_parquet, ".csv": duckdb.Du
 def export_table(
     store: Store | str | Path, path: str | Path, table: str | None = None, overwrite: bool = False
 ) -> Path:
-    """Writes a table of a store as a Parquet or CSV file and returns the file's path.
+    """Writes a table of a store as a file whose ending, .parquet or .csv, decides the format; returns its path.
 
-    Args:
-      store: the store, or its existing file.
-      path: the file to write; its ending, .parquet or .csv, decides the format.
-      table: the name of a table, such as "epochs"; None for all evaluations with the cost of their architectures.
-      overwrite: whether an existing file may be replaced.
+    Without the name of a table, such as "epochs", these are all evaluations with the cost of their architectures.
 
     Raises:
       JnasError: if there is no such store or table, the file exists and may not be replaced, or it cannot be written.
     """
     store = store if isinstance(store, Store) else open_store(store)
-    target = _check_target(path, overwrite)
+    target = Path(path).expanduser()
+    _check_target(target, overwrite)
     if table is not None and table not in TABLE_NAMES:
         raise JnasError(f"table must be one of {', '.join(TABLE_NAMES)}, got {table!r}.")
     with read_connection(store.path, store.lock_timeout) as connection:
@@ -38,8 +35,7 @@ def export_table(
     return target
 
 
-def _check_target(path: str | Path, overwrite: bool) -> Path:
-    target = Path(path).expanduser()
+def _check_target(target: Path, overwrite: bool) -> None:
     if target.suffix.lower() not in _WRITERS:
         raise JnasError(f"The file to write must end in {' or '.join(_WRITERS)}, got {target}.")
     if not target.parent.is_dir():
@@ -48,7 +44,6 @@ def _check_target(path: str | Path, overwrite: bool) -> Path:
         raise JnasError(f"The file to write must not be a folder, got {target}: name a file in it.")
     if target.exists() and not overwrite:
         raise JnasError(f"{target} exists: name another file, or allow jnas to replace it with --overwrite.")
-    return target
 
 
 def _write(relation: duckdb.DuckDBPyRelation, target: Path) -> None:

@@ -1,9 +1,9 @@
-"""The records that a store keeps."""
+"""The records that a store keeps. What a column of a row means is in docs/store.md."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Literal, NamedTuple
 
 Status = Literal["ok", "nan", "too_large", "out_of_memory", "timeout", "stopped", "invalid", "error"]
 
@@ -14,14 +14,9 @@ RETRYABLE_STATUSES = ("too_large", "out_of_memory", "timeout", "stopped", "error
 class Key(NamedTuple):
     """Identifies an evaluation: two with the same key have the same result.
 
-    Attributes:
-      hash: `Template.hash`.
-      in_shape: the shape of an image as "3x32x32": channels, height, width.
-      num_classes: the number of classes.
-      recipe_id: `Recipe.id`.
-      dataset_fingerprint: `Dataset.fingerprint`.
-      split_seed: decides which images are kept for validation.
-      seed: of the initial weights, the order of the images, augmentation and dropout.
+    `in_shape` is an image's channels, height and width as "3x32x32". `split_seed` decides which images are kept for
+    validation; `seed` is that of the initial weights, the order of the images, augmentation and dropout. The rest are
+    `Template.hash`, `Recipe.id` and `Dataset.fingerprint`.
     """
 
     hash: str
@@ -53,7 +48,6 @@ class Evaluation:
     """One template trained under one recipe with one seed. Accuracies are fractions in [0, 1].
 
     Attributes:
-      key: what was trained, and how.
       status: "ok"; "nan" if the loss was not finite; "too_large" if it needs more memory than there is, so that
         training was not tried; "out_of_memory" if it was tried and did not fit; "timeout" if compiling took longer
         than allowed; "stopped" if training ended before its last epoch; "invalid" if the template does not fit the
@@ -64,12 +58,9 @@ class Evaluation:
         images that it is measured on.
       train_acc_final: training accuracy of the last epoch; see `Epoch`.
       test_acc_final: test accuracy after the last epoch; measured for the winner of a search only.
-      params: learnable parameters.
-      macs: multiply-accumulates for one image.
-      flops: floating-point operations for one image.
+      params, macs, flops: learnable parameters, and the operations for one image.
       compile_seconds: wall time of compiling, divided among the trials that share a program.
       train_seconds: wall time of training and of measuring accuracies, divided among the trials that train together.
-      device: the name of the device.
       epochs: the learning curve.
     """
 
@@ -95,68 +86,8 @@ class Evaluation:
 
 
 class ProposalRow(NamedTuple):
-    """An architecture that a search proposed.
-
-    Attributes:
-      hash: `Template.hash`.
-      predicted_mean: predicted validation accuracy; None if there was no predictor.
-      predicted_std: standard deviation of the prediction; None if there was no predictor.
-    """
+    """An architecture that a search proposed, with the predicted validation accuracy if there was a predictor."""
 
     hash: str
     predicted_mean: float | None
     predicted_std: float | None
-
-
-class ExperimentRow(TypedDict, total=False):
-    """Columns of the table `experiments`."""
-
-    config_json: dict[str, Any]
-    recipe_id: str
-    dataset_fingerprint: str
-    dataset_name: str
-    in_shape: str
-    num_classes: int
-    split_seed: int
-    seed: int
-    versions: dict[str, str]
-    git_commit: str | None
-
-
-class GenerationRow(TypedDict, total=False):
-    """Columns of the table `generations`."""
-
-    experiment_id: str
-    phase: str
-    generation: int
-    num_trained: int
-    val_acc_final_best: float | None
-    val_acc_final_mean: float | None
-    kendall_tau: float | None
-    diversity: float | None
-    population_diversity: float | None
-    front_size: int
-    seconds: float
-
-
-class PredictorRow(TypedDict, total=False):
-    """Columns of the table `predictors`."""
-
-    experiment_id: str
-    generation: int
-    num_rows: int
-    r2: float
-    kendall_tau: float
-    spearman: float
-    seconds: float
-    checkpoint: str
-
-
-class FrontRow(TypedDict, total=False):
-    """One member of a Pareto front: columns of the table `fronts`."""
-
-    hash: str
-    val_acc_final: float | None
-    params: int | None
-    macs: int | None
-    latency_ms: float | None

@@ -9,169 +9,67 @@ import duckdb
 
 from jnas.errors import JnasError
 from jnas.store._connection import first_line
+from jnas.store._records import Key
 
 VERSION = 1
 """The schema version. A file of another version is refused."""
 
-TABLES = """
-CREATE TABLE IF NOT EXISTS jnas (schema_version INTEGER);
+_EVALUATION = (
+    "hash VARCHAR, in_shape VARCHAR, num_classes INTEGER, recipe_id VARCHAR, dataset_fingerprint VARCHAR, "
+    "split_seed BIGINT, seed BIGINT"
+)
+_EVALUATION_KEY = ", ".join(Key._fields)
 
--- How evaluations were trained: `Recipe.to_json`.
-CREATE TABLE IF NOT EXISTS recipes (
-    recipe_id VARCHAR PRIMARY KEY,
-    recipe_json JSON
+# What a row and a column are is in docs/store.md.
+TABLES = f"""
+CREATE TABLE jnas (schema_version INTEGER);
+CREATE TABLE recipes (recipe_id VARCHAR PRIMARY KEY, recipe_json JSON);
+CREATE TABLE experiments (
+    experiment_id VARCHAR PRIMARY KEY, started_at TIMESTAMP, config_json JSON, recipe_id VARCHAR,
+    dataset_fingerprint VARCHAR, dataset_name VARCHAR, in_shape VARCHAR, num_classes INTEGER, split_seed BIGINT,
+    seed BIGINT, versions JSON, git_commit VARCHAR, winner_hash VARCHAR
 );
-
--- Searches. `config_json` is what was asked for, `git_commit` the commit of jnas' source, followed by " changed" where
--- the source differs from it, `winner_hash` the architecture that the search found (NULL while it runs).
-CREATE TABLE IF NOT EXISTS experiments (
-    experiment_id VARCHAR PRIMARY KEY,
-    started_at TIMESTAMP,
-    config_json JSON,
-    recipe_id VARCHAR,
-    dataset_fingerprint VARCHAR,
-    dataset_name VARCHAR,
-    in_shape VARCHAR,
-    num_classes INTEGER,
-    split_seed BIGINT,
-    seed BIGINT,
-    versions JSON,
-    git_commit VARCHAR,
-    winner_hash VARCHAR
-);
-
--- What an architecture costs for one image.
-CREATE TABLE IF NOT EXISTS architectures (
-    hash VARCHAR,
-    in_shape VARCHAR,
-    num_classes INTEGER,
-    params BIGINT,
-    macs BIGINT,
-    flops BIGINT,
+CREATE TABLE architectures (
+    hash VARCHAR, in_shape VARCHAR, num_classes INTEGER, params BIGINT, macs BIGINT, flops BIGINT,
     PRIMARY KEY (hash, in_shape, num_classes)
 );
-
--- One template trained under one recipe with one seed. Accuracies are fractions in [0, 1]; their names say which images
--- and which statistic over the epochs. `versions` is what trained it: jax, jaxlib, flax, jnas, python and the device.
-CREATE TABLE IF NOT EXISTS evaluations (
-    hash VARCHAR,
-    in_shape VARCHAR,
-    num_classes INTEGER,
-    recipe_id VARCHAR,
-    dataset_fingerprint VARCHAR,
-    split_seed BIGINT,
-    seed BIGINT,
-    status VARCHAR,
-    message VARCHAR,
-    val_acc_final DOUBLE,
-    val_acc_max DOUBLE,
-    train_acc_final DOUBLE,
-    test_acc_final DOUBLE,
-    compile_seconds DOUBLE,
-    train_seconds DOUBLE,
-    device VARCHAR,
-    finished_at TIMESTAMP,
-    versions JSON,
-    PRIMARY KEY (hash, in_shape, num_classes, recipe_id, dataset_fingerprint, split_seed, seed)
+CREATE TABLE evaluations (
+    {_EVALUATION}, status VARCHAR, message VARCHAR, val_acc_final DOUBLE, val_acc_max DOUBLE, train_acc_final DOUBLE,
+    test_acc_final DOUBLE, compile_seconds DOUBLE, train_seconds DOUBLE, device VARCHAR, finished_at TIMESTAMP,
+    versions JSON, PRIMARY KEY ({_EVALUATION_KEY})
 );
-
--- Learning curves; epochs are numbered from 1.
-CREATE TABLE IF NOT EXISTS epochs (
-    hash VARCHAR,
-    in_shape VARCHAR,
-    num_classes INTEGER,
-    recipe_id VARCHAR,
-    dataset_fingerprint VARCHAR,
-    split_seed BIGINT,
-    seed BIGINT,
-    epoch INTEGER,
-    train_loss DOUBLE,
-    train_acc DOUBLE,
-    val_acc DOUBLE,
-    PRIMARY KEY (hash, in_shape, num_classes, recipe_id, dataset_fingerprint, split_seed, seed, epoch)
+CREATE TABLE epochs (
+    {_EVALUATION}, epoch INTEGER, train_loss DOUBLE, train_acc DOUBLE, val_acc DOUBLE,
+    PRIMARY KEY ({_EVALUATION_KEY}, epoch)
 );
-
--- A compiled program that trained one or more trials, `lanes_per_program` of them at a time.
-CREATE TABLE IF NOT EXISTS programs (
-    finished_at TIMESTAMP,
-    recipe_id VARCHAR,
-    device VARCHAR,
-    num_trials INTEGER,
-    lanes_per_program INTEGER,
-    compile_seconds DOUBLE,
-    train_seconds DOUBLE
+CREATE TABLE programs (
+    finished_at TIMESTAMP, recipe_id VARCHAR, device VARCHAR, num_trials INTEGER, lanes_per_program INTEGER,
+    compile_seconds DOUBLE, train_seconds DOUBLE
 );
-
--- What a search proposed in each generation, in order of `position`, with what the predictor said before training.
-CREATE TABLE IF NOT EXISTS candidates (
-    experiment_id VARCHAR,
-    phase VARCHAR,
-    generation INTEGER,
-    position INTEGER,
-    hash VARCHAR,
-    predicted_mean DOUBLE,
-    predicted_std DOUBLE,
-    PRIMARY KEY (experiment_id, phase, generation, position)
+CREATE TABLE candidates (
+    experiment_id VARCHAR, phase VARCHAR, generation INTEGER, position INTEGER, hash VARCHAR, predicted_mean DOUBLE,
+    predicted_std DOUBLE, PRIMARY KEY (experiment_id, phase, generation, position)
 );
-
--- Milliseconds that a device takes to classify `batch_size` images at a time.
-CREATE TABLE IF NOT EXISTS latencies (
-    hash VARCHAR,
-    in_shape VARCHAR,
-    num_classes INTEGER,
-    device VARCHAR,
-    batch_size INTEGER,
-    latency_ms DOUBLE,
+CREATE TABLE latencies (
+    hash VARCHAR, in_shape VARCHAR, num_classes INTEGER, device VARCHAR, batch_size INTEGER, latency_ms DOUBLE,
     PRIMARY KEY (hash, in_shape, num_classes, device, batch_size)
 );
-
--- The Pareto front of all successful evaluations up to a generation, the most accurate first (rank 0).
-CREATE TABLE IF NOT EXISTS fronts (
-    experiment_id VARCHAR,
-    generation INTEGER,
-    rank INTEGER,
-    hash VARCHAR,
-    val_acc_final DOUBLE,
-    params BIGINT,
-    macs BIGINT,
-    latency_ms DOUBLE,
-    PRIMARY KEY (experiment_id, generation, rank)
+CREATE TABLE fronts (
+    experiment_id VARCHAR, generation INTEGER, rank INTEGER, hash VARCHAR, val_acc_final DOUBLE, params BIGINT,
+    macs BIGINT, latency_ms DOUBLE, PRIMARY KEY (experiment_id, generation, rank)
 );
-
--- The generations of a search, numbered from 0, each in one phase. `diversity` is the mean pairwise distance
--- (a fraction) of the templates that were trained, `population_diversity` that of the population that evolved on the
--- predictor; `kendall_tau` compares predictions with what was trained; `front_size` counts the Pareto front.
-CREATE TABLE IF NOT EXISTS generations (
-    experiment_id VARCHAR,
-    phase VARCHAR,
-    generation INTEGER,
-    num_trained INTEGER,
-    val_acc_final_best DOUBLE,
-    val_acc_final_mean DOUBLE,
-    kendall_tau DOUBLE,
-    diversity DOUBLE,
-    population_diversity DOUBLE,
-    front_size INTEGER,
-    seconds DOUBLE,
-    PRIMARY KEY (experiment_id, generation)
+CREATE TABLE generations (
+    experiment_id VARCHAR, phase VARCHAR, generation INTEGER, num_trained INTEGER, val_acc_final_best DOUBLE,
+    val_acc_final_mean DOUBLE, kendall_tau DOUBLE, diversity DOUBLE, population_diversity DOUBLE, front_size INTEGER,
+    seconds DOUBLE, PRIMARY KEY (experiment_id, generation)
 );
-
--- The predictor that was fitted before a generation. Scores are of rows that the scored member was not trained on. Only
--- the newest folder named in `checkpoint` is kept.
-CREATE TABLE IF NOT EXISTS predictors (
-    experiment_id VARCHAR,
-    generation INTEGER,
-    num_rows INTEGER,
-    r2 DOUBLE,
-    kendall_tau DOUBLE,
-    spearman DOUBLE,
-    seconds DOUBLE,
-    checkpoint VARCHAR,
-    PRIMARY KEY (experiment_id, generation)
+CREATE TABLE predictors (
+    experiment_id VARCHAR, generation INTEGER, num_rows INTEGER, r2 DOUBLE, kendall_tau DOUBLE, spearman DOUBLE,
+    seconds DOUBLE, checkpoint VARCHAR, PRIMARY KEY (experiment_id, generation)
 );
 """
 
-TABLE_NAMES = tuple(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", TABLES))
+TABLE_NAMES = tuple(re.findall(r"CREATE TABLE (\w+)", TABLES))
 
 EVALUATIONS_WITH_COST = (
     "SELECT * FROM evaluations JOIN architectures USING (hash, in_shape, num_classes) ORDER BY finished_at"
@@ -206,11 +104,7 @@ def create_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 
 def validate_file(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Reads every value once, so that a truncated file is noticed before anything is written to it.
-
-    Raises:
-      JnasError: if a value cannot be read.
-    """
+    """Reads every value once, so that a truncated file is noticed before anything is written to it."""
     try:
         for table in _table_names(connection) & set(TABLE_NAMES):
             connection.execute(f"SELECT max(hash(_row)) FROM {table} AS _row").fetchall()

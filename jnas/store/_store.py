@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
@@ -21,24 +21,13 @@ import numpy as np
 from jnas._runtime.versions import versions
 from jnas.errors import JnasError
 from jnas.store._connection import read_connection, write_connection
-from jnas.store._records import (
-    RETRYABLE_STATUSES,
-    Epoch,
-    Evaluation,
-    ExperimentRow,
-    FrontRow,
-    GenerationRow,
-    Key,
-    PredictorRow,
-    ProposalRow,
-)
+from jnas.store._records import RETRYABLE_STATUSES, Epoch, Evaluation, Key, ProposalRow
 from jnas.store._schema import EVALUATIONS_WITH_COST, create_tables, has_tables, validate_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_KEY = Key._fields
-_WHERE_KEY = " AND ".join(f"{name} = ?" for name in _KEY)
+_WHERE_KEY = " AND ".join(f"{name} = ?" for name in Key._fields)
 _ARCHITECTURE = ("hash", "in_shape", "num_classes")
 _COST = ("params", "macs", "flops")
 _RESULTS = (
@@ -48,9 +37,7 @@ _RESULTS = (
 
 
 class Store:
-    """The results of evaluations and searches, in a DuckDB file.
-
-    Threads and processes may share it.
+    """The results of evaluations and searches, in a DuckDB file. Threads and processes may share it.
 
     Args:
       path: the file; created if it does not exist.
@@ -77,15 +64,7 @@ class Store:
         return f"Store({str(self.path)!r})"
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
-        """Returns the result of a read-only SQL query.
-
-        Args:
-          query: the query; each `?` stands for the next parameter.
-          parameters: the values of the `?`.
-
-        Raises:
-          JnasError: if DuckDB cannot answer it.
-        """
+        """Returns the result of a read-only SQL query, in which each `?` stands for the next parameter."""
         with self._read() as connection:
             return connection.execute(query, _to_python(parameters)).df()
 
@@ -94,14 +73,10 @@ class Store:
         return self.sql(EVALUATIONS_WITH_COST)
 
     def add(self, evaluations: Iterable[Evaluation], recipe_json: str = "{}") -> None:
-        """Writes evaluations that share a recipe, in one transaction.
+        """Writes evaluations that share a recipe, whose `Recipe.to_json` is given, in one transaction.
 
         An evaluation whose key is in the store is ignored, unless the stored one has a status that may change (see
         `Evaluation.is_final`): then it is replaced together with its epochs.
-
-        Args:
-          evaluations: the evaluations.
-          recipe_json: `Recipe.to_json` of their recipe.
         """
         evaluations = list(evaluations)  # before the file is locked
         with self._write() as connection:
@@ -119,14 +94,13 @@ class Store:
 
         They may have any recipe: a search trains its finalists for longer than its candidates.
         """
-        columns = ", ".join(f"e.{name}" for name in _KEY)
-        with self._read() as connection:
-            keys = connection.execute(
-                f"SELECT {columns} FROM evaluations e JOIN experiments x "
-                "USING (in_shape, num_classes, dataset_fingerprint, split_seed, seed) "
-                "WHERE x.experiment_id = ? AND e.hash = ? ORDER BY e.finished_at DESC",
-                [experiment_id, hash],
-            ).fetchall()
+        keys = self._rows(
+            f"SELECT {', '.join(f'e.{name}' for name in Key._fields)} FROM evaluations e JOIN experiments x "
+            "USING (in_shape, num_classes, dataset_fingerprint, split_seed, seed) "
+            "WHERE x.experiment_id = ? AND e.hash = ? ORDER BY e.finished_at DESC",
+            experiment_id,
+            hash,
+        )
         return list(self.find([Key(*key) for key in keys]).values())
 
     def recipe_json(self, recipe_id: str) -> str:
@@ -135,21 +109,18 @@ class Store:
         Raises:
           JnasError: if no evaluation has this recipe.
         """
-        with self._read() as connection:
-            row = connection.execute("SELECT recipe_json FROM recipes WHERE recipe_id = ?", [recipe_id]).fetchone()
-        if row is None:
+        rows = self._rows("SELECT recipe_json FROM recipes WHERE recipe_id = ?", recipe_id)
+        if not rows:
             raise JnasError(f"{self.path} has no recipe {recipe_id!r}.")
-        return row[0]
+        return rows[0][0]
 
     def set_test_accuracy(self, key: Key, accuracy: float) -> None:
         """Writes the test accuracy, a fraction, of a stored evaluation."""
-        with self._write() as connection:
-            values = _to_python([accuracy, *key])
-            connection.execute(f"UPDATE evaluations SET test_acc_final = ? WHERE {_WHERE_KEY}", values)
+        self._execute(f"UPDATE evaluations SET test_acc_final = ? WHERE {_WHERE_KEY}", accuracy, *key)
 
-    def add_experiment(self, experiment_id: str, **columns: Unpack[ExperimentRow]) -> None:
-        """Writes a search, unless it is in the store."""
-        self._insert("experiments", {"experiment_id": experiment_id, "started_at": _now(), **columns})
+    def add_experiment(self, experiment_id: str, **columns: Any) -> None:
+        """Writes a search with its columns of the table `experiments`, unless it is in the store."""
+        self._execute_insert("experiments", {"experiment_id": experiment_id, "started_at": _now(), **columns})
 
     def experiments_df(self) -> pd.DataFrame:
         """Returns one row per search, the newest last."""
@@ -170,37 +141,32 @@ class Store:
 
     def set_winner(self, experiment_id: str, hash: str) -> None:
         """Writes the architecture that a search found."""
-        with self._write() as connection:
-            connection.execute("UPDATE experiments SET winner_hash = ? WHERE experiment_id = ?", [hash, experiment_id])
+        self._execute("UPDATE experiments SET winner_hash = ? WHERE experiment_id = ?", hash, experiment_id)
 
     def add_candidates(
         self, experiment_id: str, phase: str, generation: int, proposals: Sequence[ProposalRow | tuple]
     ) -> None:
-        """Writes what a search is about to train in a generation, unless it is in the store.
-
-        Args:
-          experiment_id: the search.
-          phase: the phase of the search that proposed them.
-          generation: the number of the generation.
-          proposals: `(hash, predicted_mean, predicted_std)` of each template, in order.
-        """
-        rows = [[experiment_id, phase, generation, position, *row] for position, row in enumerate(proposals)]
+        """Writes what a phase of a search is about to train in a generation, in order, unless it is in the store."""
+        key: dict[str, Any] = {"experiment_id": experiment_id, "phase": phase, "generation": generation}
         with self._write() as connection:
-            for row in rows:
-                connection.execute(f"INSERT OR IGNORE INTO candidates VALUES ({_placeholders(row)})", _to_python(row))
+            for position, proposal in enumerate(proposals):
+                _insert(connection, "candidates", key | {"position": position} | ProposalRow(*proposal)._asdict())
 
     def candidates(self, experiment_id: str, generation: int) -> list[ProposalRow]:
         """Returns what a search proposed in a generation, in order; empty if it has not done so."""
-        with self._read() as connection:
-            rows = connection.execute(
-                "SELECT hash, predicted_mean, predicted_std FROM candidates "
-                "WHERE experiment_id = ? AND generation = ? ORDER BY position",
-                _to_python([experiment_id, generation]),
-            ).fetchall()
+        rows = self._rows(
+            "SELECT hash, predicted_mean, predicted_std FROM candidates "
+            "WHERE experiment_id = ? AND generation = ? ORDER BY position",
+            experiment_id,
+            generation,
+        )
         return [ProposalRow(*row) for row in rows]
 
-    def add_front(self, experiment_id: str, generation: int, members: Sequence[FrontRow]) -> None:
-        """Writes the Pareto front after a generation, the most accurate first; it replaces the stored one."""
+    def add_front(self, experiment_id: str, generation: int, members: Sequence[Mapping[str, Any]]) -> None:
+        """Writes the Pareto front after a generation, the most accurate first; it replaces the stored one.
+
+        A member is columns of the table `fronts`: its hash and its objectives.
+        """
         key = {"experiment_id": experiment_id, "generation": generation}
         with self._write() as connection:
             _replace_rows(connection, "fronts", key, "rank", 0, members)
@@ -213,54 +179,29 @@ class Store:
             [experiment_id, experiment_id],
         )
 
-    def add_generation(self, **columns: Unpack[GenerationRow]) -> None:
-        """Writes the summary of a generation, unless it is in the store."""
-        self._insert("generations", columns)
+    def add_generation(self, **columns: Any) -> None:
+        """Writes the summary of a generation, columns of the table `generations`, unless it is in the store."""
+        self._execute_insert("generations", columns)
 
-    def add_predictor(self, **columns: Unpack[PredictorRow]) -> None:
-        """Writes the scores of a predictor, unless they are in the store."""
-        self._insert("predictors", columns)
+    def add_predictor(self, **columns: Any) -> None:
+        """Writes the scores of a predictor, columns of the table `predictors`, unless they are in the store."""
+        self._execute_insert("predictors", columns)
 
-    def add_program(
-        self,
-        *,
-        recipe_id: str,
-        device: str,
-        num_trials: int,
-        lanes_per_program: int,
-        compile_seconds: float,
-        train_seconds: float,
-    ) -> None:
-        """Writes how many trials a program trained, and how long that took.
+    def add_program(self, **columns: Any) -> None:
+        """Writes how many trials a program trained, and how long that took: columns of the table `programs`."""
+        self._execute_insert("programs", {"finished_at": _now(), **columns}, "INSERT")
 
-        Args:
-          recipe_id: `Recipe.id`.
-          device: the name of the device.
-          num_trials: the number of trials that it trained.
-          lanes_per_program: the number of trials that it trains at a time; 0 if it could not be compiled.
-          compile_seconds: wall time of compiling.
-          train_seconds: wall time of training all trials.
-        """
-        columns = {"finished_at": _now(), "recipe_id": recipe_id, "device": device, "num_trials": num_trials}
-        columns |= {"lanes_per_program": lanes_per_program}
-        columns |= {"compile_seconds": compile_seconds, "train_seconds": train_seconds}
-        self._insert("programs", columns, has_key=False)
-
-    def add_latency(
-        self, *, hash: str, in_shape: str, num_classes: int, device: str, batch_size: int, latency_ms: float
-    ) -> None:
-        """Writes the milliseconds that a template takes for a batch of images, unless they are in the store."""
-        columns = {"hash": hash, "in_shape": in_shape, "num_classes": num_classes, "device": device}
-        self._insert("latencies", columns | {"batch_size": batch_size, "latency_ms": latency_ms})
+    def add_latency(self, **columns: Any) -> None:
+        """Writes how long a template takes for a batch, columns of the table `latencies`, unless it is in the store."""
+        self._execute_insert("latencies", columns)
 
     def latencies(self, in_shape: str, num_classes: int, device: str, batch_size: int) -> dict[str, float]:
         """Returns the milliseconds that a batch takes, by hash, of all templates measured on a device."""
-        with self._read() as connection:
-            rows = connection.execute(
-                "SELECT hash, latency_ms FROM latencies "
-                "WHERE in_shape = ? AND num_classes = ? AND device = ? AND batch_size = ? ORDER BY hash",
-                _to_python([in_shape, num_classes, device, batch_size]),
-            ).fetchall()
+        rows = self._rows(
+            "SELECT hash, latency_ms FROM latencies "
+            "WHERE in_shape = ? AND num_classes = ? AND device = ? AND batch_size = ? ORDER BY hash",
+            *(in_shape, num_classes, device, batch_size),
+        )
         return dict(rows)
 
     def _has_tables(self) -> bool:
@@ -277,13 +218,17 @@ class Store:
     def _write(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         return write_connection(self.path, self.lock_timeout)
 
-    def _insert(self, table: str, columns: Mapping[str, Any], has_key: bool = True) -> None:
-        insert = "INSERT OR IGNORE" if has_key else "INSERT"  # DuckDB does not allow OR IGNORE without a primary key
+    def _rows(self, query: str, *parameters: Any) -> list[tuple]:
+        with self._read() as connection:
+            return connection.execute(query, _to_python(parameters)).fetchall()
+
+    def _execute(self, statement: str, *parameters: Any) -> None:
         with self._write() as connection:
-            connection.execute(
-                f"{insert} INTO {table} ({', '.join(columns)}) VALUES ({_placeholders(columns)})",
-                _to_python(columns.values()),
-            )
+            connection.execute(statement, _to_python(parameters))
+
+    def _execute_insert(self, table: str, columns: Mapping[str, Any], insert: str = "INSERT OR IGNORE") -> None:
+        with self._write() as connection:
+            _insert(connection, table, columns, insert)
 
 
 def open_store(path: str | Path) -> Store:
@@ -299,26 +244,19 @@ def open_store(path: str | Path) -> Store:
 
 
 def _add_evaluation(connection: duckdb.DuckDBPyConnection, evaluation: Evaluation, recipe_json: str) -> None:
-    key = _to_python(evaluation.key)
-    stored = connection.execute(f"SELECT status FROM evaluations WHERE {_WHERE_KEY}", key).fetchone()
+    query = f"SELECT status FROM evaluations WHERE {_WHERE_KEY}"
+    stored = connection.execute(query, _to_python(evaluation.key)).fetchone()
     if stored and stored[0] not in RETRYABLE_STATUSES:
         return
-    connection.execute("INSERT OR IGNORE INTO recipes VALUES (?, ?)", [evaluation.key.recipe_id, recipe_json])
-    architecture = [getattr(evaluation.key, name) for name in _ARCHITECTURE]
-    architecture += [getattr(evaluation, name) for name in _COST]
-    connection.execute(
-        f"INSERT OR IGNORE INTO architectures VALUES ({_placeholders(architecture)})", _to_python(architecture)
-    )
+    key = evaluation.key._asdict()
+    _insert(connection, "recipes", {"recipe_id": evaluation.key.recipe_id, "recipe_json": recipe_json})
+    architecture = {name: key[name] for name in _ARCHITECTURE} | {name: getattr(evaluation, name) for name in _COST}
+    _insert(connection, "architectures", architecture)
     results = {name: getattr(evaluation, name) for name in _RESULTS}
     results |= {"finished_at": _now(), "versions": versions() | {"device": evaluation.device}}
-    columns = dict(zip(_KEY, key, strict=True)) | results
-    connection.execute(
-        f"INSERT INTO evaluations ({', '.join(columns)}) VALUES ({_placeholders(columns)}) "
-        f"ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in results)}",
-        _to_python(columns.values()),
-    )
+    _insert(connection, "evaluations", key | results, "INSERT OR REPLACE")
     epochs = [dataclasses.asdict(epoch) for epoch in evaluation.epochs]
-    _replace_rows(connection, "epochs", evaluation.key._asdict(), "epoch", 1, epochs)
+    _replace_rows(connection, "epochs", key, "epoch", 1, epochs)
 
 
 def _find_evaluation(connection: duckdb.DuckDBPyConnection, key: Key) -> Evaluation | None:
@@ -352,15 +290,17 @@ def _replace_rows(
         f"DELETE FROM {table} WHERE {where} AND {position_column} >= ?", _to_python([*key.values(), start + len(rows)])
     )
     for position, row in enumerate(rows, start):
-        columns = {**key, position_column: position, **row}
-        connection.execute(
-            f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) VALUES ({_placeholders(columns)})",
-            _to_python(columns.values()),
-        )
+        _insert(connection, table, {**key, position_column: position, **row}, "INSERT OR REPLACE")
 
 
-def _placeholders(values: Sequence[Any] | Mapping[str, Any]) -> str:
-    return ", ".join("?" * len(values))
+def _insert(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, Any], insert: str = "INSERT OR IGNORE"
+) -> None:
+    """Writes a row; without "OR ..." for a table that has no primary key, which DuckDB demands."""
+    placeholders = ", ".join("?" * len(columns))
+    connection.execute(
+        f"{insert} INTO {table} ({', '.join(columns)}) VALUES ({placeholders})", _to_python(columns.values())
+    )
 
 
 def _to_python(values: Iterable[Any]) -> list[Any]:
