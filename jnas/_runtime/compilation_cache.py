@@ -1,11 +1,7 @@
 """Compiled programs on disk: where they are, how large they may become, and how to empty them.
 
-There are two caches. JAX's own, keyed by the lowered program, serves whatever is compiled in a process that calls
-`use_compilation_cache`: the command line and the worker processes. The executable cache of `jnas.train` is keyed by
-what a training program is made from, so that a program that is in it is not even traced.
-
-`import jnas` switches neither on in the caller's process: a library must not change JAX's settings. Call
-`jnas.use_compilation_cache()` to have it in a notebook.
+There are two caches: JAX's own, for whatever is compiled in a process that calls `use_compilation_cache` (the command
+line and the workers; `import jnas` must not change JAX's settings), and that of `executable_cache`.
 """
 
 from __future__ import annotations
@@ -26,14 +22,7 @@ MAX_EXECUTABLE_CACHE_BYTES = 4 << 30
 
 
 class CacheInfo(NamedTuple):
-    """A cache on disk.
-
-    Attributes:
-      name: what it holds.
-      folder: where it is.
-      num_files, num_bytes: what is in it; 0 where the folder does not exist.
-      max_bytes: size from which old entries are removed.
-    """
+    """A cache on disk; old entries are removed from `max_bytes` on."""
 
     name: str
     folder: Path
@@ -82,10 +71,14 @@ def executable_cache_dir() -> Path:
 
 def describe_caches() -> list[CacheInfo]:
     """Returns what is on disk of each cache."""
-    return [
-        _describe("XLA programs (JAX's cache)", jax_cache_dir(), MAX_JAX_CACHE_BYTES),
-        _describe("training programs", executable_cache_dir(), MAX_EXECUTABLE_CACHE_BYTES),
-    ]
+    caches = []
+    for name, folder, max_bytes in (
+        ("XLA programs (JAX's cache)", jax_cache_dir(), MAX_JAX_CACHE_BYTES),
+        ("training programs", executable_cache_dir(), MAX_EXECUTABLE_CACHE_BYTES),
+    ):
+        sizes = [stat.st_size for _, stat in _files(folder)]
+        caches.append(CacheInfo(name, folder, len(sizes), sum(sizes), max_bytes))
+    return caches
 
 
 def clear_caches() -> int:
@@ -110,15 +103,10 @@ def remove_oldest(folder: Path, max_bytes: int) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _describe(name: str, folder: Path, max_bytes: int) -> CacheInfo:
-    sizes = [stat.st_size for _, stat in _files(folder)]
-    return CacheInfo(name, folder, len(sizes), sum(sizes), max_bytes)
-
-
 def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:
     files = []
     for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # another process may have removed it
             if path.is_file():
                 files.append((path, path.stat()))
     return files

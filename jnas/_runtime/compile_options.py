@@ -1,8 +1,7 @@
-"""XLA options by purpose: training programs, short trainings, and programs that run for milliseconds.
+"""XLA options by purpose.
 
-Options change how fast a program is and how quickly it compiles, and what it computes up to rounding: emitters and
-libraries sum in different orders. So they follow from the template and the number of steps alone, never from files or
-other load, and the same call gives the same rows.
+They also change what a program computes up to rounding: emitters and libraries sum in different orders. So they follow
+from the template and the number of steps alone, never from files or other load, and the same call gives the same rows.
 """
 
 from __future__ import annotations
@@ -57,9 +56,8 @@ _OPTIONS: dict[Purpose, dict[str, dict[str, str | bool]]] = {
 def compiler_options(purpose: Purpose) -> dict[str, str | bool]:
     """Returns options for `.compile(compiler_options=...)` on the default device, those that this XLA knows.
 
-    Args:
-      purpose: "train" for programs that run for long, "short_run" for trainings so short that compiling takes longer
-        than running, "fast_compile" for all else.
+    "train" is for programs that run for long, "short_run" for trainings so short that compiling takes longer than
+    running, "fast_compile" for all else.
     """
     with _LOCK:  # threads that ask at the same time wait for the first one's answer
         return _options(purpose)
@@ -88,14 +86,10 @@ def supported_options(options: Mapping[str, str | bool]) -> dict[str, str | bool
 
 
 def fast_compile_jit(function: Callable | None = None, **options) -> Callable:
-    """Returns `jax.jit` of a function that is not training: it compiles in about half the time.
+    """Returns `jax.jit` of a function that is not training, or a decorator: it compiles in about half the time.
 
     Called within another jitted function it becomes a part of that, and is compiled as that is. `.program()` is the
     function of `jax.jit`.
-
-    Args:
-      function: may be left out, to be given later, as by a decorator.
-      **options: those of `jax.jit`.
     """
     if function is None:
         return functools.partial(fast_compile_jit, **options)

@@ -1,8 +1,7 @@
-"""Compiled training programs on disk: a program that is loaded from here is not even traced.
+"""Compiled training programs on disk, by what they are made from: one that is loaded from here is not even traced.
 
 JAX's own cache knows a program by its lowered form. Tracing and lowering take, for a GPU, as long as training a small
-template for some epochs, and hold Python's lock. Here the key is what the program is made from.
-JNAS_EXECUTABLE_CACHE=0 in the environment switches this cache off.
+template for some epochs, and hold Python's lock. JNAS_EXECUTABLE_CACHE=0 in the environment switches this cache off.
 """
 
 from __future__ import annotations
@@ -27,19 +26,17 @@ from jnas._runtime.compilation_cache import MAX_EXECUTABLE_CACHE_BYTES, executab
 from jnas._runtime.jax_config import read_jax_config, snapshot_jax_config
 from jnas._runtime.versions import versions
 
+# Parts of jnas that decide on a training program.
 _SOURCES = ("nn", "data/_augment.py", "train/_step.py", "train/_optimizer.py", "train/_compiled.py")
-"""Parts of jnas that decide on a training program."""
 _SOURCES += ("train/_input_pipeline.py", "_runtime/random.py", "_runtime/compile_options.py")
 
 
 def load(cache_key: Any, in_out_trees: Callable[[], list[tuple]]) -> list[jax.stages.Compiled] | None:
     """Returns the programs that `compile_and_save` stored under this key; None if there are none that can be used.
 
-    Args:
-      cache_key: whatever determines the programs, with a complete `repr`; device, versions, jnas' source and JAX's
-        settings are added.
-      in_out_trees: returns for each program the tree structures of its arguments, as `((arguments), {})`, and of its
-        result.
+    The key is whatever determines the programs, with a complete `repr`; device, versions, jnas' source and JAX's
+    settings are added. `in_out_trees` returns for each program the tree structures of its arguments, as
+    `((arguments), {})`, and of its result.
     """
     path = _path(cache_key)
     if path is None or not path.is_file():
@@ -64,16 +61,14 @@ def compile_and_save(cache_key: Any, lowered: Sequence[jax.stages.Lowered], opti
     """Compiles programs and stores them for `load`, all or none."""
     hits = _cache_hits.count
     programs = [one.compile(options) for one in lowered]
+    path = _path(cache_key)
     # What JAX loads from its own cache cannot be serialised again on a CPU: it lacks the machine code.
-    if _cache_hits.count == hits:
-        _save(cache_key, programs)
+    if path is not None and _cache_hits.count == hits:
+        _save(path, programs)
     return programs
 
 
-def _save(cache_key: Any, programs: list[jax.stages.Compiled]) -> None:
-    path = _path(cache_key)
-    if path is None:
-        return
+def _save(path: Path, programs: list[jax.stages.Compiled]) -> None:
     with contextlib.suppress(Exception):  # not all programs can be serialised, nor all folders written to
         contents = [serialize_executable.serialize(one)[0] for one in programs]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,22 +101,17 @@ def _path(cache_key: Any) -> Path | None:
 def _environment() -> tuple:
     """What programs depend on besides their key."""
     device = jax.local_devices()[0]
-    return (
-        *(device.device_kind, device.client.platform_version, os.environ.get("XLA_FLAGS")),
-        os.environ.get("PJRT_NPROC"),  # XLA:CPU divides loops among threads when it compiles
-        *(sorted(versions().items()), _source_digest()),
-        _cpu_features() if device.platform == "cpu" else None,
-    )
-
-
-def _source_digest() -> str:
     digest = hashlib.sha256()
     root = Path(__file__).parents[1]
     for name in _SOURCES:
-        path = root / name
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        for file in sorted((root / name).rglob("*.py")) or [root / name]:
             digest.update(file.read_bytes())
-    return digest.hexdigest()
+    return (
+        *(device.device_kind, device.client.platform_version, os.environ.get("XLA_FLAGS")),
+        os.environ.get("PJRT_NPROC"),  # XLA:CPU divides loops among threads when it compiles
+        *(sorted(versions().items()), digest.hexdigest()),
+        _cpu_features() if device.platform == "cpu" else None,
+    )
 
 
 def _cpu_features() -> str | None:

@@ -1,10 +1,8 @@
 """glibc's malloc, tuned for training on a CPU: freed blocks stay with the process, in large pages.
 
 Each training step allocates its feature maps anew. By default glibc returns blocks of that size to the system and
-requests them again, and every page is cleared on the way; and with pages of 4 KiB a step walks through tens of
-thousands of them. On a CPU that is up to half of a training step (benchmarks/README.md).
-
-Worker processes and the command line call `tune_malloc`; `import jnas` does not.
+requests them again, every page is cleared on the way, and a step walks through tens of thousands of pages of 4 KiB. On
+a CPU that is up to half of a training step. Workers and the command line call `tune_malloc`; `import jnas` does not.
 """
 
 from __future__ import annotations
@@ -24,15 +22,13 @@ _INT_MAX = 2**31 - 1
 _DISABLE_TRIM = -1
 _HUGE_PAGE_BYTES = 2 << 20
 _RESERVE_BLOCK_BYTES = 1 << 30
-_GPU_DEVICE_FILES = ("/dev/nvidiactl", "/dev/kfd")
-"""Files that exist on a system with a GPU of NVIDIA or AMD."""
+_GPU_DEVICE_FILES = ("/dev/nvidiactl", "/dev/kfd")  # of NVIDIA and AMD
 
 
 def tune_malloc() -> bool:
     """Tells glibc to keep freed memory, and Linux to use large pages for it; returns whether glibc agreed.
 
-    Call it before JAX computes for the first time. It does nothing where `should_tune_malloc` says no, and with other
-    C libraries.
+    Call it before JAX computes for the first time.
     """
     if not should_tune_malloc():
         return False
@@ -56,14 +52,11 @@ def should_tune_malloc() -> bool:
 
     Beside a GPU the heap would hold few feature maps, and the one heap of all threads slows down those that compile.
     """
-    return sys.platform == "linux" and os.environ.get("JNAS_TUNE_MALLOC") != "0" and not _expects_gpu()
-
-
-def _expects_gpu() -> bool:
-    """Whether JAX will compute on a GPU, as far as can be told without starting JAX's backends."""
-    platforms = os.environ.get("JAX_PLATFORMS", "").lower().split(",")
+    if sys.platform != "linux" or os.environ.get("JNAS_TUNE_MALLOC") == "0":
+        return False
+    # Whether JAX will compute on a GPU, as far as can be told without starting JAX's backends.
     has_gpu = any(map(os.path.exists, _GPU_DEVICE_FILES)) and bool(entry_points(group="jax_plugins"))
-    return platforms[0] != "cpu" and has_gpu
+    return not has_gpu or os.environ.get("JAX_PLATFORMS", "").lower().split(",")[0] == "cpu"
 
 
 def trim_malloc() -> None:

@@ -150,7 +150,7 @@ class Store:
         key: dict[str, Any] = {"experiment_id": experiment_id, "phase": phase, "generation": generation}
         with self._write() as connection:
             for position, proposal in enumerate(proposals):
-                _insert(connection, "candidates", key | {"position": position} | ProposalRow(*proposal)._asdict())
+                _insert(connection, "candidates", key | {"position": position} | ProposalRow._make(proposal)._asdict())
 
     def candidates(self, experiment_id: str, generation: int) -> list[ProposalRow]:
         """Returns what a search proposed in a generation, in order; empty if it has not done so."""
