@@ -21,9 +21,6 @@ from jnas.predict import EnsembleConfig, Predictor, Regressor, calibration, scor
 
 ABLATIONS = {
     "as it is": {},
-    "forwards only": {"directions": 1},
-    "last state only": {"pooling": ("last",)},
-    "mean, maximum and last state": {"pooling": ("mean", "max", "last")},
     "one member": {"members": 1},
     "without dropout": {"dropout": 0.0},
     "all features shown": {"input_dropout": 0.0},

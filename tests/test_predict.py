@@ -268,8 +268,8 @@ def test_regressor_bad_use_raises(name, make, predictor, original, tmp_path):
 
 
 def test_ensemble_config_takes_numpy_numbers_and_checks_ranges():
-    config = EnsembleConfig(members=np.int64(3), dropout=np.float32(0.5), pooling=["max"])
-    assert config == EnsembleConfig(members=3, dropout=0.5, pooling=("max",)) and type(config.members) is int
+    config = EnsembleConfig(members=np.int64(3), dropout=np.float32(0.5))
+    assert config == EnsembleConfig(members=3, dropout=0.5) and type(config.members) is int
     for settings, sentence in (
         ({"members": 0}, "members must be >= 1, got 0"),
         ({"folds": 1}, "folds must be >= 2, got 1"),
@@ -277,8 +277,6 @@ def test_ensemble_config_takes_numpy_numbers_and_checks_ranges():
         ({"dropout": 1}, r"dropout must be in \[0, 1\), got 1"),
         ({"learning_rate": "fast"}, "learning_rate must be a number > 0, got 'fast'"),
         ({"weight_decay": -1}, "weight_decay must be >= 0, got -1"),
-        ({"directions": 3}, "directions must be 1 or 2, got 3"),
-        ({"pooling": ("sum",)}, r"pooling must be some of mean, max, last, got \('sum',\)"),
     ):
         with pytest.raises(JnasError, match=sentence):
             EnsembleConfig(**settings)

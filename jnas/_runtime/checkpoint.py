@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from jnas.errors import JnasError
@@ -29,7 +28,7 @@ def save(folder: str | Path, arrays: Any, metadata: dict[str, Any]) -> None:
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(unfinished / "arrays", _by_path(arrays))
+        checkpointer.save(unfinished / "arrays", arrays)
     (unfinished / METADATA_FILE).write_text(json.dumps(metadata))
     (unfinished / _DIGESTS_FILE).write_text(json.dumps(file_digests(unfinished / "arrays")))
     remove(folder)
@@ -67,28 +66,19 @@ def restore(folder: str | Path, target: Any) -> Any:
     """
     folder = Path(folder).absolute()
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    expected = {path: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device) for path, x in _by_path(target).items()}
+    expected = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), target)
     digests = folder / _DIGESTS_FILE
     try:
         # Orbax reports damage in pages of text from its threads, and does not notice all of it.
         if digests.exists() and json.loads(digests.read_text()) != file_digests(folder / "arrays"):
             raise ValueError("the files are not those that were written")
         with ocp.StandardCheckpointer() as checkpointer:
-            arrays = checkpointer.restore(folder / "arrays", expected)
+            return checkpointer.restore(folder / "arrays", expected)
     except Exception as error:  # Orbax raises a bare `Exception` if what it reads is damaged
         raise JnasError(f"The arrays in {folder} are damaged or have another shape: save them again.") from error
-    return jax.tree_util.tree_map_with_path(
-        lambda path, x: arrays[jax.tree_util.keystr(path)] if x.size else jnp.zeros(x.shape, x.dtype), target
-    )
 
 
 def file_digests(folder: Path) -> dict[str, str]:
     """Returns the SHA-256 digest of each file below a folder, by its path relative to the folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def _by_path(tree: Any) -> dict[str, Any]:
-    """The arrays of a tree, without empty ones, which Orbax cannot write."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves if leaf.size}

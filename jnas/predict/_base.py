@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int32, Num
 from numpy.typing import ArrayLike
@@ -20,13 +22,7 @@ MIN_ROWS = 10
 
 
 class Inputs(NamedTuple):
-    """Validated rows of one shape.
-
-    Attributes:
-      sequences: `[N, T, D]` layer vectors.
-      lengths: `[N]` valid steps, 1 to T.
-      early: `[N, E]` accuracies after the first epochs, NaN from where they are not observed.
-    """
+    """Validated rows of one shape; `early` is NaN from where epochs are not observed."""
 
     sequences: Num[np.ndarray, "n t d"]
     lengths: Int32[np.ndarray, " n"]
@@ -36,10 +32,8 @@ class Inputs(NamedTuple):
 class Regressor(abc.ABC):
     """A model that predicts a number, such as an accuracy, from a sequence of layer vectors.
 
-    Args:
-      seed: of everything random, an integer.
-
     Attributes:
+      name: the model's name in tables.
       scores: agreement of the last `fit` on rows that what predicts them has not seen; None for a model without such
         rows.
       seconds: wall-clock seconds of the last `fit`.
@@ -49,7 +43,6 @@ class Regressor(abc.ABC):
     """
 
     name: ClassVar[str]
-    """The model's name in tables."""
 
     def __init__(self, seed: int = 0):
         try:
@@ -115,7 +108,7 @@ class Regressor(abc.ABC):
         self._check_fitted()
         metadata = {"model": self.name, "seed": self.seed, "num_features": self.num_features}
         metadata |= {"num_epochs": self.num_epochs, "scores": self.scores, "extra": self._metadata()}
-        checkpoint.save(folder, self._state(), metadata)
+        checkpoint.save(folder, _by_path(self._state()), metadata)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -143,7 +136,7 @@ class Regressor(abc.ABC):
 
     @abc.abstractmethod
     def _state(self) -> Any:
-        """Returns a tree of the arrays to save."""
+        """Returns a pytree of the arrays to save."""
 
     @abc.abstractmethod
     def _metadata(self) -> dict:
@@ -151,7 +144,7 @@ class Regressor(abc.ABC):
 
     @abc.abstractmethod
     def _load(self, folder: str | Path, metadata: dict) -> None:
-        """Restores what `_state` and `_metadata` returned."""
+        """Restores what `_state` (with `restore`) and `_metadata` returned."""
 
     def _check_fitted(self) -> None:
         if self.num_features is None:
@@ -169,6 +162,20 @@ class Regressor(abc.ABC):
             raise JnasError(f"early must have <= {self.num_epochs} epochs, as in fit, got {rows.early.shape[1]}.")
         padding = np.full((len(rows.early), missing), np.nan, np.float32)
         return rows._replace(early=np.concatenate([rows.early, padding], 1))
+
+
+def restore(folder: str | Path, target: Any) -> Any:
+    """Returns the tree of arrays that `Regressor.save` wrote; `target` has its shapes and types."""
+    arrays = checkpoint.restore(folder, _by_path(target))
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: arrays[jax.tree_util.keystr(path)] if x.size else jnp.zeros(x.shape, x.dtype), target
+    )
+
+
+def _by_path(tree: Any) -> dict[str, Any]:
+    """The arrays of a tree, without empty ones, which Orbax cannot write."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves if leaf.size}
 
 
 def _validate(sequences: ArrayLike, lengths: ArrayLike, early: ArrayLike | None) -> Inputs:
@@ -203,7 +210,5 @@ def _validate_targets(targets: ArrayLike, rows: Inputs) -> np.ndarray:
         row = int(np.argmin(np.isfinite(targets)))
         raise JnasError(f"targets must be finite, got {targets[row]} in row {row}: leave out failed evaluations.")
     if np.ptp(targets.astype(np.float32)) == 0:  # models compute in float32
-        raise JnasError(
-            f"targets must differ, got {targets[0]:g} in all {len(targets)} rows: there is nothing to learn."
-        )
+        raise JnasError(f"targets must differ, got {targets[0]:g} in all {len(targets)} rows: nothing can be learnt.")
     return targets

@@ -12,11 +12,7 @@ from numpy.typing import ArrayLike
 class Scores(NamedTuple):
     """Agreement of predicted with measured values; NaN where undefined, with fewer than 2 rows or constant values.
 
-    Attributes:
-      r2: coefficient of determination, 1 - residual / total sum of squares.
-      kendall_tau: Kendall's tau-b, the fraction of pairs in the right order minus that in the wrong one.
-      spearman: Spearman's rank correlation.
-      num_rows: number of compared rows.
+    `r2` is 1 - residual / total sum of squares, `kendall_tau` Kendall's tau-b, and `spearman` a rank correlation.
     """
 
     r2: float
@@ -42,11 +38,7 @@ class Calibration(NamedTuple):
 
 
 def score(measured: ArrayLike, predicted: ArrayLike) -> Scores:
-    """Returns R², Kendall's tau-b and Spearman's correlation of predictions.
-
-    Args:
-      measured: `[N]`, in any unit.
-      predicted: `[N]`, in the same unit.
+    """Returns R², Kendall's tau-b and Spearman's correlation of predictions, `[N]` in the unit of the measurements.
 
     Example:
       >>> score([0.1, 0.2, 0.3], [0.1, 0.2, 0.4]).kendall_tau
@@ -60,23 +52,21 @@ def score(measured: ArrayLike, predicted: ArrayLike) -> Scores:
     r2 = 1 - np.square(measured - predicted).sum() / np.square(measured - measured.mean()).sum()
     if np.ptp(predicted) == 0:  # the order is undefined
         return Scores(float(r2), math.nan, math.nan, len(measured))
-    tau = stats.kendalltau(measured, predicted).statistic
-    return Scores(float(r2), float(tau), float(stats.spearmanr(measured, predicted).statistic), len(measured))
+    tau, rho = (_correlation(method, measured, predicted) for method in (stats.kendalltau, stats.spearmanr))
+    return Scores(float(r2), tau, rho, len(measured))
 
 
 def calibration(measured: ArrayLike, predicted: ArrayLike, std: ArrayLike) -> Calibration:
-    """Returns the calibration of predictions with standard deviations.
-
-    Args:
-      measured: `[N]`, in any unit.
-      predicted: `[N]`, in the same unit.
-      std: `[N]` standard deviations of `predicted`.
-    """
+    """Returns the calibration of predictions with standard deviations, `[N]` each in the unit of the measurements."""
     from scipy import stats
 
     errors = np.abs(np.asarray(measured, float) - np.asarray(predicted, float))
     std = np.maximum(np.asarray(std, float), 1e-12)
     nll = (0.5 * np.square(errors / std) + np.log(std) + 0.5 * math.log(2 * math.pi)).mean()
     varies = len(errors) > 1 and np.ptp(std) > 1e-9 * std.max() and np.ptp(errors) > 0
-    correlation = stats.spearmanr(std, errors).statistic if varies else math.nan
-    return Calibration(float((errors <= std).mean()), float((errors <= 2 * std).mean()), float(nll), float(correlation))
+    correlation = _correlation(stats.spearmanr, std, errors) if varies else math.nan
+    return Calibration(float((errors <= std).mean()), float((errors <= 2 * std).mean()), float(nll), correlation)
+
+
+def _correlation(method, a: np.ndarray, b: np.ndarray) -> float:
+    return float(method(a, b).statistic)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
-from jnas._runtime import checkpoint
-from jnas.predict._base import Regressor
+from jnas.predict._base import Regressor, restore
 
 HIDDEN_DIM = 32
 DROPOUT = 0.5
@@ -23,12 +23,7 @@ CHUNK_ROWS = 4096
 
 
 class StackedLSTM(nnx.Module):
-    """Two stacked LSTMs and a linear head on the last valid step.
-
-    Args:
-      num_features: features of one step, D.
-      rngs: random streams for the initial weights.
-    """
+    """Two stacked LSTMs and a linear head on the last valid step."""
 
     def __init__(self, num_features: int, *, rngs: nnx.Rngs):
         self.first = nnx.RNN(nnx.OptimizedLSTMCell(num_features, HIDDEN_DIM, rngs=rngs))
@@ -42,10 +37,10 @@ class StackedLSTM(nnx.Module):
         dropout_key: Key[Array, ""] | None = None,
     ) -> Float[Array, " n"]:
         """Returns one number for each sequence, of which the first `lengths` steps count; drops units with a key."""
-        states = self.first(sequences)
+        states = cast(jax.Array, self.first(sequences))
         if dropout_key is not None:
             states = states * jax.random.bernoulli(dropout_key, 1 - DROPOUT, states.shape) / (1 - DROPOUT)
-        states = self.second(states)
+        states = cast(jax.Array, self.second(states))
         last = jnp.take_along_axis(states, jnp.maximum(lengths - 1, 0)[:, None, None], axis=1)
         return self.head(last[:, 0])[:, 0]
 
@@ -55,12 +50,6 @@ class OriginalLSTM(Regressor):
 
     The standard deviation is that of the errors on the training rows, the same for all rows. Early accuracies are
     ignored.
-
-    Args:
-      seed: of initial weights, the order of rows, and dropout.
-
-    Raises:
-      JnasError: the seed is no integer.
     """
 
     name = "sophius_lstm"
@@ -68,31 +57,24 @@ class OriginalLSTM(Regressor):
     def _fit(self, sequences, lengths, early, targets):
         rows = jnp.asarray(sequences, jnp.float32), jnp.asarray(lengths), jnp.asarray(targets, jnp.float32)
         self.params = _train(self.seed, *rows)
-        predicted = self._predict_mean(sequences, lengths)
-        self.std = float(np.sqrt(np.square(predicted - targets).mean()))
-
-    def _predict_mean(self, sequences, lengths):
-        return np.asarray(_apply(self.params, jnp.asarray(sequences), jnp.asarray(lengths)))
+        self.std = float(np.sqrt(np.square(_apply(self.params, *rows[:2]) - targets).mean()))
 
     def _predict(self, sequences, lengths, early):
-        parts = [
-            self._predict_mean(sequences[i : i + CHUNK_ROWS], lengths[i : i + CHUNK_ROWS])
-            for i in range(0, len(lengths), CHUNK_ROWS)
-        ]
+        chunks = (slice(start, start + CHUNK_ROWS) for start in range(0, len(lengths), CHUNK_ROWS))
+        parts = [_apply(self.params, jnp.asarray(sequences[rows]), jnp.asarray(lengths[rows])) for rows in chunks]
         mean = np.concatenate([np.zeros(0, np.float32), *parts])
         return mean, np.full(len(mean), self.std)
 
     def _state(self):
-        return nnx.to_pure_dict(self.params)
+        return self.params
 
     def _metadata(self):
         return {"std": self.std}
 
     def _load(self, folder: str | Path, metadata: dict) -> None:
-        self.std = metadata["std"]
-        self.params = jax.eval_shape(lambda: _init(0, self.num_features))
-        arrays = checkpoint.restore(folder, nnx.to_pure_dict(self.params))
-        nnx.replace_by_pure_dict(self.params, arrays)
+        num_features, self.std = self.num_features, metadata["std"]
+        assert num_features is not None
+        self.params = restore(folder, jax.eval_shape(lambda: _init(0, num_features)))
 
 
 def _init(seed, num_features: int) -> nnx.State:

@@ -11,13 +11,9 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import ArrayLike
 
-from jnas._runtime import checkpoint
-from jnas.predict._base import Regressor
-from jnas.predict._ensemble import params as ensemble_params
-from jnas.predict._ensemble.apply import apply_ensemble, predictive_std, subset
+from jnas.predict._base import Regressor, restore
 from jnas.predict._ensemble.config import EnsembleConfig
-from jnas.predict._ensemble.fit import fit_ensemble
-from jnas.predict._ensemble.params import EnsembleParams
+from jnas.predict._ensemble.ensemble import EnsembleParams, apply_ensemble, fit_ensemble, predictive_std
 
 MIN_PADDED_ROWS = 64
 CHUNK_ROWS = 1024
@@ -33,19 +29,10 @@ class Predictor(Regressor):
     With early epochs in `fit` there are two ensembles, one of which predicts the rows without any observed epoch: a
     single ensemble for both predicts untrained templates worse (docs/decisions/017).
 
-    Args:
-      seed: of initial weights, folds, batches and dropout.
-      config: size and training of the ensembles.
-
     Attributes:
       params: the ensemble that sees sequences alone, for `jnas.predict.apply_ensemble` in jitted functions; None before
         `fit`.
       curve_params: the ensemble that sees early epochs as well; None without them.
-      scores: agreement on out-of-fold rows; see `Regressor`.
-      seconds: wall-clock seconds of the last `fit`.
-
-    Raises:
-      JnasError: the seed is no integer.
 
     Example:
       >>> import numpy as np
@@ -80,8 +67,8 @@ class Predictor(Regressor):
         self._check_fitted()
         few = copy.copy(self)
         few.config = dataclasses.replace(self.config, members=members)
-        few.params = self.params and subset(self.params, members)
-        few.curve_params = self.curve_params and subset(self.curve_params, members)
+        few.params = self.params and self.params.subset(members)
+        few.curve_params = self.curve_params and self.curve_params.subset(members)
         return few
 
     def _fit(self, sequences, lengths, early, targets):
@@ -138,24 +125,17 @@ class Predictor(Regressor):
         return members
 
     def _state(self):
-        both = {"without_curve": self.params, "with_curve": self.curve_params}
-        return {name: ensemble_params.to_state_dict(params) for name, params in both.items() if params is not None}
+        return self.params, self.curve_params
 
     def _metadata(self):
         return {"config": dataclasses.asdict(self.config)}
 
     def _load(self, folder: str | Path, metadata: dict) -> None:
-        assert self.num_features is not None
-        self.config = EnsembleConfig(**metadata["config"])
-        epochs = {"without_curve": 0} | ({"with_curve": self.num_epochs} if self.num_epochs else {})
-        targets = {
-            name: ensemble_params.abstract_params(self.num_features, number, self.config)
-            for name, number in epochs.items()
-        }
-        states = {name: ensemble_params.to_state_dict(target) for name, target in targets.items()}
-        states = checkpoint.restore(folder, states)
-        loaded = {name: ensemble_params.from_state_dict(targets[name], states[name]) for name in targets}
-        self.params, self.curve_params = loaded["without_curve"], loaded.get("with_curve")
+        num_features, num_epochs, config = self.num_features, self.num_epochs, EnsembleConfig(**metadata["config"])
+        assert num_features is not None
+        curve_params = EnsembleParams.abstract(num_features, num_epochs, config) if num_epochs else None
+        target = EnsembleParams.abstract(num_features, 0, config), curve_params
+        self.config, (self.params, self.curve_params) = config, restore(folder, target)
 
 
 def _round_up(count: int) -> int:

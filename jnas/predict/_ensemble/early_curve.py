@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jnas.predict._ensemble.target_transform import mean_std
+from jnas.predict._ensemble.scaling import mean_std
 
 _MIN_ROWS = 5.0
 """Rows that a regression on k epochs needs; with fewer, that on k - 1 is used."""
@@ -19,12 +19,10 @@ class EarlyCurveRidge(NamedTuple):
     """A ridge regression of the target on the accuracies of the first k epochs, for each k from 0 to E.
 
     Attributes:
-      epoch_mean: `[E]` mean accuracy of each epoch.
-      epoch_std: `[E]` standard deviation of the accuracy of each epoch.
-      slopes: `[E + 1, E]` for each k, on standardised accuracies.
-      intercept: `[E + 1]` for each k.
-      residual_std: `[E + 1]` standard deviation of what the regression leaves, for each k.
-      usable_epochs: `[E + 1]` for each k, the largest number of epochs up to k that enough training rows had.
+      epoch_mean, epoch_std: `[E]`, of each epoch's accuracies.
+      slopes, intercept: `[E + 1, E]` and `[E + 1]`, on standardised accuracies.
+      residual_std: `[E + 1]` standard deviation of what the regression leaves.
+      usable_epochs: `[E + 1]` the largest number of epochs up to k that enough training rows had.
     """
 
     epoch_mean: jax.Array
@@ -77,11 +75,6 @@ class EarlyCurveRidge(NamedTuple):
         prediction = (standardised * self.slopes[num_observed]).sum(-1) + self.intercept[num_observed]
         features = jnp.concatenate([standardised, observed, prediction[:, None]], -1)
         return prediction, self.residual_std[num_observed], features
-
-
-def count_observed(early: Float[Array, "n e"]) -> Int[Array, " n"]:
-    """Returns how many accuracies of each row come before its first NaN."""
-    return jnp.cumprod(~jnp.isnan(early), -1).sum(-1)
 
 
 def _solve(matrix: jax.Array, right: jax.Array) -> jax.Array:

@@ -1,12 +1,10 @@
-"""A member of the ensemble: a bidirectional LSTM over layer vectors, pooled over the steps, and a small head.
+"""A member of the ensemble: a bidirectional LSTM over layer vectors, whose mean state is read by a small head.
 
 It is written for many small networks at once. A step is one batched matrix product for all gates of both directions;
-the members of an ensemble are one more batch dimension of it. Pooling is part of the recurrence, so no states are kept.
+the members of an ensemble are one more batch dimension of it. The mean is part of the recurrence: no states are kept.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,82 +16,60 @@ from jnas._runtime import random
 from jnas.predict._ensemble.config import EnsembleConfig
 
 
-class ReadOut(NamedTuple):
-    """The states of a sequence, pooled: `[N, directions * H]` each.
-
-    Attributes:
-      mean: over the valid steps.
-      max: over the valid steps.
-      last: the last state in reading direction.
-    """
-
-    mean: jax.Array
-    max: jax.Array
-    last: jax.Array
-
-
 class BiLSTM(nnx.Module):
-    """An LSTM (Hochreiter and Schmidhuber 1997) that reads forwards and, with two directions, backwards as well.
+    """An LSTM (Hochreiter and Schmidhuber 1997) that reads forwards and backwards.
 
-    Args:
-      num_features: features of one step, D.
-      hidden_dim: features of a direction's state, H.
-      directions: 1 or 2.
-      seed: `[2]` uint32 from which the initial weights are drawn, see `jnas._runtime.random`.
+    Initial weights are drawn from the `[2]` uint32 `seed`, see `jnas._runtime.random`.
     """
 
-    def __init__(self, num_features: int, hidden_dim: int, directions: int = 2, *, seed: UInt32[Array, " 2"]):
-        inputs = _weights(seed, 0, (directions, num_features, 4 * hidden_dim), num_features)
-        states = _weights(seed, 1, (directions, hidden_dim, 4 * hidden_dim), hidden_dim)
+    def __init__(self, num_features: int, hidden_dim: int, *, seed: UInt32[Array, " 2"]):
+        inputs = _weights(seed, 0, (2, num_features, 4 * hidden_dim), num_features)
+        states = _weights(seed, 1, (2, hidden_dim, 4 * hidden_dim), hidden_dim)
         self.kernel = nnx.Param(jnp.concatenate([inputs, states], 1))
         forget = jnp.repeat(jnp.array([0.0, 1.0, 0.0, 0.0]), hidden_dim)  # forget nothing to begin with
-        self.bias = nnx.Param(jnp.tile(forget, (directions, 1)))
+        self.bias = nnx.Param(jnp.tile(forget, (2, 1)))
 
-    def __call__(self, steps: Float[Array, "t n d"], mask: Float[Array, "t n 1"]) -> ReadOut:
-        """Returns the pooled states; steps whose mask is 0 leave the state as it is."""
+    def __call__(self, steps: Float[Array, "t n d"], mask: Float[Array, "t n 1"]) -> Float[Array, "n s"]:
+        """Returns the mean states of both directions; steps whose mask is 0 leave the state as it is."""
         kernel, bias = self.kernel[...], self.bias[...][:, None]
-        directions, hidden_dim = kernel.shape[0], kernel.shape[2] // 4
+        hidden_dim = kernel.shape[2] // 4
         # sigmoid(x) = tanh(x / 2) / 2 + 1 / 2, so one tanh computes all gates.
         half = np.repeat([0.5, 0.5, 0.5, 1.0], hidden_dim).astype(np.float32)
 
         def step(carry, inputs):
-            state, cell, total, highest = carry
-            steps, mask = (jnp.stack(pair[:directions]) for pair in inputs)
+            state, cell, total = carry
+            steps, mask = (jnp.stack(pair) for pair in inputs)
             gates = jnp.einsum("dnw,dwg->dng", jnp.concatenate([steps, state], -1), kernel) + bias
             gates = jnp.tanh(gates * half)
             i, f, o = jnp.split(0.5 * gates[..., : 3 * hidden_dim] + 0.5, 3, -1)
             next_cell = f * cell + i * gates[..., 3 * hidden_dim :]
             next_state = o * jnp.tanh(next_cell)
             state, cell = state + mask * (next_state - state), cell + mask * (next_cell - cell)
-            highest = jnp.where(mask > 0, jnp.maximum(highest, state), highest)
-            return (state, cell, total + mask * state, highest), None
+            return (state, cell, total + mask * state), None
 
-        zero = jnp.zeros((directions, steps.shape[1], hidden_dim))
+        zero = jnp.zeros((2, steps.shape[1], hidden_dim))
         inputs = ((steps, steps[::-1]), (mask, mask[::-1]))
-        (last, _, total, highest), _ = jax.lax.scan(step, (zero, zero, zero, zero - 1), inputs)
-        pools = total / jnp.maximum(mask.sum(0), 1), highest, last
-        return ReadOut(*(jnp.concatenate(list(pool), -1) for pool in pools))
+        (_, _, total), _ = jax.lax.scan(step, (zero, zero, zero), inputs)
+        return jnp.concatenate(list(total / jnp.maximum(mask.sum(0), 1)), -1)
 
 
 class LSTMRegressor(nnx.Module):
-    """A network from a sequence and a context to a number: LSTM, pooling, and a head with one hidden layer.
+    """A network from a sequence of layer vectors, and a context, to a number: an embedding and a head on it.
 
-    Args:
-      num_features: features of one step, D.
-      context_dim: further features of a sequence, C, which the head sees.
-      config: the sizes.
-      seed: `[2]` uint32 from which the initial weights are drawn, see `jnas._runtime.random`.
+    The context are the features of E early epochs (`EarlyCurveRidge.predict`).
     """
 
-    def __init__(self, num_features: int, context_dim: int, config: EnsembleConfig, *, seed: UInt32[Array, " 2"]):
-        self.pooling, self.dropout = config.pooling, config.dropout
-        self.lstm = BiLSTM(num_features, config.hidden_dim, config.directions, seed=seed)
-        head_inputs, head_dim = (
-            len(config.pooling) * config.directions * config.hidden_dim + context_dim,
-            config.head_dim,
-        )
+    def __init__(self, num_features: int, num_epochs: int, config: EnsembleConfig, *, seed: UInt32[Array, " 2"]):
+        self.dropout = config.dropout
+        self.lstm = BiLSTM(num_features, config.hidden_dim, seed=seed)
+        head_inputs, head_dim = 2 * config.hidden_dim + 2 * num_epochs + 1, config.head_dim
         self.inner = _linear(head_inputs, head_dim, _weights(seed, 2, (head_inputs, head_dim), head_inputs))
         self.outer = _linear(head_dim, 1, 0.1 * _weights(seed, 3, (head_dim, 1), head_dim))
+
+    def embed(self, steps: Float[Array, "n t d"], lengths: Int[Array, " n"]) -> Float[Array, "n s"]:
+        """Returns the embedding of each sequence, of which the first `lengths` steps count."""
+        mask = (jnp.arange(steps.shape[1])[:, None] < lengths).astype(jnp.float32)[..., None]
+        return self.lstm(steps.swapaxes(0, 1), mask)
 
     def __call__(
         self,
@@ -102,15 +78,10 @@ class LSTMRegressor(nnx.Module):
         context: Float[Array, "n c"],
         dropout_seed: UInt32[Array, " 2"] | None = None,
     ) -> Float[Array, " n"]:
-        """Returns one number for each sequence, of which the first `lengths` steps count.
-
-        Units are dropped only with a `dropout_seed`.
-        """
-        mask = (jnp.arange(steps.shape[1])[:, None] < lengths).astype(jnp.float32)[..., None]
-        pools = self.lstm(steps.swapaxes(0, 1), mask)
-        inputs = jnp.concatenate([*(getattr(pools, name) for name in self.pooling), context], -1)
-        inner = nnx.gelu(self.inner(self._drop(inputs, dropout_seed, 0)))
-        return self.outer(self._drop(inner, dropout_seed, 1))[:, 0]
+        """Returns one number for each sequence; drops units with a `dropout_seed`."""
+        inputs = jnp.concatenate([self.embed(steps, lengths), context], -1)
+        hidden = nnx.gelu(self.inner(self._drop(inputs, dropout_seed, 0)))
+        return self.outer(self._drop(hidden, dropout_seed, 1))[:, 0]
 
     def _drop(self, values: jax.Array, seed: jax.Array | None, stream: int) -> jax.Array:
         if seed is None or not self.dropout:
@@ -120,21 +91,16 @@ class LSTMRegressor(nnx.Module):
 
 def init_networks(seeds: UInt32[Array, "m 2"], num_features: int, num_epochs: int, config: EnsembleConfig) -> nnx.State:
     """Returns the initial weights of the members, each with a leading dimension of members."""
-
-    def init(seed):
-        return nnx.state(_network(num_features, num_epochs, config, seed), nnx.Param)
-
-    return jax.vmap(init)(seeds)
+    return jax.vmap(lambda seed: nnx.state(LSTMRegressor(num_features, num_epochs, config, seed=seed), nnx.Param))(
+        seeds
+    )
 
 
 def network_graph(num_features: int, num_epochs: int, config: EnsembleConfig) -> nnx.GraphDef:
     """Returns the graph definition that all members share."""
-    network = nnx.eval_shape(lambda: _network(num_features, num_epochs, config, jnp.zeros(2, jnp.uint32)))
+    seed = jnp.zeros(2, jnp.uint32)
+    network = nnx.eval_shape(lambda: LSTMRegressor(num_features, num_epochs, config, seed=seed))
     return nnx.split(network, nnx.Param)[0]
-
-
-def _network(num_features: int, num_epochs: int, config: EnsembleConfig, seed: jax.Array) -> LSTMRegressor:
-    return LSTMRegressor(num_features, 2 * num_epochs + 1, config, seed=seed)
 
 
 def _weights(seed: jax.Array, stream: int, shape: tuple[int, ...], fan_in: int) -> jax.Array:

@@ -1,7 +1,4 @@
-"""The training of all members of an ensemble side by side, in one program.
-
-Deep ensembles: Lakshminarayanan et al. 2017, arXiv:1612.01474.
-"""
+"""The training of members side by side, in one program (deep ensembles, Lakshminarayanan 2017, arXiv:1612.01474)."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from jnas._runtime import random
 from jnas.predict._ensemble.config import EnsembleConfig
 from jnas.predict._ensemble.early_curve import EarlyCurveRidge
 from jnas.predict._ensemble.network import init_networks, network_graph
-from jnas.predict._ensemble.rows import Rows
+from jnas.predict._ensemble.scaling import Rows
 
 
 class _Member(NamedTuple):
@@ -54,15 +51,10 @@ def train_members(
     curve_ridge: EarlyCurveRidge,
     config: EnsembleConfig,
 ) -> nnx.State:
-    """Returns the trained weights of all members.
+    """Returns the trained weights of all members, which learn what `curve_ridge` leaves of the transformed targets.
 
-    Args:
-      seeds: of each member: for the order of rows, the initial weights, and what is dropped in training.
-      rows: all rows.
-      targets: transformed targets.
-      train_mask: 1 where a member trains on a row.
-      curve_ridge: each member's regression on the early epochs; its network learns what that leaves.
-      config: sizes and hyper-parameters.
+    The seeds of each member are for the order of rows, the initial weights, and what is dropped in training.
+    `train_mask` is 1 where a member trains on a row.
     """
     num_features, num_epochs = rows.steps.shape[-1], rows.early.shape[-1]
     graph = network_graph(num_features, num_epochs, config)
@@ -86,7 +78,8 @@ def train_members(
         return optax.apply_updates(weights, changes), state
 
     def train_step(step, carry):
-        return jax.vmap(update, (0, 0, 0, None))(*carry, members, step)
+        weights, state = carry
+        return jax.vmap(update, (0, 0, 0, None))(weights, state, members, step)
 
     weights, _ = jax.lax.fori_loop(0, config.num_steps, train_step, (weights, jax.vmap(optimizer.init)(weights)))
     return jax.vmap(unravel)(weights)

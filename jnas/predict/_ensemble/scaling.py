@@ -1,4 +1,4 @@
-"""The transform of targets to a scale that a network learns well."""
+"""Rows and targets on the scale that a network learns well."""
 
 from __future__ import annotations
 
@@ -7,22 +7,58 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, Num
 
 _POWERS = np.arange(-1.0, 4.01, 0.25)
+
+
+class FeatureScaler(NamedTuple):
+    """The standardisation of sequences: mean and standard deviation of each of D features over the valid steps."""
+
+    mean: jax.Array
+    std: jax.Array
+
+    @classmethod
+    def fit(cls, sequences: Num[Array, "n t d"], lengths: Int[Array, " n"], mask: Float[Array, " n"]) -> FeatureScaler:
+        """Returns the scaler of the rows whose mask is 1."""
+        num_features = sequences.shape[-1]
+        valid = (jnp.arange(sequences.shape[1]) < lengths[:, None])[..., None] * mask[:, None, None]
+        mean, std = mean_std(
+            sequences.reshape(-1, num_features).astype(jnp.float32),
+            jnp.broadcast_to(valid, sequences.shape).reshape(-1, num_features),
+        )
+        return cls(mean, jnp.where(std > 1e-6, std, 1.0))
+
+    def __call__(self, sequences: Num[Array, "n t d"]) -> Float[Array, "n t d"]:
+        """Returns standardised sequences, clipped to five standard deviations."""
+        return jnp.clip((sequences.astype(jnp.float32) - self.mean) / self.std, -5, 5)
+
+
+class Rows(NamedTuple):
+    """Rows as the members read them.
+
+    Attributes:
+      steps: `[N, T, D]` standardised sequences, of which `lengths` `[N]` steps are valid.
+      early: `[N, E]` early accuracies, 0 where not observed; the first `num_observed` `[N]` are.
+    """
+
+    steps: jax.Array
+    lengths: jax.Array
+    early: jax.Array
+    num_observed: jax.Array
+
+    @classmethod
+    def make(cls, scaler: FeatureScaler, sequences: jax.Array, lengths: jax.Array, early: jax.Array) -> Rows:
+        """Returns standardised rows; accuracies count as observed up to the first NaN."""
+        num_observed = jnp.cumprod(~jnp.isnan(early), -1).sum(-1)
+        return cls(scaler(sequences), lengths, jnp.nan_to_num(early), num_observed)
 
 
 class TargetTransform(NamedTuple):
     """Yeo and Johnson's power transform (2000) between two standardisations: it makes a skewed target nearly normal.
 
-    Attributes:
-      mean: of the targets.
-      std: of the targets.
-      power: 1 changes nothing; more stretches the upper end, less the lower one.
-      power_mean: mean after the power.
-      power_std: standard deviation after the power.
-      low: the smallest transformed target; predictions far below it are clipped.
-      high: the largest transformed target; predictions far above it are clipped.
+    A power of 1 changes nothing; more stretches the upper end, less the lower one. `low` and `high` are the extreme
+    transformed targets: predictions far beyond them are clipped.
     """
 
     mean: jax.Array

@@ -1,0 +1,159 @@
+"""A fitted ensemble: how it comes about, and what it predicts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx, struct
+from jaxtyping import Array, ArrayLike, Float, Int, Key, Num
+
+from jnas._runtime import random
+from jnas.predict._ensemble.calibration import EnsembleCalibration, calibrate
+from jnas.predict._ensemble.config import EnsembleConfig
+from jnas.predict._ensemble.early_curve import EarlyCurveRidge
+from jnas.predict._ensemble.network import init_networks, network_graph
+from jnas.predict._ensemble.scaling import FeatureScaler, Rows, TargetTransform
+from jnas.predict._ensemble.training import assign_folds, train_members
+
+_fit_ridge = jax.vmap(EarlyCurveRidge.fit, (None, None, None, 0))
+
+
+@struct.dataclass
+class EnsembleParams:
+    """A fitted ensemble: a pytree of arrays, with its configuration as static data.
+
+    Attributes:
+      networks: the members' weights, each with a leading dimension of members.
+      curve_ridge: each member's regression on the early epochs.
+      scaler: of the sequences.
+      transform: of the targets.
+      calibration: weight of the networks and scale of the errors.
+    """
+
+    networks: nnx.State
+    curve_ridge: EarlyCurveRidge
+    scaler: FeatureScaler
+    transform: TargetTransform
+    calibration: EnsembleCalibration
+    config: EnsembleConfig = struct.field(pytree_node=False)
+
+    @classmethod
+    def abstract(cls, num_features: int, num_epochs: int, config: EnsembleConfig) -> EnsembleParams:
+        """Returns the shapes and types of a fitted ensemble."""
+
+        def make():
+            row, lengths, one = jnp.zeros((1, 1, num_features)), jnp.ones(1, jnp.int32), jnp.ones(1)
+            early, members = jnp.zeros((1, num_epochs)), jnp.ones((config.members, 1))
+            return cls(
+                networks=init_networks(jnp.zeros((config.members, 2), jnp.uint32), num_features, num_epochs, config),
+                curve_ridge=_fit_ridge(early, lengths, one, members),
+                scaler=FeatureScaler.fit(row, lengths, one),
+                transform=TargetTransform.fit(one, one, power=False),
+                calibration=EnsembleCalibration(jnp.zeros(num_epochs + 1), jnp.float32(0), jnp.float32(0)),
+                config=config,
+            )
+
+        return jax.eval_shape(make)
+
+    @property
+    def num_epochs(self) -> int:
+        """The number of early epochs that the ensemble reads, E."""
+        return self.curve_ridge.epoch_mean.shape[-1]
+
+    def __repr__(self) -> str:
+        return (
+            f"EnsembleParams(members={self.config.members}, features={self.scaler.mean.shape[-1]}, "
+            f"epochs={self.num_epochs})"
+        )
+
+    def subset(self, members: int) -> EnsembleParams:
+        """Returns the ensemble of the first few members."""
+        networks, ridge = jax.tree.map(lambda x: x[:members], (self.networks, self.curve_ridge))
+        config = dataclasses.replace(self.config, members=members)
+        return dataclasses.replace(self, networks=networks, curve_ridge=ridge, config=config)
+
+
+def fit_ensemble(
+    key: Key[Array, ""],
+    sequences: Num[ArrayLike, "n t d"],
+    lengths: Int[ArrayLike, " n"],
+    targets: Float[ArrayLike, " n"],
+    mask: Num[ArrayLike, " n"],
+    early: Float[ArrayLike, "n e"] | None = None,
+    config: EnsembleConfig = EnsembleConfig(),  # noqa: B008  a constant
+) -> tuple[EnsembleParams, Float[Array, " n"]]:
+    """Returns an ensemble trained from scratch, and out-of-fold predictions of its rows.
+
+    Each member leaves out one fold of the rows. So each row is predicted by members that have not seen it, which tells
+    how good the ensemble is. Such a prediction is NaN where all members have seen the row.
+
+    Args:
+      key: for initial weights, folds, batches and dropout.
+      sequences: layer vectors, filled up to one length.
+      lengths: number of valid steps.
+      targets: in any unit.
+      mask: 1 for a row, 0 for filling; at least 10 rows.
+      early: accuracies after the first epochs, NaN from where they are not observed; None for no epochs.
+      config: static.
+    """
+    sequences, lengths, targets = map(jnp.asarray, (sequences, lengths, targets))
+    mask = jnp.asarray(mask, jnp.float32)
+    early = jnp.zeros((len(targets), 0)) if early is None else jnp.asarray(early)
+    targets = jnp.where(mask > 0, targets, 0).astype(jnp.float32)
+    scaler = FeatureScaler.fit(sequences, lengths, mask)
+    # Early accuracies measure the same as the targets, which a power would hide.
+    transform = TargetTransform.fit(targets, mask, power=not early.shape[1])
+    rows, scaled = Rows.make(scaler, sequences, lengths, early), transform.forward(targets)
+    seeds = random.words(key, (config.members, 3))
+    train_mask = assign_folds(seeds[0, 0], mask, config)
+    ridge = _fit_ridge(rows.early, rows.num_observed, scaled, train_mask)
+    networks = train_members(seeds, rows, scaled, train_mask, ridge, config)
+    outputs = _member_outputs(networks, ridge, rows, config)
+    calibration, out_of_fold = calibrate(rows, *outputs, mask - train_mask, transform, targets)
+    return EnsembleParams(networks, ridge, scaler, transform, calibration, config), out_of_fold
+
+
+def apply_ensemble(
+    params: EnsembleParams,
+    sequences: Num[ArrayLike, "n t d"],
+    lengths: Int[ArrayLike, " n"],
+    early: Float[ArrayLike, "n e"] | None = None,
+) -> Float[Array, "m n"]:
+    """Returns each member's prediction in the unit of the targets.
+
+    The rows are those of `fit_ensemble`; without `early` no epoch is observed.
+    """
+    sequences, lengths = jnp.asarray(sequences), jnp.asarray(lengths)
+    early = jnp.full((len(sequences), params.num_epochs), jnp.nan) if early is None else jnp.asarray(early)
+    rows = Rows.make(params.scaler, sequences, lengths, early)
+    curve, residual = _member_outputs(params.networks, params.curve_ridge, rows, params.config)
+    return params.transform.inverse(curve + params.calibration.residual_weight[rows.num_observed] * residual)
+
+
+def _member_outputs(
+    networks: nnx.State, curve_ridge: EarlyCurveRidge, rows: Rows, config: EnsembleConfig
+) -> tuple[Float[Array, "m n"], Float[Array, "m n"]]:
+    """The two parts of each member's prediction: that of the early epochs, and the network's correction."""
+    graph = network_graph(rows.steps.shape[-1], rows.early.shape[-1], config)
+
+    def outputs(network, ridge):
+        curve, residual_std, context = ridge.predict(rows.early, rows.num_observed)
+        return curve, residual_std * nnx.merge(graph, network)(rows.steps, rows.lengths, context)
+
+    return jax.vmap(outputs)(networks, curve_ridge)
+
+
+def predictive_std(
+    params: EnsembleParams, predictions: Float[Array, "m n"] | Float[np.ndarray, "m n"]
+) -> Float[Array, " n"] | Float[np.ndarray, " n"]:
+    """Returns the standard deviation of the error of the members' mean, given what `apply_ensemble` returned.
+
+    It is a NumPy array for NumPy's `predictions`, so that nothing is compiled for their shape.
+    """
+    std_scale, noise_std = params.calibration.std_scale, params.calibration.noise_std
+    if isinstance(predictions, np.ndarray):
+        std_scale, noise_std = np.float32(std_scale), np.float32(noise_std)
+    return ((std_scale * predictions.std(0)) ** 2 + noise_std**2) ** 0.5
