@@ -45,11 +45,7 @@ def remove(folder: str | Path) -> None:
 
 
 def load_metadata(folder: str | Path) -> dict[str, Any]:
-    """Returns the metadata of a checkpoint.
-
-    Raises:
-      JnasError: if the folder is not a checkpoint.
-    """
+    """Returns the metadata of a checkpoint; an error if the folder is none."""
     try:
         return json.loads((Path(folder) / METADATA_FILE).read_text())
     except (OSError, ValueError) as error:
@@ -57,12 +53,10 @@ def load_metadata(folder: str | Path) -> dict[str, Any]:
 
 
 def restore(folder: str | Path, target: Any) -> Any:
-    """Returns the arrays of a checkpoint, on the default device, in a tree like `target`.
-
-    `target` has arrays, or their shapes and types, as they were saved.
+    """Returns the arrays of a checkpoint, on the default device; `target` is a tree of such shapes and types.
 
     Raises:
-      JnasError: if the arrays are damaged, or have other shapes or types than `target`.
+      JnasError: if the arrays are damaged, or have other shapes or types.
     """
     folder = Path(folder).absolute()
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])

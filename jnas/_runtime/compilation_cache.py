@@ -56,10 +56,8 @@ def cache_dir() -> Path:
 
 
 def jax_cache_dir(num_threads: int | None = None) -> Path:
-    """Returns the folder of JAX's cache in processes with this number of XLA threads; None is all cores.
-
-    XLA:CPU divides loops among threads when it compiles, which JAX's key of a program does not include.
-    """
+    """Returns the folder of JAX's cache in processes with this number of XLA threads; None is all cores."""
+    # XLA:CPU divides loops among threads when it compiles, which JAX's key of a program does not include.
     folder = Path(read_jax_config("jax_compilation_cache_dir") or cache_dir() / "xla")
     return folder if num_threads is None else folder / f"{num_threads}-threads"
 
@@ -82,10 +80,8 @@ def describe_caches() -> list[CacheInfo]:
 
 
 def clear_caches() -> int:
-    """Removes all cached programs; returns how many bytes that freed.
-
-    A folder that the user chose for JAX's cache may hold programs of others: it is left alone.
-    """
+    """Removes all cached programs; returns how many bytes that freed."""
+    # A folder that the user chose for JAX's cache may hold programs of others: it is left alone.
     caches = [info for info in describe_caches() if is_own_jax_cache() or info.folder != jax_cache_dir()]
     for info in caches:
         shutil.rmtree(info.folder, ignore_errors=True)

@@ -19,38 +19,27 @@ Purpose = Literal["train", "short_run", "fast_compile"]
 
 _LOCK = threading.Lock()
 
-_TRAIN_OPTIONS: dict[str, dict[str, str | bool]] = {
-    "cpu": {
-        # XLA:CPU expands optimisation barriers before it fuses, which undoes them: see `nn/ops/_barriers.py`.
-        "xla_disable_hlo_passes": "cse_barrier_expander",
-        # Matrix products and reductions by YNNPACK instead of Eigen: up to twice as fast (jaxlib 0.10, AMD EPYC).
-        # Convolutions stay with Eigen, as YNNPACK's are a little faster forward and two to four times slower for
-        # kernels' gradients; element-wise operations stay with XLA, which fuses them better.
-        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE",
-        # What is left to LLVM is element-wise: it runs as fast at level 1, and compiles in 14 % less time. Level 0
-        # would save a third of the rest, and take four times as long a step.
-        "xla_backend_optimization_level": "1",
-    },
-    "gpu": {
-        # Matrix products by cuBLAS as its own heuristics choose: autotuning takes 34 s a program on an H100, and all
-        # the rest 2 s. It is convolutions that need it, and there are none (see `nn/ops/conv`).
-        "xla_gpu_autotune_level": "0",
-        "xla_gpu_enable_triton_gemm": False,
-    },
+_TRAIN_ON_CPU: dict[str, str | bool] = {
+    # XLA:CPU expands optimisation barriers before it fuses, which undoes them: see `nn/ops/_barriers.py`.
+    "xla_disable_hlo_passes": "cse_barrier_expander",
+    # Matrix products and reductions by YNNPACK instead of Eigen: up to twice as fast (jaxlib 0.10, AMD EPYC).
+    # Convolutions stay with Eigen, as YNNPACK's are a little faster forward and two to four times slower for kernels'
+    # gradients; element-wise operations stay with XLA, which fuses them better.
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE",
+    # What is left to LLVM is element-wise: it runs as fast at level 1, and compiles in 14 % less time. Level 0 would
+    # save a third of the rest, and take four times as long a step.
+    "xla_backend_optimization_level": "1",
 }
-_OPTIONS: dict[Purpose, dict[str, dict[str, str | bool]]] = {
-    "train": _TRAIN_OPTIONS,
-    "short_run": {
-        # The older emitters write simpler code, of which more is left to LLVM: a third less to compile, and steps that
-        # take 5 % longer (jaxlib 0.10, AMD EPYC).
-        "cpu": _TRAIN_OPTIONS["cpu"] | {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": "2"},
-        "gpu": _TRAIN_OPTIONS["gpu"],
-    },
-    "fast_compile": {
-        "cpu": {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": "1"},
-        "gpu": _TRAIN_OPTIONS["gpu"],
-    },
+_CPU_OPTIONS: dict[Purpose, dict[str, str | bool]] = {
+    "train": _TRAIN_ON_CPU,
+    # The older emitters write simpler code, of which more is left to LLVM: a third less to compile, and steps that take
+    # 5 % longer (jaxlib 0.10, AMD EPYC).
+    "short_run": _TRAIN_ON_CPU | {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": "2"},
+    "fast_compile": {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": "1"},
 }
+# Matrix products by cuBLAS as its own heuristics choose: autotuning takes 34 s a program on an H100, and all the rest
+# 2 s. It is convolutions that need it, and there are none (see `nn/ops/conv`).
+_GPU_OPTIONS: dict[str, str | bool] = {"xla_gpu_autotune_level": "0", "xla_gpu_enable_triton_gemm": False}
 
 
 def compiler_options(purpose: Purpose) -> dict[str, str | bool]:
@@ -65,7 +54,8 @@ def compiler_options(purpose: Purpose) -> dict[str, str | bool]:
 
 @functools.cache
 def _options(purpose: Purpose) -> dict[str, str | bool]:
-    options = dict(_OPTIONS[purpose].get(jax.default_backend(), {}))
+    by_backend = {"cpu": _CPU_OPTIONS[purpose], "gpu": _GPU_OPTIONS}
+    options = dict(by_backend.get(jax.default_backend(), {}))
     level = os.environ.get("JNAS_XLA_OPT_LEVEL")  # LLVM's, 0 to 3: for tests, whose programs run for milliseconds
     if level:
         options["xla_backend_optimization_level"] = level

@@ -42,13 +42,12 @@ def load(cache_key: Any, in_out_trees: Callable[[], list[tuple]]) -> list[jax.st
     if path is None or not path.is_file():
         return None
     device = jax.local_devices()[0]
+    placement = {"backend": device.client, "execution_devices": [device]}
     try:  # JAX reads machine code here, as from its own cache: like that one it must be the user's folder
         with zipfile.ZipFile(path) as file:
             contents = [file.read(name) for name in sorted(file.namelist())]
         programs = [
-            serialize_executable.deserialize_and_load(
-                content, *trees, backend=device.client, execution_devices=[device]
-            )
+            serialize_executable.deserialize_and_load(content, *trees, **placement)
             for content, trees in zip(contents, in_out_trees(), strict=True)
         ]
         os.utime(path)  # the entries that were used the longest time ago are removed first
@@ -123,9 +122,7 @@ def _cpu_features() -> str | None:
 
 
 class _CacheHits(threading.local):
-    """How often JAX loaded a program from its cache in this thread."""
-
-    count = 0
+    count = 0  # how often JAX loaded a program from its cache in this thread
 
 
 _cache_hits = _CacheHits()

@@ -34,8 +34,7 @@ class Regressor(abc.ABC):
 
     Attributes:
       name: the model's name in tables.
-      scores: agreement of the last `fit` on rows that what predicts them has not seen; None for a model without such
-        rows.
+      scores: agreement of the last `fit` on rows that what predicts them has not seen, if there are any.
       seconds: wall-clock seconds of the last `fit`.
 
     Raises:
@@ -63,11 +62,10 @@ class Regressor(abc.ABC):
         return f"{type(self).__name__}(seed={self.seed}, {state})"
 
     def fit(self, sequences: ArrayLike, lengths: ArrayLike, targets: ArrayLike, early: ArrayLike | None = None) -> Self:
-        """Returns the model itself, trained from scratch.
+        """Returns the model itself, trained from scratch on at least 10 rows.
 
         Args:
-          sequences: `[N, T, D]` layer vectors, such as `Template.vectors` (D = 32), filled up to one length T; at least
-            10 rows.
+          sequences: `[N, T, D]` layer vectors, such as `Template.vectors` (D = 32), filled up to one length T.
           lengths: `[N]` valid steps, 1 to T; the rest of a sequence is ignored.
           targets: `[N]`, in any unit.
           early: `[N, E]` accuracies after the first E epochs, NaN from where they are not observed; None for E = 0.
@@ -100,11 +98,7 @@ class Regressor(abc.ABC):
         return self._predict(*self._validate_and_pad(sequences, lengths, early))
 
     def save(self, folder: str | Path) -> None:
-        """Writes the fitted model as an Orbax checkpoint, which replaces what `folder` held.
-
-        Raises:
-          JnasError: the model is not fitted.
-        """
+        """Writes the fitted model as an Orbax checkpoint, which replaces what `folder` held."""
         self._check_fitted()
         metadata = {"model": self.name, "seed": self.seed, "num_features": self.num_features}
         metadata |= {"num_epochs": self.num_epochs, "scores": self.scores, "extra": self._metadata()}
@@ -112,11 +106,7 @@ class Regressor(abc.ABC):
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Returns the model that `save` wrote.
-
-        Raises:
-          JnasError: `folder` holds no model of this class.
-        """
+        """Returns the model that `save` wrote; raises a `JnasError` if `folder` holds none of this class."""
         metadata = checkpoint.load_metadata(folder)
         if metadata.get("model") != cls.name:
             raise JnasError(f"folder must hold a {cls.__name__}, got {folder}: name what {cls.__name__}.save wrote.")
@@ -153,10 +143,9 @@ class Regressor(abc.ABC):
     def _validate_and_pad(self, sequences: ArrayLike, lengths: ArrayLike, early: ArrayLike | None) -> Inputs:
         """Valid rows for a fitted model, with as many epochs as in `fit`."""
         self._check_fitted()
-        shape = np.shape(sequences)
-        if len(shape) != 3 or shape[2] != self.num_features:
+        rows, shape = _validate(sequences, lengths, early), np.shape(sequences)
+        if shape[2] != self.num_features:
             raise JnasError(f"sequences must be [N, T, {self.num_features}], as in fit, got {shape}.")
-        rows = _validate(sequences, lengths, early)
         missing = self.num_epochs - rows.early.shape[1]
         if missing < 0:
             raise JnasError(f"early must have <= {self.num_epochs} epochs, as in fit, got {rows.early.shape[1]}.")
@@ -183,10 +172,9 @@ def _validate(sequences: ArrayLike, lengths: ArrayLike, early: ArrayLike | None)
     if sequences.ndim != 3 or lengths.shape != sequences.shape[:1]:
         raise JnasError(f"sequences and lengths must be [N, T, D] and [N], got {sequences.shape} and {lengths.shape}.")
     count, steps, _ = sequences.shape
-    if count and not (lengths.min() >= 1 and lengths.max() <= steps):
-        raise JnasError(
-            f"lengths must be in [1, {steps}], the steps of sequences, got {lengths.min()} to {lengths.max()}."
-        )
+    low, high = (lengths.min(), lengths.max()) if count else (1, steps)
+    if low < 1 or high > steps:
+        raise JnasError(f"lengths must be in [1, {steps}], the steps of sequences, got {low} to {high}.")
     if not np.isfinite(sequences).all():
         padding = np.arange(steps) >= lengths[:, None]
         sequences = np.where(padding[..., None], 0, sequences)

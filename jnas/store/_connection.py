@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -24,11 +25,7 @@ _WRITER_LOCK = threading.Lock()
 
 @contextmanager
 def read_connection(path: Path, lock_timeout: float) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yields a connection that only reads, possibly beside other readers; waits `lock_timeout` seconds for a writer.
-
-    Raises:
-      JnasError: if the file cannot be opened, another process keeps it locked, or DuckDB cannot answer the query.
-    """
+    """Yields a connection that only reads, possibly beside other readers; waits `lock_timeout` seconds for a writer."""
     connection = _connect(path, lock_timeout, read_only=True)
     start = time.monotonic()
     try:
@@ -46,12 +43,7 @@ def read_connection(path: Path, lock_timeout: float) -> Iterator[duckdb.DuckDBPy
 
 @contextmanager
 def write_connection(path: Path, lock_timeout: float) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yields a connection for one transaction, which is written as a whole or not at all; creates a missing file.
-
-    Raises:
-      JnasError: if the file cannot be opened, another process keeps it locked for `lock_timeout` seconds, or it cannot
-        be written, for example because the disk is full. Earlier transactions are kept.
-    """
+    """Yields a connection for one transaction, which is written as a whole or not at all; creates a missing file."""
     # Threads share an instance of DuckDB, in which the second of two transactions that write the same row fails.
     with _WRITER_LOCK:
         connection = _connect(path, lock_timeout, read_only=False)
@@ -81,7 +73,9 @@ def _connect(path: Path, lock_timeout: float, read_only: bool) -> duckdb.DuckDBP
         except duckdb.Error as error:
             reason = first_line(error)
             is_locked = any(text in reason.lower() for text in _LOCK_ERRORS)
-            if not is_locked and not _is_new_file(path):
+            # A file is empty while another process creates it.
+            is_new = os.path.isfile(path) and not os.path.getsize(path)
+            if not is_locked and not is_new:
                 raise JnasError(
                     f"{path} cannot be opened as a DuckDB file ({reason}): name another file; this one was not changed."
                 ) from error
@@ -103,11 +97,3 @@ def _connect_once(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
     except duckdb.ConnectionException:
         # This process, such as a notebook, has the file open with other options: share that connection's instance.
         return duckdb.connect(resolved)
-
-
-def _is_new_file(path: Path) -> bool:
-    """Whether a file is empty, as it is while another process creates it."""
-    try:
-        return path.stat().st_size == 0
-    except OSError:
-        return False

@@ -77,11 +77,7 @@ EVALUATIONS_WITH_COST = (
 
 
 def has_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
-    """Returns whether the tables are there; False for an empty database.
-
-    Raises:
-      JnasError: if jnas did not write the file, or its tables have another schema version.
-    """
+    """Returns whether the tables are there; False for an empty database, an error for another file."""
     names = _table_names(connection)
     if not names:
         return False

@@ -27,8 +27,9 @@ from jnas.store._schema import EVALUATIONS_WITH_COST, create_tables, has_tables,
 if TYPE_CHECKING:
     import pandas as pd
 
+_KEY = ", ".join(Key._fields)
 _WHERE_KEY = " AND ".join(f"{name} = ?" for name in Key._fields)
-_ARCHITECTURE = ("hash", "in_shape", "num_classes")
+_ARCHITECTURE = "hash, in_shape, num_classes"
 _COST = ("params", "macs", "flops")
 _RESULTS = (
     *("status", "message", "val_acc_final", "val_acc_max", "train_acc_final", "test_acc_final"),
@@ -56,7 +57,7 @@ class Store:
         if not os.path.isdir(self.path.parent):
             raise JnasError(f"The store {self.path} is in a folder that does not exist: create the folder first.")
         # Read first: a file that is refused is not changed, and one that has its tables is not locked.
-        if not self._has_tables():
+        if not os.path.exists(self.path) or not self._has_tables():
             with self._write() as connection:
                 create_tables(connection, self.path)
 
@@ -130,11 +131,8 @@ class Store:
         """Returns one row per template that a search trained, in order, with its cost and what was predicted of it."""
         return self.sql(
             "SELECT c.phase, c.generation, c.predicted_mean, c.predicted_std, e.*, a.params, a.macs, a.flops "
-            "FROM candidates c JOIN experiments x USING (experiment_id) "
-            "JOIN evaluations e ON e.hash = c.hash AND e.recipe_id = x.recipe_id "
-            "AND e.dataset_fingerprint = x.dataset_fingerprint AND e.seed = x.seed AND e.split_seed = x.split_seed "
-            "AND e.in_shape = x.in_shape AND e.num_classes = x.num_classes "
-            "JOIN architectures a ON a.hash = e.hash AND a.in_shape = e.in_shape AND a.num_classes = e.num_classes "
+            f"FROM candidates c JOIN experiments x USING (experiment_id) JOIN evaluations e USING ({_KEY}) "
+            f"JOIN architectures a USING ({_ARCHITECTURE}) "
             "WHERE c.experiment_id = ? ORDER BY c.generation, c.position",
             [experiment_id],
         )
@@ -205,8 +203,6 @@ class Store:
         return dict(rows)
 
     def _has_tables(self) -> bool:
-        if not os.path.exists(self.path):
-            return False
         with self._read() as connection:
             found = has_tables(connection, self.path)
             validate_file(connection, self.path)
@@ -250,7 +246,8 @@ def _add_evaluation(connection: duckdb.DuckDBPyConnection, evaluation: Evaluatio
         return
     key = evaluation.key._asdict()
     _insert(connection, "recipes", {"recipe_id": evaluation.key.recipe_id, "recipe_json": recipe_json})
-    architecture = {name: key[name] for name in _ARCHITECTURE} | {name: getattr(evaluation, name) for name in _COST}
+    architecture = {name: key[name] for name in _ARCHITECTURE.split(", ")}
+    architecture |= {name: getattr(evaluation, name) for name in _COST}
     _insert(connection, "architectures", architecture)
     results = {name: getattr(evaluation, name) for name in _RESULTS}
     results |= {"finished_at": _now(), "versions": versions() | {"device": evaluation.device}}
@@ -262,8 +259,7 @@ def _add_evaluation(connection: duckdb.DuckDBPyConnection, evaluation: Evaluatio
 def _find_evaluation(connection: duckdb.DuckDBPyConnection, key: Key) -> Evaluation | None:
     names = (*_RESULTS, *_COST)
     row = connection.execute(
-        f"SELECT {', '.join(names)} FROM evaluations JOIN architectures USING ({', '.join(_ARCHITECTURE)}) "
-        f"WHERE {_WHERE_KEY}",
+        f"SELECT {', '.join(names)} FROM evaluations JOIN architectures USING ({_ARCHITECTURE}) WHERE {_WHERE_KEY}",
         _to_python(key),
     ).fetchone()
     if row is None:

@@ -25,12 +25,8 @@ _fit_ridge = jax.vmap(EarlyCurveRidge.fit, (None, None, None, 0))
 class EnsembleParams:
     """A fitted ensemble: a pytree of arrays, with its configuration as static data.
 
-    Attributes:
-      networks: the members' weights, each with a leading dimension of members.
-      curve_ridge: each member's regression on the early epochs.
-      scaler: of the sequences.
-      transform: of the targets.
-      calibration: weight of the networks and scale of the errors.
+    `networks` are the members' weights and `curve_ridge` their regressions on the early epochs, all with a leading
+    dimension of members.
     """
 
     networks: nnx.State
@@ -90,14 +86,7 @@ def fit_ensemble(
     Each member leaves out one fold of the rows. So each row is predicted by members that have not seen it, which tells
     how good the ensemble is. Such a prediction is NaN where all members have seen the row.
 
-    Args:
-      key: for initial weights, folds, batches and dropout.
-      sequences: layer vectors, filled up to one length.
-      lengths: number of valid steps.
-      targets: in any unit.
-      mask: 1 for a row, 0 for filling; at least 10 rows.
-      early: accuracies after the first epochs, NaN from where they are not observed; None for no epochs.
-      config: static.
+    The rows are those of `Regressor.fit`; `mask` is 1 for a row, 0 for filling. `config` is static under `jax.jit`.
     """
     sequences, lengths, targets = map(jnp.asarray, (sequences, lengths, targets))
     mask = jnp.asarray(mask, jnp.float32)
