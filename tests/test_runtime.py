@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import small_arrays
 
-from jnas._runtime import compilation_cache, compile_options, executable_cache, malloc
+from jnas._runtime import compilation_cache, executable_cache, malloc
 from jnas._runtime.compile_options import compiler_options, fast_compile_jit, supported_options
 from jnas.data import load_data
 from jnas.nn import estimate_cost
@@ -53,9 +53,9 @@ def test_compiler_options_are_those_that_xla_knows(purpose, monkeypatch):
         assert options.get("xla_cpu_use_fusion_emitters", True) is (purpose == "train")
         assert options["xla_backend_optimization_level"] == "0", "as tests ask for"
         monkeypatch.delenv("JNAS_XLA_OPT_LEVEL")
-        compile_options._options.cache_clear()
+        compiler_options.cache_clear()
         assert compiler_options(purpose)["xla_backend_optimization_level"] in ("1", "2")
-        compile_options._options.cache_clear()
+        compiler_options.cache_clear()
     assert supported_options(options | {"xla_has_no_such_option": "1"}) == options
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import threading
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -16,8 +15,7 @@ import jax
 from jax.core import Tracer
 
 Purpose = Literal["train", "short_run", "fast_compile"]
-
-_LOCK = threading.Lock()
+"""Programs that run for long, trainings so short that compiling takes longer than running, and all else."""
 
 _TRAIN_ON_CPU: dict[str, str | bool] = {
     # XLA:CPU expands optimisation barriers before it fuses, which undoes them: see `nn/ops/_barriers.py`.
@@ -42,18 +40,9 @@ _CPU_OPTIONS: dict[Purpose, dict[str, str | bool]] = {
 _GPU_OPTIONS: dict[str, str | bool] = {"xla_gpu_autotune_level": "0", "xla_gpu_enable_triton_gemm": False}
 
 
-def compiler_options(purpose: Purpose) -> dict[str, str | bool]:
-    """Returns options for `.compile(compiler_options=...)` on the default device, those that this XLA knows.
-
-    "train" is for programs that run for long, "short_run" for trainings so short that compiling takes longer than
-    running, "fast_compile" for all else.
-    """
-    with _LOCK:  # threads that ask at the same time wait for the first one's answer
-        return _options(purpose)
-
-
 @functools.cache
-def _options(purpose: Purpose) -> dict[str, str | bool]:
+def compiler_options(purpose: Purpose) -> dict[str, str | bool]:
+    """Returns options for `.compile(compiler_options=...)` on the default device, those that this XLA knows."""
     by_backend = {"cpu": _CPU_OPTIONS[purpose], "gpu": _GPU_OPTIONS}
     options = dict(by_backend.get(jax.default_backend(), {}))
     level = os.environ.get("JNAS_XLA_OPT_LEVEL")  # LLVM's, 0 to 3: for tests, whose programs run for milliseconds

@@ -6,12 +6,7 @@ from typing import Any
 
 import jax
 
-_PROGRAM_SETTINGS = (
-    "jax_enable_x64",
-    "jax_default_matmul_precision",
-    "jax_default_prng_impl",
-    "jax_threefry_partitionable",
-)
+_PROGRAM_SETTINGS = ("enable_x64", "default_matmul_precision", "default_prng_impl", "threefry_partitionable")
 
 
 def read_jax_config(name: str) -> Any:
@@ -21,7 +16,7 @@ def read_jax_config(name: str) -> Any:
 
 def snapshot_jax_config() -> dict[str, Any]:
     """Returns the settings that change programs."""
-    return {name: read_jax_config(name) for name in _PROGRAM_SETTINGS}
+    return {f"jax_{name}": read_jax_config(f"jax_{name}") for name in _PROGRAM_SETTINGS}
 
 
 def restore_jax_config(settings: dict[str, Any]) -> None:

@@ -24,11 +24,9 @@ class Scores(NamedTuple):
 class Calibration(NamedTuple):
     """How well standard deviations describe the errors of predictions.
 
-    Attributes:
-      coverage_1std: fraction of rows whose error is at most one standard deviation; 0.683 for normal errors.
-      coverage_2std: fraction of rows whose error is at most two standard deviations; 0.954 for normal errors.
-      nll: mean negative log likelihood of the measurements under normal distributions, in nats.
-      error_correlation: Spearman correlation of standard deviation and absolute error; NaN where either is constant.
+    The coverages are fractions of rows whose error is at most so many standard deviations: 0.683 and 0.954 for normal
+    errors. `nll` is the mean negative log likelihood in nats, `error_correlation` Spearman's correlation of standard
+    deviation and absolute error; NaN where either is constant.
     """
 
     coverage_1std: float

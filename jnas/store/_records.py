@@ -30,12 +30,10 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training images.
+    """One pass over the training images. Accuracies are fractions.
 
-    Attributes:
-      train_loss: mean loss over the epoch's batches, augmented, in training mode, while the weights change.
-      train_acc: mean accuracy over the same batches, a fraction.
-      val_acc: accuracy on all validation images after the epoch, a fraction.
+    `train_loss` and `train_acc` are means over the augmented batches, in training mode, while the weights change;
+    `val_acc` is measured on all validation images after the epoch.
     """
 
     train_loss: float
@@ -53,15 +51,13 @@ class Evaluation:
         than allowed; "stopped" if training ended before its last epoch; "invalid" if the template does not fit the
         data; "error" for anything else.
       message: what happened, for a status other than "ok".
-      val_acc_final: validation accuracy after the last epoch, which searches compare.
+      val_acc_final, train_acc_final: those of the last epoch; searches compare the former.
       val_acc_max: the highest validation accuracy of all epochs. It is biased upwards, because it is selected on the
         images that it is measured on.
-      train_acc_final: training accuracy of the last epoch; see `Epoch`.
       test_acc_final: test accuracy after the last epoch; measured for the winner of a search only.
       params, macs, flops: learnable parameters, and the operations for one image.
-      compile_seconds: wall time of compiling, divided among the trials that share a program.
-      train_seconds: wall time of training and of measuring accuracies, divided among the trials that train together.
-      epochs: the learning curve.
+      compile_seconds, train_seconds: wall time, divided among the trials that share a program; that of training
+        includes measuring accuracies.
     """
 
     key: Key

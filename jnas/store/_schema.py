@@ -93,7 +93,7 @@ def has_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Creates the tables, unless another process has done so, within the caller's transaction."""
+    """Creates the tables within the caller's transaction, unless another process has done so."""
     if not has_tables(connection, path):
         connection.execute(TABLES)
         connection.execute("INSERT INTO jnas VALUES (?)", [VERSION])

@@ -59,30 +59,22 @@ def calibrate(
     return EnsembleCalibration(weight, std_scale, noise_std), jnp.where(judged > 0, out_of_fold, jnp.nan)
 
 
-def _fit_residual_weight(
-    errors: Float[Array, " n"],
-    residual: Float[Array, " n"],
-    variance: Float[Array, " n"],
-    groups: Float[Array, "k n"],
-    mask: Float[Array, " n"],
-) -> Float[Array, " k"]:
-    """The factor of the networks' correction with the least squared error, for each group of rows.
+def _fit_residual_weight(errors, residual, variance, groups: Float[Array, "k n"], mask) -> Float[Array, " k"]:
+    """The factor of the networks' correction with the least squared error, for each number of observed epochs.
 
-    The groups are those with 0 to E observed epochs. With many epochs the architecture adds little, and its noise more.
-    A number of epochs that few rows have is supported by the others.
+    With many epochs the architecture adds little, and its noise more.
     """
 
     def factor(weight):
         products = (weight * errors * residual).sum()
         return jnp.clip(products / jnp.maximum((weight * (residual * residual - variance)).sum(), 1e-9), 0, 1)
 
+    # A number of epochs that few rows have is supported by the others.
     total = jnp.maximum(groups.sum(1, keepdims=True), 1)
     return jax.vmap(factor)((groups + _PRIOR_ROWS * mask / mask.sum()) / total)
 
 
-def _fit_std(
-    errors: Float[Array, " n"], std: Float[Array, " n"], mask: Float[Array, " n"]
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def _fit_std(errors: Float[Array, " n"], std: Float[Array, " n"], mask: Float[Array, " n"]):
     """The scale and the noise of greatest likelihood: normal errors of variance (scale std)² + noise²."""
     total = jnp.sqrt((jnp.square(errors) * mask).sum() / mask.sum())
     typical = jnp.maximum(jnp.sqrt((jnp.square(std) * mask).sum() / mask.sum()), 1e-12)

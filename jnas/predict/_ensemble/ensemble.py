@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +15,9 @@ from jnas._runtime import random
 from jnas.predict._ensemble.calibration import EnsembleCalibration, calibrate
 from jnas.predict._ensemble.config import EnsembleConfig
 from jnas.predict._ensemble.early_curve import EarlyCurveRidge
-from jnas.predict._ensemble.network import init_networks, network_graph
+from jnas.predict._ensemble.network import network_graph
 from jnas.predict._ensemble.scaling import FeatureScaler, Rows, TargetTransform
 from jnas.predict._ensemble.training import assign_folds, train_members
-
-_fit_ridge = jax.vmap(EarlyCurveRidge.fit, (None, None, None, 0))
 
 
 @struct.dataclass
@@ -35,24 +34,6 @@ class EnsembleParams:
     transform: TargetTransform
     calibration: EnsembleCalibration
     config: EnsembleConfig = struct.field(pytree_node=False)
-
-    @classmethod
-    def abstract(cls, num_features: int, num_epochs: int, config: EnsembleConfig) -> EnsembleParams:
-        """Returns the shapes and types of a fitted ensemble."""
-
-        def make():
-            row, lengths, one = jnp.zeros((1, 1, num_features)), jnp.ones(1, jnp.int32), jnp.ones(1)
-            early, members = jnp.zeros((1, num_epochs)), jnp.ones((config.members, 1))
-            return cls(
-                networks=init_networks(jnp.zeros((config.members, 2), jnp.uint32), num_features, num_epochs, config),
-                curve_ridge=_fit_ridge(early, lengths, one, members),
-                scaler=FeatureScaler.fit(row, lengths, one),
-                transform=TargetTransform.fit(one, one, power=False),
-                calibration=EnsembleCalibration(jnp.zeros(num_epochs + 1), jnp.float32(0), jnp.float32(0)),
-                config=config,
-            )
-
-        return jax.eval_shape(make)
 
     @property
     def num_epochs(self) -> int:
@@ -98,11 +79,23 @@ def fit_ensemble(
     rows, scaled = Rows.make(scaler, sequences, lengths, early), transform.forward(targets)
     seeds = random.words(key, (config.members, 3))
     train_mask = assign_folds(seeds[0, 0], mask, config)
-    ridge = _fit_ridge(rows.early, rows.num_observed, scaled, train_mask)
+    fit_ridge = jax.vmap(EarlyCurveRidge.fit, (None, None, None, 0))
+    ridge = fit_ridge(rows.early, rows.num_observed, scaled, train_mask)
     networks = train_members(seeds, rows, scaled, train_mask, ridge, config)
     outputs = _member_outputs(networks, ridge, rows, config)
     calibration, out_of_fold = calibrate(rows, *outputs, mask - train_mask, transform, targets)
     return EnsembleParams(networks, ridge, scaler, transform, calibration, config), out_of_fold
+
+
+@functools.cache
+def abstract_ensemble(num_features: int, num_epochs: int, config: EnsembleConfig) -> EnsembleParams:
+    """Returns the shapes and types of a fitted ensemble."""
+
+    def fit():
+        sequences, lengths, one = jnp.zeros((10, 1, num_features)), jnp.ones(10, jnp.int32), jnp.ones(10)
+        return fit_ensemble(jax.random.key(0), sequences, lengths, one, one, jnp.zeros((10, num_epochs)), config)[0]
+
+    return jax.eval_shape(fit)
 
 
 def apply_ensemble(

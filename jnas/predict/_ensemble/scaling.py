@@ -23,10 +23,7 @@ class FeatureScaler(NamedTuple):
         """Returns the scaler of the rows whose mask is 1."""
         num_features = sequences.shape[-1]
         valid = (jnp.arange(sequences.shape[1]) < lengths[:, None])[..., None] * mask[:, None, None]
-        mean, std = mean_std(
-            sequences.reshape(-1, num_features).astype(jnp.float32),
-            jnp.broadcast_to(valid, sequences.shape).reshape(-1, num_features),
-        )
+        mean, std = mean_std(sequences.reshape(-1, num_features).astype(jnp.float32), valid.reshape(-1, 1))
         return cls(mean, jnp.where(std > 1e-6, std, 1.0))
 
     def __call__(self, sequences: Num[Array, "n t d"]) -> Float[Array, "n t d"]:
