@@ -20,16 +20,13 @@ def available_memory(device: Any) -> int:
     On a GPU these are the bytes that are free; on a CPU those of the machine, or of the container where it has a
     limit: what other processes use there changes, and must not change which templates fit.
     """
-    stats = device.memory_stats() if device.platform != "cpu" else None
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
     if device.platform != "cpu":
-        return 8 << 30
+        stats = device.memory_stats() or {}
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else 8 << 30
     try:
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     except (ValueError, OSError, AttributeError):
         return 4 << 30
-    limits = [total]
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         text = Path(name).read_text().strip() if Path(name).is_file() else "max"
         if text.isdigit():

@@ -18,8 +18,6 @@ import jax
 # Names and numbers from glibc's malloc.h and Linux' mman.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _MADV_HUGEPAGE = 14
-_INT_MAX = 2**31 - 1
-_DISABLE_TRIM = -1
 _HUGE_PAGE_BYTES = 2 << 20
 _RESERVE_BLOCK_BYTES = 1 << 30
 _GPU_DEVICE_FILES = ("/dev/nvidiactl", "/dev/kfd")  # of NVIDIA and AMD
@@ -35,7 +33,7 @@ def tune_malloc() -> bool:
     try:
         libc = ctypes.CDLL(None)
         # One heap for all threads: only the main thread's can grow to any size, and programs train in other threads.
-        settings = ((_M_MMAP_THRESHOLD, _INT_MAX), (_M_TRIM_THRESHOLD, _DISABLE_TRIM), (_M_ARENA_MAX, 1))
+        settings = ((_M_MMAP_THRESHOLD, 2**31 - 1), (_M_TRIM_THRESHOLD, -1), (_M_ARENA_MAX, 1))  # -1: never
         tuned = all(libc.mallopt(*setting) for setting in settings)
         if tuned:
             _reserve_huge_pages(libc, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)

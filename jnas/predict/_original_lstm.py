@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int, Key
 
 from jnas.predict._base import Regressor, restore
 
@@ -30,13 +29,8 @@ class StackedLSTM(nnx.Module):
         self.second = nnx.RNN(nnx.OptimizedLSTMCell(HIDDEN_DIM, HIDDEN_DIM, rngs=rngs))
         self.head = nnx.Linear(HIDDEN_DIM, 1, rngs=rngs)
 
-    def __call__(
-        self,
-        sequences: Float[Array, "n t d"],
-        lengths: Int[Array, " n"],
-        dropout_key: Key[Array, ""] | None = None,
-    ) -> Float[Array, " n"]:
-        """Returns one number for each sequence, of which the first `lengths` steps count; drops units with a key."""
+    def __call__(self, sequences: jax.Array, lengths: jax.Array, dropout_key: jax.Array | None = None) -> jax.Array:
+        """Returns `[N]` numbers for `[N, T, D]` sequences and their `[N]` valid steps; drops units with a key."""
         states = cast(jax.Array, self.first(sequences))
         if dropout_key is not None:
             states = states * jax.random.bernoulli(dropout_key, 1 - DROPOUT, states.shape) / (1 - DROPOUT)

@@ -13,13 +13,7 @@ from numpy.typing import ArrayLike
 
 from jnas.predict._base import Regressor, restore
 from jnas.predict._ensemble.config import EnsembleConfig
-from jnas.predict._ensemble.ensemble import (
-    EnsembleParams,
-    abstract_ensemble,
-    apply_ensemble,
-    fit_ensemble,
-    predictive_std,
-)
+from jnas.predict._ensemble.ensemble import EnsembleParams, apply_ensemble, fit_ensemble, predictive_std
 
 MIN_PADDED_ROWS = 64
 CHUNK_ROWS = 1024
@@ -139,8 +133,8 @@ class Predictor(Regressor):
     def _load(self, folder: str | Path, metadata: dict) -> None:
         num_features, num_epochs, config = self.num_features, self.num_epochs, EnsembleConfig(**metadata["config"])
         assert num_features is not None
-        curve_params = abstract_ensemble(num_features, num_epochs, config) if num_epochs else None
-        target = abstract_ensemble(num_features, 0, config), curve_params
+        curve_params = EnsembleParams.abstract(num_features, num_epochs, config) if num_epochs else None
+        target = EnsembleParams.abstract(num_features, 0, config), curve_params
         self.config, (self.params, self.curve_params) = config, restore(folder, target)
 
 

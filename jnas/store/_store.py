@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
+from duckdb import DuckDBPyConnection as Connection
 
 from jnas._runtime.versions import versions
 from jnas.errors import JnasError
@@ -141,10 +141,8 @@ class Store:
         """Writes the architecture that a search found."""
         self._execute("UPDATE experiments SET winner_hash = ? WHERE experiment_id = ?", hash, experiment_id)
 
-    def add_candidates(
-        self, experiment_id: str, phase: str, generation: int, proposals: Sequence[ProposalRow | tuple]
-    ) -> None:
-        """Writes what a phase of a search is about to train in a generation, in order, unless it is in the store."""
+    def add_candidates(self, experiment_id: str, phase: str, generation: int, proposals: Sequence[tuple]) -> None:
+        """Writes the proposals (`ProposalRow`) of a generation, in order, unless they are in the store."""
         key: dict[str, Any] = {"experiment_id": experiment_id, "phase": phase, "generation": generation}
         with self._write() as connection:
             for position, proposal in enumerate(proposals):
@@ -166,8 +164,9 @@ class Store:
         A member is columns of the table `fronts`: its hash and its objectives.
         """
         key = {"experiment_id": experiment_id, "generation": generation}
+        rows = [{"rank": rank, **member} for rank, member in enumerate(members)]
         with self._write() as connection:
-            _replace_rows(connection, "fronts", key, "rank", 0, members)
+            _replace_rows(connection, "fronts", key, "rank", rows)
 
     def front_df(self, experiment_id: str) -> pd.DataFrame:
         """Returns the Pareto front of a search after its last generation, the most accurate first."""
@@ -208,10 +207,10 @@ class Store:
             validate_file(connection, self.path)
             return found
 
-    def _read(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    def _read(self) -> AbstractContextManager[Connection]:
         return read_connection(self.path, self.lock_timeout)
 
-    def _write(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    def _write(self) -> AbstractContextManager[Connection]:
         return write_connection(self.path, self.lock_timeout)
 
     def _rows(self, query: str, *parameters: Any) -> list[tuple]:
@@ -239,7 +238,7 @@ def open_store(path: str | Path) -> Store:
     return Store(path)
 
 
-def _add_evaluation(connection: duckdb.DuckDBPyConnection, evaluation: Evaluation, recipe_json: str) -> None:
+def _add_evaluation(connection: Connection, evaluation: Evaluation, recipe_json: str) -> None:
     query = f"SELECT status FROM evaluations WHERE {_WHERE_KEY}"
     stored = connection.execute(query, _to_python(evaluation.key)).fetchone()
     if stored and stored[0] not in RETRYABLE_STATUSES:
@@ -252,11 +251,11 @@ def _add_evaluation(connection: duckdb.DuckDBPyConnection, evaluation: Evaluatio
     results = {name: getattr(evaluation, name) for name in _RESULTS}
     results |= {"finished_at": _now(), "versions": versions() | {"device": evaluation.device}}
     _insert(connection, "evaluations", key | results, "INSERT OR REPLACE")
-    epochs = [dataclasses.asdict(epoch) for epoch in evaluation.epochs]
-    _replace_rows(connection, "epochs", key, "epoch", 1, epochs)
+    epochs = [{"epoch": number, **dataclasses.asdict(epoch)} for number, epoch in enumerate(evaluation.epochs, 1)]
+    _replace_rows(connection, "epochs", key, "epoch", epochs)
 
 
-def _find_evaluation(connection: duckdb.DuckDBPyConnection, key: Key) -> Evaluation | None:
+def _find_evaluation(connection: Connection, key: Key) -> Evaluation | None:
     names = (*_RESULTS, *_COST)
     row = connection.execute(
         f"SELECT {', '.join(names)} FROM evaluations JOIN architectures USING ({_ARCHITECTURE}) WHERE {_WHERE_KEY}",
@@ -271,27 +270,17 @@ def _find_evaluation(connection: duckdb.DuckDBPyConnection, key: Key) -> Evaluat
     return Evaluation(key, **values, epochs=tuple(Epoch(*epoch) for epoch in epochs))
 
 
-def _replace_rows(
-    connection: duckdb.DuckDBPyConnection,
-    table: str,
-    key: Mapping[str, Any],
-    position_column: str,
-    start: int,
-    rows: Sequence[Mapping[str, Any]],
-) -> None:
-    """Writes rows that share a key and are numbered from `start`, in place of the stored ones."""
+def _replace_rows(connection: Connection, table: str, key: dict[str, Any], position: str, rows: list[dict]) -> None:
+    """Writes rows that share a key and are numbered in the column `position`, in place of the stored ones."""
     # Rows are overwritten, not deleted and inserted: DuckDB 1.1 takes that for a duplicate key within a transaction.
     where = " AND ".join(f"{name} = ?" for name in key)
-    connection.execute(
-        f"DELETE FROM {table} WHERE {where} AND {position_column} >= ?", _to_python([*key.values(), start + len(rows)])
-    )
-    for position, row in enumerate(rows, start):
-        _insert(connection, table, {**key, position_column: position, **row}, "INSERT OR REPLACE")
+    last = max((row[position] for row in rows), default=-1)
+    connection.execute(f"DELETE FROM {table} WHERE {where} AND {position} > ?", _to_python([*key.values(), last]))
+    for row in rows:
+        _insert(connection, table, key | row, "INSERT OR REPLACE")
 
 
-def _insert(
-    connection: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, Any], insert: str = "INSERT OR IGNORE"
-) -> None:
+def _insert(connection: Connection, table: str, columns: Mapping[str, Any], insert: str = "INSERT OR IGNORE") -> None:
     """Writes a row; without "OR ..." for a table that has no primary key, which DuckDB demands."""
     placeholders = ", ".join("?" * len(columns))
     connection.execute(

@@ -35,16 +35,25 @@ class EnsembleParams:
     calibration: EnsembleCalibration
     config: EnsembleConfig = struct.field(pytree_node=False)
 
+    @staticmethod
+    @functools.cache
+    def abstract(num_features: int, num_epochs: int, config: EnsembleConfig) -> EnsembleParams:
+        """Returns the shapes and types of a fitted ensemble."""
+
+        def fit():
+            sequences, lengths, one = jnp.zeros((10, 1, num_features)), jnp.ones(10, jnp.int32), jnp.ones(10)
+            return fit_ensemble(jax.random.key(0), sequences, lengths, one, one, jnp.zeros((10, num_epochs)), config)
+
+        return jax.eval_shape(fit)[0]
+
     @property
     def num_epochs(self) -> int:
         """The number of early epochs that the ensemble reads, E."""
         return self.curve_ridge.epoch_mean.shape[-1]
 
     def __repr__(self) -> str:
-        return (
-            f"EnsembleParams(members={self.config.members}, features={self.scaler.mean.shape[-1]}, "
-            f"epochs={self.num_epochs})"
-        )
+        members, features = self.config.members, self.scaler.mean.shape[-1]
+        return f"EnsembleParams(members={members}, features={features}, epochs={self.num_epochs})"
 
     def subset(self, members: int) -> EnsembleParams:
         """Returns the ensemble of the first few members."""
@@ -85,17 +94,6 @@ def fit_ensemble(
     outputs = _member_outputs(networks, ridge, rows, config)
     calibration, out_of_fold = calibrate(rows, *outputs, mask - train_mask, transform, targets)
     return EnsembleParams(networks, ridge, scaler, transform, calibration, config), out_of_fold
-
-
-@functools.cache
-def abstract_ensemble(num_features: int, num_epochs: int, config: EnsembleConfig) -> EnsembleParams:
-    """Returns the shapes and types of a fitted ensemble."""
-
-    def fit():
-        sequences, lengths, one = jnp.zeros((10, 1, num_features)), jnp.ones(10, jnp.int32), jnp.ones(10)
-        return fit_ensemble(jax.random.key(0), sequences, lengths, one, one, jnp.zeros((10, num_epochs)), config)[0]
-
-    return jax.eval_shape(fit)
 
 
 def apply_ensemble(
