@@ -30,7 +30,7 @@ from jnas.errors import JnasError
 from jnas.evolve import diversity, front
 from jnas.predict import Predictor, score
 from jnas.space import Candidate
-from jnas.store import FrontRow, Key, Store, paths
+from jnas.store import Key, Store, paths
 from jnas.train import EngineOptions, TrainingRequest, Trial, check_batch, make_key, run_pruned, run_trials
 
 _MAX_LATENCY_ATTEMPTS = 20
@@ -267,13 +267,13 @@ class Search:
         costs = self.latencies.costs([trained.candidate for trained in good], self.config.cost_objectives or ("macs",))
         accuracies = np.array([trained.accuracy for trained in good])
         rows = [
-            FrontRow(
-                hash=trained.candidate.hash,
-                val_acc_final=trained.accuracy,
-                params=trained.evaluation.params,
-                macs=trained.evaluation.macs,
-                latency_ms=self.latencies.measured.get(trained.candidate.hash),
-            )
+            {
+                "hash": trained.candidate.hash,
+                "val_acc_final": trained.accuracy,
+                "params": trained.evaluation.params,
+                "macs": trained.evaluation.macs,
+                "latency_ms": self.latencies.measured.get(trained.candidate.hash),
+            }
             for trained in (good[i] for i in front(np.column_stack([accuracies, -costs])))
         ]
         self.store.add_front(self.experiment, round.number, rows)
