@@ -30,7 +30,7 @@ from jnas.train import (
     train_modules,
 )
 from jnas.train._engine import group_trainer, scheduler
-from jnas.train._engine.executor import LocalExecutor
+from jnas.train._engine.executor import Executor
 from jnas.train._engine.jobs import Job, make_groups
 from jnas.train._engine.memory_plan import choose_num_lanes, required_memory, training_memory
 from jnas.train._engine.progress import ProgressBar
@@ -287,7 +287,7 @@ def test_next_group_compiles_while_one_trains(data, trainer, monkeypatch):
     assert [row.status for row in rows_of(SMALL[:2], data)] == ["ok", "ok"]
 
 
-class ManyTrainExecutor(LocalExecutor):
+class ManyTrainExecutor(Executor):
     """As with workers: several train at the same time."""
 
     def __init__(self, count):
@@ -315,14 +315,14 @@ def test_groups_that_do_not_fit_beside_others_wait(data, trainer, monkeypatch, m
     request = request_of([template(width) for width in (32, 64, 128, 256)], data)
     groups = make_groups([Job(trial, key) for trial, key in zip(request.trials, request.keys, strict=True)])
     options = EngineOptions(max_memory=100 if memory <= 100 else 900)
-    jobs = scheduler.run_groups(groups, RECIPE, request.split, ManyTrainExecutor(count), options, until=2)
+    jobs = scheduler.Scheduler(groups, RECIPE, request.split, ManyTrainExecutor(count), options, 2).run()
     assert len(list(jobs)) == 4 and max(peak) == most
 
 
 def test_longest_group_starts_before_it_would_be_the_last():
     def first(work, num_training=2):
         groups = [type("Group", (), {"work": amount})() for amount in work]
-        one = scheduler._Scheduler.__new__(scheduler._Scheduler)
+        one = scheduler.Scheduler.__new__(scheduler.Scheduler)
         one.changed, one.pending = threading.Condition(), __import__("collections").deque(groups)
         one.executor = ManyTrainExecutor(num_training)
         return work.index(one._next_group().work)

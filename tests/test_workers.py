@@ -14,9 +14,18 @@ from test_engine import HUGE, SMALL, rows_of, template
 import jnas
 from jnas.errors import JnasError
 from jnas.space import Conv2d, Dropout, Flatten, Linear, ReLU, Template
-from jnas.train import EngineOptions, TimingStats, TrainingRequest, Trial, run_trials, successive_halving, train_modules
+from jnas.train import (
+    EngineOptions,
+    TimingStats,
+    Trainer,
+    TrainingRequest,
+    Trial,
+    run_trials,
+    successive_halving,
+    train_modules,
+)
 from jnas.train._engine import executor, scheduler, worker_process
-from jnas.train._engine.executor import LocalExecutor, choose_executor, plan_workers
+from jnas.train._engine.executor import choose_executor, plan_workers
 
 CONV = Template([Conv2d(8, 3, 2), ReLU(), Dropout(0.2), Flatten(), Linear(3)], (3, 8, 8))
 
@@ -32,7 +41,7 @@ def pool():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JNAS_NUM_WORKERS", "2")
         pool = worker_process.WorkerPool(lambda: {"PJRT_NPROC": "1"})
-        patch.setattr(executor, "train_pool", lambda num_threads: pool)
+        patch.setattr(executor, "worker_pool", lambda num_threads: pool)
         patch.setattr(executor, "num_cores", lambda: 2)
         yield pool
         for worker in pool._idle:
@@ -167,7 +176,7 @@ def test_without_workers_it_trains_here_and_says_so(pool, data, monkeypatch):
 
     monkeypatch.setattr(worker_process.Worker, "__init__", start)
     broken = worker_process.WorkerPool(dict)
-    monkeypatch.setattr(executor, "train_pool", lambda num_threads: broken)
+    monkeypatch.setattr(executor, "worker_pool", lambda num_threads: broken)
     with pytest.warns(UserWarning, match="trains in this process, as no worker process could be started: it ended"):
         assert [row.status for row in rows_of(SMALL, data)] == ["ok"] * 3
 
@@ -190,17 +199,26 @@ def test_plan_workers_by_programs_cores_and_memory(pool, monkeypatch):
 def test_choose_executor_on_a_gpu_compiles_ahead_in_workers(pool, data, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     ahead = worker_process.WorkerPool(dict)
-    monkeypatch.setattr(worker_process.WorkerPool, "_start_one", lambda self, _: self._idle.append(object()))
-    monkeypatch.setattr(executor, "compile_pool", lambda: ahead)
+    monkeypatch.setattr(worker_process.WorkerPool, "_start_one", lambda self: self._idle.append(object()))
+    monkeypatch.setattr(executor, "worker_pool", lambda num_threads: ahead)
     split = data.split(0.25)
-    assert isinstance(choose_executor(2, split), LocalExecutor) and not ahead._idle
-    chosen = choose_executor(20, split)
-    assert (
-        isinstance(chosen, LocalExecutor)
-        and chosen.num_slots == 3
-        and chosen.num_training == 1
-        and len(ahead._idle) == 2
-    )
+    few, many = choose_executor(2, split), choose_executor(20, split)
+    assert (few.num_slots, few.num_training) == (2, 1), "the next program compiles while one trains"
+    assert (many.num_slots, many.num_training) == (3, 1) and len(ahead._idle) == 2
+
+
+@pytest.mark.exhaustive
+def test_worker_compiles_ahead_into_the_cache(data, tmp_path):
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "JNAS_EXECUTABLE_CACHE": "1", "JAX_COMPILATION_CACHE_DIR": ""}
+    pool = worker_process.WorkerPool(lambda: environment)
+    pool.start(1)
+    pool.wait()
+    trainer = Trainer(CONV, jnas.Recipe(epochs=1, batch_size=24, val_fraction=0.25), data.split(0.25))
+    executor.Executor(1, ahead_pool=pool)._compile_ahead(trainer)
+    (worker,) = pool._idle
+    assert worker.is_alive and worker.num_programs == 1
+    assert len(list((tmp_path / "jnas" / "executables").iterdir())) == 1
+    worker.kill()
 
 
 def test_worker_messages_survive_pickling(pool, data):

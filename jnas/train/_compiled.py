@@ -35,9 +35,7 @@ _ACTIVATION_ACCESSES, _PARAMETER_ACCESSES = 8, 12
 
 
 class Programs(NamedTuple):
-    """The compiled programs: `train` does a step, or an epoch where the trainer scans; `count` counts correct answers
-    in a batch of validation images.
-    """
+    """`train` does a step, or an epoch if the trainer scans; `count` counts correct answers in a validation batch."""
 
     train: jax.stages.Compiled
     count: jax.stages.Compiled

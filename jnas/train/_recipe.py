@@ -115,34 +115,20 @@ class Recipe:
 
         Without its two flaws: here images are shuffled, and batch norm and dropout act in every epoch.
         """
-        protocol = cls(
-            epochs=50,
-            batch_size=256,
-            learning_rate=1e-3,
-            schedule="exponential",
-            lr_decay=0.95,
-            label_smoothing=0.0,
-            flip=False,
-            alternating_flip=False,
-            shift=0,
-            test_flip=False,
-        )
-        return dataclasses.replace(protocol, **changes)
+        rate = {"learning_rate": 1e-3, "schedule": "exponential", "lr_decay": 0.95}
+        no_augmentation = {"flip": False, "alternating_flip": False, "shift": 0, "test_flip": False}
+        protocol = {"epochs": 50, "batch_size": 256, "label_smoothing": 0.0} | rate | no_augmentation
+        return cls(**protocol | changes)
 
     @classmethod
     def of(cls, recipe: Recipe | str | None) -> Recipe:
-        """Returns a recipe: itself, the preset of that name, or the standard one for None.
-
-        Raises:
-          JnasError: there is no preset of that name.
-        """
+        """Returns a recipe: itself, the preset of that name (or a JnasError), or the standard one for None."""
         if isinstance(recipe, Recipe):
             return recipe
-        if recipe is None:
-            return cls.standard()
-        if not isinstance(recipe, str) or recipe not in RECIPES:
+        name = "standard" if recipe is None else recipe
+        if not isinstance(name, str) or name not in RECIPES:
             raise JnasError(f"recipe must be a Recipe or one of {', '.join(RECIPES)}, got {recipe!r}.")
-        return RECIPES[recipe]()
+        return RECIPES[name]()
 
     def learning_rates(self, steps_per_epoch: int) -> Float32[np.ndarray, "epochs steps"]:
         """Returns the learning rate of each step as a fraction of `learning_rate`."""

@@ -15,7 +15,7 @@ from jnas.space import Template
 from jnas.store import Evaluation, Key, Store
 from jnas.train._engine.executor import choose_executor
 from jnas.train._engine.jobs import Job, make_groups
-from jnas.train._engine.scheduler import EngineOptions, run_groups
+from jnas.train._engine.scheduler import EngineOptions, Scheduler
 from jnas.train._engine.timing import ProgramReport
 from jnas.train._recipe import Recipe
 from jnas.train._trainer import check_batch
@@ -55,11 +55,7 @@ class TrainingRequest:
         split_seed: int,
         store: Store | str | Path | None,
     ) -> TrainingRequest:
-        """Returns the request of the arguments of `evaluate`.
-
-        Raises:
-          JnasError: an item is neither a template nor a trial, or the recipe does not suit the images.
-        """
+        """Returns the request of the arguments of `evaluate`; raises a JnasError if they do not suit each other."""
         dataset, recipe = load_data(data), Recipe.of(recipe)
         trials = as_trials(templates, seed)
         keys = [make_key(trial, recipe, dataset, split_seed) for trial in trials]
@@ -92,8 +88,8 @@ class TrainingRequest:
             return
         executor = choose_executor(len({program_signature(trial.template) for trial in self.trials}), self.split)
         reports, num_recorded = options.timing.reports, len(options.timing.reports)
-        chunks = run_groups(groups, self.recipe, self.split, executor, options, until=until, keep=keep)
-        with contextlib.closing(chunks):
+        scheduler = Scheduler(groups, self.recipe, self.split, executor, options, until, keep)
+        with contextlib.closing(scheduler.run()) as chunks:
             for chunk in chunks:
                 for report in reports[num_recorded:]:
                     self._record_program(report)

@@ -25,8 +25,7 @@ from jnas.train._recipe import Recipe
 class TrialHyperparams(NamedTuple):
     """Training hyper-parameters of one trial; with a leading axis on each field, of several.
 
-    Image order and augmentation follow from the seed (initial weights and dropout's streams are in the state). Types
-    are uint32, float32 (the schedule's peak) and float32.
+    Image order and augmentation follow from the seed, a uint32; the learning rate, a float32, is the schedule's peak.
     """
 
     seed: Any

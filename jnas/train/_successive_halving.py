@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,14 +40,14 @@ class HalvingSchedule:
 
     min_epochs: int = 1
     reduction_factor: int = 3
-    max_total_epochs: int | None = None
-    max_seconds: float | None = None
+    max_total_epochs: float = math.inf
+    max_seconds: float = math.inf
 
     def __post_init__(self) -> None:
         for name, minimum in (("min_epochs", 1), ("reduction_factor", 2), ("max_total_epochs", 1)):
-            if (value := getattr(self, name)) is not None and value < minimum:
-                raise JnasError(f"{name} must be >= {minimum}, got {value}.")
-        if self.max_seconds is not None and not self.max_seconds > 0:
+            if not getattr(self, name) >= minimum:
+                raise JnasError(f"{name} must be >= {minimum}, got {getattr(self, name)}.")
+        if not self.max_seconds > 0:
             raise JnasError(f"max_seconds must be > 0, got {self.max_seconds}.")
 
     def rungs(self, max_epochs: int) -> list[int]:
@@ -81,61 +81,47 @@ def successive_halving(
       JnasError: the recipe does not suit the data.
     """
     request = TrainingRequest.of(templates, data, recipe, seed, 0, store)
-    halving = _Halving(request, schedule or HalvingSchedule())
-    rungs = halving.schedule.rungs(request.recipe.epochs)
-    total = sum(-(-len(halving.jobs) // halving.schedule.reduction_factor**index) for index in range(len(rungs)))
+    schedule = schedule or HalvingSchedule()
+    rows, jobs = request.split_cached()
+    options = EngineOptions()
+    options.should_stop = lambda: options.timing.seconds > schedule.max_seconds
+    rungs = schedule.rungs(request.recipe.epochs)
+    total = sum(-(-len(jobs) // schedule.reduction_factor**index) for index in range(len(rungs)))
     try:
-        with ProgressBar(total, halving.options.timing, "halving", quiet=not progress) as bar:
-            for index, until in enumerate(rungs):
-                note = f"rung {index + 1} of {len(rungs)} ({until} epochs), {len(halving.alive)} trials"
-                for _ in halving.run_rung(until):
-                    bar.note(note)
-                if halving.is_over:
-                    break
+        with ProgressBar(total, options.timing, "halving", quiet=not progress) as bar:
+            _train_rungs(request, schedule, rows, jobs, options, bar)
     finally:  # what is known is written, however it ended
-        rows = halving.rows | {key: request.record(job) for key, job in halving.jobs.items()}
+        rows |= {key: request.record(job) for key, job in jobs.items()}
     return [rows[key] for key in request.keys]
 
 
-class _Halving:
-    """The state between rungs: who is alive, and what of the budget is used."""
-
-    def __init__(self, request: TrainingRequest, schedule: HalvingSchedule):
-        self.request, self.schedule = request, schedule
-        self.rows, self.jobs = request.split_cached()
-        self.options = EngineOptions(should_stop=self._is_late)
-        self.alive = list(dict.fromkeys(request.keys))
-        self.trained_epochs = self.last_rung = 0
-        self.is_over = False
-
-    def run_rung(self, until: int) -> Iterable[list[Job]]:
-        """Trains those that are alive until this many epochs, and keeps the best; yields chunks of jobs."""
-        jobs = [self.jobs[key] for key in self.alive if key in self.jobs]
-        if self.schedule.max_total_epochs is not None:
-            num_affordable = max(0, self.schedule.max_total_epochs - self.trained_epochs) // (until - self.last_rung)
-            self.is_over = len(jobs) > num_affordable
-            jobs = jobs[:num_affordable]
-        before = {job.key: len(job.epochs) for job in jobs}
-        keep = until < self.request.recipe.epochs
-        with contextlib.closing(self.request.run(jobs, self.options, until=until, keep=keep)) as chunks:
-            for chunk in chunks:
-                self.trained_epochs += sum(len(job.epochs) - before[job.key] for job in chunk)
-                yield chunk
-        ranking = self._rank(until)
-        if self.is_over or self._is_late() or not ranking:
-            self.is_over = True
+def _train_rungs(
+    request: TrainingRequest,
+    schedule: HalvingSchedule,
+    rows: Mapping[Key, Evaluation],
+    jobs: Mapping[Key, Job],
+    options: EngineOptions,
+    bar: ProgressBar,
+) -> None:
+    """Trains jobs, fewer in each rung, until the last rung is done, or a budget is used up."""
+    alive, trained_epochs, last_rung = list(dict.fromkeys(request.keys)), 0, 0
+    rungs = schedule.rungs(request.recipe.epochs)
+    for index, until in enumerate(rungs):
+        pending = [jobs[key] for key in alive if key in jobs]
+        num_affordable = max(0, schedule.max_total_epochs - trained_epochs) / (until - last_rung)
+        affordable = pending[: int(min(num_affordable, len(pending)))]
+        trained_epochs -= sum(len(job.epochs) for job in affordable)
+        with contextlib.closing(request.run(affordable, options, until=until, keep=until < rungs[-1])) as chunks:
+            for _ in chunks:
+                bar.note(f"rung {index + 1} of {len(rungs)} ({until} epochs), {len(alive)} trials")
+        trained_epochs += sum(len(job.epochs) for job in affordable)
+        last = {key: (rows.get(key) or jobs[key]).epochs[until - 1 : until] for key in alive}
+        ranking = sorted(
+            (key for key in alive if last[key] and math.isfinite(last[key][0].train_loss)),
+            key=lambda key: -last[key][0].val_acc,
+        )
+        if len(affordable) < len(pending) or options.should_stop() or not ranking:
             return
-        self.alive, self.last_rung = ranking[: -(-len(self.alive) // self.schedule.reduction_factor)], until
-        for key in self.jobs.keys() - set(self.alive):
-            self.jobs[key].run = None  # its weights go
-
-    def _rank(self, epochs: int) -> list[Key]:
-        """Those that have come this far without failing, the best first."""
-        curves = {key: (self.rows.get(key) or self.jobs[key]).epochs for key in self.alive}
-        last = {key: curve[epochs - 1] for key, curve in curves.items() if len(curve) >= epochs}
-        healthy = [key for key, epoch in last.items() if math.isfinite(epoch.train_loss)]
-        return sorted(healthy, key=lambda key: -last[key].val_acc)
-
-    def _is_late(self) -> bool:
-        limit = self.schedule.max_seconds
-        return limit is not None and self.options.timing.seconds > limit
+        alive, last_rung = ranking[: -(-len(alive) // schedule.reduction_factor)], until
+        for key in jobs.keys() - set(alive):
+            jobs[key].run = None  # its weights go

@@ -148,40 +148,43 @@ class Trainer:
         recipe, steps = self.steps.recipe, self.spec.steps_per_epoch
         images_per_epoch = steps * recipe.batch_size
         lr_factors = recipe.learning_rates(steps)
-        for index in range(run.epoch, epoch):
-            metrics = Metrics(np.zeros(self.num_lanes, np.float32), np.zeros(self.num_lanes, np.int32))
-            run.state, metrics = self._run_epoch(run.state, metrics, run.hyperparams, index, lr_factors[index])
-            run.epoch = index + 1
-            batches = self.split.validation_batches(self.spec.val_batch_size)
-            accuracy = self._accuracy(run.state, *batches, len(self.split.x_val))
+        while run.epoch < epoch:
+            metrics = self._train_epoch(run, lr_factors[run.epoch])
+            run.epoch += 1
+            accuracy = self._accuracy(run.state)
             loss, correct = jax.device_get(metrics)  # last: a GPU has all its work before it is waited for
             for lane, epochs in enumerate(run.history):
                 train_loss, train_acc = float(loss[lane]) / images_per_epoch, int(correct[lane]) / images_per_epoch
                 epochs.append(Epoch(train_loss, train_acc, float(accuracy[lane])))
             if on_epoch:
-                on_epoch(index + 1)
+                on_epoch(run.epoch)
             if not np.isfinite(loss).any():
                 break  # no lane can recover
         return run
 
-    def _run_epoch(self, state, metrics, hyperparams, index: int, lr_factors) -> tuple[TrainState, Metrics]:
-        images, labels, steps = self.split.x_train, self.split.y_train, self.spec.steps_per_epoch
+    def _train_epoch(self, run: TrainingRun, lr_factors: np.ndarray) -> Metrics:
+        """Trains the run's next epoch; its state is updated."""
+        images, labels, hyperparams = self.split.x_train, self.split.y_train, run.hyperparams
+        train, steps = self.programs.train, self.spec.steps_per_epoch
         sizes = {"num_images": len(images), "steps": steps, "batch_size": self.steps.recipe.batch_size}
-        order = epoch_permutation(hyperparams.seed, np.int32(index), **sizes)
-        train, first_step = self.programs.train, index * steps
+        order = epoch_permutation(hyperparams.seed, np.int32(run.epoch), **sizes)
+        metrics = Metrics(np.zeros(self.num_lanes, np.float32), np.zeros(self.num_lanes, np.int32))
         if self.spec.scan:
-            return train(state, metrics, hyperparams, images, labels, order, lr_factors, np.int32(first_step))
+            epoch = (images, labels, order, lr_factors, np.int32(run.epoch * steps))
+            run.state, metrics = train(run.state, metrics, hyperparams, *epoch)
+            return metrics
         order = np.asarray(order)
         for i, lr_factor in enumerate(lr_factors):
-            step = np.int32(first_step + i)
+            step = np.int32(run.epoch * steps + i)
             batch = self.spec.augment_batch(hyperparams.seed, step, images, labels, order[:, i])
-            state, metrics = train(state, metrics, hyperparams, *batch, lr_factor)
-        return state, metrics
+            run.state, metrics = train(run.state, metrics, hyperparams, *batch, lr_factor)
+        return metrics
 
-    def _accuracy(self, state, images, labels, num_images: int) -> np.ndarray:
-        count = self.programs.count
-        counts = [count(state.params, state.model_state, *batch) for batch in zip(images, labels, strict=True)]
-        return np.sum(jax.device_get(counts), 0) / num_images
+    def _accuracy(self, state: TrainState) -> np.ndarray:
+        """The validation accuracy of each lane."""
+        batches = zip(*self.split.validation_batches(self.spec.val_batch_size), strict=True)
+        counts = [self.programs.count(state.params, state.model_state, *batch) for batch in batches]
+        return np.sum(jax.device_get(counts), 0) / len(self.split.x_val)
 
 
 def trained_module(run: TrainingRun, lane: int = 0) -> nnx.Module:

@@ -29,7 +29,7 @@ from jnas.errors import JnasError
 from jnas.train._engine.group_trainer import CompileReply, GroupSpec, GroupTrainer, Outcome
 from jnas.train._engine.jobs import failure_of
 from jnas.train._engine.worker import TrainRequest
-from jnas.train._engine.worker_process import Worker, WorkerDied, WorkerPool, WorkersUnavailable
+from jnas.train._engine.worker_process import Worker, WorkerDied, WorkerPool
 from jnas.train._trainer import Trainer, TrainingRun
 
 _WORKER_BYTES = 1 << 30
@@ -91,27 +91,37 @@ class RemoteGroupTrainer:
         self._pool.release(self._worker, self._is_idle)
 
 
-class LocalExecutor:
-    """Trains in this process, one group at a time, while the next ones compile.
+class Executor:
+    """Gives each group what trains it: here, one group at a time, or in a worker of `train_pool`.
 
     Attributes:
       num_slots: groups that compile, wait or train at the same time.
       num_training: of these, groups that train at the same time.
     """
 
-    num_training = 1
+    def __init__(
+        self, num_workers: int = 1, train_pool: WorkerPool | None = None, ahead_pool: WorkerPool | None = None
+    ):
+        self._train_pool, self._ahead_pool = train_pool, ahead_pool
+        self.num_training = num_workers if train_pool else 1
+        self.num_slots = num_workers if train_pool else num_workers + 1
 
-    def __init__(self, compile_pool: WorkerPool | None = None, num_compiling: int = 1):
-        self._compile_pool = compile_pool
-        self.num_slots = num_compiling + 1
+    def open(
+        self, spec: GroupSpec, split: Split, should_stop: Callable[[], bool]
+    ) -> GroupTrainer | RemoteGroupTrainer | None:
+        """Returns what trains a group; None if `should_stop` says True while it waits for a worker.
 
-    def open(self, spec: GroupSpec, split: Split, should_stop: Callable[[], bool]) -> GroupTrainer:
-        """Returns what trains a group."""
-        return GroupTrainer(spec, split, self._compile_ahead)
+        Raises:
+          WorkerDied: no worker is left, and none can be started.
+        """
+        if self._train_pool is None:
+            return GroupTrainer(spec, split, self._compile_ahead)
+        worker = self._train_pool.acquire(should_stop)
+        return None if worker is None else RemoteGroupTrainer(self._train_pool, worker, spec, split)
 
     def _compile_ahead(self, trainer: Trainer) -> None:
         """Has a worker compile a trainer's programs into the cache, if one is idle."""
-        pool = self._compile_pool
+        pool = self._ahead_pool
         if pool is None or trainer.spec.is_cached() or (worker := pool.acquire(lambda: True)) is None:
             return
         worker.num_programs += 1
@@ -122,48 +132,26 @@ class LocalExecutor:
         pool.release(worker, is_idle=True)
 
 
-class WorkerExecutor:
-    """Trains in worker processes, a group in each; attributes as of `LocalExecutor`."""
-
-    def __init__(self, pool: WorkerPool, num_workers: int):
-        self._pool = pool
-        self.num_slots = self.num_training = num_workers
-
-    def open(self, spec: GroupSpec, split: Split, should_stop: Callable[[], bool]) -> RemoteGroupTrainer | None:
-        """Returns what trains a group, once a worker is idle; None if `should_stop` says True meanwhile.
-
-        Raises:
-          WorkersUnavailable: no worker is left, and none can be started.
-        """
-        worker = self._pool.acquire(should_stop)
-        return None if worker is None else RemoteGroupTrainer(self._pool, worker, spec, split)
-
-
-def choose_executor(num_programs: int, split: Split) -> LocalExecutor | WorkerExecutor:
-    """Returns what trains this many different programs; the workers are started.
-
-    Raises:
-      JnasError: JNAS_NUM_WORKERS in the environment is not a number.
-    """
+def choose_executor(num_programs: int, split: Split) -> Executor:
+    """Returns what trains this many different programs; the workers are started."""
     if jax.default_backend() != "cpu":
-        count = min(_MAX_COMPILE_WORKERS, num_cores() // 4)
-        count = _requested_workers(count) if num_programs >= _MIN_PROGRAMS_TO_COMPILE_AHEAD else 0
-        if not count:
-            return LocalExecutor()
-        pool = compile_pool()
+        count = _requested_workers(min(_MAX_COMPILE_WORKERS, num_cores() // 4))
+        if not count or num_programs < _MIN_PROGRAMS_TO_COMPILE_AHEAD:
+            return Executor()
+        pool = worker_pool(None)
         pool.start(count)  # nobody waits for them
-        return LocalExecutor(pool, count)
+        return Executor(count, ahead_pool=pool)
     num_workers, num_threads = plan_workers(num_programs, split.x_train.nbytes + split.x_val.nbytes)
     if not num_workers:
-        return LocalExecutor()
-    pool = train_pool(num_threads)
+        return Executor()
+    pool = worker_pool(num_threads)
     pool.start(num_workers)
     try:
         pool.wait()
-    except WorkersUnavailable as error:
+    except WorkerDied as error:
         warnings.warn(f"jnas trains in this process, as no worker process could be started: {error}.", stacklevel=2)
-        return LocalExecutor()
-    return WorkerExecutor(pool, num_workers)
+        return Executor()
+    return Executor(num_workers, pool)
 
 
 def plan_workers(num_programs: int, image_bytes: int) -> tuple[int, int]:
@@ -186,29 +174,21 @@ def _requested_workers(default: int) -> int:
 
 
 @functools.cache
-def train_pool(num_threads: int) -> WorkerPool:
-    """Returns the workers that train on a CPU with this many threads each."""
+def worker_pool(num_threads: int | None) -> WorkerPool:
+    """Returns the workers that train on a CPU with this many threads each; None: those that compile for a GPU."""
 
     def environment() -> dict[str, str]:
-        return {"PJRT_NPROC": str(num_threads), "JAX_COMPILATION_CACHE_DIR": str(jax_cache_dir(num_threads))}
+        is_own = is_own_jax_cache()
+        seconds = 0.0 if is_own else read_jax_config("jax_persistent_cache_min_compile_time_secs")
+        size = MAX_JAX_CACHE_BYTES if is_own else read_jax_config("jax_compilation_cache_max_size")
+        cache = {
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(seconds),
+            "JAX_COMPILATION_CACHE_MAX_SIZE": str(size),
+            "JAX_ENABLE_COMPILATION_CACHE": str(read_jax_config("jax_enable_compilation_cache")).lower(),
+        }
+        if num_threads is None:  # the GPU's memory is for training
+            return cache | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JNAS_TUNE_MALLOC": "0"}
+        folder = str(jax_cache_dir(num_threads))
+        return cache | {"PJRT_NPROC": str(num_threads), "JAX_COMPILATION_CACHE_DIR": folder}
 
-    return WorkerPool(lambda: environment() | _cache_environment())
-
-
-@functools.cache
-def compile_pool() -> WorkerPool:
-    """Returns the workers that compile for a GPU, whose memory is for training."""
-
-    more = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JNAS_TUNE_MALLOC": "0"}
-    return WorkerPool(lambda: more | _cache_environment())
-
-
-def _cache_environment() -> dict[str, str]:
-    is_own = is_own_jax_cache()
-    seconds = 0.0 if is_own else read_jax_config("jax_persistent_cache_min_compile_time_secs")
-    size = MAX_JAX_CACHE_BYTES if is_own else read_jax_config("jax_compilation_cache_max_size")
-    return {
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(seconds),
-        "JAX_COMPILATION_CACHE_MAX_SIZE": str(size),
-        "JAX_ENABLE_COMPILATION_CACHE": str(read_jax_config("jax_enable_compilation_cache")).lower(),
-    }
+    return WorkerPool(environment)

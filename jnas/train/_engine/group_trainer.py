@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from jnas.data import Split
@@ -31,7 +32,6 @@ class GroupSpec:
     trials: tuple[Trial, ...]
     recipe: Recipe
     max_memory: int
-    trainer_class: type[Trainer] = field(default_factory=lambda: TRAINER_CLASS)
 
 
 class CompileReply(NamedTuple):
@@ -79,10 +79,7 @@ class GroupTrainer:
         num_lanes = choose_num_lanes(cost, spec.recipe.batch_size, len(spec.trials), spec.max_memory)
         memory = required_memory(cost, spec.recipe.batch_size)
         while num_lanes:
-            trainer = self._make_trainer(num_lanes)
-            if self._compile_ahead:
-                self._compile_ahead(trainer)
-            trainer.compile()
+            trainer = self._compile_lanes(num_lanes)
             memory = trainer.memory
             if memory <= spec.max_memory:
                 self._first_runs = [trainer.start(trial) for trial in spec.trials[:num_lanes]]
@@ -100,11 +97,7 @@ class GroupTrainer:
     ) -> Iterator[list[Outcome]]:
         """Trains all trials until this many epochs are done; yields the outcomes of each chunk, in order.
 
-        Args:
-          runs: for each trial the run to go on from; None starts it.
-          until: epochs.
-          keep: whether the outcomes have the runs, to go on from later.
-          on_epoch: called with the number of each epoch.
+        `runs` has for each trial the run to go on from; None starts it. With `keep` outcomes have runs, to go on later.
         """
         starts = [run or first for run, first in itertools.zip_longest(runs, self._first_runs)]
         self._first_runs = []
@@ -114,12 +107,13 @@ class GroupTrainer:
         while pending:
             chunk = [pending.popleft() for _ in range(min(trainer.num_lanes, len(pending)))]
             outcomes = _train_chunk(trainer, chunk, until, keep, on_epoch)
-            has_room = not outcomes[0].failure or outcomes[0].failure[0] != "out_of_memory"
-            if has_room or (narrower := self._halve_lanes(trainer)) is None:
-                yield outcomes
-            else:
-                trainer = self._trainer = narrower
-                pending.extendleft(reversed(chunk))
+            failure = outcomes[0].failure
+            if failure and failure[0] == "out_of_memory" and trainer.num_lanes > 1:  # the compiler had said too little
+                with contextlib.suppress(Exception):  # the first failure is the one to report
+                    trainer = self._trainer = self._compile_lanes(trainer.num_lanes // 2)
+                    pending.extendleft(reversed(chunk))
+                    continue
+            yield outcomes
 
     def abort(self) -> None:
         """Does nothing: neither XLA's compiler nor an epoch can be interrupted in this process."""
@@ -128,19 +122,12 @@ class GroupTrainer:
         """Lets the program go."""
         self._trainer = None
 
-    def _halve_lanes(self, trainer: Trainer) -> Trainer | None:
-        """A compiled trainer for half as many lanes, as so many took more memory than the compiler had said."""
-        if trainer.num_lanes == 1:
-            return None
-        try:
-            narrower = self._make_trainer(trainer.num_lanes // 2)
-            narrower.compile()
-        except Exception:
-            return None  # the first failure is the one to report
-        return narrower
-
-    def _make_trainer(self, num_lanes: int) -> Trainer:
-        return self._spec.trainer_class(self._spec.signature, self._spec.recipe, self._split, num_lanes)
+    def _compile_lanes(self, num_lanes: int) -> Trainer:
+        trainer = TRAINER_CLASS(self._spec.signature, self._spec.recipe, self._split, num_lanes)
+        if self._compile_ahead:
+            self._compile_ahead(trainer)
+        trainer.compile()
+        return trainer
 
 
 def _train_chunk(

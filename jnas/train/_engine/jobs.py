@@ -37,7 +37,7 @@ class Job:
 
     def row(self, epochs: int) -> Evaluation:
         """Returns the row of the trial as it is now; "stopped" if it has fewer than this many epochs."""
-        status, message = self.failure or self._nan() or self._stopped(epochs) or ("ok", "")
+        status, message = self._status(epochs)
         is_ok = status == "ok"
         return Evaluation(
             key=self.key,
@@ -53,18 +53,17 @@ class Job:
             **dataclasses.asdict(self.trial.template.cost),
         )
 
-    def _nan(self) -> Failure | None:
+    def _status(self, epochs: int) -> tuple[Status, str]:
+        if self.failure:
+            return self.failure
         for number, epoch in enumerate(self.epochs, 1):
             if not math.isfinite(epoch.train_loss):
                 return "nan", f"the loss stopped being a number in epoch {number}"
-        return None
-
-    def _stopped(self, epochs: int) -> Failure | None:
         if not self.epochs:
             return "stopped", "stopped before its first epoch"
         if len(self.epochs) < epochs:
             return "stopped", f"stopped after {len(self.epochs)} of {epochs} epochs"
-        return None
+        return "ok", ""
 
 
 @dataclass(eq=False)

@@ -12,16 +12,15 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from jnas.data import Split
 from jnas.store import Evaluation
-from jnas.train._engine.executor import LocalExecutor, RemoteGroupTrainer, WorkerExecutor
+from jnas.train._engine.executor import Executor, RemoteGroupTrainer
 from jnas.train._engine.group_trainer import GroupSpec, GroupTrainer
 from jnas.train._engine.jobs import Failure, Job, TrialGroup
 from jnas.train._engine.memory_plan import training_memory
 from jnas.train._engine.timing import ProcessorShareClock, TimingStats
-from jnas.train._engine.worker_process import WorkerDied, WorkerKilled, WorkersUnavailable
+from jnas.train._engine.worker_process import WorkerDied, WorkerKilled
 from jnas.train._recipe import Recipe
 
 COMPILE_TIMEOUT = 600.0
@@ -52,27 +51,6 @@ class EngineOptions:
     timing: TimingStats = field(default_factory=TimingStats)
 
 
-def run_groups(
-    groups: Sequence[TrialGroup],
-    recipe: Recipe,
-    split: Split,
-    executor: LocalExecutor | WorkerExecutor,
-    options: EngineOptions,
-    *,
-    until: int,
-    keep: bool = False,
-) -> Generator[list[Job], None, None]:
-    """Trains groups until this many epochs are done; yields jobs as they are done.
-
-    With `keep` each job keeps its run, to go on from later.
-    """
-    scheduler = _Scheduler(groups, recipe, split, executor, options, until, keep)
-    try:
-        yield from scheduler.run()
-    finally:
-        scheduler.close()
-
-
 class _StopTraining(BaseException):
     """Ends training in this process after an epoch. Not an Exception: it is not a failure of a trial."""
 
@@ -80,53 +58,56 @@ class _StopTraining(BaseException):
 _Trainer = GroupTrainer | RemoteGroupTrainer
 
 
-class _Compilation(NamedTuple):
-    """A group that compiles, since when, and the thread that waits for it."""
+class Scheduler:
+    """Trains groups until so many epochs are done. With `keep` each job keeps its run, to go on from later."""
 
-    group: TrialGroup
-    start: float
-    thread: threading.Thread
-
-
-class _Scheduler:
-    """The state of a call: groups that are pending, what compiles, memory that training uses."""
-
-    def __init__(self, groups, recipe, split, executor, options, until, keep):
+    def __init__(
+        self,
+        groups: Sequence[TrialGroup],
+        recipe: Recipe,
+        split: Split,
+        executor: Executor,
+        options: EngineOptions,
+        until: int,
+        keep: bool = False,
+    ):
         self.recipe, self.split, self.executor, self.options = recipe, split, executor, options
         self.until, self.keep = until, keep
         self.pending: collections.deque[TrialGroup] = collections.deque(groups)
         self.max_memory = training_memory(options.max_memory)
         self.events: queue.SimpleQueue = queue.SimpleQueue()  # functions for the caller's thread, with arguments
         self.changed = threading.Condition()
-        self.compiling: dict[_Trainer, _Compilation] = {}
+        # With the group, since when it compiles, and the thread that waits for it.
+        self.compiling: dict[_Trainer, tuple[TrialGroup, float, threading.Thread]] = {}
         self.training: dict[_Trainer, int] = {}  # with the bytes that each uses
         self.ending, self.closing = threading.Event(), threading.Event()  # after the chunk, after the epoch
         self.clock = ProcessorShareClock()
-        self.threads: list[threading.Thread] = []
-        self.num_running = 0
+        self.threads: set[threading.Thread] = set()
 
     def run(self) -> Generator[list[Job], None, None]:
         """Yields the jobs of each chunk that is done."""
         timing = self.options.timing
-        for _ in range(min(self.executor.num_slots, len(self.pending))):
-            self._start_slot()
-        while self.num_running or not self.events.empty():
-            if not self.ending.is_set() and self.options.should_stop():
-                self._end()
-            start = time.perf_counter()
-            try:
-                handle, *arguments = self.events.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                handle, arguments = self._check_timeouts, []
-            if not self.training:
-                timing.compile_wait_seconds += time.perf_counter() - start
-            jobs = handle(*arguments)
-            if jobs:
-                timing.num_trials += len(jobs)
-                yield jobs
-            del arguments, jobs  # so that each group goes, with its program, when it is done
+        try:
+            for _ in range(min(self.executor.num_slots, len(self.pending))):
+                self._start_slot()
+            while self.threads or not self.events.empty():
+                if not self.ending.is_set() and self.options.should_stop():
+                    self._end()
+                start = time.perf_counter()
+                try:
+                    handle, *arguments = self.events.get(timeout=_POLL_SECONDS)
+                except queue.Empty:
+                    handle, arguments = self._check_timeouts, []
+                if not self.training:
+                    timing.compile_wait_seconds += time.perf_counter() - start
+                if jobs := handle(*arguments):
+                    timing.num_trials += len(jobs)
+                    yield jobs
+                del arguments, jobs  # so that each group goes, with its program, when it is done
+        finally:
+            self._close()
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """Ends what trains here after its epoch, and what a worker does at once.
 
         What compiles in this process cannot be interrupted: it is waited for, up to its time limit.
@@ -135,7 +116,7 @@ class _Scheduler:
         self._end()
         with self.changed:
             trainers = [*self.compiling, *self.training]
-            deadlines = [one.start + self.options.compile_timeout for one in self.compiling.values()]
+            deadlines = [start + self.options.compile_timeout for _, start, _ in self.compiling.values()]
         for trainer in trainers:
             trainer.abort()
         deadline = max([time.monotonic() + 60, *deadlines])
@@ -151,25 +132,22 @@ class _Scheduler:
     # In the caller's thread.
 
     def _start_slot(self) -> None:
-        self.num_running += 1
         # Daemons: a thread that still compiles a program that was given up must not keep the process alive.
         thread = threading.Thread(target=self._run_slot, name="jnas-slot", daemon=True)
-        self.threads.append(thread)
+        self.threads.add(thread)
         thread.start()
 
     def _check_timeouts(self) -> None:
         limit, now = self.options.compile_timeout, time.monotonic()
         with self.changed:
-            late = {trainer: one for trainer, one in self.compiling.items() if now - one.start > limit}
-            for trainer in late:
-                del self.compiling[trainer]
+            late = [trainer for trainer, (_, start, _) in self.compiling.items() if now - start > limit]
+            given_up = [(trainer, *self.compiling.pop(trainer)) for trainer in late]
         message = f"compiling took longer than {limit:g} s: raise the limit, or limit the size of templates"
-        for trainer, (group, _, thread) in late.items():
+        for trainer, group, _, thread in given_up:
             self._fail(group, group.jobs, ("timeout", message))
             trainer.abort()
             if not trainer.can_abort:  # its thread is lost to the compiler
                 self.threads.remove(thread)
-                self.num_running -= 1
                 self._start_slot()
 
     def _on_epoch(self, epoch: int) -> None:
@@ -181,8 +159,8 @@ class _Scheduler:
             self.options.timing.reports.append(group.report())
         return jobs
 
-    def _on_slot_end(self, error: BaseException | None) -> None:
-        self.num_running -= 1
+    def _on_slot_end(self, thread: threading.Thread, error: BaseException | None) -> None:
+        self.threads.remove(thread)
         if error is not None:
             raise error
 
@@ -199,7 +177,7 @@ class _Scheduler:
             pass
         except BaseException as reason:
             error = reason
-        self.events.put((self._on_slot_end, error))
+        self.events.put((self._on_slot_end, threading.current_thread(), error))
 
     def _next_group(self) -> TrialGroup | None:
         """The first group; or the longest one, if it would train alone at the end otherwise."""
@@ -221,13 +199,13 @@ class _Scheduler:
         spec = GroupSpec(group.signature, trials, self.recipe, self.max_memory)
         try:
             trainer = self.executor.open(spec, self.split, self.ending.is_set)
-        except WorkersUnavailable as error:
+        except WorkerDied as error:
             self._fail(group, group.jobs, ("error", f"no worker process could be started: {error}"))
             return True
         if trainer is None:
             return True
         with self.changed:
-            self.compiling[trainer] = _Compilation(group, time.monotonic(), threading.current_thread())
+            self.compiling[trainer] = group, time.monotonic(), threading.current_thread()
         remaining = collections.deque(group.jobs)
         try:
             memory = self._compile(group, trainer)

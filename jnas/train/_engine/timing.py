@@ -41,11 +41,6 @@ class TimingStats:
         """Seconds since the start."""
         return time.perf_counter() - self.start_time
 
-    @property
-    def compile_seconds(self) -> float:
-        """Seconds of compiling, of all programs together that are done."""
-        return sum(report.compile_seconds for report in self.reports)
-
 
 class ProcessorShareClock:
     """Seconds, divided among those that train at the same time: with two of them it runs half as fast."""

@@ -29,15 +29,11 @@ _EXIT_TIMEOUT = 1.0
 
 
 class WorkerDied(Exception):
-    """A worker has ended by itself; the message says how."""
+    """A worker has ended by itself, or none could be started; the message says why."""
 
 
 class WorkerKilled(WorkerDied):
     """The system has ended a worker, as it does where memory runs out."""
-
-
-class WorkersUnavailable(Exception):
-    """No worker of a pool could be started."""
 
 
 class Worker:
@@ -119,11 +115,7 @@ class Worker:
 
 
 class WorkerPool:
-    """Workers that serve one caller at a time each.
-
-    Args:
-      environment: returns the variables of a worker's environment; a worker with others is replaced.
-    """
+    """Workers that serve one caller at a time each. One whose `environment` is no longer that one is replaced."""
 
     def __init__(self, environment: Callable[[], dict[str, str]]):
         self._environment = environment
@@ -135,64 +127,59 @@ class WorkerPool:
 
     def start(self, count: int) -> None:
         """Starts the workers that are missing, in the background."""
-        environment = self._environment()
         with self._changed:
-            outdated = [one for one in self._idle if not one.is_alive or one.environment != environment]
-            for worker in outdated:
-                self._idle.remove(worker)
             for _ in range(count - self._num_starting - len(self._busy) - len(self._idle)):
-                self._start_one(environment)
-        for worker in outdated:
-            worker.kill()
+                self._start_one()
 
     def wait(self) -> None:
-        """Waits until a worker is there.
-
-        Raises:
-          WorkersUnavailable: none could be started.
-        """
+        """Waits until a worker is there; raises `WorkerDied` if none could be started."""
         with self._changed:
             self._changed.wait_for(lambda: self._idle or self._busy or not self._num_starting)
             if not self._idle and not self._busy:
-                raise WorkersUnavailable(self._error)
+                raise WorkerDied(self._error)
 
     def acquire(self, should_stop: Callable[[], bool]) -> Worker | None:
         """Returns an idle worker, for the caller alone; None if there is none and `should_stop` says not to wait.
 
         Raises:
-          WorkersUnavailable: there is no worker, and none is starting.
+          WorkerDied: there is no worker, and none is starting.
         """
         with self._changed:
             while True:
                 while self._idle:
                     worker = self._idle.popleft()
-                    if worker.is_alive:  # else the system ended it
+                    if self._is_usable(worker):
                         self._busy.add(worker)
                         return worker
+                    self._replace(worker)
                 if should_stop():
                     return None
                 if not self._busy and not self._num_starting:
-                    raise WorkersUnavailable(self._error)
+                    raise WorkerDied(self._error)
                 self._changed.wait(0.2)
 
     def release(self, worker: Worker, is_idle: bool) -> None:
-        """Takes a worker back; one that is at work, or has ended, or shall end, is replaced."""
-        environment = self._environment()
-        is_usable = is_idle and worker.is_alive and worker.environment == environment
-        is_usable = is_usable and worker.num_programs < MAX_PROGRAMS
-        if not is_usable:
-            worker.kill()
+        """Takes a worker back; one that is at work, or shall end, is replaced."""
         with self._changed:
             self._busy.discard(worker)
-            if is_usable:
+            if is_idle and self._is_usable(worker):
                 self._idle.append(worker)
             else:
-                self._start_one(environment)
+                self._replace(worker)
             self._changed.notify_all()
 
-    def _start_one(self, environment: dict[str, str]) -> None:
+    def _is_usable(self, worker: Worker) -> bool:
+        has_environment = worker.environment == self._environment()
+        return worker.is_alive and has_environment and worker.num_programs < MAX_PROGRAMS
+
+    def _replace(self, worker: Worker) -> None:
+        worker.kill()
+        self._start_one()
+
+    def _start_one(self) -> None:
         self._num_starting += 1
-        threading.Thread(target=self._start, args=(environment,), name="jnas-worker", daemon=True).start()
+        arguments = (self._environment(),)
+        threading.Thread(target=self._start, args=arguments, name="jnas-worker", daemon=True).start()
 
     def _start(self, environment: dict[str, str]) -> None:
         worker, error = None, ""
