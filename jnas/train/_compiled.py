@@ -19,7 +19,7 @@ from jnas._runtime import executable_cache
 from jnas._runtime.compile_options import compiler_options
 from jnas.data import Split
 from jnas.nn import CostEstimate, estimate_cost
-from jnas.train import _input_pipeline as input_pipeline
+from jnas.train._input_pipeline import EVAL_BATCH_SIZE, augment_batch
 from jnas.train._step import Metrics, Steps, TrainState, TrialHyperparams
 
 # Rough speeds of two cores (AMD EPYC), by which trainings are called short. They are constants, not this machine's,
@@ -32,6 +32,8 @@ _STEP_MACS_PER_FORWARD = 3
 """A step is the forward pass, the gradient of the input and the gradient of the weights."""
 _ACTIVATION_ACCESSES, _PARAMETER_ACCESSES = 8, 12
 """How often a step reads or writes each element, a mean over the layers of the space."""
+
+_MIN_EVAL_BATCH_SIZE = 32
 
 
 class Programs(NamedTuple):
@@ -72,8 +74,9 @@ class ProgramSpec:
 
     @property
     def val_batch_size(self) -> int:
-        """Validation images that are classified at once."""
-        return input_pipeline.val_batch_size(len(self.shapes.x_val), self.num_lanes)
+        """Validation images at once: fewer with more lanes, and such that the last batch is fullest."""
+        num_images, max_size = len(self.shapes.x_val), max(EVAL_BATCH_SIZE // self.num_lanes, _MIN_EVAL_BATCH_SIZE)
+        return -(-num_images // -(-num_images // max_size))
 
     def compile(self) -> Programs:
         """Returns the programs, from the cache on disk or compiled."""
@@ -88,12 +91,10 @@ class ProgramSpec:
 
     @functools.cached_property
     def augment_batch(self) -> Callable:
-        """`input_pipeline.augment_batch` with the recipe's augmentation."""
+        """The function `augment_batch` with the recipe's augmentation."""
         recipe = self.steps.recipe
         alternate = self.steps_per_epoch if recipe.flip and recipe.alternating_flip else 0
-        return functools.partial(
-            input_pipeline.augment_batch, flip=recipe.flip, shift=recipe.shift, steps_per_alternation=alternate
-        )
+        return functools.partial(augment_batch, flip=recipe.flip, shift=recipe.shift, steps_per_alternation=alternate)
 
     @functools.cached_property
     def _options(self) -> dict[str, str | bool]:

@@ -17,7 +17,6 @@ _ORDER, _AUGMENTATION, _ALTERNATION = 0x0DE50001, 0x0DE50002, 0x0DE50003
 
 EVAL_BATCH_SIZE = 512
 """Most images that are classified at once when accuracy is measured."""
-_MIN_EVAL_BATCH_SIZE = 32
 
 
 @fast_compile_jit(static_argnames=("num_images", "steps", "batch_size"))
@@ -64,12 +63,6 @@ def augment_batch(
         return normalise(inputs), labels[batch]
 
     return jax.vmap(augment_lane)(seeds, batch)
-
-
-def val_batch_size(num_images: int, num_lanes: int = 1) -> int:
-    """Returns the images of a validation batch: fewer with more lanes, and such that the last batch is fullest."""
-    max_size = max(EVAL_BATCH_SIZE // num_lanes, _MIN_EVAL_BATCH_SIZE)
-    return -(-num_images // -(-num_images // max_size))
 
 
 def _stream(seed: jax.Array, purpose: int) -> jax.Array:
