@@ -88,7 +88,8 @@ class Scheduler:
         """Yields the jobs of each chunk that is done."""
         timing = self.options.timing
         try:
-            for _ in range(min(self.executor.num_slots, len(self.pending))):
+            num_slots = 0 if self.options.should_stop() else min(self.executor.num_slots, len(self.pending))
+            for _ in range(num_slots):
                 self._start_slot()
             while self.threads or not self.events.empty():
                 if not self.ending.is_set() and self.options.should_stop():
