@@ -3,6 +3,10 @@
 Maps are `[N, H, W, C]`, vectors `[N, F]`. What differs from the modules that Flax ships is what differs between Flax
 and PyTorch: initial weights, the running variance of batch norm (unbiased in PyTorch), and padding rules. As
 everywhere in nnx, `model.train()` and `model.eval()` switch batch norm and dropout.
+
+Initial weights are drawn on the host. XLA compiles each random operation anew, and every template has another set of
+shapes: the initial weights alone would take as long to compile as the training step. NumPy needs no compiler, and draws
+the same weights on every device.
 """
 
 from __future__ import annotations
@@ -11,16 +15,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
 
 from jnas._runtime import random as draws
-from jnas.nn import _initializers as initial
 from jnas.nn.ops import (
     Pair,
     avg_pool,
     backward_barrier,
     batch_norm,
     conv2d,
-    global_avg_pool,
     linear,
     max_pool,
     optimization_barrier,
@@ -40,7 +43,24 @@ def _scalar(value: float) -> RuntimeScalar:
 
 
 def _uniform(rngs: nnx.Rngs, shape: tuple[int, ...], fan_in: int) -> nnx.Param:
-    return nnx.Param(initial.uniform(rngs.params(), shape, fan_in))
+    """Returns weights or biases, uniform within 1 / sqrt(fan_in) as PyTorch's are by default; works under jit and vmap.
+
+    For the weights this is Kaiming's uniform initialisation with slope sqrt(5) (He et al. 2015, arXiv:1502.01852).
+    """
+
+    def draw(key_data: jax.Array | np.ndarray) -> np.ndarray:
+        generator = np.random.default_rng(np.asarray(key_data))
+        return generator.uniform(-(fan_in**-0.5), fan_in**-0.5, shape).astype(np.float32)
+
+    data = jax.random.key_data(rngs.params())
+    if isinstance(data, Tracer):
+        drawn = jax.ShapeDtypeStruct(shape, jnp.float32)
+        return nnx.Param(jax.pure_callback(draw, drawn, data, vmap_method="sequential"))
+    return nnx.Param(jax.device_put(draw(data)))  # `jnp.asarray` would compile a program for each shape
+
+
+def _constant(size: int, value: float) -> jax.Array:
+    return jax.device_put(np.full(size, value, np.float32))
 
 
 class Conv2d(nnx.Module):
@@ -73,10 +93,10 @@ class BatchNorm2d(nnx.Module):
     """Batch norm; the batch's biased variance normalises, and the running average takes the unbiased one."""
 
     def __init__(self, channels: int, epsilon: float = 1e-5, momentum: float = 0.1):
-        self.scale = nnx.Param(initial.constant(channels, 1.0))
-        self.bias = nnx.Param(initial.constant(channels, 0.0))
-        self.mean = nnx.BatchStat(initial.constant(channels, 0.0))
-        self.var = nnx.BatchStat(initial.constant(channels, 1.0))
+        self.scale = nnx.Param(_constant(channels, 1.0))
+        self.bias = nnx.Param(_constant(channels, 0.0))
+        self.mean = nnx.BatchStat(_constant(channels, 0.0))
+        self.var = nnx.BatchStat(_constant(channels, 1.0))
         self.epsilon, self.momentum = epsilon, momentum
         self.use_running_average = False
 
@@ -107,7 +127,7 @@ class PReLU(nnx.Module):
     """LeakyReLU with a learned slope, one for all or one a channel, from 0.25 (He et al. 2015, arXiv:1502.01852)."""
 
     def __init__(self, slopes: int):
-        self.slope = nnx.Param(initial.constant(slopes, 0.25))
+        self.slope = nnx.Param(_constant(slopes, 0.25))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return backward_barrier(jnp.where(x > 0, x, self.slope[...] * x))
@@ -164,7 +184,7 @@ class GlobalAvgPool2d(nnx.Module):
     """Mean over each map."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return global_avg_pool(x)
+        return x.mean((1, 2), keepdims=True)
 
 
 class Flatten(nnx.Module):

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int8
+from jaxtyping import Array, Float
 
 from jnas.space import _layers as lt
-from jnas.space._genome import LAYER_TYPE, PADDING, VALUES, WIDTH, layer_type_id, to_bits
+from jnas.space._genome import LAYER_TYPE, PADDING, VALUES, WIDTH, Genomes, layer_type_id, to_bits
 from jnas.space._packed_genome import decode, pack
 from jnas.space._shape_inference import infer_shapes
 
@@ -51,9 +51,7 @@ class LayerBatch(NamedTuple):
     dropout: Any  # rate
 
 
-def featurize(
-    genomes: Int8[Array | np.ndarray, "*n l 6"], in_shape: tuple[int, int, int], classes: int
-) -> Float[Array, "*n l f"]:
+def featurize(genomes: Genomes, in_shape: tuple[int, int, int], classes: int) -> Float[Array, "*n l f"]:
     """Returns the 32 bits and the features of each layer of valid genomes, zero for unused rows."""
     genomes = jnp.asarray(genomes)
     indices = genomes.astype(jnp.int32)

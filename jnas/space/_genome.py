@@ -25,6 +25,8 @@ from jnas.space._encoding import BITS_PER_LAYER
 from jnas.space._layers import LAYER_TYPES, Linear
 from jnas.space._template import Template
 
+Genomes = Int8[Array | np.ndarray, "*n l 6"]
+
 LAYER_TYPE, WIDTH, KERNEL, STRIDE, PADDING, COUNT_PAD = range(6)
 NUM_FIELDS = 6
 
@@ -83,9 +85,7 @@ def to_genomes(templates: Iterable[Template], length: int) -> Int8[np.ndarray, "
     return np.stack(genomes) if genomes else np.zeros((0, length, NUM_FIELDS), np.int8)
 
 
-def from_genome(
-    genome: Int8[Array | np.ndarray, "l 6"], in_shape: Sequence[int] = (3, 32, 32), classes: int = 10
-) -> Template:
+def from_genome(genome: Genomes, in_shape: Sequence[int] = (3, 32, 32), classes: int = 10) -> Template:
     """Returns the template of a genome; raises a `JnasError` if its layers do not fit `in_shape`."""
     layers = []
     for row in np.asarray(genome):
@@ -96,26 +96,21 @@ def from_genome(
     return Template((*layers, Linear(classes)), in_shape)
 
 
-def _bit_positions(genomes: Array) -> Int32[Array, "*n l 6"]:
-    layer_types = genomes[..., LAYER_TYPE].astype(jnp.int32)
-    return jnp.asarray(_FIRST_BIT)[layer_types] + genomes.astype(jnp.int32)
-
-
-def to_bits(genomes: Int8[Array | np.ndarray, "*n l 6"]) -> UInt8[Array, "*n l 32"]:
+def to_bits(genomes: Genomes) -> UInt8[Array, "*n l 32"]:
     """Returns the bit vectors of genomes, `Template.vectors` of each; unused rows are zero."""
-    genomes = jnp.asarray(genomes)
-    vectors = (_bit_positions(genomes)[..., None] == jnp.arange(BITS_PER_LAYER)).any(-2)
-    return (vectors & (genomes[..., LAYER_TYPE] > 0)[..., None]).astype(jnp.uint8)
+    shifts = jnp.arange(BITS_PER_LAYER - 1, -1, -1, dtype=jnp.uint32)
+    return ((to_uint32(genomes)[..., None] >> shifts) & 1).astype(jnp.uint8)
 
 
-def to_uint32(genomes: Int8[Array | np.ndarray, "*n l 6"]) -> UInt32[Array, "*n l"]:
+def to_uint32(genomes: Genomes) -> UInt32[Array, "*n l"]:
     """Returns the 32 bits of each layer as one number; 0 for unused rows."""
-    genomes = jnp.asarray(genomes)
-    bits = _bit_positions(genomes)
+    indices = jnp.asarray(genomes).astype(jnp.int32)
+    types = indices[..., LAYER_TYPE]
+    bits = jnp.asarray(_FIRST_BIT)[types] + indices
     # The positions are distinct, so their sum is their union. A position past the last bit must set nothing.
     shifts = (BITS_PER_LAYER - 1 - bits).astype(jnp.uint32)
     ones = jnp.where(bits < BITS_PER_LAYER, jnp.uint32(1) << shifts, jnp.uint32(0))
-    return jnp.where(genomes[..., LAYER_TYPE] > 0, ones.sum(-1, dtype=jnp.uint32), jnp.uint32(0))
+    return jnp.where(types > 0, ones.sum(-1, dtype=jnp.uint32), jnp.uint32(0))
 
 
 def arch_hashes(genomes: Int8[Array | np.ndarray, "n l 6"]) -> list[str]:
@@ -124,6 +119,6 @@ def arch_hashes(genomes: Int8[Array | np.ndarray, "n l 6"]) -> list[str]:
     return [row[row != 0].tobytes().hex() for row in rows]
 
 
-def lengths(genomes: Int8[Array | np.ndarray, "*n l 6"]) -> Int32[Array, "*n"]:
+def lengths(genomes: Genomes) -> Int32[Array, "*n"]:
     """Returns the number of used rows of genomes."""
     return (jnp.asarray(genomes)[..., LAYER_TYPE] > 0).sum(-1, dtype=jnp.int32)

@@ -247,7 +247,6 @@ def _step_parameter(bits: UInt32[Array, ""], row: UInt32[Array, ""]) -> UInt32[A
     value = unpack(row)[field].astype(jnp.int32)
     step = jnp.where(bits & 1 == 1, 1, -1)
     step = jnp.where((value + step < 0) | (value + step >= num_values), -step, step)
-    step = jnp.where((value + step < 0) | (value + step >= num_values), 0, step)
     return row + (step.astype(jnp.uint32) << shift)  # a sum modulo 2^32, so the step may be negative
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int8, UInt32
+from jaxtyping import Array, Int8, UInt32
 
 from jnas.space._genome import KERNEL, LAYER_TYPE, NUM_FIELDS, NUM_VALUES, PADDING, STRIDE, VALUES, WIDTH
 from jnas.space._layers import LAYER_TYPES, LayerTemplate, WindowedLayer
@@ -36,11 +36,6 @@ def unpack(rows: UInt32[Array, "*n"]) -> Int8[Array, "*n 6"]:
 def layer_types(rows: UInt32[Array, "*n"]) -> UInt32[Array, "*n"]:
     """Returns the LAYER_TYPE of packed rows."""
     return rows & _MASKS[LAYER_TYPE]
-
-
-def is_packable(genomes: Int8[Array | np.ndarray, "*n 6"]) -> Bool[Array, "*n"]:
-    """Returns which rows lose nothing by `pack`."""
-    return ((genomes & ~jnp.array(_MASKS, jnp.int8)) == 0).all(-1)
 
 
 class DecodedRow(NamedTuple):

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int8
+from jaxtyping import Array, Bool
 
 from jnas.space import _layers as lt
-from jnas.space._genome import layer_type_id
-from jnas.space._packed_genome import DecodedRow, decode, is_packable, pack
+from jnas.space._genome import Genomes, layer_type_id
+from jnas.space._packed_genome import DecodedRow, decode, pack, unpack
 from jnas.space._uint64 import UInt64
 
 _CONV, _LINEAR, _FLATTEN = map(layer_type_id, (lt.Conv2d, lt.Linear, lt.Flatten))
@@ -103,7 +103,8 @@ def _infer_one(genome: jax.Array | np.ndarray, in_shape: tuple[int, int, int], c
 
     zero = UInt64.from_integers(jnp.uint32(0))
     rows = pack(genome)
-    carry = (initial_state(in_shape), is_packable(genome).all(), jnp.bool_(False), (zero, zero, zero))
+    is_packable = (unpack(rows) == genome).all()  # no index is too large for its field
+    carry = (initial_state(in_shape), is_packable, jnp.bool_(False), (zero, zero, zero))
     (state, valid, _, total), shapes = jax.lax.scan(body, carry, (decode(rows), rows == 0))
     macs = UInt64.product(state.channels, jnp.uint32(classes))
     last_linear = (macs + UInt64.from_integers(jnp.uint32(classes)), macs, macs + macs)
@@ -111,9 +112,7 @@ def _infer_one(genome: jax.Array | np.ndarray, in_shape: tuple[int, int, int], c
 
 
 @functools.partial(jax.jit, static_argnames=("in_shape", "classes"))
-def infer_shapes(
-    genomes: Int8[Array | np.ndarray, "*n l 6"], in_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10
-) -> InferredShapes:
+def infer_shapes(genomes: Genomes, in_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10) -> InferredShapes:
     """Returns validity, shapes and cost of genomes."""
     infer = functools.partial(_infer_one, in_shape=in_shape, classes=classes)
     for _ in range(genomes.ndim - 2):

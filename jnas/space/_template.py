@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 class Template:
     """An architecture without weights.
 
-    Two templates are equal if their layers and input shapes are. `str()` prints one layer per line with its output
-    shape, `repr()` prints the same on one line.
-
     The last layer is the `Linear` classifier, with one feature per class; `in_shape` is `(C, H, W)` of one image.
+    `str()` prints one layer per line with its output shape, `repr()` prints the same on one line.
 
     Raises:
       JnasError: if the layers do not fit one another; the sentence names the layer and the shape of its input.

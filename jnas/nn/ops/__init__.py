@@ -3,7 +3,7 @@
 from jnas.nn.ops._barriers import backward_barrier, forward_barrier, optimization_barrier
 from jnas.nn.ops._batch_norm import batch_norm
 from jnas.nn.ops._linear import linear
-from jnas.nn.ops._pooling import avg_pool, global_avg_pool, max_pool
+from jnas.nn.ops._pooling import avg_pool, max_pool
 from jnas.nn.ops._windows import Pair
 from jnas.nn.ops.conv import conv2d
 
@@ -14,7 +14,6 @@ __all__ = [
     "batch_norm",
     "conv2d",
     "forward_barrier",
-    "global_avg_pool",
     "linear",
     "max_pool",
     "optimization_barrier",

@@ -82,11 +82,6 @@ def avg_pool(
     return x / jnp.asarray(rows[:, None, None] * columns[:, None], x.dtype)
 
 
-def global_avg_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n 1 1 c"]:
-    """Returns the mean of each map."""
-    return x.mean((1, 2), keepdims=True)
-
-
 def _passes(x: Array, kernel_size: int, stride: int, padding: int, out_size: Pair | None) -> list[_Windows]:
     """Returns the windows that pool a square window one after the other."""
     rows, columns = out_size or (num_windows(side, kernel_size, stride, padding) for side in x.shape[1:3])
