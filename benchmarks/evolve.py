@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from common import report, run
+from local_search import LocalSearch
+from tabular import Table, run_on_table
 
 from jnas.errors import JnasError
 from jnas.evolve import (
@@ -24,24 +26,21 @@ from jnas.evolve import (
     GaussianProcess,
     GeneticAlgorithm,
     GuidedEvolution,
-    LocalSearch,
     RandomSearch,
     RegularizedEvolution,
-    Table,
 )
-from jnas.evolve._table import play
 
 
 def algorithms(space: Categorical, evaluations: int) -> dict[str, tuple]:
     """By name: the algorithm, and the random genomes that it starts from."""
     few = min(20, max(2, evaluations // 5))
-    rows = 1 << max(evaluations - 1, 1).bit_length()
+    rows, capacity = 1 << max(evaluations - 1, 1).bit_length(), {"archive_capacity": 2 * evaluations}
     return {
-        "random": (RandomSearch(space, children=1, capacity=2 * evaluations), 1),
-        "regularized": (RegularizedEvolution(space, sample=10, capacity=2 * evaluations), few),
-        "local": (LocalSearch(space, capacity=2 * evaluations), 1),
-        "genetic": (GeneticAlgorithm(space, children=1, patience=None, capacity=2 * evaluations), few),
-        "jnas": (GuidedEvolution(space, GaussianProcess(), rows=rows, capacity=2 * evaluations), few),
+        "random": (RandomSearch(space, batch_size=1, **capacity), 1),
+        "regularized": (RegularizedEvolution(space, sample_size=10, **capacity), few),
+        "local": (LocalSearch(space, **capacity), 1),
+        "genetic": (GeneticAlgorithm(space, batch_size=1, stagnation_limit=None, **capacity), few),
+        "jnas": (GuidedEvolution(space, GaussianProcess(), max_training_points=rows, **capacity), few),
     }
 
 
@@ -50,12 +49,14 @@ def measure(name: str, table: Table, evaluations: int, repeats: int, seed: int) 
     algorithm, first = algorithms(table.space, evaluations)[name]
     scale = np.nanstd(table.reward) or 1.0
     reward = jnp.asarray((table.reward - np.nanmean(table.reward)) / scale, jnp.float32)
-    one = functools.partial(play, algorithm, table.places, first=min(first, evaluations), evaluations=evaluations)
+    one = functools.partial(
+        run_on_table, algorithm, table.row_index, first=min(first, evaluations), evaluations=evaluations
+    )
     keys = jax.random.split(jax.random.key(seed), repeats)
     start = time.perf_counter()
-    played = jax.block_until_ready(jax.jit(jax.vmap(one, (None, 0)))(reward, keys))
+    runs = jax.block_until_ready(jax.jit(jax.vmap(one, (None, 0)))(reward, keys))
     seconds = time.perf_counter() - start
-    best = np.asarray(played.best)
+    best = np.asarray(runs.best)
     test, optimum = table.test[best], np.nanmax(table.reward)
     found = table.reward[best] >= optimum
     queries = np.where(found.any(1), found.argmax(1) + 1, np.nan)
@@ -70,7 +71,7 @@ def measure(name: str, table: Table, evaluations: int, repeats: int, seed: int) 
         "optimum_share": float(found[:, -1].mean()),
         # None where more than half of the repeats did not find it.
         "queries_to_optimum_median": None if np.isinf(median) else median,
-        "queries_mean": float(np.asarray(played.queries).mean()),
+        "queries_mean": float(np.asarray(runs.queries).mean()),
         "test_mean_by_query": [round(float(value), 4) for value in test.mean(0)],
         "first": first,
         "seconds": round(seconds, 2),
@@ -100,7 +101,7 @@ def main() -> None:
         raise JnasError(f"There is no algorithm {', '.join(unknown)}: choose among {', '.join(known)}.")
     best = int(np.nanargmax(table.reward))
     result = {
-        "cardinalities": table.space.cardinalities,
+        "num_categories": table.space.num_categories,
         "test_best": float(np.nanmax(table.test)),
         "test_at_best_reward": float(table.test[best]),
         "algorithms": {},

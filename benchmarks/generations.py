@@ -27,7 +27,7 @@ from jnas.space import Space, infer_shapes, lengths, to_bits
 
 def measure(size: int, space: Space, repeats: int, predictor) -> dict:
     """One population size."""
-    algorithm = GeneticAlgorithm(space, capacity=size * (repeats + 4))
+    algorithm = GeneticAlgorithm(space, archive_capacity=size * (repeats + 4))
     shape = space.in_shape, space.classes
     cost = jax.jit(lambda genomes: -jnp.log(infer_shapes(genomes, *shape).macs.to_float()))
     ask, tell = jax.jit(algorithm.ask), jax.jit(algorithm.tell, donate_argnums=0)
@@ -38,7 +38,7 @@ def measure(size: int, space: Space, repeats: int, predictor) -> dict:
     for number in range(repeats + 1):
         before = int(unique(state))
         start = time.perf_counter()
-        state, children = jax.block_until_ready(ask(state))
+        children, state = jax.block_until_ready(ask(state))
         asked = time.perf_counter()
         jax.block_until_ready(encode_bits(children))
         done = time.perf_counter()

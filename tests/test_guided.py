@@ -1,12 +1,6 @@
-"""Several objectives, surrogates, and algorithms on tables."""
+"""Several objectives and surrogates."""
 
 import dataclasses
-import functools
-import itertools
-import json
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,24 +8,20 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from jnas.errors import JnasError
 from jnas.evolve import (
     NSGA2,
     Categorical,
     GaussianProcess,
     GuidedEvolution,
-    RandomSearch,
-    Table,
-    crowding,
-    diverse,
-    evolve,
-    front,
-    fronts,
+    crowding_distance,
+    local_penalization,
     log_expected_improvement,
+    nondominated_rank,
+    pareto_front,
+    run,
 )
-from jnas.evolve._acquisition import normal_scores
-from jnas.evolve._gaussian_process import _covariance, inverse_of_triangle
-from jnas.evolve._table import play
+from jnas.evolve._acquisition import rank_to_normal
+from jnas.evolve._gaussian_process import _covariance, triangular_inverse
 
 
 def peeled(objectives):
@@ -50,23 +40,23 @@ def peeled(objectives):
 def test_fronts_are_those_of_the_definition(objectives, count):
     values = np.random.default_rng(count).integers(0, 9, (count, objectives)).astype(np.float32)  # many are equal
     expected = peeled(values)
-    np.testing.assert_array_equal(fronts(jnp.asarray(values)), expected)
-    best = front(values)
+    np.testing.assert_array_equal(nondominated_rank(jnp.asarray(values)), expected)
+    best = pareto_front(values)
     assert {tuple(row) for row in values[best]} == {tuple(row) for row in values[expected == 0]}
     assert (np.diff(values[best, 0]) <= 0).all() and len(best) == len({tuple(row) for row in values[best]})
 
 
 def test_failed_members_are_in_no_front():
     values = jnp.array([[1.0, 1.0], [-jnp.inf, 9.0], [2.0, 0.0]])
-    assert fronts(values).tolist() == [0, 3, 0]
-    assert front(np.array([[np.nan, 5.0], [1.0, 1.0]])).tolist() == [1]
+    assert nondominated_rank(values).tolist() == [0, 3, 0]
+    assert pareto_front(np.array([[np.nan, 5.0], [1.0, 1.0]])).tolist() == [1]
 
 
 def test_crowding_is_the_room_between_neighbours():
     values = jnp.array([[0.0, 4.0], [1.0, 3.0], [3.0, 1.0], [4.0, 0.0]])
-    found = crowding(values, jnp.zeros(4, jnp.int32))
+    found = crowding_distance(values, jnp.zeros(4, jnp.int32))
     assert found.tolist() == [np.inf, 1.5, 1.5, np.inf]
-    assert np.isinf(crowding(values, jnp.arange(4))).all()
+    assert np.isinf(crowding_distance(values, jnp.arange(4))).all()
 
 
 def two_goals(genomes):
@@ -77,8 +67,8 @@ def two_goals(genomes):
 def test_nsga2_spreads_along_the_front():
     space = Categorical((3,) * 8)
     genomes = space.sample(jax.random.key(0), 40)
-    state = evolve(NSGA2(space, capacity=4096), two_goals, jax.random.key(1), genomes, two_goals(genomes), (), 40)
-    best = np.asarray(state.fitness)[front(np.asarray(state.fitness))]
+    state = run(NSGA2(space, archive_capacity=4096), two_goals, jax.random.key(1), genomes, 40)
+    best = np.asarray(state.fitness)[pareto_front(np.asarray(state.fitness))]
     assert (best.sum(-1) == 8).all() and len(best) == 9
 
 
@@ -93,25 +83,25 @@ def test_log_expected_improvement():
     assert (np.diff(grid) > 0).all()  # where the series takes over, too
 
 
-def test_normal_scores_know_ranks_only():
+def test_rank_to_normal_knows_ranks_only():
     values = jnp.array([3.0, 1.0, 2.0, 99.0, 2.0])
     known = jnp.array([True, True, True, False, True])
-    found = np.asarray(normal_scores(values, known))
+    found = np.asarray(rank_to_normal(values, known))
     np.testing.assert_allclose(found, norm.ppf([0.875, 0.125, 0.5, 0.5, 0.5]), atol=1e-5)
-    np.testing.assert_allclose(normal_scores(1e6 * values - 5, known), found, atol=1e-6)
+    np.testing.assert_allclose(rank_to_normal(1e6 * values - 5, known), found, atol=1e-6)
 
 
-def test_diverse_skips_what_is_alike():
+def test_local_penalization_skips_what_is_alike():
     space = Categorical((5, 5, 5, 5))
     genomes = jnp.array([[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1], [4, 4, 4, 4]])
-    picked = diverse(jnp.array([0.0, -0.1, -0.2, -0.3]), genomes, 2, space.distance, reach=0.5)
+    picked = local_penalization(jnp.array([0.0, -0.1, -0.2, -0.3]), genomes, 2, space.distance, length_scale=0.5)
     assert picked.tolist() == [0, 3]
 
 
 def test_inverse_of_a_triangle():
     for size in (1, 5, 16, 100):
         lower = np.tril(np.random.default_rng(size).normal(size=(size, size))) / size + np.eye(size)
-        found = jax.jit(inverse_of_triangle)(jnp.asarray(lower, jnp.float32))
+        found = jax.jit(triangular_inverse)(jnp.asarray(lower, jnp.float32))
         np.testing.assert_allclose(found @ lower, np.eye(size), atol=1e-4)
 
 
@@ -124,7 +114,7 @@ def test_the_gaussian_process_is_exact_and_learns_which_genes_matter():
     fitted = jax.jit(model.fit)(model.init(inputs), inputs, targets, known)
     mean, std = jax.jit(model.predict)(fitted, inputs)
     # The same, as the textbook writes it.
-    noise = np.exp(float(fitted.hyper.noise)) + 1e-4
+    noise = np.exp(float(fitted.hyper.log_noise_variance)) + 1e-4
     whole = np.asarray(_covariance(fitted.hyper, inputs, inputs), float)
     inner = np.linalg.inv(whole[:30, :30] + noise * np.eye(30))
     np.testing.assert_allclose(mean, whole[:, :30] @ inner @ np.asarray(targets[:30]), atol=2e-3)
@@ -132,100 +122,10 @@ def test_the_gaussian_process_is_exact_and_learns_which_genes_matter():
     np.testing.assert_allclose(std**2, expected, atol=2e-3)
     errors = np.abs(np.asarray(mean - targets))
     assert errors[30:].mean() < 0.4 * np.abs(targets[30:] - targets[:30].mean()).mean()
-    weight = np.exp(np.asarray(fitted.hyper.reach)) + np.asarray(jax.nn.softmax(fitted.hyper.share))
+    weight = np.exp(np.asarray(fitted.hyper.log_product_weights)) + np.asarray(
+        jax.nn.softmax(fitted.hyper.additive_logits)
+    )
     assert weight[:2].min() > weight[2:].max()
-
-
-def written(path, cardinalities, seed=0, rows=None):
-    """A table in which neighbouring genes interact, in a unit of its own."""
-    generator = np.random.default_rng(seed)
-    genomes = list(itertools.product(*map(range, cardinalities)))
-    pairs = [generator.normal(size=(a, b)) for a, b in itertools.pairwise(cardinalities)]
-    lines = [",".join([*(f"gene_{i}" for i in range(len(cardinalities))), "reward", "test"])]
-    for genome in genomes[:rows]:
-        value = sum(p[a, b] for p, (a, b) in zip(pairs, itertools.pairwise(genome), strict=True))
-        lines.append(",".join(map(str, (*genome, 1e-4 * (value + 0.05 * generator.normal()), 1e-4 * value))))
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def test_a_table_is_read_in_any_order(tmp_path):
-    path = written(tmp_path / "table.csv", (3, 2, 4))
-    head, *lines = path.read_text().splitlines()
-    path.write_text("\n".join([head, *reversed(lines)]))
-    table = Table.read(path)
-    assert table.space == Categorical((3, 2, 4)) and len(table.reward) == 24
-    genome = jnp.array([2, 1, 3])
-    assert int(table.places(genome)) == 23
-    assert table.test[23] == float(lines[-1].split(",")[-1])
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        (lambda lines: lines[:-2], "has 22 rows, and 3x2x4 values make 24 combinations: give one row for each"),
-        (lambda lines: [*lines[:-1], lines[1]], "has a combination of genes twice"),
-        (lambda lines: [lines[0].replace("reward", "price"), *lines[1:]], "has no column reward"),
-        (lambda lines: ["a,reward,test", "1,2,3"], "has no column gene_0"),
-        (lambda lines: [*lines[:-1], "2,1,x,1,1"], "has a row that is not 5 numbers"),
-        (lambda lines: [*lines[:-1], "2,1,0.5,1,1"], "has genes that are not whole numbers from 0"),
-        (lambda lines: lines[:1], "or no rows"),
-        (lambda lines: [], "cannot be read"),
-    ],
-)
-def test_tables_that_are_none(tmp_path, change, sentence):
-    path = written(tmp_path / "table.csv", (3, 2, 4))
-    path.write_text("\n".join(change(path.read_text().splitlines())))
-    with pytest.raises(JnasError, match=sentence):
-        Table.read(path)
-    with pytest.raises(JnasError, match="cannot be read"):
-        Table.read(tmp_path / "missing.csv")
-
-
-def test_queries_are_counted_and_the_predictor_in_the_loop_pays(tmp_path):
-    table = Table.read(written(tmp_path / "table.csv", (4, 3, 4, 3, 3)))
-    reward = jnp.asarray(table.reward / table.reward.std(), jnp.float32)
-    guided = GuidedEvolution(
-        table.space, GaussianProcess(steps=2), children=2, rows=32, candidates=64, generations=3, capacity=64
-    )
-    keys = jax.random.split(jax.random.key(0), 12)
-    found = {}
-    for name, algorithm in {"random": RandomSearch(table.space, children=2, capacity=64), "guided": guided}.items():
-        one = functools.partial(play, algorithm, table.places, first=10, evaluations=30)
-        played = jax.jit(jax.vmap(one, (None, 0)))(reward, keys)
-        assert (played.queries == 30).all()
-        best = table.reward[np.asarray(played.best)]
-        assert (np.diff(best, axis=1) >= 0).all()
-        found[name] = table.reward.max() - best[:, -1].mean()
-    assert found["guided"] < 0.5 * found["random"]
-
-
-def test_failed_rows_of_a_table_are_survived(tmp_path):
-    table = Table.read(written(tmp_path / "table.csv", (3, 3, 3)))
-    reward = jnp.asarray(table.reward * 1e4, jnp.float32).at[::3].set(jnp.nan)
-    guided = GuidedEvolution(table.space, GaussianProcess(steps=1), rows=32, candidates=16, generations=1, capacity=64)
-    one = functools.partial(play, guided, table.places, first=4, evaluations=16)
-    played = jax.jit(one)(reward, jax.random.key(0))
-    assert int(played.queries) == 16 and not jnp.isnan(reward[played.best[-1]])
-
-
-def test_the_benchmark_on_a_table(tmp_path):
-    """As a user runs it, small: keys by algorithm; and a table that is none ends in one sentence."""
-    path = written(tmp_path / "table.csv", (3, 3, 3))
-    script = Path(__file__).parent.parent / "benchmarks" / "evolve.py"
-    command = [sys.executable, str(script), "--table", str(path), "--evaluations", "8", "--repeats", "2"]
-    out = tmp_path / "out.json"
-    done = subprocess.run(
-        [*command, "--algorithms", "random,local", "--json", str(out)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    figures = json.loads(out.read_text())["figures"]
-    found = figures["algorithms"]
-    assert set(found) == {"random", "local"} and found["random"]["queries_mean"] == 8
-    assert found["random"]["regret_mean"] == pytest.approx(figures["test_best"] - found["random"]["test_mean"])
-    path.write_text("\n".join(path.read_text().splitlines()[:-1]))
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "26 rows" in done.stderr
 
 
 def test_a_surrogate_of_another_kind_fits_in(tmp_path):
@@ -248,10 +148,12 @@ def test_a_surrogate_of_another_kind_fits_in(tmp_path):
 
     space = Categorical((3,) * 5)
     genomes = space.sample(jax.random.key(0), 8)
-    algorithm = GuidedEvolution(space, Neighbours(), children=2, rows=64, candidates=32, generations=2, capacity=128)
+    algorithm = GuidedEvolution(
+        space, Neighbours(), batch_size=2, max_training_points=64, candidates=32, generations=2, archive_capacity=128
+    )
     ask, tell = jax.jit(algorithm.ask), jax.jit(algorithm.tell)
     state = jax.jit(algorithm.init)(jax.random.key(1), genomes, genomes.sum(-1).astype(jnp.float32))
     for _ in range(15):
-        state, asked = ask(state)
+        asked, state = ask(state)
         state = tell(state, asked, asked.sum(-1).astype(jnp.float32))
-    assert float(state.best) == 10
+    assert float(state.best_fitness) == 10

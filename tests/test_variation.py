@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jnas.errors import JnasError
-from jnas.evolve import NSGA2, GeneticAlgorithm, LocalSearch, evolve
+from jnas.evolve import NSGA2, GeneticAlgorithm, run
 from jnas.space import Space, Template, infer_shapes
 from jnas.space import _genome as genome
 from jnas.space import _layers as lt
@@ -161,23 +161,18 @@ def macs_and_params(genomes):
 def test_the_genetic_algorithm_on_templates():
     """Nearly all children are valid and new, limits hold, and one program serves all generations."""
     first = LIMITED.sample_valid(jax.random.key(0), 128)
-    algorithm = GeneticAlgorithm(LIMITED, capacity=2048)
-    state = evolve(algorithm, least_macs, jax.random.key(1), first, least_macs(first), (), 8)
-    assert float(state.best) > float(least_macs(first).max())
+    algorithm = GeneticAlgorithm(LIMITED, archive_capacity=2048)
+    state = run(algorithm, least_macs, jax.random.key(1), first, 8)
+    assert float(state.best_fitness) > float(least_macs(first).max())
     assert int(state.archive.count) > 0.97 * 9 * 128  # told and new
-    for rows in np.asarray(state.genomes):
+    for rows in np.asarray(state.population):
         cost = SMALL.template(rows).cost
         assert cost.params <= 40_000 and cost.macs <= 200_000
-    before = evolve.program()._cache_size()
-    evolve(algorithm, least_macs, jax.random.key(2), first[::-1], least_macs(first[::-1]), (), 8)
-    assert evolve.program()._cache_size() == before
-    state = evolve(
-        NSGA2(LIMITED, capacity=2048), macs_and_params, jax.random.key(1), first, macs_and_params(first), (), 4
-    )
-    assert state.fitness.shape == (128, 2) and LIMITED.valid(state.genomes).all()
-    local = LocalSearch(LIMITED, children=8, capacity=2048)
-    state = evolve(local, least_macs, jax.random.key(1), first, least_macs(first), (), 12)
-    assert float(state.best) > float(least_macs(first).max())
+    before = run.program()._cache_size()
+    run(algorithm, least_macs, jax.random.key(2), first[::-1], 8)
+    assert run.program()._cache_size() == before
+    state = run(NSGA2(LIMITED, archive_capacity=2048), macs_and_params, jax.random.key(1), first, 4)
+    assert state.fitness.shape == (128, 2) and LIMITED.valid(state.population).all()
 
 
 def test_limits_that_nothing_satisfies():

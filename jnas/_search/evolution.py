@@ -26,8 +26,9 @@ from jnas.evolve import (
     RandomSearch,
     RegularizedEvolution,
     State,
-    evolve,
     log_expected_improvement,
+    log_penalty,
+    run,
 )
 from jnas.predict import Predictor, apply_ensemble, predictive_std
 from jnas.space import Candidate, Space, lengths
@@ -38,8 +39,6 @@ errors choose them. The population lives on from round to round."""
 IMMIGRANT_FRACTION = 0.25
 """Share of a population that are random templates in each round (Grefenstette 1992). While the predictor knows little,
 the relatives of the few that were trained are no better than these, only more alike."""
-LENGTH_SCALE = 0.15
-"""Distance within which candidates are alike; see `jnas.evolve.diverse`."""
 
 
 class Surrogate(NamedTuple):
@@ -94,9 +93,9 @@ class PopulationEvolution:
     def algorithm(self) -> Algorithm:
         capacity = self.size * (INNER_GENERATIONS + 2)
         if self.name == "regularized":
-            return RegularizedEvolution(self.space, children=self.size // 2, capacity=capacity)
+            return RegularizedEvolution(self.space, batch_size=self.size // 2, archive_capacity=capacity)
         genetic = NSGA2 if len(self.objectives) > 1 else GeneticAlgorithm
-        return (genetic if self.name == "genetic" else RandomSearch)(self.space, capacity=capacity)
+        return (genetic if self.name == "genetic" else RandomSearch)(self.space, archive_capacity=capacity)
 
     def run(
         self,
@@ -129,8 +128,8 @@ class PopulationEvolution:
         values[: len(known)] = measured
         values[count:] = -np.inf
         first = jax.device_put(values if width > 1 else values[:, 0])
-        state = evolve(self.algorithm, fitness, key, genomes, first, surrogate.arguments, INNER_GENERATIONS)
-        return state, self._pool(np.asarray(state.genomes)[is_member(state)], surrogate, seen, measured)
+        state = run(self.algorithm, fitness, key, genomes, INNER_GENERATIONS, surrogate.arguments, first)
+        return state, self._pool(np.asarray(state.population)[is_member(state)], surrogate, seen, measured)
 
     def _pool(self, genomes: np.ndarray, surrogate: Surrogate, seen: Set[str], incumbents: np.ndarray) -> CandidatePool:
         candidates = [c for c in Candidate.from_genomes(genomes, self.space) if c.hash not in seen]
@@ -145,7 +144,7 @@ class PopulationEvolution:
         genomes = jax.ShapeDtypeStruct((self.size, *genome_shape), jnp.int8)
         fitness = jax.ShapeDtypeStruct((self.size, width) if width > 1 else (self.size,), jnp.float32)
         state = jax.eval_shape(self.algorithm.init, key, genomes, fitness).load(folder)
-        return np.asarray(state.genomes)[is_member(state)]
+        return np.asarray(state.population)[is_member(state)]
 
     def _costs(self, genomes: np.ndarray, surrogate: Surrogate, size: int) -> Float32[np.ndarray, "n m-1"]:
         """`negated_log_costs` of a varying number of genomes, filled up so that few shapes are compiled."""
@@ -191,8 +190,7 @@ def select_batch(
         best = ((pool.incumbents - low) @ weights).max()
         improvement = _log_improvement(np.pad(mean, padding), np.pad(weights[0] * pool.std, padding), best)
         chosen.append(int((np.asarray(improvement)[:num_candidates] + discount).argmax()))
-        distances = np.asarray(_distances(genomes, genomes[chosen[-1]], distance))[:num_candidates]
-        discount = discount + np.log(-np.expm1(-distances / LENGTH_SCALE) + 1e-9)
+        discount = discount + np.asarray(_log_penalty(genomes, genomes[chosen[-1]], distance))[:num_candidates]
         discount[chosen[-1]] = -np.inf
     return [Proposal(pool.candidates[i], float(pool.mean[i]), float(pool.std[i])) for i in chosen]
 
@@ -203,15 +201,10 @@ def breed(
     """Returns children of what was trained, where there is no predictor to choose among them."""
     genomes = jax.device_put(stack_genomes((parent.candidate for parent in parents), space))
     fitness = jax.device_put(np.array([parent.accuracy for parent in parents], np.float32))
-    algorithm = GeneticAlgorithm(space, children=4 * count, capacity=1 << 12)
-    _, children = fast_compile_jit(algorithm.ask)(algorithm.init(key, genomes, fitness))
+    algorithm = GeneticAlgorithm(space, batch_size=4 * count, archive_capacity=1 << 12)
+    children, _ = fast_compile_jit(algorithm.ask)(algorithm.init(key, genomes, fitness))
     valid = np.asarray(children)[np.asarray(space.valid(children))]
     return select_new(map(Proposal, Candidate.from_genomes(valid, space)), seen, count)
-
-
-@fast_compile_jit(static_argnames="distance")
-def _distances(genomes: jax.Array, one: jax.Array, distance: Callable) -> jax.Array:
-    return jax.vmap(distance, (0, None))(genomes, one)
 
 
 @fast_compile_jit(static_argnames="fitness")
@@ -221,3 +214,4 @@ def _judge(fitness: AcquisitionFitness, genomes: jax.Array, arguments: tuple) ->
 
 _negated_log_costs = fast_compile_jit(negated_log_costs, static_argnums=(0, 1))
 _log_improvement = fast_compile_jit(log_expected_improvement)
+_log_penalty = fast_compile_jit(log_penalty, static_argnames="distance")

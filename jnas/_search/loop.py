@@ -27,7 +27,7 @@ from jnas._search.screening import may_improve, stack_genomes
 from jnas._search.stopping import Interrupt, stop_reason
 from jnas.data import Dataset
 from jnas.errors import JnasError
-from jnas.evolve import diversity, front
+from jnas.evolve import mean_pairwise_distance, pareto_front
 from jnas.predict import Predictor, score
 from jnas.space import Candidate
 from jnas.store import Key, Store, paths
@@ -190,7 +190,8 @@ class Search:
         previous, current = (paths.evolution_dir(self.checkpoints, round.number - back) for back in (1, 0))
         before = previous if previous.exists() else None
         state, pool = self.evolution.run(key, parents, surrogate, before, set(self.evaluated))
-        population_diversity = float(diversity(state.genomes, jax.device_put(is_member(state)), space.distance))
+        members = jax.device_put(is_member(state))
+        population_diversity = float(mean_pairwise_distance(state.population, members, space.distance))
         state.save(current, diversity=population_diversity)
         checkpoint.remove(paths.evolution_dir(self.checkpoints, round.number - 2))
 
@@ -274,7 +275,7 @@ class Search:
                 "macs": trained.evaluation.macs,
                 "latency_ms": self.latencies.measured.get(trained.candidate.hash),
             }
-            for trained in (good[i] for i in front(np.column_stack([accuracies, -costs])))
+            for trained in (good[i] for i in pareto_front(np.column_stack([accuracies, -costs])))
         ]
         self.store.add_front(self.experiment, round.number, rows)
         return len(rows)

@@ -4,23 +4,36 @@ All follow one contract, `init / ask / tell` on a `State` (see `Algorithm`), on 
 `SearchSpace`).
 """
 
-from jnas.evolve._acquisition import diverse as diverse
-from jnas.evolve._acquisition import log_expected_improvement as log_expected_improvement
-from jnas.evolve._base import Algorithm as Algorithm
-from jnas.evolve._base import State as State
-from jnas.evolve._categorical import Categorical as Categorical
-from jnas.evolve._gaussian_process import GaussianProcess as GaussianProcess
-from jnas.evolve._genetic import GeneticAlgorithm as GeneticAlgorithm
-from jnas.evolve._guided import GuidedEvolution as GuidedEvolution
-from jnas.evolve._local_search import LocalSearch as LocalSearch
-from jnas.evolve._metrics import diversity as diversity
-from jnas.evolve._nsga2 import NSGA2 as NSGA2
-from jnas.evolve._pareto import crowding as crowding
-from jnas.evolve._pareto import front as front
-from jnas.evolve._pareto import fronts as fronts
-from jnas.evolve._random_search import RandomSearch as RandomSearch
-from jnas.evolve._regularized import RegularizedEvolution as RegularizedEvolution
-from jnas.evolve._run import evolve as evolve
-from jnas.evolve._search_space import SearchSpace as SearchSpace
-from jnas.evolve._surrogate import Surrogate as Surrogate
-from jnas.evolve._table import Table as Table
+from jnas.evolve._acquisition import local_penalization, log_expected_improvement, log_penalty
+from jnas.evolve._base import Algorithm, State, mean_pairwise_distance
+from jnas.evolve._categorical import Categorical
+from jnas.evolve._gaussian_process import GaussianProcess
+from jnas.evolve._genetic import NSGA2, GeneticAlgorithm
+from jnas.evolve._guided import GuidedEvolution, Surrogate
+from jnas.evolve._pareto import crowding_distance, nondominated_rank, pareto_front
+from jnas.evolve._random_search import RandomSearch
+from jnas.evolve._regularized import RegularizedEvolution
+from jnas.evolve._run import run
+from jnas.evolve._search_space import SearchSpace
+
+__all__ = [
+    "NSGA2",
+    "Algorithm",
+    "Categorical",
+    "GaussianProcess",
+    "GeneticAlgorithm",
+    "GuidedEvolution",
+    "RandomSearch",
+    "RegularizedEvolution",
+    "SearchSpace",
+    "State",
+    "Surrogate",
+    "crowding_distance",
+    "local_penalization",
+    "log_expected_improvement",
+    "log_penalty",
+    "mean_pairwise_distance",
+    "nondominated_rank",
+    "pareto_front",
+    "run",
+]

@@ -1,8 +1,7 @@
-"""Everything ever evaluated, as a hash table on the device.
+"""Everything ever evaluated, as a hash table on the device: open addressing with double hashing (Knuth, vol. 3, 6.4).
 
-Open addressing with double hashing (Knuth, vol. 3, 6.4). Looking up and adding cost the same however much is in it:
-gathers and scatters of a population's size, no sort of the whole. Claims of one slot are settled in favour of the
-smaller index, so results do not depend on the order in which a device scatters.
+Looking up and inserting cost the same however much is in it. Claims of one slot are settled in favour of the smaller
+index, so results do not depend on the order in which a device scatters.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ import numpy as np
 from jnas.errors import JnasError
 
 _EMPTY = np.uint32(0xFFFFFFFF)
-_PROBES = 64
+_MAX_PROBES = 64
 
 
 class Archive(NamedTuple):
-    """Keys and what they were told.
+    """A hash table with S slots, a power of two.
 
     Attributes:
-      keys: `[S, 2]` uint32, S a power of two; all ones where a slot is empty.
-      fitness: `[S]` float32, minus infinity for what failed.
-      count: how many keys there are, int32.
+      keys: `[S, 2]` uint32; all ones in an empty slot.
+      fitness: `[S]` float32, minus infinity for failures.
+      count: the number of keys, int32.
     """
 
     keys: jax.Array
@@ -33,14 +32,14 @@ class Archive(NamedTuple):
     count: jax.Array
 
 
-def empty(capacity: int) -> Archive:
-    """Room for `capacity` keys, at most half of the slots used by them. What comes when all slots are full is not kept.
+def empty_archive(capacity: int) -> Archive:
+    """Returns an archive for `capacity` keys, at most half of its slots. What comes when all are full is dropped.
 
     Raises:
-      JnasError: there would be no room, or more than 2^29.
+      JnasError: if the capacity is out of range.
     """
     if not 1 <= capacity <= 1 << 29:
-        raise JnasError(f"An archive for {capacity} genomes cannot be made: give 1 to {1 << 29:,}.")
+        raise JnasError(f"archive_capacity must be from 1 to {1 << 29:,}, got {capacity}.")
     slots = 1 << (2 * capacity - 1).bit_length()
     keys = jnp.full((slots, 2), _EMPTY, jnp.uint32)
     return Archive(keys, jnp.full(slots, -jnp.inf, jnp.float32), jnp.int32(0))
@@ -50,49 +49,43 @@ def _slot(keys: jax.Array, probe: jax.Array, slots: int) -> jax.Array:
     return ((keys[:, 0] + probe * (keys[:, 1] | 1)) & (slots - 1)).astype(jnp.int32)
 
 
-def find(archive: Archive, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Which of `[N, 2]` keys are there, `[N]` bool, and what they were told, `[N]` (minus infinity elsewhere)."""
+def _is_unfinished(carry: tuple) -> jax.Array:
+    probe, pending = carry[:2]
+    return pending.any() & (probe.max(initial=0) < _MAX_PROBES)
+
+
+def lookup(archive: Archive, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns which of `[N, 2]` keys are in the archive, `[N]` bool, and their fitness, minus infinity elsewhere."""
     slots = len(archive.keys)
 
-    def searching(carry):
-        probe, _, pending = carry
-        return pending.any() & (probe.max(initial=0) < _PROBES)
-
-    def search(carry):
-        probe, found, pending = carry
+    def probe_once(carry):
+        probe, pending, found = carry
         stored = archive.keys[_slot(keys, probe, slots)]
         found = jnp.where(pending, (stored == keys).all(-1), found)
         pending &= ~found & (stored != _EMPTY).any(-1)
-        return probe + pending.astype(jnp.uint32), found, pending
+        return probe + pending.astype(jnp.uint32), pending, found
 
-    start = jnp.zeros(len(keys), jnp.uint32), jnp.zeros(len(keys), bool), jnp.ones(len(keys), bool)
-    probe, found, _ = jax.lax.while_loop(searching, search, start)
+    start = jnp.zeros(len(keys), jnp.uint32), jnp.ones(len(keys), bool), jnp.zeros(len(keys), bool)
+    probe, _, found = jax.lax.while_loop(_is_unfinished, probe_once, start)
     return found, jnp.where(found, archive.fitness[_slot(keys, probe, slots)], -jnp.inf)
 
 
-def add(archive: Archive, keys: jax.Array, fitness: jax.Array, where: jax.Array) -> tuple[Archive, jax.Array]:
-    """Adds `[N, 2]` keys with fitness `[N]`, those of them that `where` `[N]` names.
+def insert(archive: Archive, keys: jax.Array, fitness: jax.Array, mask: jax.Array) -> tuple[Archive, jax.Array]:
+    """Returns the archive with those of `[N, 2]` keys that the mask selects, and which of them `[N]` are new.
 
-    Returns:
-      The archive, and which rows `[N]` are new: neither there before, nor equal to an earlier row. What is there
-      keeps the fitness that it was told first.
+    New is what is neither in the archive nor equal to an earlier row. The fitness of an old key stays.
     """
     slots, count = len(archive.keys), len(keys)
-    index = jnp.arange(count)
 
-    def adding(carry):
-        _, probe, _, pending = carry
-        return pending.any() & (probe.max(initial=0) < _PROBES)
-
-    def try_once(carry):
-        archive, probe, new, pending = carry
+    def probe_once(carry):
+        probe, pending, archive, new = carry
         slot = _slot(keys, probe, slots)
         stored = archive.keys[slot]
         vacant = (stored == _EMPTY).all(-1)
         same = (stored == keys).all(-1) & ~vacant
         wanted = jnp.where(pending & vacant, slot, slots)  # past the end: dropped
-        claims = jnp.full(slots, count).at[wanted].min(index, mode="drop")
-        won = pending & vacant & (claims[slot] == index)
+        claims = jnp.full(slots, count).at[wanted].min(jnp.arange(count), mode="drop")
+        won = pending & vacant & (claims[slot] == jnp.arange(count))
         target = jnp.where(won, slot, slots)
         archive = Archive(
             archive.keys.at[target].set(keys, mode="drop"),
@@ -101,8 +94,15 @@ def add(archive: Archive, keys: jax.Array, fitness: jax.Array, where: jax.Array)
         )
         # Who lost a claim looks at the slot again: the winner may be its equal.
         pending &= ~(same | won)
-        return archive, probe + (pending & ~vacant).astype(jnp.uint32), new | won, pending
+        return probe + (pending & ~vacant).astype(jnp.uint32), pending, archive, new | won
 
-    start = archive, jnp.zeros(count, jnp.uint32), jnp.zeros(count, bool), where
-    archive, _, new, _ = jax.lax.while_loop(adding, try_once, start)
+    start = jnp.zeros(count, jnp.uint32), mask, archive, jnp.zeros(count, bool)
+    _, _, archive, new = jax.lax.while_loop(_is_unfinished, probe_once, start)
     return archive, new
+
+
+def first_occurrence_mask(keys: jax.Array) -> jax.Array:
+    """Returns which rows of `[N, 2]` keys are the first of their kind: `[N]` bool."""
+    high, low, order = jax.lax.sort((keys[:, 0], keys[:, 1], jnp.arange(len(keys))), num_keys=2, is_stable=True)
+    new = jnp.concatenate([jnp.ones(1, bool), (high[1:] != high[:-1]) | (low[1:] != low[:-1])])
+    return jnp.zeros(len(keys), bool).at[order].set(new)

@@ -1,170 +1,207 @@
-"""What an algorithm passes along, and what all algorithms do with it."""
+"""The contract of all algorithms, their state, and what all of them do with it."""
 
 from __future__ import annotations
 
+import abc
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from jnas._runtime import checkpoint
 from jnas.errors import JnasError
-from jnas.evolve import _archive as archives
-from jnas.evolve._archive import Archive
+from jnas.evolve._archive import Archive, empty_archive, insert
 from jnas.evolve._search_space import SearchSpace
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class State:
-    """The population and its story: the same for all algorithms, so that all are checked, stored and compared alike.
+    """A population and its history, the same for all algorithms.
 
     Attributes:
-      key: for the next generation's randomness.
-      genomes: `[P, ...]`, the fittest first unless the algorithm says otherwise.
-      fitness: `[P]` float32, or `[P, M]` for M objectives, higher is better; minus infinity for places that are empty.
-      born: `[P]` int32, the generation in which a member was told.
-      archive: everything ever told.
-      generation: how many times `tell` was called, int32.
-      rate: changes a child gets, on average.
-      best: the best fitness so far (of the first objective), and `stagnation` the generations since it rose.
+      key: random key of the next generation.
+      population: `[P, ...]` genomes, the fittest first unless the algorithm says otherwise.
+      fitness: `[P]` float32, or `[P, M]` for M objectives; minus infinity for empty places.
+      birth_generation: `[P]` int32, the generation in which each member was evaluated.
+      archive: everything ever evaluated.
+      generation: the number of calls of `tell`, int32.
+      mutation_rate: mean number of changes of a child.
+      best_fitness: the best so far, of the first objective.
+      stagnation: generations since it rose.
       restarts: how often the population was given up, int32.
-      asked: `[2]` uint32, the sum of the keys that were asked for last, all of them valid; 0 where that is not sure.
-      memory: what else an algorithm needs.
+      ask_checksum: `[2]` uint32, the sum of the keys that `ask` returned last. `tell` skips the check of validity for
+        exactly these; 0 if some of them are not valid.
+      aux: what else an algorithm needs, such as a surrogate's parameters.
     """
 
     key: jax.Array
-    genomes: jax.Array
+    population: jax.Array
     fitness: jax.Array
-    born: jax.Array
+    birth_generation: jax.Array
     archive: Archive
     generation: jax.Array
-    rate: jax.Array
-    best: jax.Array
+    mutation_rate: jax.Array
+    best_fitness: jax.Array
     stagnation: jax.Array
     restarts: jax.Array
-    asked: jax.Array
-    memory: Any = ()
+    ask_checksum: jax.Array
+    aux: Any = ()
 
     def replace(self, **changes: Any) -> State:
-        """A copy with other values."""
+        """Returns a copy with other values."""
         return dataclasses.replace(self, **changes)
 
-    def save(self, folder: str | Path, **facts: Any) -> None:
-        """Writes the state as an Orbax checkpoint, and facts that JSON can hold; what `folder` held is replaced."""
+    def save(self, folder: str | Path, **metadata: Any) -> None:
+        """Writes the state as an Orbax checkpoint, with metadata that JSON can hold; old content is replaced."""
         leaves = jax.tree.leaves(self.replace(key=jax.random.key_data(self.key)))
         arrays = {f"{number:03}": leaf for number, leaf in enumerate(leaves)}
-        checkpoint.save(folder, arrays, facts | {"evolution": len(leaves)})
+        checkpoint.save(folder, arrays, metadata | {"evolution": len(leaves)})
 
     def load(self, folder: str | Path) -> State:
-        """What `save` wrote of a state of the same algorithm and sizes as this one.
+        """Returns the state that `save` wrote, of the same algorithm and sizes as this one.
 
         Raises:
-          JnasError: there is none in `folder`, or one of other sizes.
+          JnasError: if there is none in `folder`, or one of other sizes.
         """
         if "evolution" not in checkpoint.load_metadata(folder):
             raise JnasError(f"{folder} holds no state of an evolution: name the folder that State.save wrote.")
         plain = jax.eval_shape(lambda state: state.replace(key=jax.random.key_data(state.key)), self)
-        leaves, shape = jax.tree.flatten(plain)
+        leaves, structure = jax.tree.flatten(plain)
         arrays = checkpoint.restore(folder, {f"{number:03}": leaf for number, leaf in enumerate(leaves)})
-        state = jax.tree.unflatten(shape, [arrays[name] for name in sorted(arrays)])
+        state = jax.tree.unflatten(structure, [arrays[name] for name in sorted(arrays)])
         return state.replace(key=jax.random.wrap_key_data(state.key))
 
 
-class Algorithm(Protocol):
-    """A search as three pure functions (the shape of evosax). All of them work under jit, vmap and scan.
+class Algorithm(abc.ABC):
+    """A maximisation as three pure functions that work under jit, vmap and scan (the shape of evosax).
 
-    NaN and failures: a genome that is told NaN (in any objective) has failed. It is remembered, so that it is not asked
-    for again, and is never a member of the population; so is what is not valid. A genome that is told minus infinity is
-    passed over, as if it had not been told. What is told again keeps what it was told first. `ask` returns genomes
-    that are valid, different, and never told before; only where it finds none in a few tries does it return others,
-    and `tell` makes nothing of these.
+    Unlike evosax, the random key is part of the state, so a stored state goes on as if nothing had happened.
+
+    *Fitness.* NaN (in any objective) is a failed evaluation: the genome is recorded, so it is never proposed again,
+    but never enters the population. Invalid genomes are treated the same way. Minus infinity marks padding and is
+    ignored. If a genome is evaluated twice, the first value is kept.
     """
 
     space: SearchSpace
+    archive_capacity: int
+    min_population: ClassVar[int] = 2
 
     def init(self, key: jax.Array, genomes: jax.Array, fitness: jax.Array) -> State:
-        """A state from a first population: `[P, ...]` genomes and their fitness, minus infinity for those to ignore."""
+        """Returns a state from a first population, `[P, ...]` genomes and their fitness.
 
-    def ask(self, state: State) -> tuple[State, jax.Array]:
-        """The state for the next call, and genomes `[B, ...]` to evaluate."""
+        Raises:
+          JnasError: if the population is too small, or fitness and genomes do not match.
+        """
+        return self.tell(init_state(self, key, genomes, fitness), genomes, fitness)
 
+    @abc.abstractmethod
+    def ask(self, state: State) -> tuple[jax.Array, State]:
+        """Returns genomes `[B, ...]` to evaluate, and the state for `tell`.
+
+        They are valid, different, and never evaluated before. Only if a few tries find too few of these are there
+        others among them, which `tell` ignores.
+        """
+
+    @abc.abstractmethod
     def tell(self, state: State, genomes: jax.Array, fitness: jax.Array) -> State:
-        """What follows from genomes `[N, ...]` and their fitness; N is free, but each one compiles anew."""
+        """Returns the state after an evaluation of `[N, ...]` genomes; N is free, but each one compiles anew."""
 
 
-def begin(algorithm: Any, key: jax.Array, genomes: jax.Array, fitness: jax.Array, least: int = 2) -> State:
-    """A state with nothing in it yet, for a population of the size of `genomes`.
-
-    Raises:
-      JnasError: the population is too small, or fitness and genomes do not match.
-    """
-    members = len(genomes)
-    if members < least:
-        members = {0: "no member", 1: "a single member"}.get(members, f"{members} members")
-        raise JnasError(f"The population has {members}: {type(algorithm).__name__} needs {least} or more.")
+def init_state(algorithm: Algorithm, key: jax.Array, genomes: jax.Array, fitness: jax.Array) -> State:
+    """Returns an empty state for a population of the size of `genomes`."""
+    name, least = type(algorithm).__name__, algorithm.min_population
+    if len(genomes) < least:
+        raise JnasError(f"The population of {name} must have {least} or more members, got {len(genomes)}.")
     if fitness.shape[:1] != genomes.shape[:1]:
-        raise JnasError(f"There are {len(genomes)} genomes and fitness {fitness.shape}: give one for each.")
+        raise JnasError(f"fitness must have a row for each of {len(genomes)} genomes, got shape {fitness.shape}.")
     zero = jnp.int32(0)
     return State(
         key=key,
-        genomes=jnp.zeros_like(genomes),
+        population=jnp.zeros_like(genomes),
         fitness=jnp.full(fitness.shape, -jnp.inf, jnp.float32),
-        born=jnp.zeros(len(genomes), jnp.int32),
-        archive=archives.empty(algorithm.capacity),
+        birth_generation=jnp.zeros(len(genomes), jnp.int32),
+        archive=empty_archive(algorithm.archive_capacity),
         generation=zero,
-        rate=jnp.float32(1),
-        best=jnp.float32(-jnp.inf),
+        mutation_rate=jnp.float32(1),
+        best_fitness=jnp.float32(-jnp.inf),
         stagnation=zero,
         restarts=zero,
-        asked=jnp.zeros(2, jnp.uint32),
+        ask_checksum=jnp.zeros(2, jnp.uint32),
     )
 
 
-def remember(space: SearchSpace, state: State, genomes: jax.Array, fitness: jax.Array) -> tuple[State, jax.Array]:
-    """Takes down what was told.
+def record(space: SearchSpace, state: State, genomes: jax.Array, fitness: jax.Array) -> tuple[State, jax.Array]:
+    """Returns the state with an evaluation in its archive, and the fitness that may enter the population.
 
-    Returns:
-      The state with a new archive, generation, best and stagnation, and the fitness as `[N]` or `[N, M]` float32 with
-      minus infinity for what must not become a member: failed, not valid, or told before.
+    That is `[N]` or `[N, M]` float32 with minus infinity for what failed, is not valid, or was evaluated before.
     """
     fitness = jnp.asarray(fitness, jnp.float32)
     axes = tuple(range(1, fitness.ndim))
-    passed = (fitness == -jnp.inf).any(axes)
+    ignored = (fitness == -jnp.inf).any(axes)
     keys = space.hash_genomes(genomes)
-    # What was asked for is known to be valid, and is recognised by the sum of its keys: a check may cost a lot.
-    recognised = (keys.sum(0, dtype=jnp.uint32) == state.asked).all()
-    valid = jax.lax.cond(recognised, lambda: jnp.ones(len(genomes), bool), lambda: space.valid(genomes))
-    usable = valid & ~passed & ~jnp.isnan(fitness).any(axes)
-    first = fitness.reshape(len(genomes), -1)[:, 0]
-    told = jnp.where(usable, first, -jnp.inf)
-    archive, new = archives.add(state.archive, keys, told, ~passed)
-    usable &= new
-    best = jnp.maximum(state.best, jnp.where(usable, first, -jnp.inf).max())
+    is_asked = (keys.sum(0, dtype=jnp.uint32) == state.ask_checksum).all()
+    valid = jax.lax.cond(is_asked, lambda: jnp.ones(len(genomes), bool), lambda: space.valid(genomes))
+    usable = valid & ~ignored & ~jnp.isnan(fitness).any(axes)
+    values = jnp.where(usable, first_objective(fitness), -jnp.inf)
+    archive, new = insert(state.archive, keys, values, ~ignored)
+    best = jnp.maximum(state.best_fitness, jnp.where(new, values, -jnp.inf).max())
     state = state.replace(
         archive=archive,
         generation=state.generation + 1,
-        best=best,
-        stagnation=jnp.where(best > state.best, 0, state.stagnation + 1),
+        best_fitness=best,
+        stagnation=jnp.where(best > state.best_fitness, 0, state.stagnation + 1),
     )
-    return state, jnp.where(usable.reshape(-1, *[1] * len(axes)), fitness, -jnp.inf)
+    return state, where_rows(usable & new, fitness, -jnp.inf)
 
 
-def alive(state: State) -> jax.Array:
-    """How many members there are that may be parents, int32."""
-    return (state.fitness.reshape(len(state.fitness), -1)[:, 0] > -jnp.inf).sum(dtype=jnp.int32)
-
-
-def keep_best(space: SearchSpace, state: State, genomes: jax.Array, fitness: jax.Array) -> State:
-    """Takes down what was told; the best so far, of members and told ones, are the members."""
-    state, fitness = remember(space, state, genomes, fitness)
-    everyone = jnp.concatenate([state.fitness, fitness])
-    best = jnp.argsort(-everyone, stable=True)[: len(state.genomes)]
+def select(state: State, genomes: jax.Array, fitness: jax.Array, indices: jax.Array) -> State:
+    """Returns the state whose population is `indices` of its members and, after these, `[N, ...]` other genomes."""
+    births = jnp.full(len(genomes), state.generation)
     return state.replace(
-        genomes=jnp.concatenate([state.genomes, genomes])[best],
-        fitness=everyone[best],
-        born=jnp.concatenate([state.born, jnp.full(len(genomes), state.generation)])[best],
+        population=jnp.concatenate([state.population, genomes])[indices],
+        fitness=jnp.concatenate([state.fitness, fitness])[indices],
+        birth_generation=jnp.concatenate([state.birth_generation, births])[indices],
     )
+
+
+def truncation_select(space: SearchSpace, state: State, genomes: jax.Array, fitness: jax.Array) -> State:
+    """Returns the state after an evaluation; its population are the best of the old members and the new genomes."""
+    state, fitness = record(space, state, genomes, fitness)
+    order = jnp.argsort(-jnp.concatenate([state.fitness, fitness]), stable=True)
+    return select(state, genomes, fitness, order[: len(state.population)])
+
+
+def first_objective(fitness: jax.Array) -> jax.Array:
+    """Returns the first objective of `[N]` or `[N, M]` fitness, `[N]`."""
+    return fitness.reshape(len(fitness), -1)[:, 0]
+
+
+def num_valid(state: State) -> jax.Array:
+    """Returns how many members there are that may be parents, int32."""
+    return (first_objective(state.fitness) > -jnp.inf).sum(dtype=jnp.int32)
+
+
+def where_rows(mask: jax.Array, rows: jax.Array, other: jax.Array | float) -> jax.Array:
+    """Returns `[N, ...]` rows with `other` in place of those that the mask `[N]` leaves out."""
+    return jnp.where(mask.reshape(-1, *[1] * (rows.ndim - 1)), rows, other)
+
+
+def mean_pairwise_distance(
+    genomes: jax.Array, mask: jax.Array, distance: Callable[[jax.Array, jax.Array], jax.Array], shifts: int = 8
+) -> jax.Array:
+    """Returns an estimate of the mean distance of the `[N, ...]` genomes of a mask, 0 for fewer than two.
+
+    Each is compared with `shifts` others.
+    """
+    index, count = jnp.arange(len(genomes)), mask.sum()
+    members = genomes[jnp.argsort(~mask, stable=True)]
+    total = jnp.float32(0)
+    for shift in range(1, shifts + 1):
+        distances = jax.vmap(distance)(members, members[(index + shift) % jnp.maximum(count, 1)])
+        total += jnp.where(index < count, distances, 0).sum()
+    return total / (shifts * jnp.maximum(count, 1))

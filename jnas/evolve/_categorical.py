@@ -6,70 +6,57 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jnas.errors import JnasError
 
 
 @dataclass(frozen=True)
 class Categorical:
-    """A space of `[genes]` int32 genomes, gene g from 0 to `cardinalities[g] - 1`.
+    """A `SearchSpace` of `[genes]` int32 genomes, gene g from 0 to `num_categories[g] - 1`.
 
     Raises:
-      JnasError: there is no gene, one without a value, or nothing to choose.
+      JnasError: if there is no gene, one without a value, or nothing to choose.
     """
 
-    cardinalities: tuple[int, ...]
+    num_categories: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "cardinalities", tuple(int(n) for n in self.cardinalities))
-        if min(self.cardinalities, default=0) < 1 or max(self.cardinalities) < 2:
-            raise JnasError(f"cardinalities={self.cardinalities} leave nothing to choose: give a gene two values.")
-
-    @property
-    def num_neighbors(self) -> int:
-        return sum(self.cardinalities) - len(self.cardinalities)
+        object.__setattr__(self, "num_categories", tuple(int(n) for n in self.num_categories))
+        if min(self.num_categories, default=0) < 1 or max(self.num_categories) < 2:
+            raise JnasError(f"num_categories must be >= 1, and >= 2 for some gene, got {self.num_categories}.")
 
     def sample(self, key: jax.Array, count: int) -> jax.Array:
-        return jax.random.randint(key, (count, len(self.cardinalities)), 0, jnp.array(self.cardinalities))
+        return jax.random.randint(key, (count, len(self.num_categories)), 0, jnp.array(self.num_categories))
 
     def crossover(self, key: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
         """Each gene from either parent (uniform crossover, Syswerda 1989)."""
         return jnp.where(jax.random.bernoulli(key, 0.5, first.shape), first, second)
 
-    def mutate(self, key: jax.Array, genome: jax.Array, rate: jax.Array) -> jax.Array:
+    def mutate(self, key: jax.Array, genome: jax.Array, rate: jax.Array | float) -> jax.Array:
         """One gene, and each other one that has a choice with equal probability, so that `rate` change on average."""
         which_key, more_key, step_key = jax.random.split(key, 3)
-        cardinality = jnp.array(self.cardinalities)
-        free = cardinality > 1
+        num_categories = jnp.array(self.num_categories)
+        free = num_categories > 1
         first = jnp.arange(len(genome)) == jnp.argmax(free * (1 + jax.random.uniform(which_key, genome.shape)))
         more = jax.random.uniform(more_key, genome.shape) < (rate - 1) / jnp.maximum(free.sum() - 1, 1)
         changed = first | (more & free)
-        step = jax.random.randint(step_key, genome.shape, 1, jnp.maximum(cardinality, 2))
-        return jnp.where(changed, (genome + step) % cardinality, genome)
-
-    def neighbor(self, genome: jax.Array, number: jax.Array) -> jax.Array:
-        """All genomes that differ in one gene, numbered."""
-        gene, step = np.array([(g, s) for g, n in enumerate(self.cardinalities) for s in range(1, n)]).T
-        here = jnp.arange(len(genome)) == jnp.asarray(gene)[number]
-        return jnp.where(here, (genome + jnp.asarray(step)[number]) % jnp.array(self.cardinalities), genome)
+        step = jax.random.randint(step_key, genome.shape, 1, jnp.maximum(num_categories, 2))
+        return jnp.where(changed, (genome + step) % num_categories, genome)
 
     def repair(self, genomes: jax.Array) -> jax.Array:
         return genomes
 
     def valid(self, genomes: jax.Array) -> jax.Array:
-        return ((genomes >= 0) & (genomes < jnp.array(self.cardinalities))).all(-1)
+        return ((genomes >= 0) & (genomes < jnp.array(self.num_categories))).all(-1)
 
     def hash_genomes(self, genomes: jax.Array) -> jax.Array:
         """Two hashes (FNV-1a with two multipliers)."""
-        words = []
-        for multiplier, start in ((0x01000193, 0x811C9DC5), (0x9E3779B1, 0x85EBCA6B)):
-            word = jnp.full(genomes.shape[:-1], start, jnp.uint32)
-            for gene in range(genomes.shape[-1]):
-                word = (word ^ genomes[..., gene].astype(jnp.uint32)) * jnp.uint32(multiplier)
-                word ^= word >> 15
-            words.append(word)
-        return jnp.stack(words, -1)
+        multipliers = jnp.array([0x01000193, 0x9E3779B1], jnp.uint32)
+        words = jnp.broadcast_to(jnp.array([0x811C9DC5, 0x85EBCA6B], jnp.uint32), (*genomes.shape[:-1], 2))
+        for gene in range(genomes.shape[-1]):
+            words = (words ^ genomes[..., gene, None].astype(jnp.uint32)) * multipliers
+            words ^= words >> 15
+        return words
 
     def distance(self, first: jax.Array, second: jax.Array) -> jax.Array:
         """The share of genes that differ (Hamming)."""
@@ -77,4 +64,4 @@ class Categorical:
 
     def encode(self, genomes: jax.Array) -> jax.Array:
         """`[N, genes, values]` float32, one-hot."""
-        return jax.nn.one_hot(genomes, max(self.cardinalities))
+        return jax.nn.one_hot(genomes, max(self.num_categories))

@@ -1,4 +1,4 @@
-"""A genetic algorithm on fixed-size genomes, all of it on the device."""
+"""A genetic algorithm on fixed-size genomes, and NSGA-II, which differs from it in the order of members only."""
 
 from __future__ import annotations
 
@@ -7,95 +7,93 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from jnas.evolve._base import State, alive, begin, remember
-from jnas.evolve._operators import crossed, unseen
+from jnas.evolve._base import Algorithm, State, first_objective, num_valid, record, select, where_rows
+from jnas.evolve._operators import make_offspring, sample_novel
+from jnas.evolve._pareto import crowding_distance, nondominated_rank
 from jnas.evolve._search_space import SearchSpace
 
 
 @dataclass(frozen=True)
-class GeneticAlgorithm:
+class GeneticAlgorithm(Algorithm):
     """Tournament selection, crossover, mutation; the best of parents and children live on.
+
+    The mutation rate follows Rechenberg's rule: it grows while more than a fifth of the children enter the population,
+    and shrinks while fewer do.
 
     Args:
       space: what the genomes mean.
-      children: how many `ask` returns; as many as there are members by default.
-      tournament: how many members compete to be a parent.
+      batch_size: how many genomes `ask` returns; as many as there are members by default.
+      tournament_size: how many members compete to be a parent.
       crossover_rate: share of children that have two parents; each child is mutated, too.
-      elites: members that neither age nor a restart removes.
+      num_elites: members that neither age nor a restart removes.
       max_age: generations after which a member dies; None for never (Real et al. 2019 show what ageing is good for).
-      most_changes: the mutation rate is adapted between 1 and this many changes a child.
-      patience: generations without a new best after which all but the elites make room for random genomes; None for
-        never.
-      capacity: how many genomes are remembered, so that none is asked for twice.
-
-    The mutation rate follows Rechenberg's rule: it grows while more than a fifth of the children enter the population,
-    and shrinks while fewer do. See `Algorithm` for what becomes of failures, and `evolve` for many generations as one
-    program.
+      max_mutations: the mutation rate is adapted between 1 and this many changes a child.
+      stagnation_limit: generations without a new best after which all but the elites make room for random genomes; None
+        for no restarts.
+      archive_capacity: how many genomes are remembered, so that none is asked for twice.
     """
 
     space: SearchSpace
-    children: int | None = None
-    tournament: int = 4
+    batch_size: int | None = None
+    tournament_size: int = 4
     crossover_rate: float = 0.5
-    elites: int = 1
+    num_elites: int = 1
     max_age: int | None = None
-    most_changes: float = 3.0
-    patience: int | None = 20
-    capacity: int = 1 << 16
+    max_mutations: float = 3.0
+    stagnation_limit: int | None = 20
+    archive_capacity: int = 1 << 16
 
-    def init(self, key: jax.Array, genomes: jax.Array, fitness: jax.Array) -> State:
-        return self._survivors(*remember(self.space, begin(self, key, genomes, fitness), genomes, fitness), genomes)
-
-    def ask(self, state: State) -> tuple[State, jax.Array]:
+    def ask(self, state: State) -> tuple[jax.Array, State]:
         key, next_key = jax.random.split(state.key)
-        members, count = alive(state), self.children or len(state.genomes)
+        members, rates = num_valid(state), (self.tournament_size, self.crossover_rate)
 
-        def breed(key, rate, count):
+        def offspring(key, rate, count):
             # After a restart only the elites are there: the others are random. So is all where no member is left.
-            draw = lambda: self.space.sample(key, count).astype(state.genomes.dtype)  # noqa: E731
-            cross = lambda: crossed(  # noqa: E731
-                *(self.space, key, state.genomes, members, count, rate, self.tournament, self.crossover_rate)
+            return jax.lax.cond(
+                members <= self.num_elites,
+                lambda: self.space.sample(key, count).astype(state.population.dtype),
+                lambda: make_offspring(self.space, key, state.population, members, count, rate, *rates),
             )
-            return jax.lax.cond(members <= self.elites, draw, cross)
 
-        return unseen(self.space, state.replace(key=next_key), key, count, breed)
+        count = self.batch_size or len(state.population)
+        return sample_novel(self.space, state.replace(key=next_key), key, count, offspring)
 
     def tell(self, state: State, genomes: jax.Array, fitness: jax.Array) -> State:
-        return self._survivors(*remember(self.space, state, genomes, fitness), genomes)
+        state, fitness = record(self.space, state, genomes, fitness)
+        size = len(state.population)
+        is_elite = jnp.arange(size) < self.num_elites
+        if self.max_age is not None:
+            is_young = state.generation - state.birth_generation <= self.max_age
+            state = state.replace(fitness=where_rows(is_young | is_elite, state.fitness, -jnp.inf))
+        best = self.order(jnp.concatenate([state.fitness, fitness]))[:size]
+        state = select(state, genomes, fitness, best)
+        entered = ((best >= size) & (first_objective(state.fitness) > -jnp.inf)).sum() / len(genomes)
+        rate = state.mutation_rate * jnp.where(entered > 0.2, 1.1, 0.95)
+        state = state.replace(mutation_rate=jnp.clip(rate, 1, self.max_mutations))
+        if self.stagnation_limit is None:
+            return state
+        is_stuck = state.stagnation >= self.stagnation_limit
+        return state.replace(
+            fitness=where_rows(~is_stuck | is_elite, state.fitness, -jnp.inf),
+            stagnation=jnp.where(is_stuck, 0, state.stagnation),
+            restarts=state.restarts + is_stuck,
+        )
 
     def order(self, fitness: jax.Array) -> jax.Array:
-        """The places of `[N]` or `[N, M]` fitness, the fittest first."""
+        """Returns the indices of `[N]` or `[N, M]` fitness, the fittest first."""
         return jnp.argsort(-fitness, stable=True)
 
-    def _survivors(self, state: State, fitness: jax.Array, genomes: jax.Array) -> State:
-        size, count = len(state.genomes), len(genomes)
-        old = state.fitness
-        if self.max_age is not None:
-            aged = (state.generation - state.born > self.max_age) & (jnp.arange(size) >= self.elites)
-            old = jnp.where(_like(aged, old), -jnp.inf, old)
-        everyone = jnp.concatenate([old, fitness])
-        best = self.order(everyone)[:size]
-        fitness = everyone[best]
-        entered = ((best >= size) & (fitness.reshape(size, -1)[:, 0] > -jnp.inf)).sum() / count
-        rate = state.rate * jnp.where(entered > 0.2, 1.1, 0.95)
-        state = state.replace(
-            genomes=jnp.concatenate([state.genomes, genomes])[best],
-            fitness=fitness,
-            born=jnp.concatenate([state.born, jnp.full(count, state.generation)])[best],
-            rate=jnp.clip(rate, 1, self.most_changes),
-        )
-        return state if self.patience is None else self._restarted(state)
 
-    def _restarted(self, state: State) -> State:
-        stuck = state.stagnation >= self.patience
-        gone = stuck & (jnp.arange(len(state.genomes)) >= self.elites)
-        return state.replace(
-            fitness=jnp.where(_like(gone, state.fitness), -jnp.inf, state.fitness),
-            stagnation=jnp.where(stuck, 0, state.stagnation),
-            restarts=state.restarts + stuck,
-        )
+@dataclass(frozen=True)
+class NSGA2(GeneticAlgorithm):
+    """The genetic algorithm for `[P, M]` fitness: lower fronts first, then who has more room in one (Deb et al. 2002).
 
+    A restart would give up the front, so there is none by default.
+    """
 
-def _like(mask: jax.Array, values: jax.Array) -> jax.Array:
-    """`[N]` made to broadcast with `[N, ...]`."""
-    return mask.reshape(-1, *[1] * (values.ndim - 1))
+    stagnation_limit: int | None = None
+
+    def order(self, fitness: jax.Array) -> jax.Array:
+        fitness = fitness.reshape(len(fitness), -1)
+        ranks = nondominated_rank(fitness)
+        return jnp.lexsort((-crowding_distance(fitness, ranks), ranks))

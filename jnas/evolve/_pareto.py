@@ -9,37 +9,23 @@ import numpy as np
 _BLOCK = 256
 
 
-def dominates(first: jax.Array, second: jax.Array) -> jax.Array:
-    """Whether `[..., M]` objectives are nowhere lower than others, and somewhere higher: `[...]` bool."""
-    return (first >= second).all(-1) & (first > second).any(-1)
+def nondominated_rank(objectives: jax.Array) -> jax.Array:
+    """Returns the number of the front of each of `[N, M]` objectives, `[N]` int32, 0 for those that nobody dominates.
 
-
-def fronts(objectives: jax.Array) -> jax.Array:
-    """The number of the front of each of `[N, M]` objectives, `[N]` int32, 0 for those that nobody dominates.
-
-    This is the non-dominated sort of Deb et al. (2002): a front is what nobody dominates once the fronts before it are
-    taken away; its number is the length of the longest chain of dominators. Rows with a minus infinity come last.
+    A front is what nobody dominates once the fronts before it are taken away (the non-dominated sort of Deb et al.
+    2002); its number is the length of the longest chain of dominators. Rows with a minus infinity come last.
 
     Two objectives take O(N log N): sorted by the first, a member's front is found by bisection among the best second
-    values of the fronts so far (Jensen 2003). More take O(M N^2) time and, in blocks of 256, O(N) memory: up to some
-    ten thousand members.
+    values of the fronts so far (Jensen 2003). Others take O(M N²) time and, in blocks of 256, O(N) memory.
     """
     count, number = objectives.shape
     dead = (objectives == -jnp.inf).any(-1)
     order = jnp.lexsort((*(-objectives[:, m] for m in reversed(range(number))), dead))
-    ordered = objectives[order]
-    if number == 1:
-        new = jnp.concatenate([jnp.zeros(1, bool), ordered[1:, 0] != ordered[:-1, 0]])
-        ranks = jnp.cumsum(new)
-    elif number == 2:
-        ranks = _two(ordered)
-    else:
-        ranks = _many(ordered)
-    result = jnp.zeros(count, jnp.int32).at[order].set(ranks.astype(jnp.int32))
-    return jnp.where(dead, count, result)
+    ranks = (_rank_2d if number == 2 else _rank_nd)(objectives[order])
+    return jnp.where(dead, count, jnp.zeros(count, jnp.int32).at[order].set(ranks))
 
 
-def _two(ordered: jax.Array) -> jax.Array:
+def _rank_2d(ordered: jax.Array) -> jax.Array:
     """Fronts of `[N, 2]` in falling lexicographic order."""
     count = len(ordered)
 
@@ -55,60 +41,63 @@ def _two(ordered: jax.Array) -> jax.Array:
     return jax.lax.scan(place, start, ordered)[1]
 
 
-def _many(ordered: jax.Array) -> jax.Array:
+def _rank_nd(ordered: jax.Array) -> jax.Array:
     """Fronts of `[N, M]` in falling lexicographic order, in which nobody is dominated by a later one."""
     count = len(ordered)
     width = min(_BLOCK, count)
     blocks = -(-count // width)
     padded = jnp.pad(ordered, ((0, blocks * width - count), (0, 0)), constant_values=-jnp.inf)
 
+    def dominators(rows, others):
+        """Which of `[N, M]` others dominate each of `[K, M]` rows: `[K, N]` bool."""
+        return (others >= rows[:, None]).all(-1) & (others > rows[:, None]).any(-1)
+
     def block(number, ranks):
         rows = jax.lax.dynamic_slice_in_dim(padded, number * width, width)
-        above = dominates(padded[None], rows[:, None])  # [width, N]
-        earlier = jnp.arange(len(padded)) < number * width
-        base = jnp.where(above & earlier, ranks + 1, 0).max(1)
-        inside = dominates(rows[None], rows[:, None])
+        is_earlier = jnp.arange(len(padded)) < number * width
+        base = jnp.where(dominators(rows, padded) & is_earlier, ranks + 1, 0).max(1)
+        inside = dominators(rows, rows)
 
         def grow(carry):
-            own, _ = carry
-            longer = jnp.maximum(base, jnp.where(inside, own + 1, 0).max(1))
-            return longer, (longer != own).any()
+            _, ranks = carry
+            return ranks, jnp.maximum(base, jnp.where(inside, ranks + 1, 0).max(1))
 
-        own, _ = jax.lax.while_loop(lambda carry: carry[1], grow, (base, jnp.bool_(True)))
-        return jax.lax.dynamic_update_slice_in_dim(ranks, own, number * width, 0)
+        _, found = jax.lax.while_loop(lambda carry: (carry[0] != carry[1]).any(), grow, (base - 1, base))
+        return jax.lax.dynamic_update_slice_in_dim(ranks, found, number * width, 0)
 
     return jax.lax.fori_loop(0, blocks, block, jnp.zeros(len(padded), jnp.int32))[:count]
 
 
-def crowding(objectives: jax.Array, ranks: jax.Array) -> jax.Array:
-    """The crowding distance of each of `[N, M]` objectives within its front: `[N]`, infinite at a front's ends.
+def crowding_distance(objectives: jax.Array, ranks: jax.Array) -> jax.Array:
+    """Returns the crowding distance of each of `[N, M]` objectives within its front: `[N]`, infinite at its ends.
 
     The sum over objectives of the gap between a member's two neighbours, as a share of the objective's range (Deb et
     al. 2002).
     """
-    count, number = objectives.shape
     finite = jnp.where(jnp.isfinite(objectives), objectives, jnp.nan)
-    total = jnp.zeros(count)
-    for m in range(number):
-        values = objectives[:, m]
+    spread = jnp.maximum(jnp.nanmax(finite, 0) - jnp.nanmin(finite, 0), 1e-12)
+    edge = jnp.zeros(1, bool)
+
+    def gaps(values, spread):
         order = jnp.lexsort((values, ranks))
-        sorted_values, sorted_ranks = values[order], ranks[order]
-        same = sorted_ranks[1:] == sorted_ranks[:-1]
-        first, last = jnp.concatenate([jnp.zeros(1, bool), same]), jnp.concatenate([same, jnp.zeros(1, bool)])
-        spread = jnp.nanmax(finite[:, m]) - jnp.nanmin(finite[:, m])
-        gap = (jnp.roll(sorted_values, -1) - jnp.roll(sorted_values, 1)) / jnp.maximum(spread, 1e-12)
-        total += jnp.zeros(count).at[order].set(jnp.where(first & last, gap, jnp.inf))
+        values, same = values[order], ranks[order][1:] == ranks[order][:-1]
+        is_inner = jnp.concatenate([edge, same]) & jnp.concatenate([same, edge])
+        gap = jnp.where(is_inner, (jnp.roll(values, -1) - jnp.roll(values, 1)) / spread, jnp.inf)
+        return jnp.zeros(len(values)).at[order].set(gap)
+
+    total = jax.vmap(gaps, (1, 0))(objectives, spread).sum(0)
     return jnp.where(jnp.isnan(total), 0.0, total)
 
 
-def front(objectives: np.ndarray) -> np.ndarray:
-    """The places of the members of `[N, M]` objectives that nobody dominates, in the order of the first objective,
-    the highest first; of equal members the first. On the host, for a table of results; a NaN is dominated by all.
+def pareto_front(objectives: np.ndarray) -> np.ndarray:
+    """Returns the indices of the `[N, M]` objectives that nobody dominates, the highest first objective first.
+
+    Of equal rows the first counts; a NaN is dominated by all. On the host, for a table of results.
     """
     objectives = np.asarray(objectives, float)
     good = np.flatnonzero(~np.isnan(objectives).any(-1))
-    kept = []
-    for place in good[np.lexsort([*(-objectives[good, m] for m in reversed(range(objectives.shape[1])))])]:
-        if not any((objectives[other] >= objectives[place]).all() for other in kept):
-            kept.append(int(place))
-    return np.array(kept, int)
+    front = []
+    for index in good[np.lexsort(-objectives[good, ::-1].T)]:
+        if not any((objectives[other] >= objectives[index]).all() for other in front):
+            front.append(int(index))
+    return np.array(front, int)

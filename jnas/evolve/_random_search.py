@@ -6,32 +6,28 @@ from dataclasses import dataclass
 
 import jax
 
-from jnas.evolve._base import State, begin, keep_best
-from jnas.evolve._operators import unseen
+from jnas.evolve._base import Algorithm, State, truncation_select
+from jnas.evolve._operators import sample_novel
 from jnas.evolve._search_space import SearchSpace
 
 
 @dataclass(frozen=True)
-class RandomSearch:
+class RandomSearch(Algorithm):
     """Random genomes, none of them twice; the best so far are the population.
 
-    Args:
-      space: what the genomes mean.
-      children: how many `ask` returns; as many as there are members by default.
-      capacity: how many genomes are remembered.
+    `batch_size` is the number of genomes that `ask` returns, as many as there are members by default.
     """
 
     space: SearchSpace
-    children: int | None = None
-    capacity: int = 1 << 16
+    batch_size: int | None = None
+    archive_capacity: int = 1 << 16
+    min_population = 1
 
-    def init(self, key: jax.Array, genomes: jax.Array, fitness: jax.Array) -> State:
-        return self.tell(begin(self, key, genomes, fitness, least=1), genomes, fitness)
-
-    def ask(self, state: State) -> tuple[State, jax.Array]:
+    def ask(self, state: State) -> tuple[jax.Array, State]:
         key, next_key = jax.random.split(state.key)
-        draw = lambda key, rate, count: self.space.sample(key, count).astype(state.genomes.dtype)  # noqa: E731
-        return unseen(self.space, state.replace(key=next_key), key, self.children or len(state.genomes), draw)
+        count, dtype = self.batch_size or len(state.population), state.population.dtype
+        offspring = lambda key, rate, count: self.space.sample(key, count).astype(dtype)  # noqa: E731
+        return sample_novel(self.space, state.replace(key=next_key), key, count, offspring)
 
     def tell(self, state: State, genomes: jax.Array, fitness: jax.Array) -> State:
-        return keep_best(self.space, state, genomes, fitness)
+        return truncation_select(self.space, state, genomes, fitness)

@@ -11,32 +11,35 @@ from jnas.evolve._base import Algorithm, State
 
 
 @fast_compile_jit(static_argnames=("algorithm", "fitness", "generations"))
-def evolve(
+def run(
     algorithm: Algorithm,
     fitness: Callable[..., jax.Array],
     key: jax.Array,
     genomes: jax.Array,
-    measured: jax.Array,
-    arguments: tuple,
     generations: int,
+    fitness_args: tuple = (),
+    initial_fitness: jax.Array | None = None,
 ) -> State:
-    """The state after some generations, as one program.
+    """Returns the state after some generations, which are one program.
 
     Args:
       algorithm: any of this package.
-      fitness: a jittable function of genomes `[N, ...]` and `*arguments` that returns `[N]`, or `[N, M]` for several
+      fitness: a jittable function of genomes `[N, ...]` and `*fitness_args` that returns `[N]`, or `[N, M]` for several
         objectives.
       key: for all randomness.
-      genomes, measured: the first population `[P, ...]` and its fitness.
-      arguments: what the fitness depends on and may change between calls, such as a predictor's parameters.
+      genomes: the first population, `[P, ...]`.
       generations: how many.
+      fitness_args: what may change between calls without compiling again, such as a predictor's parameters.
+      initial_fitness: the fitness of the first population; None to compute it.
 
     Raises:
-      JnasError: the population is too small.
+      JnasError: if the population is too small.
     """
 
     def generation(_, state):
-        state, children = algorithm.ask(state)
-        return algorithm.tell(state, children, fitness(children, *arguments))
+        children, state = algorithm.ask(state)
+        return algorithm.tell(state, children, fitness(children, *fitness_args))
 
-    return jax.lax.fori_loop(0, generations, generation, algorithm.init(key, genomes, measured))
+    if initial_fitness is None:
+        initial_fitness = fitness(genomes, *fitness_args)
+    return jax.lax.fori_loop(0, generations, generation, algorithm.init(key, genomes, initial_fitness))

@@ -8,43 +8,40 @@ import jax
 
 
 class SearchSpace(Protocol):
-    """The side of a space that the algorithms see. It must be hashable, and its methods work under jit.
+    """A space as the algorithms see it. It must be hashable, and its methods work under jit.
 
-    A genome is an array of integers of one fixed shape; `...` below stands for that shape. `crossover`, `mutate`,
-    `distance` and `neighbor` are written for one genome and vmapped by the caller, the others take a population.
+    A genome is an array of integers of one fixed shape; `...` below stands for that shape. `crossover`, `mutate` and
+    `distance` take single genomes and are vmapped by the caller, the others take a population.
     """
 
-    @property
-    def cardinalities(self) -> tuple[int, ...]:
-        """How many values each gene has, at most; which go together is the business of `valid` and `repair`."""
+    def sample(self, key: jax.Array, count: int, /) -> jax.Array:
+        """Returns `[count, ...]` random genomes."""
+        ...
 
-    @property
-    def num_neighbors(self) -> int:
-        """How many small changes there are; only local search asks for them."""
+    def crossover(self, key: jax.Array, first: jax.Array, second: jax.Array, /) -> jax.Array:
+        """Returns a child of two genomes."""
+        ...
 
-    def sample(self, key: jax.Array, count: int) -> jax.Array:
-        """`[count, ...]` random genomes."""
+    def mutate(self, key: jax.Array, genome: jax.Array, rate: jax.Array | float, /) -> jax.Array:
+        """Returns a genome with at least one small change, and about `rate` of them."""
+        ...
 
-    def crossover(self, key: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
-        """A child of two genomes."""
+    def repair(self, genomes: jax.Array, /) -> jax.Array:
+        """Returns `[N, ...]` genomes, those that are not valid made so as far as that is cheap."""
+        ...
 
-    def mutate(self, key: jax.Array, genome: jax.Array, rate: jax.Array) -> jax.Array:
-        """A genome with at least one small change, and about `rate` of them."""
+    def valid(self, genomes: jax.Array, /) -> jax.Array:
+        """Returns which of `[N, ...]` genomes may be evaluated: `[N]` bool."""
+        ...
 
-    def neighbor(self, genome: jax.Array, number: jax.Array) -> jax.Array:
-        """The genome with change `number`; itself where that change is not possible."""
+    def hash_genomes(self, genomes: jax.Array, /) -> jax.Array:
+        """Returns `[N, 2]` uint32 that tell `[N, ...]` genomes apart: equal for what would be evaluated alike."""
+        ...
 
-    def repair(self, genomes: jax.Array) -> jax.Array:
-        """`[N, ...]` genomes, those that are not valid made so as far as that is cheap."""
+    def distance(self, first: jax.Array, second: jax.Array, /) -> jax.Array:
+        """Returns how much two genomes differ, from 0 to 1."""
+        ...
 
-    def valid(self, genomes: jax.Array) -> jax.Array:
-        """Which of `[N, ...]` genomes may be evaluated: `[N]` bool."""
-
-    def hash_genomes(self, genomes: jax.Array) -> jax.Array:
-        """`[N, 2]` uint32 that tell `[N, ...]` genomes apart: equal for what would be evaluated alike."""
-
-    def distance(self, first: jax.Array, second: jax.Array) -> jax.Array:
-        """How much two genomes differ, from 0 to 1."""
-
-    def encode(self, genomes: jax.Array) -> jax.Array:
-        """`[N, ...]` genomes as a surrogate sees them. Only needed where there is one."""
+    def encode(self, genomes: jax.Array, /) -> jax.Array:
+        """Returns `[N, ...]` genomes as a surrogate sees them; only needed where there is one."""
+        ...

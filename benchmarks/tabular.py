@@ -13,9 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnas.errors import JnasError
-from jnas.evolve._base import Algorithm
-from jnas.evolve._categorical import Categorical
-from jnas.evolve._metrics import first_of_equals
+from jnas.evolve import Algorithm, Categorical
+from jnas.evolve._archive import first_occurrence_mask
 
 
 @dataclass(frozen=True)
@@ -65,30 +64,30 @@ class Table:
             raise JnasError(
                 f"The table {path} has genes that are not whole numbers from 0, or no rows: number the values."
             )
-        cardinalities = tuple(int(n) + 1 for n in genes.max(0))
-        size = math.prod(cardinalities)
+        num_categories = tuple(int(n) + 1 for n in genes.max(0))
+        size = math.prod(num_categories)
         if len(rows) != size:
-            combinations = "x".join(map(str, cardinalities))
+            combinations = "x".join(map(str, num_categories))
             raise JnasError(
                 f"The table {path} has {len(rows):,} rows, and {combinations} values make {size:,} combinations: "
                 "give one row for each."
             )
-        place = np.ravel_multi_index(genes.astype(np.int64).T, cardinalities)
+        place = np.ravel_multi_index(genes.astype(np.int64).T, num_categories)
         if len(np.unique(place)) < size:
             raise JnasError(
                 f"The table {path} has a combination of genes twice, and so lacks another: give one row each."
             )
         reward, test = values[:, names.index("reward")], values[:, names.index("test")]
         order = np.argsort(place)
-        return cls(Categorical(cardinalities), reward[order], test[order])
+        return cls(Categorical(num_categories), reward[order], test[order])
 
-    def places(self, genomes: jax.Array) -> jax.Array:
+    def row_index(self, genomes: jax.Array) -> jax.Array:
         """The rows of `[..., genes]` genomes, int32."""
-        sizes = (*self.space.cardinalities[1:], 1)
+        sizes = (*self.space.num_categories[1:], 1)
         return (genomes * jnp.array(np.cumprod(sizes[::-1])[::-1].copy())).sum(-1)
 
 
-class Played(NamedTuple):
+class TableRun(NamedTuple):
     """One search on a table.
 
     Attributes:
@@ -100,14 +99,16 @@ class Played(NamedTuple):
     queries: jax.Array
 
 
-def play(algorithm: Algorithm, places, reward: jax.Array, key: jax.Array, first: int, evaluations: int) -> Played:
+def run_on_table(
+    algorithm: Algorithm, row_index, reward: jax.Array, key: jax.Array, first: int, evaluations: int
+) -> TableRun:
     """An algorithm on a table, under jit and vmap.
 
     Every genome that is new is one query; what was asked before is looked up for free.
 
     Args:
-      algorithm: to be played.
-      places: from genomes to rows; see `Table.places`.
+      algorithm: any of `jnas.evolve`, or of the same contract.
+      row_index: from genomes to rows; see `Table.row_index`.
       reward: `[rows]` float32; NaN is a failed evaluation.
       key: for all randomness.
       first: random genomes to start from.
@@ -118,7 +119,7 @@ def play(algorithm: Algorithm, places, reward: jax.Array, key: jax.Array, first:
     genomes = _different(algorithm.space, draw_key, first)
 
     def query(carry, genomes):
-        """Takes down the queries that genomes cost, as long as there are any left; and what they are told."""
+        """Takes down the queries that genomes cost, as long as there are any left; and their fitness."""
 
         def one(carry, place):
             seen, best, count = carry
@@ -129,11 +130,11 @@ def play(algorithm: Algorithm, places, reward: jax.Array, key: jax.Array, first:
             best = best.at[jnp.where(new, count, size)].set(jnp.where(better, place, last), mode="drop")
             return (seen.at[place].set(seen[place] | new), best, count + new), jnp.where(there, reward[place], -jnp.inf)
 
-        return jax.lax.scan(one, carry, places(genomes))
+        return jax.lax.scan(one, carry, row_index(genomes))
 
     start = jnp.zeros(rows, bool), jnp.zeros(size, jnp.int32), jnp.int32(0)
-    carry, told = query(start, genomes)
-    state = algorithm.init(init_key, genomes, told)
+    carry, fitness = query(start, genomes)
+    state = algorithm.init(init_key, genomes, fitness)
 
     def going(loop):
         _, (_, _, count), turn = loop
@@ -141,19 +142,19 @@ def play(algorithm: Algorithm, places, reward: jax.Array, key: jax.Array, first:
 
     def turn(loop):
         state, carry, number = loop
-        state, genomes = algorithm.ask(state)
-        carry, told = query(carry, genomes)
-        return algorithm.tell(state, genomes, told), carry, number + 1
+        genomes, state = algorithm.ask(state)
+        carry, fitness = query(carry, genomes)
+        return algorithm.tell(state, genomes, fitness), carry, number + 1
 
     _, (_, best, count), _ = jax.lax.while_loop(going, turn, (state, carry, 0))
     best = jnp.where(jnp.arange(size) < count, best, best[jnp.maximum(count - 1, 0)])
-    return Played(best, count)
+    return TableRun(best, count)
 
 
 def _different(space, key: jax.Array, count: int) -> jax.Array:
     """`count` random genomes, no two alike where the space holds that many."""
     drawn = space.sample(key, 8 * count)
-    return drawn[jnp.argsort(~first_of_equals(space.hash_genomes(drawn)), stable=True)[:count]]
+    return drawn[jnp.argsort(~first_occurrence_mask(space.hash_genomes(drawn)), stable=True)[:count]]
 
 
 def _or_least(reward: jax.Array) -> jax.Array:
