@@ -149,7 +149,7 @@ def test_random_translate_is_reflected_padding_cropped():
             "y_train of your arrays must be one integer per image (96), got int64 of shape (95,)",
         ),
         ({"y_train": np.zeros(96)}, "got float64 of shape (96,)"),
-        ({"y_train": np.zeros(96, int)}, "at least 2 classes, got 1"),
+        ({"y_train": np.zeros(96, int)}, "at least 2 classes, and fewer than 2**31, got 1"),
         ({"y_train": np.full(96, -1)}, "class"),
         ({"y_test": np.full(24, 7)}, "y_test of your arrays must be from 0 to 2, got 7"),
         (

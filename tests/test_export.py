@@ -20,11 +20,9 @@ import jnas
 from jnas._cli import main
 from jnas.data import IN_MEMORY_SOURCE, load_data
 from jnas.errors import JnasError
-from jnas.export import _verify, _verify_subprocess, export_model
-from jnas.export._codegen import generate_code, import_from_path
-from jnas.export._restore import load_images
-from jnas.export._select import TrainedTemplate, resolve_prefix, select
-from jnas.export._stablehlo import generate_stablehlo
+from jnas.export import _verify, export_model
+from jnas.export._codegen import generate_code, generate_stablehlo, import_from_path
+from jnas.export._source import TrainedTemplate, load_images, resolve_prefix, select
 from jnas.space import Template
 from jnas.space import _layers as lt
 from jnas.store import Evaluation, Store, paths
@@ -103,7 +101,7 @@ def store(finished, tmp_path, monkeypatch):
 @pytest.fixture
 def in_process(monkeypatch):
     """The check computes in this process."""
-    monkeypatch.setattr(_verify, "num_correct", _verify_subprocess.num_correct)
+    monkeypatch.setattr(_verify, "num_correct_in_subprocess", _verify.num_correct)
 
 
 def randomised(template):
@@ -191,7 +189,8 @@ def test_export_model_check_loads_the_files_in_a_fresh_process(store):
     )
     (store.path.parent / "jnas.export" / "model.py").write_text("raise ValueError('no model')")
     with pytest.raises(JnasError, match=r"cannot be loaded again \(ValueError: no model\): --no-check writes them"):
-        _verify.num_correct(store.path.parent / "jnas.export", np.zeros((1, 8, 8, 3), np.uint8), np.zeros(1, np.int32))
+        images, labels = np.zeros((1, 8, 8, 3), np.uint8), np.zeros(1, np.int32)
+        _verify.num_correct_in_subprocess(store.path.parent / "jnas.export", images, labels)
 
 
 def test_export_model_without_weights_retrains_and_checks(store, finished, in_process):
@@ -214,7 +213,7 @@ def test_export_model_without_weights_retrains_and_checks(store, finished, in_pr
 
 
 def test_export_model_failing_check_writes_nothing(store, monkeypatch):
-    monkeypatch.setattr(_verify, "num_correct", lambda *_: dict.fromkeys(FILES, 1))
+    monkeypatch.setattr(_verify, "num_correct_in_subprocess", lambda *_: dict.fromkeys(FILES, 1))
     before = sorted(path.name for path in store.path.parent.iterdir())
     with pytest.raises(JnasError, match=r"\(weights 1, model.py 1, model.stablehlo 1\): export the template where"):
         export_model(store)
@@ -224,7 +223,7 @@ def test_export_model_failing_check_writes_nothing(store, monkeypatch):
 def test_export_model_winner_without_weights_is_retrained(store, monkeypatch):
     expected = select(store).evaluation.test_acc_final
     shutil.rmtree(store.path.with_suffix(".checkpoints"))
-    monkeypatch.setattr(_verify, "num_correct", lambda *_: dict.fromkeys(FILES, round(expected * 120)))
+    monkeypatch.setattr(_verify, "num_correct_in_subprocess", lambda *_: dict.fromkeys(FILES, round(expected * 120)))
     written = export_model(store)
     assert written.metadata["accuracies"]["test_acc_final"] == expected
     assert written.folder == store.path.with_suffix(".export") and written.metadata["retrained"]
@@ -276,7 +275,7 @@ def test_export_model_without_images_is_not_checked(store, finished, monkeypatch
     def load_nothing(*_):
         raise JnasError("There is no file.")
 
-    monkeypatch.setattr("jnas.export._restore.load_data", load_nothing)
+    monkeypatch.setattr("jnas.export._source.load_data", load_nothing)
     written = export_model(store)
     assert (
         "Not checked, because the images are not available: name them with --data. (There is no file.)"

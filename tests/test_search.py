@@ -22,7 +22,7 @@ from jnas._search.proposals import propose_screened
 from jnas._search.screening import encode, predict_members
 from jnas.data import normalise
 from jnas.errors import JnasError
-from jnas.export._select import select
+from jnas.export._source import select
 from jnas.predict import EnsembleConfig, Predictor
 from jnas.space import Candidate, Space
 from jnas.space import _genome as genome

@@ -128,7 +128,7 @@ def test_queries_are_counted_and_the_predictor_in_the_loop_pays(tmp_path):
         one = functools.partial(run_on_table, algorithm, table.row_index, first=10, evaluations=30)
         runs = jax.jit(jax.vmap(one, (None, 0)))(reward, keys)
         assert (runs.queries == 30).all()
-        best = table.reward[np.asarray(runs.best_fitness)]
+        best = table.reward[np.asarray(runs.best)]
         assert (np.diff(best, axis=1) >= 0).all()
         found[name] = table.reward.max() - best[:, -1].mean()
     assert found["guided"] < 0.5 * found["random"]

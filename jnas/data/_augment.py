@@ -29,13 +29,7 @@ def alternating_hflip(
     """Returns images of which each is flipped horizontally in every other epoch, half of them in the even ones.
 
     In two epochs every image is seen both ways, whereas random flips show half of the images twice the same way (Jordan
-    2024, arXiv:2404.00498).
-
-    Args:
-      key: decides which images are flipped in even epochs; the same in all epochs.
-      images: the images of a batch.
-      indices: which images of the data set they are.
-      epoch: the number of the epoch, from 0.
+    2024, arXiv:2404.00498). The key is the same in all epochs; `indices` are the places of the images in the data set.
     """
     even = jax.vmap(lambda index: jax.random.bernoulli(jax.random.fold_in(key, index)))(indices)
     is_flipped = even ^ (epoch % 2 == 1)

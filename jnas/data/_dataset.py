@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import functools
 import hashlib
 import operator
@@ -19,15 +19,7 @@ from jnas.errors import JnasError
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split:
-    """The training and validation images, on the default device.
-
-    Attributes:
-      x_train: training images.
-      y_train: their labels, from 0.
-      x_val: validation images.
-      y_val: their labels.
-      classes: the number of classes.
-    """
+    """The training and validation images with labels from 0, on the default device."""
 
     x_train: UInt8[Array, "n h w c"]
     y_train: Int32[Array, " n"]
@@ -40,9 +32,6 @@ class Split:
         """Returns the validation images in batches of `size`, the last one filled up with images labelled -1.
 
         The arrays are computed once per size.
-
-        Args:
-          size: the number of images per batch.
         """
         if size not in self._validation_batches:
             count = -(-len(self.x_val) // size)
@@ -55,21 +44,17 @@ class Split:
 
     def shapes(self) -> Split:
         """Returns a split with a `jax.ShapeDtypeStruct` in place of each array: all that compiling needs."""
-        shapes = copy.copy(self)
-        for name in ("x_train", "y_train", "x_val", "y_val"):
-            array = getattr(self, name)
-            object.__setattr__(shapes, name, jax.ShapeDtypeStruct(array.shape, array.dtype))
-        return shapes
+        arrays = {name: getattr(self, name) for name in ("x_train", "y_train", "x_val", "y_val")}
+        return dataclasses.replace(self, **jax.eval_shape(lambda: arrays))
 
     def __getstate__(self) -> dict:
-        """Copies and pickles leave the batches out."""
+        """Pickles leave the batches out."""
         return self.__dict__ | {"_validation_batches": {}}
 
     def __repr__(self) -> str:
-        images = "x".join(map(str, self.x_train.shape[1:]))
         return (
-            f"Split({self.x_train.shape[0]:,} training and {self.x_val.shape[0]:,} validation images of {images}, "
-            f"{self.classes} classes)"
+            f"Split({self.x_train.shape[0]:,} training and {self.x_val.shape[0]:,} validation images of "
+            f"{_format_size(self.x_train)}, {self.classes} classes)"
         )
 
 
@@ -105,32 +90,31 @@ class Dataset:
         y_test: ArrayLike,
         classes: int | None = None,
     ):
-        images, labels = _validate(name, "train", x_train, y_train)
-        test_images, test_labels = _validate(name, "test", x_test, y_test)
-        if len(labels) < 2:
-            raise JnasError(f"{name} must have at least 2 training images, got {len(labels)}.")
-        if not len(test_images):
-            test_images = np.zeros((0, *images.shape[1:]), np.uint8)
-        if test_images.shape[1:] != images.shape[1:]:
+        x_train, y_train = _validate(name, "train", x_train, y_train)
+        x_test, y_test = _validate(name, "test", x_test, y_test)
+        if len(y_train) < 2:
+            raise JnasError(f"{name} must have at least 2 training images, got {len(y_train)}.")
+        if x_test.shape[1:] != x_train.shape[1:]:
             raise JnasError(
-                f"The images of {name} must have one size (H, W, C), got {images.shape[1:]} for training and "
-                f"{test_images.shape[1:]} for testing."
+                f"The images of {name} must have one size (H, W, C), got {x_train.shape[1:]} for training and "
+                f"{x_test.shape[1:]} for testing."
             )
-        classes = int(labels.max()) + 1 if classes is None else _check_classes(name, classes)
-        if classes < 2:
-            raise JnasError(
-                f"{name} must have at least 2 classes, got {classes}: a classifier has nothing to tell apart."
-            )
-        for split, values in (("train", labels), ("test", test_labels)):
-            outside = values[(values < 0) | (values >= classes)]
+        try:
+            classes = int(y_train.max()) + 1 if classes is None else operator.index(classes)
+        except TypeError as error:
+            raise JnasError(f"The number of classes of {name} must be an integer >= 2, got {classes!r}.") from error
+        if not 2 <= classes < 2**31:
+            raise JnasError(f"{name} must have at least 2 classes, and fewer than 2**31, got {classes}.")
+        for split, labels in (("train", y_train), ("test", y_test)):
+            outside = labels[(labels < 0) | (labels >= classes)]
             if len(outside):
                 raise JnasError(
                     f"The labels y_{split} of {name} must be from 0 to {classes - 1}, got {outside[0]}: number the "
                     f"labels from 0, or give the right number of classes (now {classes})."
                 )
-        fields = {"name": name, "x_train": images, "y_train": labels, "x_test": test_images, "y_test": test_labels}
-        for attribute, value in (fields | {"classes": classes}).items():
-            object.__setattr__(self, attribute, value)
+        values = (name, x_train, y_train.astype(np.int32), x_test, y_test.astype(np.int32), classes)
+        for attribute, value in zip(dataclasses.fields(self), values, strict=True):
+            object.__setattr__(self, attribute.name, value)
 
     @property
     def in_shape(self) -> tuple[int, int, int]:
@@ -150,9 +134,7 @@ class Dataset:
     def split(self, val_fraction: float, seed: int = 0) -> Split:
         """Returns the training images on the default device, a fraction of them kept for validation.
 
-        Args:
-          val_fraction: the fraction, in (0, 1).
-          seed: decides which images; the same seed selects the same images on every machine.
+        The same seed selects the same images on every machine.
 
         Raises:
           JnasError: if one side would have no images.
@@ -165,19 +147,22 @@ class Dataset:
             )
         order = np.random.default_rng(seed).permutation(len(self.x_train))
         val, train = np.sort(order[:count]), np.sort(order[count:])
-        arrays = (self.x_train[train], self.y_train[train], self.x_train[val], self.y_train[val])
-        return Split(*map(jnp.asarray, arrays), self.classes)
+        x_train, y_train = jnp.asarray(self.x_train[train]), jnp.asarray(self.y_train[train])
+        return Split(x_train, y_train, jnp.asarray(self.x_train[val]), jnp.asarray(self.y_train[val]), self.classes)
 
     def __repr__(self) -> str:
-        images = "x".join(map(str, self.x_train.shape[1:]))
         return (
-            f"Dataset({self.name!r}, {len(self.x_train):,} training and {len(self.x_test):,} test images of {images}, "
-            f"{self.classes} classes)"
+            f"Dataset({self.name!r}, {len(self.x_train):,} training and {len(self.x_test):,} test images of "
+            f"{_format_size(self.x_train)}, {self.classes} classes)"
         )
 
 
+def _format_size(images: np.ndarray | jax.Array) -> str:
+    return "x".join(map(str, images.shape[1:]))
+
+
 def _validate(name: str, split: str, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Returns images as `[N, H, W, C]` uint8 and labels as `[N]` int32."""
+    """Returns images as `[N, H, W, C]` uint8 and labels as `[N]` integers."""
     images, labels = np.asarray(x), np.asarray(y)
     if images.ndim == 3:
         images = images[..., None]
@@ -186,20 +171,11 @@ def _validate(name: str, split: str, x: ArrayLike, y: ArrayLike) -> tuple[np.nda
             f"The images x_{split} of {name} must be uint8, from 0 to 255, of shape [N, height, width, channels], got "
             f"{images.dtype} of shape {images.shape}."
         )
-    if labels.ndim == 2 and labels.shape[1] == 1:
+    if labels.shape[1:] == (1,):
         labels = labels[:, 0]
-    if labels.ndim != 1 or len(labels) != len(images) or not np.issubdtype(labels.dtype, np.integer):
+    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         raise JnasError(
             f"The labels y_{split} of {name} must be one integer per image ({len(images)}), got {labels.dtype} of "
             f"shape {labels.shape}."
         )
-    if len(labels) and int(labels.max()) >= 2**31:
-        raise JnasError(f"The labels y_{split} of {name} must be below 2**31, got {labels.max()}: number them from 0.")
-    return images, labels.astype(np.int32)
-
-
-def _check_classes(name: str, classes: int) -> int:
-    try:
-        return operator.index(classes)
-    except TypeError as error:
-        raise JnasError(f"The number of classes of {name} must be an integer >= 2, got {classes!r}.") from error
+    return images, labels

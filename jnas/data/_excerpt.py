@@ -16,11 +16,7 @@ _PIXELS = 32
 
 
 def load_excerpt(classes: int | None = None) -> Dataset:
-    """Returns 4,000 training and 1,000 test images of 32x32 pixels, 3 channels and 10 classes.
-
-    Args:
-      classes: the number of classes, if it is not 10.
-    """
+    """Returns 4,000 training and 1,000 test images of 32x32 pixels, 3 channels and 10 classes."""
     module = Path(__file__).resolve()
     folder = module.parent / "cifar10_excerpt"  # in an installed wheel
     if not folder.exists():

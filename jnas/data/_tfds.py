@@ -9,7 +9,7 @@ import importlib.util
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,11 +26,7 @@ _NOT_RANDOM_ACCESS = (
 
 
 def load_tfds_folder(folder: Path, classes: int | None) -> Dataset:
-    """Returns the data set that is prepared in a folder or up to three folders below it.
-
-    Raises:
-      JnasError: if there is none, or more than one.
-    """
+    """Returns the data set that is prepared in a folder or up to three folders below it."""
     depths = ("", "*/", "*/*/", "*/*/*/")
     prepared = sorted({info.parent for depth in depths for info in folder.glob(f"{depth}dataset_info.json")})
     if len(prepared) != 1:
@@ -45,16 +41,12 @@ def load_tfds_folder(folder: Path, classes: int | None) -> Dataset:
 
 
 def load_tfds_name(name: str, classes: int | None) -> Dataset:
-    """Returns a data set by its name in TensorFlow Datasets; it is downloaded and prepared if it is not.
-
-    Raises:
-      JnasError: if there is no such data set, or it cannot be prepared.
-    """
+    """Returns a data set by its name in TensorFlow Datasets; it is downloaded and prepared if it is not."""
     import tensorflow_datasets as tfds
 
     try:
         builder = tfds.builder(name, file_format="array_record")
-    except (tfds.core.registered.DatasetNotFoundError, ImportError) as error:
+    except (tfds.core.DatasetNotFoundError, ImportError) as error:
         raise JnasError(
             f"The source of images must be a file, a folder or a name of TensorFlow Datasets, got {name!r}: give "
             "'excerpt' for the bundled images, 'cifar10', the path of an .npz file or of a prepared folder."
@@ -79,8 +71,8 @@ def load_tfds_name(name: str, classes: int | None) -> Dataset:
 
 
 def _read(builder: tfds.core.DatasetBuilder, name: str, classes: int | None) -> Dataset:
-    features, splits = builder.info.features, builder.info.splits
-    missing = [split for split in ("train", "test") if split not in splits]
+    features: Any = builder.info.features
+    missing = [split for split in ("train", "test") if split not in builder.info.splits]
     missing += [feature for feature in ("image", "label") if feature not in features]
     if missing:
         raise JnasError(
@@ -92,7 +84,8 @@ def _read(builder: tfds.core.DatasetBuilder, name: str, classes: int | None) -> 
     level = absl.level
     absl.setLevel(logging.ERROR)
     try:
-        train, test = (_stack(builder.as_data_source(split=split)) for split in ("train", "test"))
+        sources: Any = builder.as_data_source()
+        train, test = _stack(sources["train"]), _stack(sources["test"])
     except NotImplementedError as error:  # TFDS has random access to array_record and parquet only
         raise JnasError(_NOT_RANDOM_ACCESS.format(name=name)) from error
     finally:

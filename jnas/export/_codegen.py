@@ -1,4 +1,4 @@
-"""A template as Python code that needs Flax and Orbax, but not jnas."""
+"""A template as Python code that needs Flax and Orbax, and as a StableHLO program that needs JAX; none needs jnas."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
+import jax
+import jax.numpy as jnp
+from jax import export
+
 import jnas.space as lt
 from jnas.space import Template
+
+PLATFORMS = ("cpu", "cuda")
+"""Those of the StableHLO program."""
 
 _HEAD = '''"""A small image classifier, found by neural architecture search (jnas).
 
@@ -123,11 +130,8 @@ def generate_code(template: Template, test_flip: bool = False) -> str:
     """Returns the text of `model.py`: one line per layer, and `load()`, which reads the weights beside the file.
 
     It builds a `nnx.Sequential` whose variables have the names of those of `Template.build`, so both read the same
-    checkpoint. It contains nothing of the template but numbers and the hash.
-
-    Args:
-      template: the architecture.
-      test_flip: the recipe's `test_flip`: whether logits are means over an image and its mirror image.
+    checkpoint. It contains nothing of the template but numbers and the hash. `test_flip` is that of the recipe: whether
+    logits are means over an image and its mirror image.
     """
     inputs = (template.in_shape, *template.shapes)
     lines = [
@@ -203,3 +207,17 @@ def import_from_path(path: Path) -> ModuleType:
     module = module_from_spec(spec)
     loader.exec_module(module)
     return module
+
+
+def generate_stablehlo(model_file: Path, in_shape: tuple[int, int, int]) -> bytes:
+    """Returns a program from any number of images, `[N, H, W, C]` uint8, to their logits, `[N, classes]` float32.
+
+    It is made from `model.py` and the weights beside it rather than from jnas' module, whose operations are chosen for
+    one device. `jax.export.deserialize` reads it.
+    """
+    model = import_from_path(model_file)
+    network = model.load()
+    channels, *sides = in_shape
+    images = jax.ShapeDtypeStruct((*export.symbolic_shape("n"), *sides, channels), jnp.uint8)
+    program = jax.jit(lambda images: model.logits(network, images))
+    return bytes(export.export(program, platforms=PLATFORMS)(images).serialize())

@@ -16,11 +16,9 @@ from numpy.typing import ArrayLike
 from jnas._runtime.checkpoint import METADATA_FILE, file_digests, load_metadata
 from jnas.data import Dataset
 from jnas.errors import JnasError
-from jnas.export._codegen import generate_code
+from jnas.export._codegen import generate_code, generate_stablehlo
 from jnas.export._metadata import export_metadata, format_check, readme
-from jnas.export._restore import load_images, load_module, retrain
-from jnas.export._select import TrainedTemplate, select
-from jnas.export._stablehlo import PLATFORMS, generate_stablehlo
+from jnas.export._source import TrainedTemplate, load_images, load_module, retrain, select
 from jnas.export._verify import verify
 from jnas.store import Evaluation, Store, open_store
 from jnas.train import save_weights
@@ -30,10 +28,8 @@ from jnas.train import save_weights
 class Export:
     """The files that `export_model` wrote.
 
-    Attributes:
-      folder: the folder.
-      metadata: the content of `metadata.json`, without the digests of the files.
-      messages: sentences on what was done, and on what was left out.
+    `metadata` is the content of `metadata.json` without the digests of the files, and `messages` are sentences on what
+    was done, and on what was left out.
     """
 
     folder: Path
@@ -75,18 +71,12 @@ def export_model(
     default = store.path.with_name(store.path.name.removesuffix(".duckdb") + ".export")
     folder = Path(default if out is None else out).expanduser().resolve()
     _ensure_replaceable(folder, source.template.hash)
-    images, messages = None, []
+    messages: list[str] = []
+    images = _load_images(source, data, messages) if check or source.weights is None else None
     if source.weights is not None:
         module, row = load_module(source, source.weights), source.evaluation
-        if check:
-            try:
-                images = load_images(source, data)
-            except JnasError as error:
-                if data is not None:
-                    raise
-                messages.append(f"Not checked, because the images are not available: name them with --data. ({error})")
     else:
-        images = _images_to_retrain(source, data)
+        assert images is not None  # or `_load_images` has raised an error
         module, row = retrain(source, images)
         messages.append(_retrained_message(source.evaluation, row))
     try:
@@ -98,16 +88,20 @@ def export_model(
     return Export(folder, metadata, (*messages, f"Template {source.template.hash} is in {folder}."))
 
 
-def _images_to_retrain(source: TrainedTemplate, data: Any) -> Dataset:
+def _load_images(source: TrainedTemplate, data: Any, messages: list[str]) -> Dataset | None:
+    """Returns the images of the search, or None with a message if they are missing and needed for the check only."""
     try:
         return load_images(source, data)
     except JnasError as error:
         if data is not None:
             raise
-        raise JnasError(
-            f"Template {source.template.hash} has no weights on disk, and the images to train it again are not "
-            f"available: name them with --data. ({error})"
-        ) from error
+        if source.weights is None:
+            raise JnasError(
+                f"Template {source.template.hash} has no weights on disk, and the images to train it again are not "
+                f"available: name them with --data. ({error})"
+            ) from error
+        messages.append(f"Not checked, because the images are not available: name them with --data. ({error})")
+        return None
 
 
 def _retrained_message(old: Evaluation, new: Evaluation) -> str:
@@ -127,7 +121,7 @@ def _write(folder: Path, source: TrainedTemplate, module: nnx.Module, row: Evalu
         (partial / "model.stablehlo").write_bytes(generate_stablehlo(partial / "model.py", source.template.in_shape))
         check = verify(partial, source, row, images) if images is not None else None
         metadata = export_metadata(source, row, check)
-        (partial / "README.md").write_text(readme(metadata, PLATFORMS))
+        (partial / "README.md").write_text(readme(metadata))
         with_digests = metadata | {"files": _exported_digests(partial)}
         (partial / METADATA_FILE).write_text(json.dumps(with_digests, indent=2) + "\n")
         if folder.exists():
@@ -145,7 +139,7 @@ def _ensure_replaceable(folder: Path, hash: str) -> None:
     try:
         metadata = load_metadata(folder)
     except JnasError:
-        metadata = None
+        metadata = {}
     if not isinstance(metadata, dict) or "hash" not in metadata or metadata.get("files") != _exported_digests(folder):
         raise JnasError(
             f"{folder} exists and has more or other files than jnas exported: name another folder with --out; this one "

@@ -8,19 +8,22 @@ from typing import Any
 import orbax.checkpoint as ocp
 
 from jnas._runtime.versions import versions
-from jnas.export._select import TrainedTemplate
+from jnas.export._codegen import PLATFORMS
+from jnas.export._source import TrainedTemplate
 from jnas.store import Evaluation
 
 _ACCURACIES = ("test_acc_final", "val_acc_final", "val_acc_max", "train_acc_final")
+_ACCURACY_NAMES = {
+    "test_acc_final": "test",
+    "val_acc_final": "validation",
+    "train_acc_final": "training (the mean over the epoch's augmented batches)",
+}
 
 
 def export_metadata(source: TrainedTemplate, row: Evaluation, check: dict[str, Any] | None) -> dict[str, Any]:
     """Returns what was trained, how, on which images, and how accurate it is, in values that JSON can hold.
 
-    Args:
-      source: what is exported.
-      row: the training that produced the exported weights.
-      check: the result of `verify`; None if the files were not checked.
+    `row` is the training that produced the exported weights, `check` the result of `verify` or None.
     """
     template, search = source.template, source.experiment
     return {
@@ -85,17 +88,13 @@ Data: {data[name]} (fingerprint {data[fingerprint]}, split seed {data[split_seed
 """
 
 
-def readme(metadata: dict[str, Any], platforms: tuple[str, ...]) -> str:
-    """Returns the text of `README.md`.
-
-    Args:
-      metadata: the result of `export_metadata`.
-      platforms: the platforms of the StableHLO program.
-    """
+def readme(metadata: dict[str, Any]) -> str:
+    """Returns the text of `README.md`."""
+    accuracies = {name: metadata["accuracies"][key] for key, name in _ACCURACY_NAMES.items()}
     texts = {
-        "platforms": " and ".join(platforms),
+        "platforms": " and ".join(PLATFORMS),
         "epochs": metadata["recipe"]["epochs"],
-        "accuracies": _format_accuracies(metadata["accuracies"]),
+        "accuracies": ", ".join(f"{name} {value:.4f}" for name, value in accuracies.items() if value is not None),
         "check_text": format_check(metadata["check"]) if metadata["check"] else "The files were not checked.",
         "recipe_text": ", ".join(f"{name} {value}" for name, value in metadata["recipe"].items()),
         "versions_text": ", ".join(f"{name} {value}" for name, value in metadata["versions"].items()),
@@ -111,10 +110,3 @@ def format_check(check: dict[str, Any]) -> str:
         f"Correctly classified of {check['images']:,} {check['split']} images, after loading the files in a fresh "
         f"process: {files}; stored: {check['stored']}{precision}."
     )
-
-
-def _format_accuracies(accuracies: dict[str, float | None]) -> str:
-    names = {"test_acc_final": "test", "val_acc_final": "validation"}
-    names["train_acc_final"] = "training (the mean over the epoch's augmented batches)"
-    values = {text: accuracies[name] for name, text in names.items()}
-    return ", ".join(f"{text} {value:.4f}" for text, value in values.items() if value is not None)

@@ -1,4 +1,4 @@
-"""The check that exported files classify like the trained module."""
+"""The check that exported files, loaded in a fresh process, classify like the trained module."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+from flax import nnx
+from jax import export
 from jaxtyping import Int32, UInt8
 
 import jnas
+from jnas._runtime import checkpoint
 from jnas._runtime.devices import device_name
 from jnas.data import Dataset
 from jnas.errors import JnasError
-from jnas.export._select import TrainedTemplate
+from jnas.export._codegen import import_from_path
+from jnas.export._source import TrainedTemplate
+from jnas.space import Template
 from jnas.store import Evaluation
+from jnas.train import load_weights, logits, predict_with
 
 
 def verify(folder: Path, source: TrainedTemplate, row: Evaluation, data: Dataset) -> dict[str, Any]:
     """Compares how many images the three exported files classify correctly with the accuracy of an evaluation.
 
-    The files are loaded in a fresh process. The images are the test images if the evaluation was tested, which only the
-    winner of a search is, and the validation images otherwise.
-
-    Args:
-      folder: the exported files.
-      source: what is exported.
-      row: the training that produced the exported weights.
-      data: the images of the search.
+    The images are the test images if the evaluation was tested, which only the winner of a search is, and the
+    validation images otherwise.
 
     Returns:
       A dictionary: "split" ("test" or "validation"), "images" (their number), "stored" (how many are correct according
@@ -40,16 +41,16 @@ def verify(folder: Path, source: TrainedTemplate, row: Evaluation, data: Dataset
     Raises:
       JnasError: if a file classifies another number correctly.
     """
-    accuracy = row.val_acc_final if row.test_acc_final is None else row.test_acc_final
+    accuracy, split_name = row.test_acc_final, "test"
     images, labels = data.x_test, data.y_test
-    if row.test_acc_final is None:
+    if accuracy is None:
+        accuracy, split_name = row.val_acc_final, "validation"
         split = data.split(source.recipe.val_fraction, row.key.split_seed)
         images, labels = np.asarray(split.x_val), np.asarray(split.y_val)
     stored, precision = round((accuracy or 0.0) * len(labels)), source.recipe.precision
-    correct = num_correct(folder, images, labels, source.recipe.test_flip)
+    correct = num_correct_in_subprocess(folder, images, labels, source.recipe.test_flip)
     # An evaluation in bfloat16 is rounded as only its own program rounds; the exported files compute in float32.
     expected = stored if precision == "float32" else correct["weights"]
-    split_name = "validation" if row.test_acc_final is None else "test"
     differing = ", ".join(f"{name} {number}" for name, number in correct.items() if number != expected)
     if differing:
         raise JnasError(
@@ -60,16 +61,10 @@ def verify(folder: Path, source: TrainedTemplate, row: Evaluation, data: Dataset
     return {"split": split_name, "images": len(labels), "stored": stored, "stored_in": precision, **correct}
 
 
-def num_correct(
+def num_correct_in_subprocess(
     folder: Path, images: UInt8[np.ndarray, "n h w c"], labels: Int32[np.ndarray, " n"], test_flip: bool = False
 ) -> dict[str, int]:
-    """Returns how many images each of the three files classifies correctly, computed in a fresh process.
-
-    Args:
-      folder: the exported files.
-      images: the images.
-      labels: their labels.
-      test_flip: the recipe's `test_flip`, for the weights; the other two files contain it.
+    """Returns `num_correct`, computed in a fresh process.
 
     Raises:
       JnasError: if the process fails.
@@ -82,9 +77,38 @@ def num_correct(
     with tempfile.TemporaryDirectory() as work:
         arrays = Path(work) / "arrays.npz"
         np.savez(arrays, images=images, labels=labels, test_flip=test_flip)
-        command = [sys.executable, "-m", "jnas.export._verify_subprocess", str(folder), str(arrays)]
+        code = "from jnas.export import _verify; _verify.print_num_correct()"
+        command = [sys.executable, "-c", code, str(folder), str(arrays)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
         raise JnasError(f"The exported files cannot be loaded again ({reason}): --no-check writes them all the same.")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def print_num_correct() -> None:
+    """Prints `num_correct` of a folder and an .npz file with the other arguments, named on the command line."""
+    with np.load(sys.argv[2], allow_pickle=False) as file:
+        arguments = file["images"], file["labels"], bool(file["test_flip"])
+    print(json.dumps(num_correct(Path(sys.argv[1]), *arguments)))
+
+
+def num_correct(
+    folder: Path, images: UInt8[np.ndarray, "n h w c"], labels: Int32[np.ndarray, " n"], test_flip: bool
+) -> dict[str, int]:
+    """Returns how many images each of the three files in a folder classifies correctly.
+
+    `test_flip`, which the recipe says, is for the weights; the other two files contain it.
+    """
+    metadata = checkpoint.load_metadata(folder / "weights")
+    template = Template.from_hash(metadata["hash"], metadata["in_shape"], metadata["classes"])
+    module = load_weights(folder / "weights", template)
+    model = import_from_path(folder / "model.py")
+    network, network_logits = model.load(), nnx.jit(model.logits)
+    program = export.deserialize(bytearray((folder / "model.stablehlo").read_bytes()))
+    functions = {
+        "weights": lambda batch: logits(module, jax.numpy.asarray(batch), test_flip),
+        "model.py": lambda batch: network_logits(network, batch),
+        "model.stablehlo": jax.jit(program.call),
+    }
+    return {name: int((predict_with(function, images) == labels).sum()) for name, function in functions.items()}

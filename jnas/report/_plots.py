@@ -1,18 +1,29 @@
-"""A picture of a search."""
+"""Pictures of a search, of its Pareto front, and of a predictor."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import ndtr
+
 from jnas.errors import JnasError
-from jnas.report._figure import finish_figure, new_figure
+from jnas.predict import calibration, score
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 _PHASE_COLORS = ("#9aa5b1", "#2f7ed8", "#d9480f")
+_DOTTED = {"color": "black", "linewidth": 1, "linestyle": ":"}
+_LEGEND = {"frameon": False, "fontsize": 8}
+_COST_LABELS = {
+    "macs": "MACs for one image",
+    "params": "learnable parameters",
+    "latency_ms": "measured latency of one image, ms",
+}
 
 
 def plot_search(rows: pd.DataFrame, path: str | Path | None = None) -> Figure:
@@ -25,26 +36,119 @@ def plot_search(rows: pd.DataFrame, path: str | Path | None = None) -> Figure:
     Raises:
       JnasError: if no template was trained successfully, or matplotlib is not installed.
     """
-    figure = new_figure(11, 3.4)
+    figure = _new_figure(11, 3.4)
     rows = rows.reset_index(drop=True)
     good = rows[rows.status == "ok"]
     if good.empty:
         raise JnasError("No template of the search was trained successfully, so there is nothing to draw.")
     order, cost, agreement = figure.subplots(1, 3)
     for color, (phase, part) in zip(_PHASE_COLORS, good.groupby("phase", sort=False), strict=False):
-        style = {"s": 22, "color": color, "label": phase}
-        order.scatter(part.index + 1, part.val_acc_final, **style)
-        cost.scatter(part.macs, part.val_acc_final, **style)
-        agreement.scatter(part.predicted_mean, part.val_acc_final, **style)
+        for axes, values in ((order, part.index + 1), (cost, part.macs), (agreement, part.predicted_mean)):
+            axes.scatter(values, part.val_acc_final, s=22, color=color, label=phase)
     best = good.val_acc_final.cummax()
     order.step(good.index + 1, best, where="post", color="black", linewidth=1, label="best so far")
     order.set(xlabel="template, in the order of training", ylabel="validation accuracy, last epoch")
-    order.legend(frameon=False, fontsize=8)
-    cost.set(xlabel="MACs for one image", xscale="log")
+    order.legend(**_LEGEND)
+    cost.set(xlabel=_COST_LABELS["macs"], xscale="log")
     agreement.set(xlabel="predicted before training", ylabel="validation accuracy, last epoch")
-    predicted = good.loc[good.predicted_mean.notna()]
+    predicted = good.loc[good.predicted_mean.notna(), ["predicted_mean", "val_acc_final"]]
     if not predicted.empty:
-        low = min(predicted.predicted_mean.min(), predicted.val_acc_final.min())
-        high = max(predicted.predicted_mean.max(), predicted.val_acc_final.max())
-        agreement.plot([low, high], [low, high], color="black", linewidth=1, linestyle=":")
-    return finish_figure(figure, path)
+        ends = [predicted.min(axis=None), predicted.max(axis=None)]
+        agreement.plot(ends, ends, **_DOTTED)
+    return _finish_figure(figure, path)
+
+
+def plot_front(rows: pd.DataFrame, front: pd.DataFrame, path: str | Path | None = None, cost: str = "macs") -> Figure:
+    """Returns a picture of accuracy against cost: all templates of a search, and their Pareto front as a line.
+
+    Args:
+      rows: the result of `SearchResult.to_df`.
+      front: `SearchResult.front`.
+      path: the file to write, PNG or SVG by its ending; None for no file.
+      cost: "macs", "params" or "latency_ms".
+
+    Raises:
+      JnasError: if the front has no such cost, or matplotlib is not installed.
+    """
+    figure = _new_figure(5, 3.6)
+    if cost not in _COST_LABELS:
+        raise JnasError(f"cost must be one of {', '.join(_COST_LABELS)}, got {cost!r}.")
+    best = front.dropna(subset=[cost]).sort_values(cost)
+    if best.empty:
+        raise JnasError(
+            f"The front has no {cost}, so there is nothing to draw: add it to the objectives of the search."
+        )
+    axes = figure.subplots()
+    if cost in rows:
+        good = rows[rows.status == "ok"]
+        axes.scatter(good[cost], good.val_acc_final, s=18, color="#9aa5b1", label="trained")
+    axes.plot(best[cost], best.val_acc_final, "o-", color="#d9480f", markersize=5, linewidth=1, label="Pareto front")
+    axes.set(xlabel=_COST_LABELS[cost], ylabel="validation accuracy, last epoch", xscale="log")
+    axes.legend(**_LEGEND)
+    return _finish_figure(figure, path)
+
+
+def plot_predictions(
+    measured: ArrayLike, predicted: ArrayLike, std: ArrayLike, path: str | Path | None = None, title: str = ""
+) -> Figure:
+    """Returns a picture of predicted against measured values, and of the distribution of the errors.
+
+    Args:
+      measured: `[N]` values of rows that the predictor was not trained on.
+      predicted: `[N]` predictions in the same unit.
+      std: `[N]` standard deviations of the predictions.
+      path: the file to write, PNG or SVG by its ending; None for no file.
+      title: a title of the picture.
+
+    Raises:
+      JnasError: if the arrays have different lengths or fewer than two values, or matplotlib is not installed.
+    """
+    figure = _new_figure(8.4, 3.8)
+    targets, means, stds = (np.asarray(values, float) for values in (measured, predicted, std))
+    if not targets.shape == means.shape == stds.shape == (targets.size,) or targets.size < 2:
+        raise JnasError(
+            "measured, predicted and std must be vectors of one length >= 2, got the shapes "
+            f"{targets.shape}, {means.shape} and {stds.shape}."
+        )
+    scores, coverage = score(targets, means), calibration(targets, means, stds)
+    agreement, spread = figure.subplots(1, 2, width_ratios=[1.15, 1])
+    bars = {"ecolor": "#c9d3de", "elinewidth": 0.8}
+    agreement.errorbar(means, targets, xerr=stds, fmt="o", markersize=3.5, color="#2f7ed8", **bars)
+    ends = [min(means.min(), targets.min()), max(means.max(), targets.max())]
+    agreement.plot(ends, ends, **_DOTTED)
+    agreement.set(xlabel="predicted (bars: one standard deviation)", ylabel="measured")
+    agreement.set_title(
+        f"R² {scores.r2:.3f}, Kendall tau {scores.kendall_tau:.3f}, Spearman {scores.spearman:.3f}, "
+        f"{targets.size:,} rows",
+        fontsize=9,
+    )
+    errors = np.sort(np.abs(targets - means) / np.maximum(stds, 1e-12))
+    sizes = np.linspace(0, np.clip(errors[-1], 3, 6), 100)
+    spread.plot(errors, (np.arange(len(errors)) + 1) / len(errors), color="#2f7ed8", label="measured")
+    spread.plot(sizes, 2 * ndtr(sizes) - 1, **_DOTTED, label="normal errors")
+    spread.set(xlabel="size of the error, in standard deviations", ylabel="fraction of rows with no larger error")
+    spread.set(xlim=(0, sizes[-1]), ylim=(0, 1.02))
+    spread.legend(**_LEGEND, loc="lower right")
+    spread.set_title(
+        f"within one: {coverage.coverage_1std:.0%} (68%), within two: {coverage.coverage_2std:.0%} (95%)", fontsize=9
+    )
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return _finish_figure(figure, path)
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    """Returns an empty figure of a size in inches."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise JnasError("Pictures need matplotlib: pip install 'jnas[plot]'.") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _finish_figure(figure: Figure, path: str | Path | None) -> Figure:
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    return figure

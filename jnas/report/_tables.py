@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
 from rich.table import Table
@@ -11,53 +12,57 @@ from rich.table import Table
 from jnas.space import Template
 from jnas.store import Evaluation
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def leaderboard(rows: Sequence[tuple[str, Evaluation]], validation_images: int) -> Table:
-    """Returns a table of the best architectures.
-
-    Args:
-      rows: for each, the phase that proposed it and its evaluation; the best first.
-      validation_images: the number of images that the accuracies are measured on.
-    """
-    title = f"Best by val acc: validation accuracy after the last epoch ({validation_images:,} images, one seed)"
-    numbers = ("#", "val acc", "params", "MACs", "seconds", "layers")
-    table = new_table(title, numbers, texts=("phase", "hash"))
-    for rank, (phase, row) in enumerate(rows, start=1):
-        table.add_row(
-            str(rank),
-            f"{row.val_acc_final:.4f}",
-            format_count(row.params),
-            format_count(row.macs),
-            f"{row.compile_seconds + row.train_seconds:.1f}",
-            str(len(row.key.hash) // 8 + 1),
-            phase,
-            short_hash(row.key.hash),
-        )
-    return table
+    """Returns a table of the best architectures: for each the phase that proposed it and its evaluation, best first."""
+    return _table(
+        f"Best by val acc: validation accuracy after the last epoch ({validation_images:,} images, one seed)",
+        ("#", "val acc", "params", "MACs", "seconds", "layers"),
+        ("phase", "hash"),
+        (
+            (
+                str(rank),
+                f"{row.val_acc_final:.4f}",
+                *_costs(row),
+                f"{row.compile_seconds + row.train_seconds:.1f}",
+                str(len(row.key.hash) // 8 + 1),
+                phase,
+                _short_hash(row.key.hash),
+            )
+            for rank, (phase, row) in enumerate(rows, start=1)
+        ),
+    )
 
 
 def finalist_table(trainings: Sequence[tuple[Evaluation, Sequence[Evaluation]]], validation_images: int) -> Table:
     """Returns a table of the templates that were trained for longer, of which the best mean wins.
 
-    Args:
-      trainings: for each, its evaluation in the search and those of its final trainings, one per seed.
-      validation_images: the number of images that the accuracies are measured on.
+    For each: its evaluation in the search and those of its final trainings, one per seed.
     """
-    title = f"Trained for longer: validation accuracy after the last epoch ({validation_images:,} images)"
-    table = new_table(title, numbers=("before", "longer", "seeds", "params", "MACs"), texts=("hash",))
+    lines = []
     for row, finals in trainings:
-        accuracies = [
-            final.val_acc_final for final in finals if final.status == "ok" and final.val_acc_final is not None
-        ]
-        table.add_row(
-            f"{row.val_acc_final:.4f}",
-            mean_std(accuracies) if accuracies else "failed",
-            str(len(accuracies)),
-            format_count(row.params),
-            format_count(row.macs),
-            short_hash(row.key.hash),
-        )
-    return table
+        accuracies = [final.val_acc_final for final in finals if final.status == "ok"]
+        accuracies = [accuracy for accuracy in accuracies if accuracy is not None]
+        longer = mean_std(accuracies) if accuracies else "failed"
+        before = f"{row.val_acc_final:.4f}"
+        lines.append((before, longer, str(len(accuracies)), *_costs(row), _short_hash(row.key.hash)))
+    title = f"Trained for longer: validation accuracy after the last epoch ({validation_images:,} images)"
+    return _table(title, ("before", "longer", "seeds", "params", "MACs"), ("hash",), lines)
+
+
+def front_table(front: pd.DataFrame) -> Table:
+    """Returns the Pareto front, the result of `Store.front_df`, as a table."""
+    lines = []
+    for row in front.to_dict("records"):
+        latency = row["latency_ms"]
+        latency = "-" if latency is None or latency != latency else f"{latency:.2f}"
+        costs = format_count(row["params"]), format_count(row["macs"])
+        lines.append((f"{row['val_acc_final']:.4f}", *costs, latency, _short_hash(row["hash"])))
+    title = "Pareto front: validation accuracy after the last epoch, against cost"
+    return _table(title, ("val acc", "params", "MACs", "latency, ms"), ("hash",), lines)
 
 
 def layer_summary(template: Template) -> Table:
@@ -88,16 +93,19 @@ def format_count(number: int | None) -> str:
     return str(number)
 
 
-def new_table(title: str, numbers: Sequence[str], texts: Sequence[str]) -> Table:
-    """Returns an empty table whose first columns are numbers, aligned to the right, and the others texts."""
+def _table(title: str, numbers: Sequence[str], texts: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Returns a table whose first columns are numbers, aligned to the right, and the others texts."""
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE, pad_edge=False)
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in texts:
-        table.add_column(name, no_wrap=True)
+    for name in (*numbers, *texts):
+        table.add_column(name, justify="right" if name in numbers else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
-def short_hash(hash: str) -> str:
-    """Returns a hash, of which only the beginning if it is long."""
+def _costs(row: Evaluation) -> tuple[str, str]:
+    return format_count(row.params), format_count(row.macs)
+
+
+def _short_hash(hash: str) -> str:
     return f"{hash[:16]}…" if len(hash) > 16 else hash

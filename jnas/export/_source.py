@@ -1,17 +1,22 @@
-"""The selection of the template to export from the rows of a store."""
+"""What is exported: a trained template of a store, the images of its search, and its module with weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from flax import nnx
+from numpy.typing import ArrayLike
 
+from jnas.data import IN_MEMORY_SOURCE, Dataset, load_data
 from jnas.errors import JnasError
 from jnas.space import Template
 from jnas.store import Evaluation, Store, paths
-from jnas.train import Recipe
+from jnas.train import Recipe, TrainingRequest, Trial, accuracy, load_weights, train_modules
 
 
 @dataclass(frozen=True)
@@ -21,8 +26,7 @@ class TrainedTemplate:
     Attributes:
       experiment: the search's row of the table `experiments`.
       template: the architecture.
-      evaluation: the training whose weights are exported.
-      recipe: the recipe of that training.
+      evaluation: the training whose weights are exported, and `recipe` its recipe.
       weights: the folder with the weights; None if they are not on disk.
     """
 
@@ -34,16 +38,7 @@ class TrainedTemplate:
 
 
 def select(store: Store, hash: str | None = None, experiment: str | None = None) -> TrainedTemplate:
-    """Returns the template to export.
-
-    Args:
-      store: the results of a search.
-      hash: the template's hash or its beginning; None for the search's winner after its final training.
-      experiment: the search's id or its beginning; None for the newest search.
-
-    Raises:
-      JnasError: if there is no such search or template, or it was not trained successfully.
-    """
+    """Returns the template to export: see `export_model`."""
     search = _select_experiment(store, experiment)
     rows = store.experiment_df(search.experiment_id)
     good = rows[rows.status == "ok"]
@@ -62,21 +57,19 @@ def select(store: Store, hash: str | None = None, experiment: str | None = None)
     template = Template.from_hash(selected, in_shape, int(search.num_classes))
     trainings = [row for row in store.evaluations_of(search.experiment_id, selected) if row.status == "ok"]
     checkpoints = paths.checkpoint_dir(store.path, search.experiment_id)
-    for row in trainings:
-        folder = paths.winner_dir(checkpoints, row.key.recipe_id, selected)
-        if paths.holds_weights_of(folder, selected):
-            return TrainedTemplate(search, template, row, _recipe(store, row), folder)
+    folders = [paths.winner_dir(checkpoints, row.key.recipe_id, selected) for row in trainings]
+    on_disk = [pair for pair in zip(trainings, folders, strict=True) if paths.holds_weights_of(pair[1], selected)]
     # Without weights: of the winner the training that was tested, of other templates the longest one.
     if hash is None:
         trainings = [row for row in trainings if row.test_acc_final is not None]
-    else:
-        trainings.sort(key=lambda row: -len(row.epochs))
-    if not trainings:
+    trainings = sorted(trainings, key=lambda row: -len(row.epochs) if hash is not None else 0)
+    if not on_disk and not trainings:
         raise JnasError(
             f"Search {search.experiment_id} has not trained its winner for longer yet, or that failed: run the search "
             "to its end, or name a template with --hash."
         )
-    return TrainedTemplate(search, template, trainings[0], _recipe(store, trainings[0]), None)
+    row, weights = on_disk[0] if on_disk else (trainings[0], None)
+    return TrainedTemplate(search, template, row, Recipe.from_json(store.recipe_json(row.key.recipe_id)), weights)
 
 
 def _select_experiment(store: Store, experiment: str | None) -> pd.Series:
@@ -102,12 +95,7 @@ def _select_hash(hash: str, rows: pd.DataFrame, experiment_id: str) -> str:
 def resolve_prefix(prefix: str, names: Iterable[str], kind: str, location: str, option: str) -> str:
     """Returns the only name with a prefix; a whole name is meant even if others begin with it.
 
-    Args:
-      prefix: the prefix.
-      names: all names.
-      kind: what the names are of, for the error.
-      location: where they are, for the error.
-      option: the option of the command line, for the error.
+    The last three arguments are for errors: what the names are of, where they are, and the option that gives one.
 
     Raises:
       JnasError: if no name, or more than one, has the prefix.
@@ -129,5 +117,56 @@ def _sample(names: list[str]) -> str:
     return ", ".join(names[:3]) + ", …" * (len(names) > 3)
 
 
-def _recipe(store: Store, row: Evaluation) -> Recipe:
-    return Recipe.from_json(store.recipe_json(row.key.recipe_id))
+def load_images(source: TrainedTemplate, data: Dataset | Mapping[str, ArrayLike] | str | Path | None = None) -> Dataset:
+    """Returns the images that the search used, from where it had them if `data` is None.
+
+    Raises:
+      JnasError: if they cannot be read, or are not those of the search.
+    """
+    search = source.experiment
+    origin = json.loads(search.config_json)["data"] if data is None else data
+    if data is None and origin == IN_MEMORY_SOURCE:
+        raise JnasError(
+            f"Search {search.experiment_id} was given {search.dataset_name} as arrays: give them again as data."
+        )
+    images = load_data(origin, int(search.num_classes))
+    if images.fingerprint != search.dataset_fingerprint:
+        raise JnasError(
+            f"--data must be the images of search {search.experiment_id} ({search.dataset_name}), got other images "
+            f"({images.name})."
+        )
+    return images
+
+
+def load_module(source: TrainedTemplate, folder: Path) -> nnx.Module:
+    """Returns the module with the weights of a folder, in evaluation mode."""
+    try:
+        return load_weights(folder, source.template)
+    except JnasError as error:
+        raise JnasError(
+            f"The weights in {folder} cannot be read: remove that folder and run the search again, which trains its "
+            "winner again."
+        ) from error
+
+
+def retrain(source: TrainedTemplate, data: Dataset) -> tuple[nnx.Module, Evaluation]:
+    """Trains as the evaluation says; returns the module in evaluation mode, and the new evaluation.
+
+    It is tested if the old one was.
+
+    Raises:
+      JnasError: if training fails.
+    """
+    old = source.evaluation
+    split = data.split(source.recipe.val_fraction, old.key.split_seed)
+    request = TrainingRequest([Trial(source.template, old.key.seed)], [old.key], source.recipe, split)
+    ((row, module),) = train_modules(request)
+    if module is None:
+        raise JnasError(
+            f"Template {source.template.hash} could not be trained again ({row.status}: {row.message}): run this where "
+            f"it was trained ({old.device}), or name another template with --hash."
+        )
+    if old.test_acc_final is not None:
+        test_accuracy = accuracy(module, data.x_test, data.y_test, source.recipe.test_flip)
+        row = dataclasses.replace(row, test_acc_final=test_accuracy)
+    return module, row
