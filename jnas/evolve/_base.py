@@ -24,16 +24,13 @@ class State:
     """A population and its history, the same for all algorithms.
 
     Attributes:
-      key: random key of the next generation.
       population: `[P, ...]` genomes, the fittest first unless the algorithm says otherwise.
       fitness: `[P]` float32, or `[P, M]` for M objectives; minus infinity for empty places.
       birth_generation: `[P]` int32, the generation in which each member was evaluated.
       archive: everything ever evaluated.
-      generation: the number of calls of `tell`, int32.
       mutation_rate: mean number of changes of a child.
-      best_fitness: the best so far, of the first objective.
-      stagnation: generations since it rose.
-      restarts: how often the population was given up, int32.
+      best_fitness: the best so far, of the first objective; `stagnation` counts the generations since it rose.
+      restarts: how often the population was given up.
       ask_checksum: `[2]` uint32, the sum of the keys that `ask` returned last. `tell` skips the check of validity for
         exactly these; 0 if some of them are not valid.
       aux: what else an algorithm needs, such as a surrogate's parameters.
@@ -59,8 +56,7 @@ class State:
     def save(self, folder: str | Path, **metadata: Any) -> None:
         """Writes the state as an Orbax checkpoint, with metadata that JSON can hold; old content is replaced."""
         leaves = jax.tree.leaves(self.replace(key=jax.random.key_data(self.key)))
-        arrays = {f"{number:03}": leaf for number, leaf in enumerate(leaves)}
-        checkpoint.save(folder, arrays, metadata | {"evolution": len(leaves)})
+        checkpoint.save(folder, leaves, metadata | {"evolution": len(leaves)})
 
     def load(self, folder: str | Path) -> State:
         """Returns the state that `save` wrote, of the same algorithm and sizes as this one.
@@ -72,8 +68,7 @@ class State:
             raise JnasError(f"{folder} holds no state of an evolution: name the folder that State.save wrote.")
         plain = jax.eval_shape(lambda state: state.replace(key=jax.random.key_data(state.key)), self)
         leaves, structure = jax.tree.flatten(plain)
-        arrays = checkpoint.restore(folder, {f"{number:03}": leaf for number, leaf in enumerate(leaves)})
-        state = jax.tree.unflatten(structure, [arrays[name] for name in sorted(arrays)])
+        state = jax.tree.unflatten(structure, checkpoint.restore(folder, leaves))
         return state.replace(key=jax.random.wrap_key_data(state.key))
 
 
@@ -112,19 +107,19 @@ class Algorithm(abc.ABC):
         """Returns the state after an evaluation of `[N, ...]` genomes; N is free, but each one compiles anew."""
 
 
-def init_state(algorithm: Algorithm, key: jax.Array, genomes: jax.Array, fitness: jax.Array) -> State:
-    """Returns an empty state for a population of the size of `genomes`."""
+def init_state(algorithm: Algorithm, key: jax.Array, genomes: jax.Array, fitness: jax.Array, size: int = 0) -> State:
+    """Returns an empty state for a population of the size of `genomes`, or of `size` if that is more."""
     name, least = type(algorithm).__name__, algorithm.min_population
     if len(genomes) < least:
         raise JnasError(f"The population of {name} must have {least} or more members, got {len(genomes)}.")
     if fitness.shape[:1] != genomes.shape[:1]:
         raise JnasError(f"fitness must have a row for each of {len(genomes)} genomes, got shape {fitness.shape}.")
-    zero = jnp.int32(0)
+    size, zero = max(size, len(genomes)), jnp.int32(0)
     return State(
         key=key,
-        population=jnp.zeros_like(genomes),
-        fitness=jnp.full(fitness.shape, -jnp.inf, jnp.float32),
-        birth_generation=jnp.zeros(len(genomes), jnp.int32),
+        population=jnp.zeros((size, *genomes.shape[1:]), genomes.dtype),
+        fitness=jnp.full((size, *fitness.shape[1:]), -jnp.inf, jnp.float32),
+        birth_generation=jnp.zeros(size, jnp.int32),
         archive=empty_archive(algorithm.archive_capacity),
         generation=zero,
         mutation_rate=jnp.float32(1),

@@ -21,9 +21,7 @@ class GeneticAlgorithm(Algorithm):
     and shrinks while fewer do.
 
     Args:
-      space: what the genomes mean.
       batch_size: how many genomes `ask` returns; as many as there are members by default.
-      tournament_size: how many members compete to be a parent.
       crossover_rate: share of children that have two parents; each child is mutated, too.
       num_elites: members that neither age nor a restart removes.
       max_age: generations after which a member dies; None for never (Real et al. 2019 show what ageing is good for).

@@ -42,7 +42,7 @@ class GuidedEvolution(Algorithm):
     The population of the state is everything evaluated that did not fail, up to `max_training_points`.
 
     Args:
-      space: what the genomes mean; it needs an `encode` that the surrogate understands.
+      space: it needs an `encode` that the surrogate understands.
       surrogate: predicts fitness; fitted to the population each time that `ask` is called.
       batch_size: how many genomes `ask` returns, chosen for expected improvement and for being different.
       max_training_points: how many evaluated genomes are kept for the surrogate, the best ones where there are more.
@@ -64,16 +64,9 @@ class GuidedEvolution(Algorithm):
     archive_capacity: int = 1 << 10
 
     def init(self, key: jax.Array, genomes: jax.Array, fitness: jax.Array) -> State:
-        state = init_state(self, key, genomes, fitness)
-        room = [(0, max(self.max_training_points - len(genomes), 0))]
-        population = jnp.pad(state.population, room + [(0, 0)] * (genomes.ndim - 1))
-        state = state.replace(
-            population=population,
-            fitness=jnp.pad(state.fitness, room, constant_values=-jnp.inf),
-            birth_generation=jnp.pad(state.birth_generation, room),
-            aux=self.surrogate.init(self.space.encode(population)),
-        )
-        return self.tell(state, genomes, fitness)
+        state = init_state(self, key, genomes, fitness, self.max_training_points)
+        aux = self.surrogate.init(self.space.encode(state.population))
+        return self.tell(state.replace(aux=aux), genomes, fitness)
 
     def ask(self, state: State) -> tuple[jax.Array, State]:
         key, fill_key, next_key = jax.random.split(state.key, 3)

@@ -11,9 +11,7 @@ from jnas.evolve._archive import insert
 from jnas.evolve._base import State, where_rows
 from jnas.evolve._search_space import SearchSpace
 
-MAX_RETRIES = 8
-"""Tries to replace children that are not valid or not new; the later half of them draw at random."""
-
+_MAX_RETRIES = 8
 OffspringFn = Callable[[jax.Array, jax.Array, int], jax.Array]
 """From a key, the mutation rate, and a count: that many genomes."""
 
@@ -55,22 +53,22 @@ def sample_novel(
 ) -> tuple[jax.Array, State]:
     """Returns `[count, ...]` genomes that are valid, different and never evaluated, and the state with their checksum.
 
-    A child that is not is replaced, some times over, by one with more mutations, at last by a random one. What is
-    left after that stays as it is.
+    A child that is not is replaced, up to `_MAX_RETRIES` times, by one with more mutations, in the later half of these
+    by a random one. What is left after that stays as it is.
     """
     is_small = count <= 64
     num_retried = max(count, 8) if is_small else count // 8  # most children are good: a retry is a part of the work
 
     def is_missing(carry):
         attempt, _, good, _ = carry
-        return (attempt < MAX_RETRIES) & ~good.all()
+        return (attempt < _MAX_RETRIES) & ~good.all()
 
     def retry(carry):
         attempt, children, good, seen = carry
         (indices,) = jnp.nonzero(~good, size=num_retried, fill_value=count)
         attempt_key = jax.random.fold_in(key, attempt)
         new = jax.lax.cond(
-            attempt >= MAX_RETRIES // 2,
+            attempt >= _MAX_RETRIES // 2,
             lambda: space.sample(attempt_key, num_retried).astype(children.dtype),
             lambda: offspring(attempt_key, state.mutation_rate + attempt, num_retried),
         )

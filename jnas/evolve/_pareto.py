@@ -12,8 +12,8 @@ _BLOCK = 256
 def nondominated_rank(objectives: jax.Array) -> jax.Array:
     """Returns the number of the front of each of `[N, M]` objectives, `[N]` int32, 0 for those that nobody dominates.
 
-    A front is what nobody dominates once the fronts before it are taken away (the non-dominated sort of Deb et al.
-    2002); its number is the length of the longest chain of dominators. Rows with a minus infinity come last.
+    A front is what nobody dominates once the fronts before it are taken away (Deb et al. 2002); its number is the
+    length of the longest chain of dominators. Rows with a minus infinity come last.
 
     Two objectives take O(N log N): sorted by the first, a member's front is found by bisection among the best second
     values of the fronts so far (Jensen 2003). Others take O(M N²) time and, in blocks of 256, O(N) memory.

@@ -23,12 +23,9 @@ def run(
     """Returns the state after some generations, which are one program.
 
     Args:
-      algorithm: any of this package.
       fitness: a jittable function of genomes `[N, ...]` and `*fitness_args` that returns `[N]`, or `[N, M]` for several
         objectives.
-      key: for all randomness.
       genomes: the first population, `[P, ...]`.
-      generations: how many.
       fitness_args: what may change between calls without compiling again, such as a predictor's parameters.
       initial_fitness: the fitness of the first population; None to compute it.
 

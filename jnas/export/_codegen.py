@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
+import runpy
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -192,21 +191,9 @@ def _call(layer: lt.LayerTemplate, shape: lt.Shape) -> str:
     raise NotImplementedError(f"no code for {layer}")
 
 
-class _NoBytecodeLoader(SourceFileLoader):
-    """Writes no bytecode beside the file."""
-
-    def set_data(self, *_, **__) -> None:
-        pass
-
-
-def import_from_path(path: Path) -> ModuleType:
-    """Returns a generated `model.py` as a module."""
-    loader = _NoBytecodeLoader("exported_model", str(path))
-    spec = spec_from_loader(loader.name, loader)
-    assert spec is not None  # a loader of a file has a spec
-    module = module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+def import_from_path(path: Path) -> SimpleNamespace:
+    """Returns what a generated `model.py` defines. No bytecode is written beside it."""
+    return SimpleNamespace(**runpy.run_path(str(path), run_name="exported_model"))
 
 
 def generate_stablehlo(model_file: Path, in_shape: tuple[int, int, int]) -> bytes:
