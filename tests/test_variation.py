@@ -131,17 +131,6 @@ def _alone(layer):
     return Template([*inside, lt.Linear(7)], (3, 64, 64))
 
 
-def test_neighbours_of_a_template():
-    one = SMALL.sample(jax.random.key(4), 1)[0]
-    near = jax.jit(jax.vmap(variation.neighbor, (None, 0)))(one, jnp.arange(LIMITED.num_neighbors))
-    different = np.asarray((near != one).any((-1, -2)))
-    assert 20 < different.sum() < LIMITED.num_neighbors
-    grown = np.asarray(genome.lengths(near))[different] - int(genome.lengths(one))
-    assert set(grown) == {-1, 0, 1}
-    steps = np.abs(np.asarray(near).astype(int) - np.asarray(one).astype(int))[different][grown == 0].sum((-1, -2))
-    assert (steps == 1).all()
-
-
 def test_distance_of_templates(genomes):
     apart = jax.jit(jax.vmap(variation.distance))
     assert (apart(genomes, genomes) == 0).all()

@@ -47,8 +47,6 @@ for _bit, _layer in enumerate((lt.BatchNorm2d, lt.MaxPool2d, lt.AvgPool2d, lt.Gl
     _UNIQUE_PER_BLOCK_MASK[layer_type_id(_layer)] = 1 << _bit
 _AFTER_CONV_MASK = np.bitwise_or.reduce(_UNIQUE_PER_BLOCK_MASK[_MAP_LAYERS])
 
-NEIGHBORS_PER_ROW = 2 * (NUM_FIELDS - 1) + 2
-
 
 def crossover(key: jax.Array, first: Int8[Array, "l 6"], second: Int8[Array, "l 6"]) -> Int8[Array, "l 6"]:
     """Returns a child by one-point crossover on aligned blocks.
@@ -113,28 +111,6 @@ def repair(genome: Int8[Array, "l 6"], in_shape: tuple[int, int, int]) -> Int8[A
 
     _, fits = jax.lax.scan(body, (initial_state(in_shape), _AFTER_CONV_MASK), decode(rows))
     return unpack(left_align(jnp.where(fits, rows, 0)))
-
-
-def neighbor(genome: Int8[Array, "l 6"], index: Integer[Array, ""] | int) -> Int8[Array, "l 6"]:
-    """Returns the genome after the small change of number `index`, or as it is if that change is not possible.
-
-    Each row has `NEIGHBORS_PER_ROW` changes: each parameter a step up and a step down, the row removed, and the row
-    repeated if it is a Conv2d or Linear.
-    """
-    rows, index = pack(genome), jnp.asarray(index)
-    row_index, change = index // NEIGHBORS_PER_ROW, index % NEIGHBORS_PER_ROW
-    row, field = rows[row_index], 1 + change // 2
-    value = genome[row_index, field % NUM_FIELDS]
-    num_values = jnp.asarray(NUM_VALUES)[layer_types(row), field % NUM_FIELDS]
-    new_value = value + jnp.where(change % 2 == 0, 1, -1)
-    is_step = change < 2 * (NUM_FIELDS - 1)
-    is_repeat, is_removal = change == NEIGHBORS_PER_ROW - 1, change == NEIGHBORS_PER_ROW - 2
-    is_movable = (row != 0) & (layer_types(row) != _FLATTEN)
-    is_possible = jnp.where(is_step, (new_value >= 0) & (new_value < num_values), is_movable)
-    is_possible &= ~is_repeat | ((rows[-1] == 0) & _starts_block(layer_types(row)))
-    stepped = genome.at[row_index, field % NUM_FIELDS].set(new_value.astype(genome.dtype))
-    shifted = unpack(_shift_rows(rows, row_index, insert=is_repeat, delete=is_removal))
-    return jnp.where(is_possible, jnp.where(is_step, stepped, shifted), genome)
 
 
 def distance(first: Int8[Array, "l 6"], second: Int8[Array, "l 6"]) -> Float[Array, ""]:

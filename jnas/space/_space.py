@@ -64,11 +64,6 @@ class Space:
         """Rows of a genome: the layers of the longest random template without the last Linear."""
         return len(grammar(self.style, self.conv_num, self.lin_num))
 
-    @property
-    def num_neighbors(self) -> int:
-        """Number of small changes of a genome; see `neighbor`."""
-        return operators.NEIGHBORS_PER_ROW * self.length
-
     def sample(self, key: jax.Array, count: int) -> Int8[Array, "{count} l 6"]:
         """Returns genomes of random templates that ignore `max_params` and `max_macs`; works under jit."""
         return sample_genomes(key, count, self.in_shape, self.style, self.conv_num, self.lin_num)
@@ -126,7 +121,6 @@ class Space:
 
     crossover = staticmethod(operators.crossover)
     mutate = staticmethod(operators.mutate)
-    neighbor = staticmethod(operators.neighbor)
     distance = staticmethod(operators.distance)
     hash_genomes = staticmethod(operators.hash_genomes)
 
