@@ -5,11 +5,13 @@ import inspect
 import pickle
 import subprocess
 import sys
+from typing import get_type_hints
 
 import pytest
 
 import jnas
 from jnas._cli import COMMANDS, main
+from jnas._search.config import SearchConfig, SearchOptions
 
 
 def run(*words):
@@ -114,3 +116,11 @@ def test_command_evaluate_bad_input_is_one_sentence(words, sentence, capsys):
     assert main(["evaluate", *words]) == 2
     error = capsys.readouterr().err
     assert error.startswith("jnas: ") and error.count("\n") == 1 and sentence in error
+
+
+def test_search_options_are_the_fields_of_the_config():
+    options, fields = get_type_hints(SearchOptions), get_type_hints(SearchConfig)
+    names = [name for name in SearchConfig.__dataclass_fields__ if name != "data"]
+    assert list(options) == names
+    wider = {"store", "objectives"}  # Python gives paths and lists, too
+    assert all(options[name] == fields[name] for name in names if name not in wider)

@@ -6,11 +6,11 @@ import dataclasses
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from numpy.typing import ArrayLike
 
-from jnas._search.config import PresetName, SearchConfig
+from jnas._search.config import PresetName, SearchConfig, SearchOptions
 from jnas._search.loop import Search
 from jnas._search.progress import ConsoleProgress, Progress
 from jnas._search.result import SearchResult
@@ -26,7 +26,7 @@ def search(
     preset: PresetName | None = None,
     progress: Progress | None = None,
     verbose: bool = True,
-    **options: Any,
+    **options: Unpack[SearchOptions],
 ) -> SearchResult:
     """Returns the best small image classifier found by a search, and all templates that it trained.
 
@@ -59,13 +59,14 @@ def search(
         raise JnasError(f"A search has no setting {', '.join(unknown)}: its settings are {', '.join(names)}.")
     if config is not None and preset is not None:
         raise JnasError("Give a config or a preset, not both: SearchConfig.from_preset makes a config of a preset.")
+    changes: dict[str, Any] = {**options}
     if data is not None:
         # The store records this as the source of the images.
-        options["data"] = data if isinstance(data, str | Path) else IN_MEMORY_SOURCE
+        changes["data"] = data if isinstance(data, str | Path) else IN_MEMORY_SOURCE
     if config is None:
-        config = SearchConfig.from_preset(preset, **options)
-    elif options:
-        config = dataclasses.replace(config, **options)
+        config = SearchConfig.from_preset(preset, **changes)
+    elif changes:
+        config = dataclasses.replace(config, **changes)
     progress = progress or (ConsoleProgress() if verbose else Progress())
     try:
         with catch_interrupt(progress) as interrupt:

@@ -7,9 +7,9 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, TypedDict, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -132,6 +132,44 @@ class TrainingConfig:
         return Space(
             images.in_shape, images.classes, self.conv_num, self.lin_num, self.space, self.max_params, self.max_macs
         )
+
+
+class SearchOptions(TypedDict, total=False):
+    """The fields of `SearchConfig` but `data`, as keyword arguments that an editor completes."""
+
+    classes: int | None
+    recipe: RecipeName
+    batch_size: int | None
+    learning_rate: float | None
+    val_fraction: float | None
+    precision: Precision
+    space: Style
+    conv_num: int
+    lin_num: int
+    max_params: int | None
+    max_macs: int | None
+    compile_timeout: float
+    seed: int
+    store: str | os.PathLike[str]
+    num_random: int
+    num_screened: int
+    pool_size: int
+    refit_every: int
+    acquisition: Acquisition
+    generations: int | None
+    minutes: float | None
+    max_trials: int | None
+    target_accuracy: float | None
+    population_size: int
+    trials_per_generation: int
+    algorithm: AlgorithmName
+    objectives: Sequence[Objective]
+    epochs: int
+    prune_after_epochs: int
+    final_epochs: int
+    final_repeats: int
+    num_finalists: int
+    max_latency_ms: float | None
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def _is(types: jax.Array, *classes: type[lt.LayerTemplate]) -> jax.Array:
     return (types[..., None] == np.array([layer_type_id(cls) for cls in classes])).any(-1)
 
 
-def _log(x: jax.Array, scale: float) -> jax.Array:
+def _log(x: jax.Array, scale: int) -> jax.Array:
     return jnp.log2(jnp.maximum(x, 1)) / scale
 
 

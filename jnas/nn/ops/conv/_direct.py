@@ -36,6 +36,6 @@ def kernel_gradient(x: Maps, gradient: OutMaps, geometry: Geometry) -> Kernel:
     return jax.linear_transpose(lambda kernel: forward(x, kernel, geometry), kernel)(gradient)[0]
 
 
-def _write_padding(x: Maps, geometry: Geometry) -> tuple[Maps, Geometry]:
+def _write_padding(x: jax.Array, geometry: Geometry) -> tuple[jax.Array, Geometry]:
     x = optimization_barrier(pad_maps(x, geometry.padding))
     return x, geometry._replace(height=x.shape[1], width=x.shape[2], padding=0)
