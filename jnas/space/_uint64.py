@@ -57,7 +57,8 @@ class UInt64:
 
     def to_numpy(self) -> np.ndarray:
         """Returns the exact integers as uint64 on the host."""
-        return (np.asarray(self.high).astype(np.uint64) << np.uint64(32)) | np.asarray(self.low).astype(np.uint64)
+        high, low = (np.asarray(half).astype(np.uint64) for half in (self.high, self.low))
+        return np.asarray((high << np.uint64(32)) | low)
 
     def __repr__(self) -> str:
         return f"UInt64(shape={jnp.shape(self.low)})"

@@ -192,7 +192,7 @@ def trained_module(run: TrainingRun, lane: int = 0) -> nnx.Module:
     module = build(run.templates[lane], nnx.Rngs(0))
     module.eval()
     params, model_state = jax.tree.map(lambda leaf: np.asarray(leaf)[lane], (run.state.params, run.state.model_state))
-    nnx.update(module, params, model_state)
+    nnx.update(module, *jax.device_put((params, model_state)))
     return module
 
 
