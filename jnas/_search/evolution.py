@@ -118,7 +118,7 @@ class PopulationEvolution:
         key, immigrants_key = jax.random.split(key)
         others = np.asarray(self.space.sample_valid(immigrants_key, free, min_count=0))
         if previous is not None:
-            old = self._load(key, known.shape[1:], previous)
+            old = self._load(previous)
             others = add_immigrants(old, others, free, int(IMMIGRANT_FRACTION * self.size))
         count, width = len(known) + len(others), len(self.objectives)
         genomes = jax.device_put(np.pad(np.concatenate([known, others]), ((0, self.size - count), (0, 0), (0, 0))))
@@ -138,13 +138,17 @@ class PopulationEvolution:
         std, costs = predict_std(surrogate.predictor, members), self._costs(genomes, surrogate, len(genomes))
         return CandidatePool(candidates, members.mean(0), std, costs, incumbents)
 
-    def _load(self, key: jax.Array, genome_shape: tuple[int, ...], folder: Path) -> Int8[np.ndarray, "n l 6"]:
+    def _load(self, folder: Path) -> Int8[np.ndarray, "n l 6"]:
         """The members of a state on disk."""
-        width = len(self.objectives)
-        genomes = jax.ShapeDtypeStruct((self.size, *genome_shape), jnp.int8)
-        fitness = jax.ShapeDtypeStruct((self.size, width) if width > 1 else (self.size,), jnp.float32)
-        state = jax.eval_shape(self.algorithm.init, key, genomes, fitness).load(folder)
+        state = self._state_shapes.load(folder)
         return np.asarray(state.population)[is_member(state)]
+
+    @cached_property
+    def _state_shapes(self) -> State:
+        width = len(self.objectives)
+        genomes = jax.ShapeDtypeStruct((self.size, self.space.length, 6), jnp.int8)
+        fitness = jax.ShapeDtypeStruct((self.size, width) if width > 1 else (self.size,), jnp.float32)
+        return jax.eval_shape(self.algorithm.init, jax.random.key(0), genomes, fitness)
 
     def _costs(self, genomes: np.ndarray, surrogate: Surrogate, size: int) -> Float32[np.ndarray, "n m-1"]:
         """`negated_log_costs` of a varying number of genomes, filled up so that few shapes are compiled."""

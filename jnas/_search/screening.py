@@ -59,7 +59,7 @@ def chunks(genomes: Genomes) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     Of a space's random templates the mean is a third of the longest, and what is not there need not be computed. The
     last chunk is filled up with copies, so that few shapes are compiled; `rows` `[N]` is without them.
     """
-    used = np.asarray(_lengths(genomes))
+    used = np.asarray(_lengths(pad_to_power(genomes)))[: len(genomes)]
     order = np.argsort(used, kind="stable")
     parts = []
     for start in range(0, len(order), CHUNK_SIZE):

@@ -55,7 +55,7 @@ class State:
 
     def save(self, folder: str | Path, **metadata: Any) -> None:
         """Writes the state as an Orbax checkpoint, with metadata that JSON can hold; old content is replaced."""
-        leaves = jax.tree.leaves(self.replace(key=jax.random.key_data(self.key)))
+        leaves = jax.tree.leaves(_with_key_data(self))
         checkpoint.save(folder, leaves, metadata | {"evolution": len(leaves)})
 
     def load(self, folder: str | Path) -> State:
@@ -66,10 +66,14 @@ class State:
         """
         if "evolution" not in checkpoint.load_metadata(folder):
             raise JnasError(f"{folder} holds no state of an evolution: name the folder that State.save wrote.")
-        plain = jax.eval_shape(lambda state: state.replace(key=jax.random.key_data(state.key)), self)
-        leaves, structure = jax.tree.flatten(plain)
+        leaves, structure = jax.tree.flatten(jax.eval_shape(_with_key_data, self))
         state = jax.tree.unflatten(structure, checkpoint.restore(folder, leaves))
         return state.replace(key=jax.random.wrap_key_data(state.key))
+
+
+def _with_key_data(state: State) -> State:
+    """The state with its key as plain numbers, which can be stored."""
+    return state.replace(key=jax.random.key_data(state.key))
 
 
 class Algorithm(abc.ABC):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import get_args
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int8
 
@@ -84,7 +83,7 @@ class Space:
             if total >= count:
                 break
         if total >= min_count:
-            return jnp.asarray(np.concatenate(batches)[:count])
+            return jax.device_put(np.concatenate(batches)[:count])  # compiles nothing for this number
         limits = {"max_params": self.max_params, "max_macs": self.max_macs}
         shown = " and ".join(f"{name} {value:,}" for name, value in limits.items() if value is not None)
         raise JnasError(
