@@ -7,8 +7,6 @@ Conv2d (32, 32, 32) (3, 3) (1, 1) / ReLU (32, 32, 32) / Flatten 32768 / Linear 1
 >>> model = result.best.build()  # doctest: +SKIP
 """
 
-from __future__ import annotations
-
 import importlib
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -64,13 +62,10 @@ __all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str):
-    if name in _HOME_OF:
-        value = getattr(importlib.import_module(_HOME_OF[name]), name)
-    elif name in _LAZY_MODULES:
-        value = importlib.import_module(f"jnas.{name}")
-    else:
+    if name not in _HOME_OF and name not in _LAZY_MODULES:
         raise AttributeError(f"module 'jnas' has no attribute {name!r}")
-    globals()[name] = value
+    module = importlib.import_module(_HOME_OF.get(name, f"jnas.{name}"))
+    globals()[name] = value = getattr(module, name) if name in _HOME_OF else module
     return value
 
 

@@ -1,10 +1,10 @@
-"""The command `jnas`: this module reads the subcommand's name, the other modules are a subcommand each."""
-
-from __future__ import annotations
+"""The command `jnas`: this module reads the words, the others are a subcommand each: its `Options`, and `run`."""
 
 import argparse
 import importlib
 import sys
+
+import tyro
 
 import jnas
 from jnas._runtime.compilation_cache import use_compilation_cache
@@ -36,7 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     tune_malloc()
     use_compilation_cache()
     try:
-        return command.main(words[1:])
+        default = command.defaults(words[1:]) if name == "search" else None  # a preset's
+        options = tyro.cli(command.Options, prog=f"jnas {name}", args=words[1:], default=default)
+        return command.run(options) or 0
     except JnasError as error:
         print(f"jnas: {error}", file=sys.stderr)
         return 2

@@ -1,10 +1,6 @@
 """`jnas cache`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-
-import tyro
 
 from jnas._runtime.compilation_cache import clear_caches, describe_caches
 
@@ -17,16 +13,13 @@ class Options:
     """Remove all programs."""
 
 
-def main(words: list[str]) -> int:
-    """Shows or empties the caches."""
-    options = tyro.cli(Options, prog="jnas cache", args=words)
+def run(options: Options) -> None:
     if options.clear:
         print(f"Freed {_format_bytes(clear_caches())}.")
-        return 0
+        return
     for cache in describe_caches():
         size, limit = _format_bytes(cache.num_bytes), _format_bytes(cache.max_bytes)
         print(f"{cache.name}: {cache.num_files:,} files, {size} of at most {limit}, in {cache.folder}")
-    return 0
 
 
 def _format_bytes(num_bytes: float) -> str:

@@ -1,7 +1,5 @@
 """`jnas evaluate`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import jax
@@ -35,33 +33,25 @@ class Options(TrainingConfig):
     """Passes over the training images; by default the recipe's."""
 
 
-def main(words: list[str]) -> int:
+def run(options: Options) -> None:
     """Trains templates, and prints a line for each, with the hash last and whole, so that it can be copied."""
-    options = tyro.cli(Options, prog="jnas evaluate", args=words)
     if options.random < 0 or not (options.hashes or options.random):
         raise JnasError(f"Give hashes, or --random with 1 or more, got --random {options.random}.")
     recipe = options.make_recipe(options.epochs)
     data = load_data(options.data, options.classes)
-    rows = evaluate(
-        _templates(options, data),
-        data,
-        recipe,
-        seed=options.seed,
-        store=options.store,
-        options=EngineOptions(compile_timeout=options.compile_timeout),
-    )
+    templates, engine = _templates(options, data), EngineOptions(compile_timeout=options.compile_timeout)
+    rows = evaluate(templates, data, recipe, seed=options.seed, store=options.store, options=engine)
     print(f"{'val acc':>8}{'train acc':>11}{'params':>8}{'MACs':>8}{'seconds':>9}  {'status':<14} hash")
     for row in rows:
         print(_format_row(row))
-    return 0
 
 
 def _templates(options: Options, data: Dataset) -> list[Template]:
     """Returns the templates of the hashes, then the random ones, which are different from them."""
     templates = [Template.from_hash(hash, data.in_shape, data.classes) for hash in options.hashes]
     if options.random:
-        space, key = options.search_space(data), jax.random.key(options.seed)
-        proposals = propose_random(space, key, options.random, set(options.hashes))
+        key = jax.random.key(options.seed)
+        proposals = propose_random(options.search_space(data), key, options.random, set(options.hashes))
         templates += [proposal.candidate.template for proposal in proposals]
     return templates
 

@@ -1,7 +1,5 @@
 """`jnas export`."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 
@@ -33,9 +31,5 @@ class Options:
     """Load the files again, and compare how many images they classify correctly."""
 
 
-def main(words: list[str]) -> int:
-    """Exports a template."""
-    options = tyro.cli(Options, prog="jnas export", args=words)
-    export = export_model(**dataclasses.asdict(options))
-    print(*export.messages, sep="\n")
-    return 0
+def run(options: Options) -> None:
+    print(*export_model(**dataclasses.asdict(options)).messages, sep="\n")

@@ -1,14 +1,10 @@
 """`jnas search`."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import os
 import sys
 from dataclasses import dataclass
-
-import tyro
 
 from jnas._search.api import search
 from jnas._search.config import PresetName, SearchConfig
@@ -42,21 +38,18 @@ class CommandProgress(ConsoleProgress):
         os._exit(130)
 
 
-def main(words: list[str]) -> int:
-    """Runs a search."""
-    defaults = SearchConfig.from_preset(_preset(words))
-    options = tyro.cli(Options, prog="jnas search", args=words, default=Options(**dataclasses.asdict(defaults)))
+def defaults(words: list[str]) -> Options:
+    """Returns the settings of the preset that the words of a command name."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", nargs="?")  # tyro reports a missing value when it reads all options
+    name = parser.parse_known_args(words)[0].preset
+    return Options(**dataclasses.asdict(SearchConfig.from_preset(None if name == "None" else name)))
+
+
+def run(options: Options) -> int:
     try:
         search(config=options.config(), progress=CommandProgress())
     except KeyboardInterrupt:
         print(_STOPPED, file=sys.stderr)
         return 130
     return 0
-
-
-def _preset(words: list[str]) -> PresetName | None:
-    """Returns the value of --preset, which decides the defaults of the other options."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--preset", nargs="?")  # tyro reports a missing value when it reads all options
-    name = parser.parse_known_args(words)[0].preset
-    return None if name == "None" else name

@@ -1,7 +1,5 @@
 """`jnas store`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import tyro
@@ -24,15 +22,12 @@ class Options:
     """Replace the file to write if it exists."""
 
 
-def main(words: list[str]) -> int:
-    """Shows or exports a store."""
-    options = tyro.cli(Options, prog="jnas store", args=words)
+def run(options: Options) -> None:
     if options.export is None:
         _show(open_store(options.store))
     else:
         export_table(options.store, options.export, options.table, options.overwrite)
         print(f"Wrote {options.export}.")
-    return 0
 
 
 def _show(store: Store) -> None:
