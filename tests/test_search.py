@@ -18,8 +18,7 @@ from jnas._cli import main
 from jnas._search import final_training
 from jnas._search.config import SearchConfig
 from jnas._search.evolution import CandidatePool, add_immigrants, select_batch
-from jnas._search.proposals import propose_screened
-from jnas._search.screening import encode, predict_members
+from jnas._search.screening import encode, predict_members, propose_screened
 from jnas.data import normalise
 from jnas.errors import JnasError
 from jnas.export._source import select

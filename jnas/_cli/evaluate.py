@@ -6,7 +6,7 @@ import jax
 import tyro
 
 from jnas._search.config import TrainingConfig
-from jnas._search.proposals import propose_random
+from jnas._search.screening import propose_random
 from jnas.data import Dataset, load_data
 from jnas.errors import JnasError
 from jnas.report import format_count
@@ -57,9 +57,8 @@ def _templates(options: Options, data: Dataset) -> list[Template]:
 
 
 def _format_row(row: Evaluation) -> str:
-    val_acc, train_acc = (
-        "-" if value is None else f"{value:.4f}" for value in (row.val_acc_final, row.train_acc_final)
-    )
+    accuracies = (row.val_acc_final, row.train_acc_final)
+    val_acc, train_acc = ("-" if value is None else f"{value:.4f}" for value in accuracies)
     params, macs, seconds = format_count(row.params), format_count(row.macs), row.compile_seconds + row.train_seconds
     line = f"{val_acc:>8}{train_acc:>11}{params:>8}{macs:>8}{seconds:>9.1f}  {row.status:<14} {row.key.hash}"
     return f"{line} ({row.message})" if row.message else line

@@ -1,7 +1,6 @@
 """The function `jnas.search`."""
 
-from __future__ import annotations
-
+import contextlib
 import dataclasses
 import time
 from collections.abc import Mapping
@@ -37,21 +36,13 @@ def search(
     it at once. Either way everything that was finished is kept.
 
     Args:
-      data: a `Dataset`, or what `load_data` takes: "excerpt", "cifar10", a path, a dictionary of arrays; by default
-        `config.data`.
-      config: all settings in one object; by default those of the preset.
+      data: a `Dataset`, or what `load_data` takes; by default `config.data`.
       preset: settings by name ("record") where there is no `config`.
       progress: receives the events of the search, in place of the console.
-      verbose: whether to print progress and the final tables.
-      **options: fields of `SearchConfig` that differ from `config` or the preset.
+      **options: fields of `SearchConfig` that differ from `config` or the preset, such as `generations=3`.
 
     Raises:
       JnasError: a setting is not valid, the data cannot be read, or no template could be trained.
-
-    Example:
-      >>> import jnas
-      >>> result = jnas.search("excerpt", num_random=24, generations=3)  # doctest: +SKIP
-      >>> result.best.predict(images)  # doctest: +SKIP
     """
     start = time.monotonic()
     names = [field.name for field in dataclasses.fields(SearchConfig)]
@@ -68,9 +59,6 @@ def search(
     elif changes:
         config = dataclasses.replace(config, **changes)
     progress = progress or (ConsoleProgress() if verbose else Progress())
-    try:
-        with catch_interrupt(progress) as interrupt:
-            dataset = load_data(config.data if data is None else data, config.classes)
-            return Search(config, dataset, progress, start, interrupt).run()
-    finally:
-        progress.close()
+    with contextlib.closing(progress), catch_interrupt(progress) as interrupt:
+        dataset = load_data(config.data if data is None else data, config.classes)
+        return Search(config, dataset, progress, start, interrupt).run()

@@ -1,6 +1,4 @@
-"""The settings of a search. The command line and `jnas.search(...)` are made from this one class."""
-
-from __future__ import annotations
+"""The settings of a search, of the command and of `jnas.search(...)` alike."""
 
 import dataclasses
 import hashlib
@@ -9,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypedDict, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, Self, TypedDict, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -56,7 +54,7 @@ SPLIT_SEED = 0
 """One split into training and validation images for all searches, so that their accuracies can be compared."""
 
 _NO_IDENTITY = {"identity": False}
-"""Marks settings that change neither which templates are trained nor how: other values continue the same search."""
+"""Marks settings, such as limits, of which other values continue the same search: it trains the same templates."""
 
 _MINIMUM = {
     **dict.fromkeys(("num_screened", "generations", "prune_after_epochs", "seed"), 0),
@@ -112,7 +110,6 @@ class TrainingConfig:
     on the same CPU gives the same results."""
 
     def _require(self, name: str, is_valid: Callable[[Any], bool], condition: str, hint: str = "") -> None:
-        """Raises a JnasError where a setting is given and not valid."""
         value = getattr(self, name)
         if value is not None and not is_valid(value):
             got = f"{value:g}" if isinstance(value, float) else str(value)
@@ -128,10 +125,8 @@ class TrainingConfig:
         """Returns the space of templates for images; without images, for the shape and classes of CIFAR-10."""
         for name in ("max_params", "max_macs"):
             self._require(name, lambda value: 1 <= value < 2**64, "in [1, 2^64)", "; use None for no limit")
-        images = Space() if data is None else data
-        return Space(
-            images.in_shape, images.classes, self.conv_num, self.lin_num, self.space, self.max_params, self.max_macs
-        )
+        images, limits = Space() if data is None else data, (self.max_params, self.max_macs)
+        return Space(images.in_shape, images.classes, self.conv_num, self.lin_num, self.space, *limits)
 
 
 class SearchOptions(TypedDict, total=False):
@@ -259,17 +254,12 @@ class SearchConfig(TrainingConfig):
         self._require("prune_after_epochs", lambda value: value < max(self.epochs, 1), condition, hint)
 
     @classmethod
-    def from_preset(cls, preset: PresetName | None, **changes: Any) -> SearchConfig:
-        """Returns the settings of a preset ("record"), with some of them changed; None is the defaults.
-
-        Raises:
-          JnasError: there is no such preset, or a setting is not valid.
-        """
-        if preset is None:
-            return cls(**changes)
-        if preset not in PRESETS:
+    def from_preset(cls, preset: PresetName | None, **changes: Any) -> Self:
+        """Returns the settings of a preset ("record"), with some of them changed; None is the defaults."""
+        if preset is not None and preset not in PRESETS:
             raise JnasError(f"preset must be one of {', '.join(PRESETS)}, or none, got {preset!r}.")
-        return cls(**(PRESETS[preset] | changes))
+        settings = {} if preset is None else PRESETS[preset]
+        return cls(**(settings | changes))
 
     @property
     def cost_objectives(self) -> tuple[Objective, ...]:
@@ -293,10 +283,7 @@ class SearchConfig(TrainingConfig):
         return self.generations is None and limits != (None, None, None)
 
     def experiment_id(self, data: Dataset) -> str:
-        """Returns 12 hex digits that identify the search: all that decides which templates are trained, and how.
-
-        When it ends and how the winner is trained are not part of it: other values of these continue the search.
-        """
+        """Returns 12 hex digits that identify the search: all that decides which templates are trained, and how."""
         names = [setting.name for setting in dataclasses.fields(self) if setting.metadata.get("identity", True)]
         settings = {name: getattr(self, name) for name in names}
         identity = json.dumps([settings, self.make_recipe(self.epochs).id, data.fingerprint], sort_keys=True)

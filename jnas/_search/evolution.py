@@ -1,7 +1,5 @@
 """Phase 3: a population evolves against the predictor, and a few of it are chosen to be trained."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,9 +14,8 @@ from jaxtyping import Array, Bool, Float32, Int8
 from jnas._runtime.compile_options import fast_compile_jit
 from jnas._search.config import AlgorithmName, Objective
 from jnas._search.objectives import negated_log_costs
-from jnas._search.proposals import Proposal, select_new
 from jnas._search.result import EvaluatedCandidate
-from jnas._search.screening import pad_to_power, predict_members, predict_std, stack_genomes
+from jnas._search.screening import Proposal, pad_to_power, predict_members, predict_std, select_new, stack_genomes
 from jnas.evolve import (
     NSGA2,
     Algorithm,
@@ -46,11 +43,6 @@ class Surrogate(NamedTuple):
 
     predictor: Predictor
     latency_coefficients: Float32[np.ndarray, " 4"]
-
-    @property
-    def arguments(self) -> tuple:
-        """What jitted functions take of it."""
-        return self.predictor.params, jax.device_put(self.latency_coefficients)
 
 
 class CandidatePool(NamedTuple):
@@ -124,11 +116,12 @@ class PopulationEvolution:
         genomes = jax.device_put(np.pad(np.concatenate([known, others]), ((0, self.size - count), (0, 0), (0, 0))))
         # The predictor has changed since the others were last judged; the trained ones stay parents, as measured.
         fitness = AcquisitionFitness(self.space, self.objectives)
-        values = np.array(_judge(fitness, genomes, surrogate.arguments)).reshape(self.size, width)
+        arguments = surrogate.predictor.params, jax.device_put(surrogate.latency_coefficients)
+        values = np.array(_judge(fitness, genomes, *arguments)).reshape(self.size, width)
         values[: len(known)] = measured
         values[count:] = -np.inf
         first = jax.device_put(values if width > 1 else values[:, 0])
-        state = run(self.algorithm, fitness, key, genomes, INNER_GENERATIONS, surrogate.arguments, first)
+        state = run(self.algorithm, fitness, key, genomes, INNER_GENERATIONS, arguments, first)
         return state, self._pool(np.asarray(state.population)[is_member(state)], surrogate, seen, measured)
 
     def _pool(self, genomes: np.ndarray, surrogate: Surrogate, seen: Set[str], incumbents: np.ndarray) -> CandidatePool:
@@ -140,15 +133,11 @@ class PopulationEvolution:
 
     def _load(self, folder: Path) -> Int8[np.ndarray, "n l 6"]:
         """The members of a state on disk."""
-        state = self._state_shapes.load(folder)
-        return np.asarray(state.population)[is_member(state)]
-
-    @cached_property
-    def _state_shapes(self) -> State:
         width = len(self.objectives)
         genomes = jax.ShapeDtypeStruct((self.size, self.space.length, 6), jnp.int8)
         fitness = jax.ShapeDtypeStruct((self.size, width) if width > 1 else (self.size,), jnp.float32)
-        return jax.eval_shape(self.algorithm.init, jax.random.key(0), genomes, fitness)
+        state = jax.eval_shape(self.algorithm.init, jax.random.key(0), genomes, fitness).load(folder)
+        return np.asarray(state.population)[is_member(state)]
 
     def _costs(self, genomes: np.ndarray, surrogate: Surrogate, size: int) -> Float32[np.ndarray, "n m-1"]:
         """`negated_log_costs` of a varying number of genomes, filled up so that few shapes are compiled."""
@@ -211,11 +200,7 @@ def breed(
     return select_new(map(Proposal, Candidate.from_genomes(valid, space)), seen, count)
 
 
-@fast_compile_jit(static_argnames="fitness")
-def _judge(fitness: AcquisitionFitness, genomes: jax.Array, arguments: tuple) -> jax.Array:
-    return fitness(genomes, *arguments)
-
-
+_judge = fast_compile_jit(AcquisitionFitness.__call__, static_argnums=0)
 _negated_log_costs = fast_compile_jit(negated_log_costs, static_argnums=(0, 1))
 _log_improvement = fast_compile_jit(log_expected_improvement)
 _log_penalty = fast_compile_jit(log_penalty, static_argnames="distance")

@@ -1,7 +1,5 @@
 """The longer training of the winner, and of those that might be it: with several seeds. Only the winner is tested."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import statistics
@@ -58,8 +56,7 @@ class FinalTraining:
         """Returns the folder with the weights of a template's first seed, once it has won."""
         return paths.winner_dir(self.checkpoints, self.recipe.id, template.hash)
 
-    def _finalist_dir(self, key: Key) -> Path:
-        """Where the weights of one training are until the winner is known."""
+    def _finalist_dir(self, key: Key) -> Path:  # where weights are until the winner is known
         return paths.finalist_dir(self.checkpoints, self.recipe.id, key.hash, key.seed)
 
     def _trials(self, template: Template) -> dict[Key, Trial]:

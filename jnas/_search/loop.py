@@ -4,8 +4,6 @@ A search is a sequence of rounds. Each chooses templates, writes down its choice
 have yet. So a search that was stopped, run again, looks up what it chose and trained, and goes on from there.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
@@ -19,11 +17,17 @@ from jnas._runtime.versions import git_commit, versions
 from jnas._search.config import SPLIT_SEED, Round, SearchConfig
 from jnas._search.evolution import PopulationEvolution, Surrogate, breed, is_member, select_batch
 from jnas._search.final_training import FinalTraining
-from jnas._search.objectives import UNFITTED_LATENCY, Latencies, find_incumbents
+from jnas._search.objectives import Latencies, find_incumbents
 from jnas._search.progress import Progress
-from jnas._search.proposals import Proposal, fit_predictor, propose_random, propose_screened
 from jnas._search.result import EvaluatedCandidate, SearchResult
-from jnas._search.screening import may_improve, stack_genomes
+from jnas._search.screening import (
+    Proposal,
+    fit_predictor,
+    may_improve,
+    propose_random,
+    propose_screened,
+    stack_genomes,
+)
 from jnas._search.stopping import Interrupt, stop_reason
 from jnas.data import Dataset
 from jnas.errors import JnasError
@@ -183,7 +187,7 @@ class Search:
         if round.phase == "screened":
             return lambda key, count, seen: propose_screened(space, key, count, seen, predictor, config), None
         self.progress.on_message("evolving candidates")
-        coefficients = UNFITTED_LATENCY
+        coefficients = np.zeros(4, np.float32)  # without the objective nobody asks for a latency
         if "latency" in self.config.objectives:
             coefficients = self.latencies.fit([trained.candidate for trained in self.evaluated.values()])
         surrogate = Surrogate(predictor, coefficients)
@@ -205,20 +209,12 @@ class Search:
         self.progress.on_message("fitting the predictor")
         predictor = fit_predictor(self.space, self.good(), self.config.seed, self.config.prune_after_epochs)
         if predictor is not None and predictor.scores is not None:
-            folder, scores = paths.predictor_dir(self.checkpoints, round.number), predictor.scores
+            folder = paths.predictor_dir(self.checkpoints, round.number)
             predictor.save(folder)
             # Nothing asks the one before any more.
             checkpoint.remove(paths.predictor_dir(self.checkpoints, round.number - 1))
-            self.store.add_predictor(
-                experiment_id=self.experiment,
-                generation=round.number,
-                num_rows=scores.num_rows,
-                r2=scores.r2,
-                kendall_tau=scores.kendall_tau,
-                spearman=scores.spearman,
-                seconds=predictor.seconds,
-                checkpoint=str(folder),
-            )
+            columns = {"generation": round.number, "seconds": predictor.seconds, "checkpoint": str(folder)}
+            self.store.add_predictor(experiment_id=self.experiment, **columns, **predictor.scores._asdict())
         self.progress.on_predictor_fit(predictor)
         return predictor
 
@@ -260,12 +256,10 @@ class Search:
         return may_improve(self.space, candidates, curves, Predictor.load(folder), incumbents).tolist()
 
     def _store_front(self, round: Round) -> int:
-        """Stores the templates that no other beats in every objective, and returns how many there are.
-
-        MACs are an objective where there is none besides the accuracy.
-        """
+        """Stores the templates that no other beats in every objective, and returns how many there are."""
         good = self.good()
-        costs = self.latencies.costs([trained.candidate for trained in good], self.config.cost_objectives or ("macs",))
+        objectives = self.config.cost_objectives or ("macs",)  # a front needs one besides the accuracy
+        costs = self.latencies.costs([trained.candidate for trained in good], objectives)
         accuracies = np.array([trained.accuracy for trained in good])
         rows = [
             {
@@ -299,7 +293,6 @@ class Search:
         )
 
     def _diversity(self, candidates: Sequence[Candidate]) -> float | None:
-        """The mean distance of candidates from one another."""
         if len(candidates) < 2:
             return None
         genomes = jax.device_put(stack_genomes(candidates, self.space))
@@ -325,12 +318,10 @@ class Search:
         training = FinalTraining(config.make_recipe(config.final_epochs), seeds, *images, self._on_epoch)
         winner, finals = training.find_winner([trained.template for trained in ranking[: config.num_finalists]])
         self.store.set_winner(self.experiment, winner.hash)
-        candidates, best = [], ranking[0]
-        for trained in ranking:
-            trained = dataclasses.replace(trained, finals=finals.get(trained.candidate.hash, ()))
-            if trained.candidate.hash == winner.hash:
-                best = trained = dataclasses.replace(trained, _weights=training.winner_dir(winner))
-            candidates.append(trained)
-        result = SearchResult(tuple(candidates), self.store, self.experiment, best)
+        candidates = {trained.candidate.hash: trained for trained in ranking}
+        for hash, rows in finals.items():
+            weights = training.winner_dir(winner) if hash == winner.hash else None
+            candidates[hash] = dataclasses.replace(candidates[hash], finals=rows, _weights=weights)
+        result = SearchResult(tuple(candidates.values()), self.store, self.experiment, candidates[winner.hash])
         self.progress.on_search_end(result)
         return result

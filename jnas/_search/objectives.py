@@ -1,7 +1,5 @@
 """What a search optimises besides the accuracy: the costs of templates, known or measured."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -13,9 +11,6 @@ from jnas._search.config import Objective
 from jnas.space import Candidate, Space, infer_shapes, lengths
 from jnas.store import Store
 from jnas.train import latency_ms
-
-UNFITTED_LATENCY = np.zeros(4, np.float32)
-"""Coefficients in place of a model of latency where nobody asks for latencies."""
 
 _BATCH_SIZE = 1
 
@@ -30,34 +25,22 @@ def negated_log_costs(
     inferred = infer_shapes(genomes, space.in_shape, space.classes)
     params = inferred.params.to_float()
     terms = [jnp.ones(len(genomes)), lengths(genomes) + 1.0, inferred.flops.to_float() / 1e6, params / 1e6]
-    costs = {
-        "macs": inferred.macs.to_float(),
-        "params": params,
-        "latency": jnp.stack(terms, -1) @ latency_coefficients,
-    }
+    latency = jnp.stack(terms, -1) @ latency_coefficients
+    costs = {"macs": inferred.macs.to_float(), "params": params, "latency": latency}
     columns = [-jnp.log(jnp.maximum(costs[name], 1e-6)) for name in objectives if name != "accuracy"]
     return jnp.stack(columns, -1)
 
 
 class Latencies:
-    """Milliseconds for one image, measured once for a template and device, and kept in the store.
-
-    Attributes:
-      measured: milliseconds by hash.
-    """
+    """Milliseconds for one image, measured once for a template and device, and kept in the store."""
 
     def __init__(self, store: Store, space: Space):
         self._store = store
-        self._columns = {
-            "in_shape": "x".join(map(str, space.in_shape)),
-            "num_classes": space.classes,
-            "device": device_name(),
-            "batch_size": _BATCH_SIZE,
-        }
-        self.measured = store.latencies(**self._columns)
+        images = {"in_shape": "x".join(map(str, space.in_shape)), "num_classes": space.classes}
+        self._columns = images | {"device": device_name(), "batch_size": _BATCH_SIZE}
+        self.measured = store.latencies(**self._columns)  # by hash
 
     def measure(self, candidate: Candidate) -> float:
-        """Returns the latency of a candidate; one that is known is not measured again."""
         if candidate.hash not in self.measured:
             milliseconds = latency_ms(candidate.template, _BATCH_SIZE)
             self._store.add_latency(hash=candidate.hash, latency_ms=milliseconds, **self._columns)
@@ -81,12 +64,12 @@ class Latencies:
 
     def costs(self, candidates: Sequence[Candidate], objectives: Sequence[Objective]) -> Float[np.ndarray, "n m"]:
         """Returns the cost of each candidate in each of M objectives; infinite where a latency is not known."""
-        costs = np.zeros((len(candidates), len(objectives)))
-        for row, candidate in zip(costs, candidates, strict=True):
-            cost, latency = candidate.cost, self.measured.get(candidate.hash, np.inf)
-            values = {"macs": cost.macs, "params": cost.params, "latency": latency}
-            row[:] = [values[objective] for objective in objectives]
-        return costs
+        columns = {
+            "macs": [candidate.cost.macs for candidate in candidates],
+            "params": [candidate.cost.params for candidate in candidates],
+            "latency": [self.measured.get(candidate.hash, np.inf) for candidate in candidates],
+        }
+        return np.array([columns[name] for name in objectives], float).reshape(len(objectives), len(candidates)).T
 
 
 def find_incumbents(

@@ -1,7 +1,5 @@
 """What a search tells while it runs, and at its end."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -30,12 +28,12 @@ TITLES = {
 class Progress:
     """The events of a search. This one is silent; a subclass shows them."""
 
-    def on_search_start(self, search: Search) -> None: ...  # everything is set up
+    def on_search_start(self, search: "Search") -> None: ...  # everything is set up
     def on_message(self, text: str) -> None: ...  # what happens now, in a few words
     def on_round_start(self, round: Round, num_trials: int) -> None: ...  # what it is going to train
     def on_predictor_fit(self, predictor: Predictor | None) -> None: ...  # None: there are too few rows
     def on_trial_end(self, candidate: EvaluatedCandidate) -> None: ...  # trained now, or by an earlier run
-    def on_round_end(self, result: RoundResult) -> None: ...  # all templates of the round are trained
+    def on_round_end(self, result: "RoundResult") -> None: ...  # all templates of the round are trained
     def on_interrupt(self) -> None: ...  # Ctrl-C was pressed once; called within a signal handler
     def on_stop(self, reason: str) -> None: ...  # a limit is reached, or the user wants an end
     def on_search_end(self, result: SearchResult) -> None: ...  # the winner is trained and tested
@@ -60,7 +58,7 @@ class ConsoleProgress(Progress):
         """Prints a line or a table, as it is; lines are wrapped by the terminal, so that they can be copied whole."""
         self.console.print(what, style=style, markup=False, soft_wrap=isinstance(what, str))
 
-    def on_search_start(self, search: Search) -> None:
+    def on_search_start(self, search: "Search") -> None:
         self.search = search
         # Where only a limit ends the search, the rounds to come are not counted.
         coming = () if search.config.endless else search.config.rounds()
@@ -121,7 +119,7 @@ class ConsoleProgress(Progress):
             f"fitted in {predictor.seconds:.1f} s."
         )
 
-    def on_round_end(self, result: RoundResult) -> None:
+    def on_round_end(self, result: "RoundResult") -> None:
         text = "no template could be trained."
         if accuracies := result.accuracies:
             mean = sum(accuracies) / len(accuracies)
@@ -149,8 +147,7 @@ class ConsoleProgress(Progress):
         self._print(leaderboard([(candidate.phase, candidate.evaluation) for candidate in result.top(10)], num_val))
         if len(search.config.objectives) > 1:
             self._print(front_table(result.front))
-        stopped = sum(candidate.evaluation.status == "stopped" for candidate in search.evaluated.values())
-        if stopped:
+        if stopped := sum(candidate.evaluation.status == "stopped" for candidate in search.evaluated.values()):
             self._print(f"{stopped} templates were stopped early.")
         if failed := len(search.evaluated) - len(result.candidates) - stopped:
             self._print(f"{failed} templates failed; their rows say why.")

@@ -1,7 +1,5 @@
 """What a search found."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,9 +74,8 @@ class EvaluatedCandidate:
         return predict(self.build(), images, self._recipe.test_flip)
 
     def __repr__(self) -> str:
-        return (
-            f"EvaluatedCandidate({self.candidate.hash!r}, {self.phase}, val_acc_final {self.evaluation.val_acc_final})"
-        )
+        accuracy = self.evaluation.val_acc_final
+        return f"EvaluatedCandidate({self.candidate.hash!r}, {self.phase}, val_acc_final {accuracy})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,14 +96,14 @@ class SearchResult:
         return list(self.candidates[:k])
 
     @property
-    def front(self) -> pd.DataFrame:
+    def front(self) -> "pd.DataFrame":
         """The Pareto front of the search's objectives, the most accurate first; of accuracy and MACs where it had one.
 
         Columns: `hash`, `val_acc_final`, `params`, `macs`, and `latency_ms` where that was measured.
         """
         return self.store.front_df(self.experiment)
 
-    def to_df(self) -> pd.DataFrame:
+    def to_df(self) -> "pd.DataFrame":
         """Returns one row a template that this search trained, in the order of training, failed ones too."""
         return self.store.experiment_df(self.experiment)
 

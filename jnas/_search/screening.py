@@ -1,15 +1,16 @@
-"""Predictions for many genomes at once, and the best of them."""
+"""Which templates a round trains: random ones, or those of many genomes that the predictor expects to be good."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int, Int8, Int32
 
 from jnas._runtime.compile_options import fast_compile_jit
-from jnas._search.config import Acquisition
+from jnas._search.config import Acquisition, SearchConfig
+from jnas._search.result import EvaluatedCandidate
+from jnas.errors import JnasError
 from jnas.predict import Predictor, predictive_std
 from jnas.space import Candidate, Space, lengths
 
@@ -24,9 +25,6 @@ NUM_FIRST_MEMBERS, SHORTLIST_FRACTION, MIN_SHORTLIST = 2, 0.2, 256
 LENGTH_STEP = 4
 """Genomes of one chunk are cut to a multiple of so many rows."""
 
-UCB_BETA = 1.0
-"""Standard deviations that `ucb` adds to the mean."""
-
 NUM_STD = 2.0
 """Standard deviations that a prediction may be too low: one in 40 of those stopped would have been better."""
 
@@ -34,6 +32,28 @@ encode = fast_compile_jit(Space.encode, static_argnums=0)
 """What the predictor sees of genomes: `encode(space, genomes)`."""
 
 _lengths = fast_compile_jit(lengths)
+
+
+class Proposal(NamedTuple):
+    """A candidate to train, and what the predictor said of it (None where it was not asked)."""
+
+    candidate: Candidate
+    predicted_mean: float | None = None
+    predicted_std: float | None = None
+
+
+def select_new(proposals: Iterable[Proposal], seen: Set[str], count: int) -> list[Proposal]:
+    """Returns the first `count` proposals that are all different and whose hashes are not in `seen`."""
+    by_hash: dict[str, Proposal] = {}
+    for proposal in proposals:
+        by_hash.setdefault(proposal.candidate.hash, proposal)
+    return [proposal for hash, proposal in by_hash.items() if hash not in seen][:count]
+
+
+def propose_random(space: Space, key: jax.Array, count: int, seen: Set[str]) -> list[Proposal]:
+    """Returns random templates whose hashes are not in `seen`."""
+    genomes = space.sample_valid(key, count + 4 * len(seen), min_count=count)
+    return select_new(map(Proposal, Candidate.from_genomes(genomes, space)), seen, count)
 
 
 def stack_genomes(candidates: Iterable[Candidate], space: Space) -> Genomes:
@@ -120,9 +140,40 @@ def rank(
     goes to the best remaining candidate of a member drawn at random (Thompson 1933): doubt shows as variety.
     """
     if rule != "thompson":
-        return np.argsort(-(members.mean(0) + (UCB_BETA * std if rule == "ucb" else 0)), kind="stable")
+        return np.argsort(-(members.mean(0) + (std if rule == "ucb" else 0)), kind="stable")
     orders = np.argsort(-members, axis=1, kind="stable")
     chosen: dict[int, None] = {}
     for member in np.random.default_rng(seed).integers(len(members), size=min(count, members.shape[1])):
         chosen[next(i for i in orders[member].tolist() if i not in chosen)] = None
     return np.array(list(chosen), int)
+
+
+def propose_screened(
+    space: Space, key: jax.Array, count: int, seen: Set[str], predictor: Predictor, config: SearchConfig
+) -> list[Proposal]:
+    """Returns the best of `config.pool_size` random templates, by the acquisition rule of the config."""
+    genomes = np.asarray(space.sample_valid(key, config.pool_size, min_count=count))
+    front = count + 2 * len(seen) + 256
+    genomes = genomes[shortlist(space, genomes, predictor, front)]
+    members = predict_members(space, genomes, predictor)
+    mean, std = members.mean(0), predict_std(predictor, members)
+    # Only the front of the ranking is named: names are made on the host, one by one.
+    order = rank(config.acquisition, members, std, front, int(jax.random.bits(key)))[:front]
+    candidates = Candidate.from_genomes(genomes[order], space)
+    return select_new(map(Proposal, candidates, mean[order].tolist(), std[order].tolist()), seen, count)
+
+
+def fit_predictor(
+    space: Space, rows: Sequence[EvaluatedCandidate], seed: int, early_epochs: int = 0
+) -> Predictor | None:
+    """Returns a predictor of final validation accuracy, or None where rows are too few or all alike.
+
+    It understands the validation accuracies of so many early epochs, and does without.
+    """
+    features = featurize(space, stack_genomes((row.candidate for row in rows), space))
+    accuracies = np.array([row.accuracy for row in rows])
+    curves = [[epoch.val_acc for epoch in row.evaluation.epochs[:early_epochs]] for row in rows]
+    try:
+        return Predictor(seed).fit(*features, accuracies, np.array(curves) if early_epochs else None)
+    except JnasError:
+        return None

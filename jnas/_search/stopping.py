@@ -1,7 +1,5 @@
 """When a search ends: by its limits, or by Ctrl-C."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Iterator, Sequence
