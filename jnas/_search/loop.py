@@ -20,14 +20,7 @@ from jnas._search.final_training import FinalTraining
 from jnas._search.objectives import Latencies, find_incumbents
 from jnas._search.progress import Progress
 from jnas._search.result import EvaluatedCandidate, SearchResult
-from jnas._search.screening import (
-    Proposal,
-    fit_predictor,
-    may_improve,
-    propose_random,
-    propose_screened,
-    stack_genomes,
-)
+from jnas._search.screening import Proposal, fit_predictor, may_improve, propose_random, propose_screened, stack_genomes
 from jnas._search.stopping import Interrupt, stop_reason
 from jnas.data import Dataset
 from jnas.errors import JnasError
