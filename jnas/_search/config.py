@@ -14,7 +14,7 @@ import numpy as np
 from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.space import Space, Style
-from jnas.train import COMPILE_TIMEOUT, RECIPES, Recipe
+from jnas.train import RECIPES, EngineOptions, Recipe
 
 Phase = Literal["random", "screened", "evolved"]
 RecipeName = Literal["standard", "sophius"]
@@ -103,7 +103,7 @@ class TrainingConfig:
     """Learnable parameters of a template, at most."""
     max_macs: int | None = 2_000_000
     """Multiply-accumulates of a template for one image, at most; 'None' for no limit."""
-    compile_timeout: float = field(default=COMPILE_TIMEOUT, metadata=_NO_IDENTITY)
+    compile_timeout: float = field(default=EngineOptions.compile_timeout, metadata=_NO_IDENTITY)
     """Seconds that a program may take to compile; a template that takes longer fails (timeout)."""
     seed: int = 0
     """Of everything random (templates, initial weights, image order, augmentation, dropout): the same seed

@@ -1,11 +1,9 @@
 """Recipes, trials, and the training of populations on images that live on the device."""
 
-from jnas.train._engine.scheduler import COMPILE_TIMEOUT, EngineOptions
+from jnas.train._engine.scheduler import EngineOptions
 from jnas.train._engine.timing import TimingStats
-from jnas.train._evaluate import evaluate, run_trials, train_modules
-from jnas.train._inference import accuracy, logits, predict, predict_with
-from jnas.train._latency import latency_ms
-from jnas.train._pruning import run_pruned
+from jnas.train._evaluate import evaluate, run_pruned, run_trials, train_modules
+from jnas.train._inference import accuracy, latency_ms, logits, predict, predict_with
 from jnas.train._recipe import RECIPES, Recipe
 from jnas.train._request import TrainingRequest, make_key
 from jnas.train._successive_halving import HalvingSchedule, successive_halving
@@ -14,7 +12,6 @@ from jnas.train._trial import Trial, sample_trials
 from jnas.train._weights import load_weights, save_weights
 
 __all__ = [
-    "COMPILE_TIMEOUT",
     "RECIPES",
     "EngineOptions",
     "HalvingSchedule",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jnas._runtime.devices import device_name
@@ -16,7 +16,6 @@ from jnas.store import Evaluation, Key, Store
 from jnas.train._engine.executor import choose_executor
 from jnas.train._engine.jobs import Job, make_groups
 from jnas.train._engine.scheduler import EngineOptions, Scheduler
-from jnas.train._engine.timing import ProgramReport
 from jnas.train._recipe import Recipe
 from jnas.train._trainer import check_batch
 from jnas.train._trial import Trial, as_trials
@@ -33,17 +32,14 @@ class TrainingRequest:
       JnasError: the training images do not fill one batch.
     """
 
-    trials: Sequence[Trial]
-    keys: Sequence[Key]
+    trials: Sequence[Trial] = field(repr=False)
+    keys: Sequence[Key] = field(repr=False)
     recipe: Recipe
     split: Split
     store: Store | None = None
 
     def __post_init__(self) -> None:
         check_batch(self.recipe, self.split)
-
-    def __repr__(self) -> str:
-        return f"TrainingRequest({len(self.trials)} trials, recipe {self.recipe.id}, {self.split!r})"
 
     @classmethod
     def of(
@@ -91,14 +87,11 @@ class TrainingRequest:
         scheduler = Scheduler(groups, self.recipe, self.split, executor, options, until, keep)
         with contextlib.closing(scheduler.run()) as chunks:
             for chunk in chunks:
-                for report in reports[num_recorded:]:
-                    self._record_program(report)
+                if self.store:
+                    for report in map(dataclasses.asdict, reports[num_recorded:]):
+                        self.store.add_program(recipe_id=self.recipe.id, device=device_name(), **report)
                 num_recorded = len(reports)
                 yield chunk
-
-    def _record_program(self, report: ProgramReport) -> None:
-        if self.store:
-            self.store.add_program(recipe_id=self.recipe.id, device=device_name(), **dataclasses.asdict(report))
 
     def record(self, job: Job) -> Evaluation:
         """Returns the row of a job that is done or stopped, and writes it where there is a store."""
@@ -120,6 +113,5 @@ class TrainingRequest:
 def make_key(trial: Trial, recipe: Recipe, data: Dataset, split_seed: int) -> Key:
     """Returns the key of a trial's row."""
     template = trial.template
-    shape = "x".join(map(str, template.in_shape))
-    recipe_id = trial.recipe(recipe).id
+    shape, recipe_id = "x".join(map(str, template.in_shape)), trial.recipe(recipe).id
     return Key(template.hash, shape, template.classes, recipe_id, data.fingerprint, split_seed, trial.seed or 0)

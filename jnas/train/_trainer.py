@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -33,13 +33,10 @@ class TrainingRun:
     """
 
     templates: list[Template]
-    hyperparams: TrialHyperparams
-    state: TrainState
-    history: list[list[Epoch]]
+    hyperparams: TrialHyperparams = field(repr=False)
+    state: TrainState = field(repr=False)
+    history: list[list[Epoch]] = field(repr=False)
     epoch: int = 0
-
-    def __repr__(self) -> str:
-        return f"TrainingRun({len(self.templates)} lanes, epoch {self.epoch})"
 
     @classmethod
     def stack(cls, runs: Sequence[TrainingRun]) -> TrainingRun:

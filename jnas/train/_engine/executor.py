@@ -94,9 +94,7 @@ class RemoteGroupTrainer:
 class Executor:
     """Gives each group what trains it: here, one group at a time, or in a worker of `train_pool`.
 
-    Attributes:
-      num_slots: groups that compile, wait or train at the same time.
-      num_training: of these, groups that train at the same time.
+    `num_slots` groups compile, wait or train at the same time; `num_training` of these train.
     """
 
     def __init__(
@@ -109,11 +107,7 @@ class Executor:
     def open(
         self, spec: GroupSpec, split: Split, should_stop: Callable[[], bool]
     ) -> GroupTrainer | RemoteGroupTrainer | None:
-        """Returns what trains a group; None if `should_stop` says True while it waits for a worker.
-
-        Raises:
-          WorkerDied: no worker is left, and none can be started.
-        """
+        """Returns what trains a group, or None if `should_stop` ends the wait for a worker; raises `WorkerDied`."""
         if self._train_pool is None:
             return GroupTrainer(spec, split, self._compile_ahead)
         worker = self._train_pool.acquire(should_stop)

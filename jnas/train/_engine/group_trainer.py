@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from jnas.data import Split
-from jnas.errors import JnasError
 from jnas.nn import estimate_cost
 from jnas.space import Template
 from jnas.store import Epoch
@@ -67,9 +66,6 @@ class GroupTrainer:
         """Plans the memory, compiles, and draws the first initial weights, for which nothing waits here."""
         try:
             check_template(self._spec.signature, self._split)
-        except JnasError as error:
-            return CompileReply(("invalid", str(error)))
-        try:
             return self._compile()
         except Exception as error:
             return CompileReply(failure_of(error))

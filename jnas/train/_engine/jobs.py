@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from jnas._runtime.devices import device_name
+from jnas.errors import JnasError
 from jnas.nn import program_signature
 from jnas.space import Template
 from jnas.store import Epoch, Evaluation, Key, Status
-from jnas.train._engine.timing import ProgramReport
 from jnas.train._trainer import TrainingRun
 from jnas.train._trial import Trial
 
@@ -68,10 +68,7 @@ class Job:
 
 @dataclass(eq=False)
 class TrialGroup:
-    """Jobs that train with the same program, in this order.
-
-    `num_lanes` is 0 before the program is compiled, or if there is none.
-    """
+    """Jobs that train with the same program, in this order; `num_lanes` is 0 as long as there is none."""
 
     signature: Template
     jobs: list[Job]
@@ -82,11 +79,6 @@ class TrialGroup:
     def work(self) -> int:
         """Multiply-accumulates of all jobs, in units of one image: how long they take, relative to other groups."""
         return self.signature.cost.macs * len(self.jobs)
-
-    def report(self) -> ProgramReport:
-        """Returns what is known when all jobs are done."""
-        seconds = sum(job.train_seconds for job in self.jobs)
-        return ProgramReport(len(self.jobs), self.num_lanes, self.compile_seconds, seconds)
 
 
 def make_groups(jobs: Iterable[Job]) -> list[TrialGroup]:
@@ -102,5 +94,7 @@ def failure_of(error: BaseException) -> Failure:
     """Returns the status and the first line of what was raised."""
     lines = str(error).strip().splitlines()
     text = lines[0] if lines else type(error).__name__
+    if isinstance(error, JnasError):
+        return "invalid", text
     is_memory = "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError)
     return "out_of_memory" if is_memory else "error", text

@@ -19,12 +19,10 @@ from jnas.train._engine.executor import Executor, RemoteGroupTrainer
 from jnas.train._engine.group_trainer import GroupSpec, GroupTrainer
 from jnas.train._engine.jobs import Failure, Job, TrialGroup
 from jnas.train._engine.memory_plan import training_memory
-from jnas.train._engine.timing import ProcessorShareClock, TimingStats
+from jnas.train._engine.timing import ProcessorShareClock, ProgramReport, TimingStats
 from jnas.train._engine.worker_process import WorkerDied, WorkerKilled
 from jnas.train._recipe import Recipe
 
-COMPILE_TIMEOUT = 600.0
-"""Seconds that a program may take to compile; most take a few."""
 _POLL_SECONDS = 0.1
 """Seconds between two looks at what does not tell when it changes: the caller's wish to stop, and the clock."""
 
@@ -36,7 +34,8 @@ class EngineOptions:
     Attributes:
       max_memory: bytes that training may use; None is 90 % of what a GPU has free, or of what the machine or the
         container has.
-      compile_timeout: seconds after which a program that still compiles is given up; its rows are "timeout".
+      compile_timeout: seconds after which a program that still compiles is given up; most take a few. Its rows are
+        "timeout".
       on_epoch: called with the number of each epoch that is done, of any trial.
       on_row: called by `evaluate` with each row, in order.
       should_stop: polled; once it returns True no new chunk of trials begins, and those in training are finished.
@@ -44,7 +43,7 @@ class EngineOptions:
     """
 
     max_memory: int | None = None
-    compile_timeout: float = COMPILE_TIMEOUT
+    compile_timeout: float = 600.0
     on_epoch: Callable[[int], object] | None = None
     on_row: Callable[[Evaluation], object] | None = None
     should_stop: Callable[[], bool] = lambda: False
@@ -157,7 +156,9 @@ class Scheduler:
 
     def _on_chunk(self, group: TrialGroup, jobs: list[Job]) -> list[Job]:
         if jobs[-1] is group.jobs[-1]:
-            self.options.timing.reports.append(group.report())
+            seconds = sum(job.train_seconds for job in group.jobs)
+            report = ProgramReport(len(group.jobs), group.num_lanes, group.compile_seconds, seconds)
+            self.options.timing.reports.append(report)
         return jobs
 
     def _on_slot_end(self, thread: threading.Thread, error: BaseException | None) -> None:

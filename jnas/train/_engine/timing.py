@@ -9,10 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ProgramReport:
-    """A program that is done: the trials that it trained, as many side by side, and the seconds of all of them.
-
-    `lanes_per_program` is 0 if it came to no program.
-    """
+    """A program that is done: the trials that it trained, so many side by side (0: no program), and their seconds."""
 
     num_trials: int
     lanes_per_program: int
@@ -24,11 +21,7 @@ class ProgramReport:
 class TimingStats:
     """Counts and seconds of a call, updated while it runs.
 
-    Attributes:
-      num_trials: trials that were trained, or failed.
-      start_time: when it started, by `time.perf_counter`.
-      compile_wait_seconds: in which nothing trained, as programs were not compiled yet.
-      reports: one for each program that is done.
+    `num_trials` were trained, or failed. In `compile_wait_seconds` nothing trained, as no program was compiled yet.
     """
 
     num_trials: int = 0

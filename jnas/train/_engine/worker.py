@@ -13,8 +13,7 @@ import pickle
 import queue
 import sys
 import threading
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -30,8 +29,7 @@ _IDLE_SECONDS = 1.0
 """Seconds without a message after which a worker returns free memory to the system."""
 
 
-@dataclass(frozen=True)
-class TrainRequest:
+class TrainRequest(NamedTuple):
     """Arguments of `GroupTrainer.train`."""
 
     runs: list[TrainingRun | None]

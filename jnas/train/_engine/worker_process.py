@@ -37,14 +37,9 @@ class WorkerKilled(WorkerDied):
 
 
 class Worker:
-    """The parent's end of a worker process, which runs `jnas.train._engine.worker.worker_main`; it is ready.
+    """The parent's end of a worker process, which runs `worker_main` and is ready; raises `WorkerDied` if it is not.
 
-    Attributes:
-      num_programs: programs that it was asked to make.
-      cached_split: returns the images that it was sent and keeps; a weak reference.
-
-    Raises:
-      WorkerDied: it is not ready in time.
+    `num_programs` were asked of it. `cached_split`, a weak reference, returns the images that it was sent and keeps.
     """
 
     def __init__(self, environment: dict[str, str]):
@@ -141,8 +136,7 @@ class WorkerPool:
     def acquire(self, should_stop: Callable[[], bool]) -> Worker | None:
         """Returns an idle worker, for the caller alone; None if there is none and `should_stop` says not to wait.
 
-        Raises:
-          WorkerDied: there is no worker, and none is starting.
+        Raises `WorkerDied` if there is no worker, and none is starting.
         """
         with self._changed:
             while True:
