@@ -42,13 +42,6 @@ class Programs(NamedTuple):
     train: jax.stages.Compiled
     count: jax.stages.Compiled
 
-    @property
-    def memory(self) -> int:
-        """Bytes that the programs need, as the compiler says; 0 where it does not say."""
-        sizes = [size for size in (program.memory_analysis() for program in self) if size]
-        used = [size.argument_size_in_bytes + size.output_size_in_bytes + size.temp_size_in_bytes for size in sizes]
-        return max((total - size.alias_size_in_bytes for total, size in zip(used, sizes, strict=True)), default=0)
-
 
 def is_short_run(cost: CostEstimate, batch_size: int, steps: int) -> bool:
     """Returns whether this many training steps take so little time that compiling would take most of it."""
@@ -123,11 +116,7 @@ class ProgramSpec:
 
     def _arguments(self) -> tuple[tuple, tuple]:
         """Shapes and types of the arguments of both programs."""
-        recipe, lanes = self.steps.recipe, self.num_lanes
-
-        def array(shape, dtype):
-            return jax.ShapeDtypeStruct(shape, dtype)
-
+        recipe, lanes, array = self.steps.recipe, self.num_lanes, jax.ShapeDtypeStruct
         state = jax.tree.map(lambda leaf: array((lanes, *leaf.shape), leaf.dtype), self.steps.state_shapes())
         hyperparams = TrialHyperparams(*(array((lanes,), dtype) for dtype in (np.uint32, np.float32, np.float32)))
         metrics = Metrics(array((lanes,), np.float32), array((lanes,), np.int32))

@@ -35,10 +35,7 @@ def predict(module: nnx.Module, images: UInt8[np.ndarray, "n h w c"], test_flip:
 
 
 def accuracy(
-    module: nnx.Module,
-    images: UInt8[np.ndarray, "n h w c"],
-    labels: Int[np.ndarray, " n"],
-    test_flip: bool = False,
+    module: nnx.Module, images: UInt8[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n"], test_flip: bool = False
 ) -> float:
     """Returns the fraction of images that `predict` gets right."""
     return float((predict(module, images, test_flip) == np.asarray(labels)).sum() / len(labels))
@@ -62,15 +59,13 @@ def latency_ms(template: Template, batch_size: int = 1) -> float:
     channels, height, width = template.in_shape
     x = jnp.zeros((batch_size, height, width, channels))
     jax.block_until_ready(forward(state, x))
-    calls, seconds_per_call = 1, []
-    while len(seconds_per_call) < _REPEATS:
+
+    def measure(calls: int) -> float:
         start = time.perf_counter()
-        for _ in range(calls):
-            result = forward(state, x)
-        jax.block_until_ready(result)
-        seconds = time.perf_counter() - start
-        if seconds < _MIN_SECONDS and not seconds_per_call:
-            calls = max(2 * calls, int(1.2 * calls * _MIN_SECONDS / max(seconds, 1e-9)))
-            continue
-        seconds_per_call.append(seconds / calls)
-    return 1e3 * float(np.median(seconds_per_call))
+        jax.block_until_ready([forward(state, x) for _ in range(calls)])
+        return time.perf_counter() - start
+
+    calls = 1
+    while (seconds := measure(calls)) < _MIN_SECONDS:
+        calls = max(2 * calls, int(1.2 * calls * _MIN_SECONDS / max(seconds, 1e-9)))
+    return 1e3 * float(np.median([seconds, *(measure(calls) for _ in range(_REPEATS - 1))])) / calls

@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from jnas.nn.ops import optimization_barrier
@@ -21,13 +20,8 @@ _MIN_LARGE_SIZE = 1 << 16
 
 
 def opt_state_shapes(recipe: Recipe, params: Any) -> Any:
-    """Returns the shapes and types of the optimiser's state for `params`."""
+    """Returns the shapes and types of the optimiser's state for `params`, which begins as zeros."""
     return jax.eval_shape(lambda tree: _transformation(recipe).init(_pack(tree)), params)
-
-
-def init_opt_state(recipe: Recipe, params: Any) -> Any:
-    """Returns the optimiser's state for `params`: zeros, made without a compiled program."""
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), opt_state_shapes(recipe, params))
 
 
 def update(

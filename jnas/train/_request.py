@@ -26,11 +26,7 @@ DataSource = Dataset | Mapping | str | Path
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """Trials to train under one recipe on one split; `keys` are those of their rows, which `store` has or gets.
-
-    Raises:
-      JnasError: the training images do not fill one batch.
-    """
+    """Trials to train under one recipe on one split; `keys` are those of their rows, which `store` has or gets."""
 
     trials: Sequence[Trial] = field(repr=False)
     keys: Sequence[Key] = field(repr=False)

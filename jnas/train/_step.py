@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int32, UInt8
@@ -58,7 +59,8 @@ class Steps:
     def init_state(self, template: Template, seed: int) -> TrainState:
         """Returns a template's state before the first step; made on the host, so that nothing is compiled for it."""
         _, params, model_state = nnx.split(build(template, nnx.Rngs(jax.random.key(seed))), nnx.Param, ...)
-        return TrainState(params, model_state, optimizer.init_opt_state(self.recipe, params))
+        shapes = optimizer.opt_state_shapes(self.recipe, params)
+        return TrainState(params, model_state, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
 
     def state_shapes(self) -> TrainState:
         """Returns the state's shapes and types."""

@@ -26,16 +26,11 @@ from jnas.train._trial import Trial
 
 @dataclass(frozen=True)
 class HalvingSchedule:
-    """When trials are compared, how many of them go on, and what they may take.
+    """When trials are compared, how many of them go on, and what they may take; a JnasError says what is out of range.
 
-    Attributes:
-      min_epochs: epochs of the first rung.
-      reduction_factor: how many times fewer trials, and more epochs, the next rung has.
-      max_total_epochs: epochs to train, of all trials together, at most.
-      max_seconds: wall clock after which nothing more begins; what is in training is finished.
-
-    Raises:
-      JnasError: a value is outside its range.
+    The first rung is of `min_epochs`; each next one has `reduction_factor` times fewer trials, and more epochs. All
+    trials together train for `max_total_epochs` at most. After `max_seconds` nothing more begins; what is in training
+    is finished.
     """
 
     min_epochs: int = 1

@@ -107,7 +107,9 @@ class Trainer:
     @property
     def memory(self) -> int:
         """Bytes that the programs need; 0 where the compiler does not say."""
-        return self.programs.memory
+        sizes = [size for size in (program.memory_analysis() for program in self.programs) if size]
+        used = [size.argument_size_in_bytes + size.output_size_in_bytes + size.temp_size_in_bytes for size in sizes]
+        return max((total - size.alias_size_in_bytes for total, size in zip(used, sizes, strict=True)), default=0)
 
     def compile(self) -> float:
         """Makes the programs, if there are none; returns the seconds that took."""
@@ -127,11 +129,7 @@ class Trainer:
         return TrainingRun([trial.template], hyperparams, state, [[]])
 
     def train(self, trials: Sequence[Trial], on_epoch: Callable[[int], None] | None = None) -> TrainingRun:
-        """Returns the run of `num_lanes` trials, trained from their initial weights for the recipe's epochs.
-
-        Raises:
-          JnasError: there are not as many trials as lanes, or one needs another program.
-        """
+        """Returns the run of `num_lanes` trials (or a JnasError), trained from the start for the recipe's epochs."""
         if len(trials) != self.num_lanes:
             raise JnasError(f"The number of trials must be {self.num_lanes}, the trainer's lanes, got {len(trials)}.")
         run = TrainingRun.stack([self.start(trial) for trial in trials])

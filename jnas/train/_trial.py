@@ -39,8 +39,8 @@ class Trial:
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Returns the recipe with the trial's learning rate and weight decay."""
-        values = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
-        values = {name: value for name, value in values.items() if value is not None}
+        rates = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
+        values = {name: rate for name, rate in rates.items() if rate is not None}
         return dataclasses.replace(recipe, **values) if values else recipe
 
 

@@ -6,7 +6,6 @@ import collections
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from jnas.data import Split
@@ -23,8 +22,7 @@ TRAINER_CLASS: type[Trainer] = Trainer
 """What trains; tests put a trainer without XLA here."""
 
 
-@dataclass(frozen=True)
-class GroupSpec:
+class GroupSpec(NamedTuple):
     """What a group trainer is made from; it can be sent to another process. `max_memory` is in bytes."""
 
     signature: Template
