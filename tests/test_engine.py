@@ -17,7 +17,6 @@ from jnas.space import Conv2d, Dropout, Flatten, LeakyReLU, Linear, ReLU, Space,
 from jnas.store import Store
 from jnas.train import (
     EngineOptions,
-    HalvingSchedule,
     Recipe,
     TimingStats,
     Trainer,
@@ -31,8 +30,8 @@ from jnas.train import (
 )
 from jnas.train._engine import group_trainer, scheduler
 from jnas.train._engine.executor import Executor
+from jnas.train._engine.group_trainer import choose_num_lanes, required_memory, training_memory
 from jnas.train._engine.jobs import Job, make_groups
-from jnas.train._engine.memory_plan import choose_num_lanes, required_memory, training_memory
 from jnas.train._engine.progress import ProgressBar
 
 RECIPE = Recipe(epochs=2, batch_size=24, val_fraction=0.25)
@@ -428,16 +427,6 @@ def test_successive_halving_goes_on_without_what_failed(data):
     trials = [template(32, (3, 9, 9)), SMALL[0], Trial(SMALL[1], learning_rate=1e30)]
     rows = successive_halving(trials, data, dataclasses.replace(RECIPE, epochs=3), progress=False)
     assert [row.status for row in rows] == ["invalid", "ok", "nan"]
-
-
-def test_successive_halving_budgets(data):
-    recipe = dataclasses.replace(RECIPE, epochs=4)
-    rows = successive_halving(SMALL, data, recipe, schedule=HalvingSchedule(max_total_epochs=2), progress=False)
-    assert sum(len(row.epochs) for row in rows) == 2 and {row.status for row in rows} == {"stopped"}
-    rows = successive_halving(SMALL, data, recipe, schedule=HalvingSchedule(max_seconds=1e-9), progress=False)
-    assert sum(len(row.epochs) for row in rows) == 0 and {row.status for row in rows} == {"stopped"}
-    with pytest.raises(JnasError, match="max_seconds must be > 0, got 0"):
-        HalvingSchedule(max_seconds=0)
 
 
 def test_successive_halving_interrupted_keeps_what_it_knows(data, tmp_path, trainer, monkeypatch):

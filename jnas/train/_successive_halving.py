@@ -26,24 +26,18 @@ from jnas.train._trial import Trial
 
 @dataclass(frozen=True)
 class HalvingSchedule:
-    """When trials are compared, how many of them go on, and what they may take; a JnasError says what is out of range.
+    """When trials are compared, and how many of them go on; a JnasError says what is out of range.
 
-    The first rung is of `min_epochs`; each next one has `reduction_factor` times fewer trials, and more epochs. All
-    trials together train for `max_total_epochs` at most. After `max_seconds` nothing more begins; what is in training
-    is finished.
+    The first rung is of `min_epochs`; each next one has `reduction_factor` times fewer trials, and more epochs.
     """
 
     min_epochs: int = 1
     reduction_factor: int = 3
-    max_total_epochs: float = math.inf
-    max_seconds: float = math.inf
 
     def __post_init__(self) -> None:
-        for name, minimum in (("min_epochs", 1), ("reduction_factor", 2), ("max_total_epochs", 1)):
+        for name, minimum in (("min_epochs", 1), ("reduction_factor", 2)):
             if not getattr(self, name) >= minimum:
                 raise JnasError(f"{name} must be >= {minimum}, got {getattr(self, name)}.")
-        if not self.max_seconds > 0:
-            raise JnasError(f"max_seconds must be > 0, got {self.max_seconds}.")
 
     def rungs(self, max_epochs: int) -> list[int]:
         """Returns the epochs after which trials are compared.
@@ -79,7 +73,6 @@ def successive_halving(
     schedule = schedule or HalvingSchedule()
     rows, jobs = request.split_cached()
     options = EngineOptions()
-    options.should_stop = lambda: options.timing.seconds > schedule.max_seconds
     rungs = schedule.rungs(request.recipe.epochs)
     total = sum(-(-len(jobs) // schedule.reduction_factor**index) for index in range(len(rungs)))
     try:
@@ -98,25 +91,19 @@ def _train_rungs(
     options: EngineOptions,
     bar: ProgressBar,
 ) -> None:
-    """Trains jobs, fewer in each rung, until the last rung is done, or a budget is used up."""
-    alive, trained_epochs, last_rung = list(dict.fromkeys(request.keys)), 0, 0
+    """Trains jobs, fewer in each rung, until the last rung is done."""
+    alive = list(dict.fromkeys(request.keys))
     rungs = schedule.rungs(request.recipe.epochs)
     for index, until in enumerate(rungs):
         pending = [jobs[key] for key in alive if key in jobs]
-        num_affordable = max(0, schedule.max_total_epochs - trained_epochs) / (until - last_rung)
-        affordable = pending[: int(min(num_affordable, len(pending)))]
-        trained_epochs -= sum(len(job.epochs) for job in affordable)
-        with contextlib.closing(request.run(affordable, options, until=until, keep=until < rungs[-1])) as chunks:
+        with contextlib.closing(request.run(pending, options, until=until, keep=until < rungs[-1])) as chunks:
             for _ in chunks:
                 bar.note(f"rung {index + 1} of {len(rungs)} ({until} epochs), {len(alive)} trials")
-        trained_epochs += sum(len(job.epochs) for job in affordable)
         last = {key: (rows.get(key) or jobs[key]).epochs[until - 1 : until] for key in alive}
         ranking = sorted(
             (key for key in alive if last[key] and math.isfinite(last[key][0].train_loss)),
             key=lambda key: -last[key][0].val_acc,
         )
-        if len(affordable) < len(pending) or options.should_stop() or not ranking:
-            return
-        alive, last_rung = ranking[: -(-len(alive) // schedule.reduction_factor)], until
+        alive = ranking[: -(-len(alive) // schedule.reduction_factor)]
         for key in jobs.keys() - set(alive):
             jobs[key].run = None  # its weights go

@@ -80,12 +80,10 @@ def check_template(template: Template, split: Split) -> None:
 
 
 class Trainer:
-    """Trains the trials of one program on the images of a split.
+    """Trains the trials of one program, of which `template` is any, on the images of a split.
 
-    Args:
-      template: any template of the program.
-      num_lanes: trials side by side, vmapped.
-      scan: one program an epoch (True) or one a step (False); None chooses by the device.
+    `num_lanes` trials are side by side, vmapped. `scan`: one program an epoch (True) or one a step (False); None
+    chooses by the device.
 
     Raises:
       JnasError: the template is for other images or classes, or the batch is larger than the training set.

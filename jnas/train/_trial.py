@@ -18,13 +18,10 @@ from jnas.train._recipe import Recipe, validate
 
 @dataclass(frozen=True)
 class Trial:
-    """A template to train, with what may differ from the other trials of a call.
+    """A template to train, with what may differ from the other trials of a call; a JnasError says what is out of range.
 
     `seed` decides on initial weights, image order, augmentation and dropout; None takes the call's. None for the
     learning rate or weight decay takes the recipe's.
-
-    Raises:
-      JnasError: a value is outside its range; the sentence names it.
     """
 
     template: Template

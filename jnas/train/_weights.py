@@ -18,11 +18,7 @@ def save_weights(folder: Path, template: Template, module: nnx.Module) -> None:
 
 
 def load_weights(folder: Path, template: Template) -> nnx.Module:
-    """Returns the template's module with the weights that `save_weights` wrote, in evaluation mode.
-
-    Raises:
-      JnasError: `folder` holds no weights, or those of another template.
-    """
+    """Returns the template's module in evaluation mode with its weights in `folder`, or a JnasError if it has none."""
     metadata = checkpoint.load_metadata(folder)
     if metadata.get("hash") != template.hash or metadata.get("classes") != template.classes:
         raise JnasError(f"{folder} must hold the weights of {template.hash}, got those of {metadata.get('hash')}.")

@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from jnas.data import Split
 from jnas.store import Evaluation
 from jnas.train._engine.executor import Executor, RemoteGroupTrainer
-from jnas.train._engine.group_trainer import GroupSpec, GroupTrainer
+from jnas.train._engine.group_trainer import GroupSpec, GroupTrainer, training_memory
 from jnas.train._engine.jobs import Failure, Job, TrialGroup
-from jnas.train._engine.memory_plan import training_memory
 from jnas.train._engine.timing import ProcessorShareClock, ProgramReport, TimingStats
 from jnas.train._engine.worker_process import WorkerDied, WorkerKilled
 from jnas.train._recipe import Recipe
