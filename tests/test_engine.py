@@ -5,6 +5,7 @@ import gc
 import threading
 import time
 import weakref
+from collections import deque
 
 import jax
 import pytest
@@ -314,7 +315,7 @@ def test_groups_that_do_not_fit_beside_others_wait(data, trainer, monkeypatch, m
     request = request_of([template(width) for width in (32, 64, 128, 256)], data)
     groups = make_groups([Job(trial, key) for trial, key in zip(request.trials, request.keys, strict=True)])
     options = EngineOptions(max_memory=100 if memory <= 100 else 900)
-    jobs = scheduler.Scheduler(groups, RECIPE, request.split, ManyTrainExecutor(count), options, 2).run()
+    jobs = scheduler.Scheduler(deque(groups), RECIPE, request.split, ManyTrainExecutor(count), options, 2, False).run()
     assert len(list(jobs)) == 4 and max(peak) == most
 
 
@@ -322,7 +323,7 @@ def test_longest_group_starts_before_it_would_be_the_last():
     def first(work, num_training=2):
         groups = [type("Group", (), {"work": amount})() for amount in work]
         one = scheduler.Scheduler.__new__(scheduler.Scheduler)
-        one.changed, one.pending = threading.Condition(), __import__("collections").deque(groups)
+        one.changed, one.pending = threading.Condition(), deque(groups)
         one.executor = ManyTrainExecutor(num_training)
         return work.index(one._next_group().work)
 

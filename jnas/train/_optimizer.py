@@ -37,8 +37,7 @@ def update(
     if recipe.optimizer == "sgd":
         gradients = add_decay(gradients)
     transformation = _transformation(recipe)
-    updates: Any
-    updates, _ = transformation.update(gradients, opt_state)
+    updates: Any = transformation.update(gradients, opt_state)[0]
     if recipe.optimizer == "adamw":
         updates = add_decay(updates)  # decoupled from the gradient's moments
     weights = [weight - learning_rate * step for weight, step in zip(weights, updates, strict=True)]

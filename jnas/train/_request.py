@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -80,7 +81,7 @@ class TrainingRequest:
             return
         executor = choose_executor(len({program_signature(trial.template) for trial in self.trials}), self.split)
         reports, num_recorded = options.timing.reports, len(options.timing.reports)
-        scheduler = Scheduler(groups, self.recipe, self.split, executor, options, until, keep)
+        scheduler = Scheduler(collections.deque(groups), self.recipe, self.split, executor, options, until, keep)
         with contextlib.closing(scheduler.run()) as chunks:
             for chunk in chunks:
                 if self.store:

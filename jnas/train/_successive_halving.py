@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jnas.errors import JnasError
 from jnas.space import Template
-from jnas.store import Evaluation, Key, Store
-from jnas.train._engine.jobs import Job
+from jnas.store import Epoch, Evaluation, Key, Store
 from jnas.train._engine.progress import ProgressBar
 from jnas.train._engine.scheduler import EngineOptions
 from jnas.train._recipe import Recipe
@@ -70,40 +69,28 @@ def successive_halving(
       JnasError: the recipe does not suit the data.
     """
     request = TrainingRequest.of(templates, data, recipe, seed, 0, store)
-    schedule = schedule or HalvingSchedule()
+    schedule, options = schedule or HalvingSchedule(), EngineOptions()
     rows, jobs = request.split_cached()
-    options = EngineOptions()
-    rungs = schedule.rungs(request.recipe.epochs)
+    alive, rungs = list(dict.fromkeys(request.keys)), schedule.rungs(request.recipe.epochs)
     total = sum(-(-len(jobs) // schedule.reduction_factor**index) for index in range(len(rungs)))
     try:
         with ProgressBar(total, options.timing, "halving", quiet=not progress) as bar:
-            _train_rungs(request, schedule, rows, jobs, options, bar)
+            for index, until in enumerate(rungs):
+                pending = [jobs[key] for key in alive if key in jobs]
+                with contextlib.closing(request.run(pending, options, until=until, keep=until < rungs[-1])) as chunks:
+                    for _ in chunks:
+                        bar.note(f"rung {index + 1} of {len(rungs)} ({until} epochs), {len(alive)} trials")
+                ranking = _rank({key: (rows.get(key) or jobs[key]).epochs for key in alive}, until)
+                alive = ranking[: -(-len(alive) // schedule.reduction_factor)]
+                for key in jobs.keys() - set(alive):
+                    jobs[key].run = None  # its weights go
     finally:  # what is known is written, however it ended
         rows |= {key: request.record(job) for key, job in jobs.items()}
     return [rows[key] for key in request.keys]
 
 
-def _train_rungs(
-    request: TrainingRequest,
-    schedule: HalvingSchedule,
-    rows: Mapping[Key, Evaluation],
-    jobs: Mapping[Key, Job],
-    options: EngineOptions,
-    bar: ProgressBar,
-) -> None:
-    """Trains jobs, fewer in each rung, until the last rung is done."""
-    alive = list(dict.fromkeys(request.keys))
-    rungs = schedule.rungs(request.recipe.epochs)
-    for index, until in enumerate(rungs):
-        pending = [jobs[key] for key in alive if key in jobs]
-        with contextlib.closing(request.run(pending, options, until=until, keep=until < rungs[-1])) as chunks:
-            for _ in chunks:
-                bar.note(f"rung {index + 1} of {len(rungs)} ({until} epochs), {len(alive)} trials")
-        last = {key: (rows.get(key) or jobs[key]).epochs[until - 1 : until] for key in alive}
-        ranking = sorted(
-            (key for key in alive if last[key] and math.isfinite(last[key][0].train_loss)),
-            key=lambda key: -last[key][0].val_acc,
-        )
-        alive = ranking[: -(-len(alive) // schedule.reduction_factor)]
-        for key in jobs.keys() - set(alive):
-            jobs[key].run = None  # its weights go
+def _rank(curves: Mapping[Key, Sequence[Epoch]], epochs: int) -> list[Key]:
+    """The keys, best first, of those that have so many epochs and whose loss is a number."""
+    last = {key: curve[epochs - 1] for key, curve in curves.items() if len(curve) >= epochs}
+    healthy = [key for key in last if math.isfinite(last[key].train_loss)]
+    return sorted(healthy, key=lambda key: -last[key].val_acc)

@@ -26,7 +26,7 @@ from jnas._runtime.devices import available_memory, num_cores
 from jnas._runtime.jax_config import read_jax_config
 from jnas.data import Split
 from jnas.errors import JnasError
-from jnas.train._engine.group_trainer import CompileReply, GroupSpec, GroupTrainer, Outcome
+from jnas.train._engine.group_trainer import CompileReply, GroupSpec, GroupTrainer, OnEpoch, Outcome
 from jnas.train._engine.jobs import failure_of
 from jnas.train._engine.worker import TrainRequest
 from jnas.train._engine.worker_process import Worker, WorkerDied, WorkerPool
@@ -67,7 +67,7 @@ class RemoteGroupTrainer:
         return reply
 
     def train(
-        self, runs: Sequence[TrainingRun | None], until: int, keep: bool, on_epoch: Callable[[int], None]
+        self, runs: Sequence[TrainingRun | None], until: int, keep: bool, on_epoch: OnEpoch
     ) -> Iterator[list[Outcome]]:
         """Has the worker train; raises `WorkerDied`."""
         remaining = len(runs)

@@ -20,6 +20,7 @@ from jnas.train._recipe import Recipe
 from jnas.train._trainer import Trainer, TrainingRun, check_template
 from jnas.train._trial import Trial
 
+OnEpoch = Callable[[int], None]
 TRAINER_CLASS: type[Trainer] = Trainer
 """What trains; tests put a trainer without XLA here."""
 LANE_COUNTS = (1, 2, 4, 8, 16, 32, 64)
@@ -98,7 +99,7 @@ class GroupTrainer:
         return CompileReply(("too_large", message))
 
     def train(
-        self, runs: Sequence[TrainingRun | None], until: int, keep: bool, on_epoch: Callable[[int], None]
+        self, runs: Sequence[TrainingRun | None], until: int, keep: bool, on_epoch: OnEpoch
     ) -> Iterator[list[Outcome]]:
         """Trains all trials until this many epochs are done; yields the outcomes of each chunk, in order.
 
@@ -136,11 +137,7 @@ class GroupTrainer:
 
 
 def _train_chunk(
-    trainer: Trainer,
-    chunk: list[tuple[Trial, TrainingRun | None]],
-    until: int,
-    keep: bool,
-    on_epoch: Callable[[int], None],
+    trainer: Trainer, chunk: list[tuple[Trial, TrainingRun | None]], until: int, keep: bool, on_epoch: OnEpoch
 ) -> list[Outcome]:
     """Trains trials side by side."""
     failure, together = None, None

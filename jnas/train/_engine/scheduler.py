@@ -10,7 +10,7 @@ import collections
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 from jnas.data import Split
@@ -56,23 +56,20 @@ class _StopTraining(BaseException):
 _Trainer = GroupTrainer | RemoteGroupTrainer
 
 
+@dataclass(eq=False)
 class Scheduler:
     """Trains groups until so many epochs are done. With `keep` each job keeps its run, to go on from later."""
 
-    def __init__(
-        self,
-        groups: Sequence[TrialGroup],
-        recipe: Recipe,
-        split: Split,
-        executor: Executor,
-        options: EngineOptions,
-        until: int,
-        keep: bool = False,
-    ):
-        self.recipe, self.split, self.executor, self.options = recipe, split, executor, options
-        self.until, self.keep = until, keep
-        self.pending: collections.deque[TrialGroup] = collections.deque(groups)
-        self.max_memory = training_memory(options.max_memory)
+    pending: collections.deque[TrialGroup]
+    recipe: Recipe
+    split: Split
+    executor: Executor
+    options: EngineOptions
+    until: int
+    keep: bool
+
+    def __post_init__(self) -> None:
+        self.max_memory = training_memory(self.options.max_memory)
         self.events: queue.SimpleQueue = queue.SimpleQueue()  # functions for the caller's thread, with arguments
         self.changed = threading.Condition()
         # With the group, since when it compiles, and the thread that waits for it.

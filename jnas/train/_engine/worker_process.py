@@ -134,10 +134,7 @@ class WorkerPool:
                 raise WorkerDied(self._error)
 
     def acquire(self, should_stop: Callable[[], bool]) -> Worker | None:
-        """Returns an idle worker, for the caller alone; None if there is none and `should_stop` says not to wait.
-
-        Raises `WorkerDied` if there is no worker, and none is starting.
-        """
+        """Returns an idle worker, or None if `should_stop` ends the wait; raises `WorkerDied` if none is there or starts."""
         with self._changed:
             while True:
                 while self._idle:
