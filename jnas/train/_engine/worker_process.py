@@ -134,7 +134,7 @@ class WorkerPool:
                 raise WorkerDied(self._error)
 
     def acquire(self, should_stop: Callable[[], bool]) -> Worker | None:
-        """Returns an idle worker, or None if `should_stop` ends the wait; raises `WorkerDied` if none is there or starts."""
+        """Returns an idle worker, or None if `should_stop` ends the wait; raises `WorkerDied` if none is left."""
         with self._changed:
             while True:
                 while self._idle:
