@@ -24,7 +24,7 @@ from jnas.space import (
     Template,
     featurize,
     layer_features,
-    to_genomes,
+    to_genome,
 )
 
 IMAGE = (3, 32, 32)
@@ -102,7 +102,7 @@ def read(path: str | pathlib.Path, target: str | None = None, epochs: int = 0, a
 def _hashes(hashes) -> tuple[np.ndarray, np.ndarray, str]:
     templates = [Template.from_hash(hash, IMAGE, CLASSES) for hash in hashes]
     lengths = np.array([len(template.layers) - 1 for template in templates])
-    genomes = jnp.asarray(to_genomes(templates, int(lengths.max())))
+    genomes = jnp.stack([to_genome(template, int(lengths.max())) for template in templates])
     return np.asarray(featurize(genomes, IMAGE, CLASSES)), lengths, f"32 bits and {len(FEATURE_NAMES)} facts a layer"
 
 

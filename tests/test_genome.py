@@ -64,16 +64,16 @@ def test_encoding_of_any_layers(layers):
 
 def test_counts_past_32_bits():
     template = Template([lt.Conv2d(192, 1), lt.Flatten(), lt.Linear(4096), lt.Linear(10)], (3, 224, 224))
-    traced = infer_shapes(genome.to_genomes([template], 4), template.in_shape, 10)
+    traced = infer_shapes(genome.to_genome(template, 4)[None], template.in_shape, 10)
     found = [int(count.to_numpy()[0]) for count in (traced.params, traced.macs, traced.flops)]
     assert found == [template.cost.params, template.cost.macs, template.cost.flops]
-    assert Space((3, 224, 224), max_macs=3_000_000_000).valid(genome.to_genomes([template], 38)).tolist() == [False]
-    assert Space((3, 224, 224), max_macs=40_000_000_000).valid(genome.to_genomes([template], 38)).all()
+    assert Space((3, 224, 224), max_macs=3_000_000_000).valid(genome.to_genome(template, 38)[None]).tolist() == [False]
+    assert Space((3, 224, 224), max_macs=40_000_000_000).valid(genome.to_genome(template, 38)[None]).all()
 
 
 def test_the_originals_runs_go_both_ways():
     templates = [Template.from_hash(run["hash"]) for run in RUNS]
-    genomes = genome.to_genomes(templates, 40)
+    genomes = [genome.to_genome(template, 40) for template in templates]
     assert [genome.from_genome(rows) for rows in genomes] == templates
 
 
@@ -185,7 +185,7 @@ def test_limits():
 
 def test_features_show_bits_and_shapes():
     template = SMALL.random(0)
-    shown = np.asarray(featurize(genome.to_genomes([template], SMALL.length), SMALL.in_shape, SMALL.classes))[0]
+    shown = np.asarray(featurize(genome.to_genome(template, SMALL.length)[None], SMALL.in_shape, SMALL.classes))[0]
     count = len(template.vectors)
     np.testing.assert_array_equal(shown[:count, :32], template.vectors)
     shapes = np.array([(*shape, 1, 1)[:2] for shape in template.shapes[:-1]])

@@ -24,7 +24,7 @@ from jnas.space._layers import (
 def features_of(*layers):
     """The features of a template as `{name: [T]}`."""
     template = Template((*layers, Linear(10)))
-    found = np.asarray(featurize(genome.to_genomes([template], len(layers)), (3, 32, 32), 10))[0]
+    found = np.asarray(featurize(genome.to_genome(template, len(layers))[None], (3, 32, 32), 10))[0]
     return dict(zip(FEATURE_NAMES, found[:, 32:].T, strict=True))
 
 

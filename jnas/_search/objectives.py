@@ -58,15 +58,16 @@ class Latencies:
         known = [candidate for candidate in candidates if candidate.hash in self.measured]
         if len(known) < 5:
             return np.array([0.0, 0.01, 0.1, 0.0], np.float32)
-        terms = [[1.0, len(c.template.layers), c.cost.flops / 1e6, c.cost.params / 1e6] for c in known]
+        templates = [candidate.template for candidate in known]
+        terms = [[1.0, len(t.layers), t.cost.flops / 1e6, t.cost.params / 1e6] for t in templates]
         milliseconds = [self.measured[candidate.hash] for candidate in known]
         return nnls(np.array(terms), np.array(milliseconds))[0].astype(np.float32)
 
     def costs(self, candidates: Sequence[Candidate], objectives: Sequence[Objective]) -> Float[np.ndarray, "n m"]:
         """Returns the cost of each candidate in each of M objectives; infinite where a latency is not known."""
         columns = {
-            "macs": [candidate.cost.macs for candidate in candidates],
-            "params": [candidate.cost.params for candidate in candidates],
+            "macs": [candidate.template.cost.macs for candidate in candidates],
+            "params": [candidate.template.cost.params for candidate in candidates],
             "latency": [self.measured.get(candidate.hash, np.inf) for candidate in candidates],
         }
         return np.array([columns[name] for name in objectives], float).reshape(len(objectives), len(candidates)).T

@@ -7,6 +7,7 @@ from flax import nnx
 import jnas.space as lt
 from jnas.nn import _modules as modules
 from jnas.nn._dead_pixels import OutputRegion, required_regions
+from jnas.nn.ops import avg_pool, max_pool
 from jnas.space import Template
 
 
@@ -32,9 +33,9 @@ def module_of(
         case lt.Conv2d():
             return modules.Conv2d(channels, layer.out_channels, layer.kernel_size, stride, layer.pad, out, rngs)
         case lt.MaxPool2d():
-            return modules.MaxPool2d(layer.kernel_size, stride, layer.pad, out)
+            return modules.Pool2d(max_pool, layer.kernel_size, stride, layer.pad, out)
         case lt.AvgPool2d():
-            return modules.AvgPool2d(layer.kernel_size, stride, layer.pad, layer.count_include_pad, out)
+            return modules.Pool2d(avg_pool, layer.kernel_size, stride, layer.pad, layer.count_include_pad, out)
         case lt.GlobalAvgPool2d():
             return modules.GlobalAvgPool2d()
         case lt.BatchNorm2d():

@@ -11,6 +11,8 @@ the same weights on every device.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,28 +20,20 @@ from flax import nnx
 from jax.core import Tracer
 
 from jnas._runtime import random as draws
-from jnas.nn.ops import (
-    Pair,
-    avg_pool,
-    backward_barrier,
-    batch_norm,
-    conv2d,
-    linear,
-    max_pool,
-    optimization_barrier,
-)
+from jnas.nn.ops import BATCH_NORM_EPSILON, Pair, backward_barrier, batch_norm, conv2d, linear, optimization_barrier
+
+_MOMENTUM = 0.1  # the weight of a batch in batch norm's running averages; Flax writes 0.9
 
 
-class RandomState(nnx.Variable):
-    """The raw key and the counter of a random stream: plain arrays, which any process can send and store."""
+class RuntimeState(nnx.Variable):
+    """A float32 scalar, or a random stream's raw key or counter: what a program is given and does not train.
+
+    All are plain arrays, which any process can send and store.
+    """
 
 
-class RuntimeScalar(nnx.Variable):
-    """A float32 scalar that a compiled program takes as an argument; it is not trained."""
-
-
-def _scalar(value: float) -> RuntimeScalar:
-    return RuntimeScalar(jax.device_put(np.float32(value)))
+def _scalar(value: float) -> RuntimeState:
+    return RuntimeState(jax.device_put(np.float32(value)))
 
 
 def _uniform(rngs: nnx.Rngs, shape: tuple[int, ...], fan_in: int) -> nnx.Param:
@@ -92,24 +86,23 @@ class Linear(nnx.Module):
 class BatchNorm2d(nnx.Module):
     """Batch norm; the batch's biased variance normalises, and the running average takes the unbiased one."""
 
-    def __init__(self, channels: int, epsilon: float = 1e-5, momentum: float = 0.1):
+    def __init__(self, channels: int):
         self.scale = nnx.Param(_constant(channels, 1.0))
         self.bias = nnx.Param(_constant(channels, 0.0))
         self.mean = nnx.BatchStat(_constant(channels, 0.0))
         self.var = nnx.BatchStat(_constant(channels, 1.0))
-        self.epsilon, self.momentum = epsilon, momentum
         self.use_running_average = False
 
     def __call__(self, x: jax.Array) -> jax.Array:
         if self.use_running_average:
             mean, var = self.mean[...], self.var[...]
-            y = (x - mean) * (jax.lax.rsqrt(var + self.epsilon) * self.scale[...]) + self.bias[...]
+            y = (x - mean) * (jax.lax.rsqrt(var + BATCH_NORM_EPSILON) * self.scale[...]) + self.bias[...]
             return y.astype(x.dtype)
-        y, (mean, var) = batch_norm(x, self.scale[...], self.bias[...], self.epsilon)
+        y, (mean, var) = batch_norm(x, self.scale[...], self.bias[...])
         count = x.size // x.shape[-1]
         unbiased = var * (count / max(count - 1, 1))
-        self.mean[...] += self.momentum * (mean - self.mean[...])
-        self.var[...] += self.momentum * (unbiased - self.var[...])
+        self.mean[...] += _MOMENTUM * (mean - self.mean[...])
+        self.var[...] += _MOMENTUM * (unbiased - self.var[...])
         return y
 
 
@@ -142,8 +135,8 @@ class Dropout(nnx.Module):
 
     def __init__(self, rate: float, whole_channels: bool, rngs: nnx.Rngs):
         self.rate, self.whole_channels = _scalar(rate), whole_channels
-        self.key = RandomState(jax.random.key_data(rngs.dropout()))
-        self.count = RandomState(jax.device_put(np.uint32(0)))
+        self.key = RuntimeState(jax.random.key_data(rngs.dropout()))
+        self.count = RuntimeState(jax.device_put(np.uint32(0)))
         self.deterministic = False
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -160,24 +153,14 @@ class Dropout(nnx.Module):
         return jnp.where(kept, x / jnp.asarray(keep, x.dtype), 0)
 
 
-class MaxPool2d(nnx.Module):
-    """Maximum over windows, see `max_pool`."""
+class Pool2d(nnx.Module):
+    """A `pool` over windows: `max_pool` or `avg_pool`, with the arguments that follow the maps."""
 
-    def __init__(self, kernel: int, stride: int, pad: int, out: Pair | None):
-        self.windows = kernel, stride, pad, out
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return max_pool(x, *self.windows)
-
-
-class AvgPool2d(nnx.Module):
-    """Mean over windows, see `avg_pool`."""
-
-    def __init__(self, kernel: int, stride: int, pad: int, count_include_pad: bool, out: Pair | None):
-        self.windows = kernel, stride, pad, count_include_pad, out
+    def __init__(self, pool: Callable[..., jax.Array], *windows: int | Pair | None):
+        self.pool, self.windows = pool, windows
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return avg_pool(x, *self.windows)
+        return self.pool(x, *self.windows)
 
 
 class GlobalAvgPool2d(nnx.Module):

@@ -3,7 +3,7 @@
 from jnas.space._candidate import Candidate
 from jnas.space._encoding import BITS_PER_LAYER
 from jnas.space._features import FEATURE_NAMES, LayerBatch, featurize, layer_features
-from jnas.space._genome import arch_hashes, from_genome, lengths, to_bits, to_genome, to_genomes
+from jnas.space._genome import arch_hashes, from_genome, lengths, to_bits, to_genome
 from jnas.space._layers import (
     LAYER_TYPES,
     Activation,
@@ -25,10 +25,9 @@ from jnas.space._layers import (
     WindowedLayer,
 )
 from jnas.space._sampler import Style
-from jnas.space._shape_inference import InferredShapes, infer_shapes
+from jnas.space._shape_inference import infer_shapes
 from jnas.space._space import Space
 from jnas.space._template import Template
-from jnas.space._uint64 import UInt64
 
 __all__ = [
     "BITS_PER_LAYER",
@@ -44,7 +43,6 @@ __all__ = [
     "Dropout2d",
     "Flatten",
     "GlobalAvgPool2d",
-    "InferredShapes",
     "LayerBatch",
     "LayerTemplate",
     "LeakyReLU",
@@ -56,7 +54,6 @@ __all__ = [
     "Space",
     "Style",
     "Template",
-    "UInt64",
     "WindowedLayer",
     "arch_hashes",
     "featurize",
@@ -66,5 +63,4 @@ __all__ = [
     "lengths",
     "to_bits",
     "to_genome",
-    "to_genomes",
 ]

@@ -9,18 +9,17 @@ import numpy as np
 from jaxtyping import Array, Int8
 
 from jnas.space._genome import arch_hashes, to_genome
-from jnas.space._layers import Cost
 from jnas.space._space import Space
 from jnas.space._template import Template
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Candidate:
     """An architecture of a space, with a read-only genome and `Template.hash`; equal if these and the spaces are."""
 
     hash: str
-    genome: Int8[np.ndarray, "l 6"] = field(compare=False)
-    space: Space
+    genome: Int8[np.ndarray, "l 6"] = field(compare=False, repr=False)
+    space: Space = field(repr=False)
 
     @classmethod
     def from_genomes(cls, genomes: Int8[Array | np.ndarray, "n l 6"], space: Space) -> list[Candidate]:
@@ -45,11 +44,3 @@ class Candidate:
     def template(self) -> Template:
         """The template, with the space's image shape and class count."""
         return self.space.template(self.genome)
-
-    @property
-    def cost(self) -> Cost:
-        """Parameters, MACs and FLOPs for one image."""
-        return self.template.cost
-
-    def __repr__(self) -> str:
-        return f"Candidate({self.hash!r})"

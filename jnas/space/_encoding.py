@@ -21,11 +21,7 @@ HEX_DIGITS_PER_LAYER = BITS_PER_LAYER // 4
 
 
 def layer_to_uint32(layer: LayerTemplate) -> int:
-    """Returns the 32 bits of a layer as an integer; the vector's first element is the highest bit.
-
-    Raises:
-      JnasError: if a parameter has a value without a bit, such as `Linear(100)`.
-    """
+    """Returns the 32 bits of a layer, the first one highest; a value without a bit (`Linear(100)`) is a `JnasError`."""
     offset = len(LAYER_TYPES)
     positions = [LAYER_TYPES.index(type(layer))]
     for name, values in layer.parameter_values().items():
@@ -52,17 +48,8 @@ def layers_to_vectors(layers: Sequence[LayerTemplate]) -> UInt8[np.ndarray, "t 3
     return ((numbers[..., None] >> shifts) & 1).astype(np.uint8)
 
 
-def vectors_to_hash(vectors: UInt8[np.ndarray, "t 32"]) -> str:
-    """Returns the hash that bit vectors spell, 8 hex digits per layer."""
-    return np.packbits(vectors, axis=-1).tobytes().hex()
-
-
 def layers_from_hash(arch_hash: str) -> tuple[LayerTemplate, ...]:
-    """Returns the layers that a hash spells; the last Linear is not among them.
-
-    Raises:
-      JnasError: if `arch_hash` is not a string of 8 hex digits per layer, or 8 of the digits encode no layer.
-    """
+    """Returns the layers that a hash spells, without the last Linear; raises a `JnasError` if it is no hash."""
     if not isinstance(arch_hash, str) or not arch_hash or len(arch_hash) % HEX_DIGITS_PER_LAYER:
         shown = arch_hash[:40] + "..." if isinstance(arch_hash, str) and len(arch_hash) > 40 else arch_hash
         raise JnasError(f"hash must be 8 hex digits per layer, as Template.hash prints them, got {shown!r}.")

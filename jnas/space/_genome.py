@@ -14,7 +14,7 @@ Fields that a type does not have are zero. The last Linear is not in the genome,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -62,11 +62,7 @@ NUM_VALUES, VALUES, _FIRST_BIT = _tables()
 
 
 def to_genome(template: Template, length: int) -> Int8[np.ndarray, "{length} 6"]:
-    """Returns the genome of a template.
-
-    Raises:
-      JnasError: if the template has more layers than `length`, or a parameter outside the space.
-    """
+    """Returns the genome of a template; raises a `JnasError` if it is too long, or a parameter is outside the space."""
     layers = template.layers[:-1]
     if len(layers) > length:
         raise JnasError(f"template must have at most {length} layers before its last Linear, got {len(layers)}.")
@@ -77,12 +73,6 @@ def to_genome(template: Template, length: int) -> Int8[np.ndarray, "{length} 6"]
         for name, values in layer.parameter_values().items():
             row[FIELD_INDEX[name]] = values.index(getattr(layer, name))
     return genome
-
-
-def to_genomes(templates: Iterable[Template], length: int) -> Int8[np.ndarray, "n {length} 6"]:
-    """Returns the genomes of templates; see `to_genome`."""
-    genomes = [to_genome(template, length) for template in templates]
-    return np.stack(genomes) if genomes else np.zeros((0, length, NUM_FIELDS), np.int8)
 
 
 def from_genome(genome: Genomes, in_shape: Sequence[int] = (3, 32, 32), classes: int = 10) -> Template:

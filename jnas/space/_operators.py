@@ -64,7 +64,8 @@ def crossover(key: jax.Array, first: Int8[Array, "l 6"], second: Int8[Array, "l 
 
     def cut_index(rows):
         convs, linears = _block_starts(rows)
-        in_maps = (convs <= cut) & (index < _head_index(rows))
+        is_head = (layer_types(rows) == _GLOBAL_POOL) | (layer_types(rows) == _FLATTEN)
+        in_maps = (convs <= cut) & (index < jnp.where(is_head, index, length).min())
         return jnp.where(cut <= num_convs, in_maps, (linears < cut - num_convs) & (rows != 0)).sum()
 
     first_cut = cut_index(rows)
@@ -152,24 +153,9 @@ def _block_starts(rows: UInt32[Array, " l"]) -> tuple[Integer[Array, " l"], Inte
     return counts & 0xFF, counts >> 8
 
 
-def _head_index(rows: UInt32[Array, " l"]) -> Integer[Array, ""]:
-    """Returns the index of the first GlobalAvgPool2d or Flatten."""
-    is_head = (layer_types(rows) == _GLOBAL_POOL) | (layer_types(rows) == _FLATTEN)
-    return jnp.where(is_head, jnp.arange(len(rows)), len(rows)).min()
-
-
 def _randint_below(bits: UInt32[Array, ""], count: Integer[Array, ""]) -> Integer[Array, ""]:
     """Returns an integer in [0, count) from the upper 16 random bits."""
     return ((bits >> 16) * count.astype(jnp.uint32) >> 16).astype(jnp.int32)
-
-
-def _shift_rows(
-    rows: UInt32[Array, " l"], index: Integer[Array, ""], insert: Bool[Array, ""], delete: Bool[Array, ""]
-) -> UInt32[Array, " l"]:
-    """Returns rows with those after `index` moved right by one (`insert`), or the row at `index` removed (`delete`)."""
-    at = jnp.arange(len(rows))
-    next_rows = jnp.where(at == len(rows) - 1, 0, jnp.roll(rows, -1))
-    return jnp.where(insert & (at > index), jnp.roll(rows, 1), jnp.where(delete & (at >= index), next_rows, rows))
 
 
 def _change(bits: UInt32[Array, " 4"], rows: UInt32[Array, " l"]) -> UInt32[Array, " l"]:
@@ -194,7 +180,9 @@ def _change(bits: UInt32[Array, " 4"], rows: UInt32[Array, " l"]) -> UInt32[Arra
     stepped = _step_parameter(bits[2], rows[step_index])
     layer = _random_layer(bits[2] << 16, bits[3], index <= flatten_index)
     inserts = (change == _INSERT) | (change == _DUPLICATE)
-    shifted = _shift_rows(rows, index, insert=inserts, delete=change == _DELETE)
+    next_rows = jnp.where(at == length - 1, 0, jnp.roll(rows, -1))
+    shifted = jnp.where((change == _DELETE) & (at >= index), next_rows, rows)
+    shifted = jnp.where(inserts & (at > index), jnp.roll(rows, 1), shifted)
     target = jnp.where(change == _STEP, step_index, jnp.where(change == _DELETE, length, index))
     value = jnp.stack([stepped, layer, row, row, next_row, layer])[change]
     changed = jnp.where(at == target, value, shifted)

@@ -98,7 +98,7 @@ def _infer_one(genome: jax.Array | np.ndarray, in_shape: tuple[int, int, int], c
         valid = valid & jnp.where(is_used, fits & ~ended, is_empty)
         # After the first layer that does not fit, sizes are undefined; they stop growing there.
         out = jax.tree.map(lambda new, old: jnp.where(is_used & valid, new, old), out, state)
-        cost = tuple(count.where(valid) for count in _layer_cost(state, layer, out))
+        cost = jax.tree.map(lambda part: jnp.where(valid, part, jnp.uint32(0)), _layer_cost(state, layer, out))
         return (out, valid, ended | ~is_used, _add(total, cost)), jnp.stack(out[:3])
 
     zero = UInt64.from_integers(jnp.uint32(0))

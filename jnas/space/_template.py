@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jnas.errors import JnasError
-from jnas.space._encoding import layers_from_hash, layers_to_vectors, vectors_to_hash
+from jnas.space._encoding import layers_from_hash, layers_to_vectors
 from jnas.space._layers import Cost, LayerTemplate, Linear, Shape, check_in_shape
 
 if TYPE_CHECKING:
@@ -50,19 +50,13 @@ class Template:
 
     @classmethod
     def from_hash(cls, arch_hash: str, in_shape: Sequence[int] = (3, 32, 32), classes: int = 10) -> Template:
-        """Returns the template of a hash, with `Linear(classes)` appended.
-
-        Raises:
-          JnasError: if `arch_hash` is not a hash, or its layers do not fit `in_shape`.
-        """
+        """Returns the template of a hash; raises a `JnasError` if it is none, or its layers do not fit `in_shape`."""
         return cls((*layers_from_hash(arch_hash), Linear(classes)), in_shape)
 
     @property
     def classes(self) -> int:
         """Number of classes: the width of the last layer."""
-        last = self.layers[-1]
-        assert isinstance(last, Linear)
-        return last.out_features
+        return self.shapes[-1][0]
 
     @functools.cached_property
     def shapes(self) -> tuple[Shape, ...]:
@@ -97,7 +91,7 @@ class Template:
     @functools.cached_property
     def hash(self) -> str:
         """The bits of `vectors` as 8 hex digits per layer: the key of an architecture everywhere in jnas."""
-        return vectors_to_hash(self.vectors)
+        return np.packbits(self.vectors, axis=-1).tobytes().hex()
 
     def build(self, rngs: nnx.Rngs) -> nnx.Module:
         """Returns the template as a Flax module; see `jnas.nn.build`."""

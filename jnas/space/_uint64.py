@@ -47,10 +47,6 @@ class UInt64:
         high, low = (jnp.uint32(part) for part in divmod(min(limit, (1 << 64) - 1), 1 << 32))
         return (self.high < high) | ((self.high == high) & (self.low <= low))
 
-    def where(self, condition: Bool[Array, "*shape"]) -> UInt64:
-        """Returns the integers where `condition` holds, zero elsewhere."""
-        return jax.tree.map(lambda part: jnp.where(condition, part, jnp.uint32(0)), self)
-
     def to_float(self) -> Float[Array, "*shape"]:
         """Returns the integers as float32, rounded."""
         return self.high.astype(jnp.float32) * 4294967296.0 + self.low.astype(jnp.float32)
@@ -59,6 +55,3 @@ class UInt64:
         """Returns the exact integers as uint64 on the host."""
         high, low = (np.asarray(half).astype(np.uint64) for half in (self.high, self.low))
         return np.asarray((high << np.uint64(32)) | low)
-
-    def __repr__(self) -> str:
-        return f"UInt64(shape={jnp.shape(self.low)})"

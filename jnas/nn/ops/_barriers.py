@@ -18,10 +18,7 @@ T = TypeVar("T")
 
 
 def optimization_barrier(x: T) -> T:
-    """Returns the pytree `x`; XLA stores its arrays in memory, and their gradients too.
-
-    Other than for `jax.lax.optimization_barrier`, derivatives are defined on purpose.
-    """
+    """Returns the pytree `x`; XLA stores its arrays in memory, and their gradients too, on purpose."""
     return backward_barrier(forward_barrier(x))
 
 

@@ -43,12 +43,6 @@ class _Windows(NamedTuple):
         """The pixels of a window, in row order."""
         return [(i, j) for i in range(self.kernel_size[0]) for j in range(self.kernel_size[1])]
 
-    @property
-    def read_in_place(self) -> bool:
-        """Whether each pixel is read at most once, and no padding is written."""
-        disjoint = all(size <= step for size, step in zip(self.kernel_size, self.stride, strict=True))
-        return disjoint and not any(self.padding)
-
 
 def max_pool(
     x: Float[Array, "n h w c"], kernel_size: int, stride: int, padding: int, out_size: Pair | None = None
@@ -102,7 +96,8 @@ def _pool(pool: Callable[..., Any], x: Array, passes: list[_Windows]) -> Array:
 
 def _pad(x: Array, windows: _Windows, value: float) -> Array:
     padded = pad_maps(x, windows.padding, value)
-    return padded if windows.read_in_place else forward_barrier(padded)
+    disjoint = all(size <= step for size, step in zip(windows.kernel_size, windows.stride, strict=True))
+    return padded if disjoint and not any(windows.padding) else forward_barrier(padded)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
