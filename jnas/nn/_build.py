@@ -14,8 +14,7 @@ from jnas.space import Template
 def build(template: Template, rngs: nnx.Rngs) -> nnx.Sequential:
     """Returns the module of a template: `[N, H, W, C]` floats in, `[N, classes]` logits out.
 
-    It starts in training mode, as every nnx module does; call `.eval()` for inference. The random streams are `params`,
-    for the initial weights, and `dropout`.
+    Call `.eval()` for inference. The random streams are `params`, for the initial weights, and `dropout`.
     """
     inputs = (template.in_shape, *template.shapes)
     regions = required_regions(template.layers, template.in_shape, template.shapes)

@@ -23,12 +23,9 @@ _POINTWISE = (lt.Activation, lt.Dropout2d)
 
 
 class OutputRegion(NamedTuple):
-    """The windows that a layer computes: `size` rows and columns, from the first one on.
+    """The windows that a layer computes: `size` rows and columns, from the first one on."""
 
-    The stride is in pixels of the map that the layer before computes, which may have left some out.
-    """
-
-    stride: int
+    stride: int  # in pixels of the map that the layer before computes, which may have left some out
     size: Pair
 
 

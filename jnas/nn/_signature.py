@@ -27,16 +27,13 @@ class GraphDefs(NamedTuple):
 
 @functools.lru_cache(maxsize=4096)
 def program_signature(template: Template) -> Template:
-    """Returns the template with its run-time scalars erased: templates with equal signatures share a program.
-
-    Every LeakyReLU becomes a ReLU, whose slope is 0, and every dropout rate 0.5.
-    """
+    """Returns the template with its run-time scalars erased: templates with equal signatures share a program."""
     return Template([_erase_scalars(layer) for layer in template.layers], template.in_shape)
 
 
 def _erase_scalars(layer: LayerTemplate) -> LayerTemplate:
     if isinstance(layer, LeakyReLU):
-        return ReLU()
+        return ReLU()  # of slope 0
     return type(layer)(0.5) if isinstance(layer, Dropout) else layer
 
 

@@ -27,12 +27,10 @@ FEATURE_NAMES = (
     *("window on map", "least window on map", "kept", "fewest kept"),  # kept fractions, by padding and dropout
     *("second moment", "signal", "signal share"),  # the signal's strength at initialisation
 )
-"""Names of the features of a layer, in order."""
 
 _MAX_KERNEL_SIZE = 7
 _PRELU_SLOPE = 0.25  # the initial value of a learned slope
-_AVG_POOL_MOMENT_FACTOR = 0.6
-"""Fraction of a signal's second moment after a small average pooling; neighboring pixels are alike."""
+_AVG_POOL_MOMENT_FACTOR = 0.6  # of a signal's second moment, for a small window: neighboring pixels are alike
 
 
 class LayerBatch(NamedTuple):

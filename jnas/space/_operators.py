@@ -23,10 +23,8 @@ from jnas.space._shape_inference import initial_state, propagate
 _CONV, _LINEAR, _FLATTEN = map(layer_type_id, (lt.Conv2d, lt.Linear, lt.Flatten))
 _GLOBAL_POOL = layer_type_id(lt.GlobalAvgPool2d)
 # Types that mutation inserts before and after Flatten, about as often as they are sampled.
-_MAP_LAYERS = np.repeat(
-    [*ACTIVATIONS, *map(layer_type_id, (lt.Conv2d, lt.MaxPool2d, lt.AvgPool2d, lt.BatchNorm2d))],
-    (2, 2, 2, 6, 3, 3, 3),
-)
+_MAP_TYPES = (*ACTIVATIONS, *map(layer_type_id, (lt.Conv2d, lt.MaxPool2d, lt.AvgPool2d, lt.BatchNorm2d)))
+_MAP_LAYERS = np.repeat(_MAP_TYPES, (2, 2, 2, 6, 3, 3, 3))
 _VECTOR_LAYERS = np.array([*ACTIVATIONS, *map(layer_type_id, (lt.Linear, lt.Dropout))])
 
 _STEP, _INSERT, _DELETE, _DUPLICATE, _SWAP, _REPLACE = range(6)
@@ -124,10 +122,9 @@ def distance(first: Int8[Array, "l 6"], second: Int8[Array, "l 6"]) -> Float[Arr
 
 
 def hash_genomes(genomes: Int8[Array | np.ndarray, "*n l 6"]) -> UInt32[Array, "*n 2"]:
-    """Returns a 64-bit hash of each genome as two 32-bit words, equal for equal architectures.
+    """Returns a 64-bit hash of each genome, as two words of a variant of FNV-1a.
 
-    Each word is a variant of FNV-1a. The chance that two of a million different architectures collide in both is about
-    1 in 37 million.
+    The chance that two of a million different architectures have the same is about 1 in 37 million.
     """
     layers = to_uint32(genomes)
     words = []
@@ -190,10 +187,8 @@ def _change(bits: UInt32[Array, " 4"], rows: UInt32[Array, " l"]) -> UInt32[Arra
 
 
 def _random_mutable_row(bits: jax.Array, types: UInt32[Array, " l"]) -> tuple[jax.Array, jax.Array]:
-    """Returns the index of a random row that has a parameter to change, and whether there is one.
-
-    It is the row with the highest of random priorities: one maximum instead of prefix sums.
-    """
+    """Returns the index of a random row that has a parameter to change, and whether there is one."""
+    # It is the row with the highest of random priorities: one maximum instead of prefix sums.
     index = jnp.arange(len(types), dtype=jnp.uint32)
     priority = (index * jnp.uint32(0x9E3779B1) + bits) * jnp.uint32(0x85EBCA6B)
     priority ^= priority >> 15

@@ -1,14 +1,9 @@
 """The generators of random templates.
 
-"sophius" is the generator of Sophius: one to `conv_num` convolution blocks (Conv2d, an activation, then with
-probability 1/2 each MaxPool2d, BatchNorm2d and AvgPool2d), with probability 1/2 GlobalAvgPool2d, Flatten, up to
-`lin_num - 1` hidden Linear layers (each with an activation and, with probability 1/2, Dropout), and the last Linear. A
-layer that would leave no pixel is dropped and ends the convolution part.
-
-"modern" draws chains as plain networks are built since batch norm (Ioffe and Szegedy 2015, arXiv:1502.03167;
-Springenberg et al. 2015, arXiv:1412.6806): each convolution is padded, mostly 3x3 with stride 1, followed by
-BatchNorm2d, an activation, and sometimes a MaxPool2d that halves the map; a global average usually ends them. Both
-draw from the same twelve layer templates, so vectors, hashes and genomes are the same.
+A template is one to `conv_num` convolution blocks, perhaps GlobalAvgPool2d, Flatten, up to `lin_num - 1` hidden Linear
+blocks, and the last Linear. A layer that would leave no pixel is dropped and ends the convolution part. The style
+"sophius" is the generator of Sophius; "modern" draws chains as plain networks are built since batch norm (Ioffe and
+Szegedy 2015, arXiv:1502.03167; Springenberg et al. 2015, arXiv:1412.6806), mostly of padded 3x3 convolutions.
 """
 
 from __future__ import annotations
@@ -76,8 +71,7 @@ def grammar(style: Style, conv_num: int, lin_num: int) -> list[GrammarSlot]:
 
 
 def _value_tables(slots: list[GrammarSlot]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what slots draw from: `[slots, fields]` the number of values (0 for all of the type's), and
-    `[slots, fields, N]` their indices."""
+    """Returns `[slots, fields]` numbers of values to draw from (0: all the type's), `[slots, fields, N]` indices."""
     largest = max((len(values) for slot in slots for values in slot.values.values()), default=1)
     counts = np.zeros((len(slots), NUM_FIELDS), np.int32)
     indices = np.zeros((len(slots), NUM_FIELDS, largest), np.int32)

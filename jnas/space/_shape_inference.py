@@ -75,12 +75,8 @@ def _layer_cost(before: ShapeState, layer: DecodedRow, after: ShapeState) -> tup
     elements, out_elements = (state.channels * state.height * state.width for state in (before, after))
     fan_in = jnp.where(has_weights, layer.kernel * layer.kernel * before.channels, 0)
     weights, macs = UInt64.product(fan_in, after.channels), UInt64.product(fan_in, out_elements)
-    slopes = jnp.where(layer.width == 1, before.channels, 1)
-    other_params = (
-        jnp.where(has_weights, after.channels, 0)
-        + jnp.where(layer_type == _BATCH_NORM, 2 * before.channels, 0)
-        + jnp.where(layer_type == _PRELU, slopes, 0)
-    )
+    counts = (after.channels, 2 * before.channels, jnp.where(layer.width == 1, before.channels, 1))
+    other_params = jnp.select([has_weights, layer_type == _BATCH_NORM, layer_type == _PRELU], counts, 0)
     other_flops = jnp.where(is_conv, out_elements, jnp.asarray(_FLOPS_PER_INPUT)[layer_type] * elements)
     return weights + UInt64.from_integers(other_params), macs, UInt64.from_integers(other_flops) + (macs + macs)
 

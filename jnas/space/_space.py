@@ -19,22 +19,20 @@ from jnas.space._sampler import Style, grammar, sample_genomes
 from jnas.space._shape_inference import infer_shapes
 from jnas.space._template import Template
 
-_MAX_BATCHES = 50
-"""Batches of random genomes in which `Space.sample_valid` looks for enough of them."""
+_MAX_BATCHES = 50  # of random genomes, in which `Space.sample_valid` looks for enough valid ones
 
 
 @dataclass(frozen=True)
 class Space:
     """A space of templates, for sampling and as a search space of `jnas.evolve`; its genomes are `[L, 6]` int8.
 
+    An argument out of range raises a `JnasError`.
+
     Args:
       in_shape: `(C, H, W)` of one image.
       conv_num, lin_num: most convolutions and Linear layers (with the last one) of a random template.
       style: the generator of random templates, "sophius" or "modern"; see `jnas.space._sampler`.
       max_params, max_macs: limits of a valid template, for one image; None for no limit.
-
-    Raises:
-      JnasError: if an argument is out of range.
     """
 
     in_shape: tuple[int, int, int] = (3, 32, 32)
@@ -70,8 +68,7 @@ class Space:
     def sample_valid(self, key: jax.Array, count: int, min_count: int | None = None) -> Int8[Array, "n l 6"]:
         """Returns genomes of random templates within `max_params` and `max_macs`; runs on the host.
 
-        Raises:
-          JnasError: if fewer than `min_count` were found, which is `count` by default.
+        Raises a `JnasError` if fewer than `min_count` (by default `count`) were found.
         """
         min_count = count if min_count is None else min_count
         size = 1 << (max(count, 1024) - 1).bit_length()  # few sizes, so that few programs are compiled
