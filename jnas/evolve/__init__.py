@@ -1,8 +1,4 @@
-"""Vectorised evolution: algorithms on the device that know genomes and fitness, nothing of CNNs or of training.
-
-All follow one contract, `init / ask / tell` on a `State` (see `Algorithm`), on any space that follows another (see
-`SearchSpace`).
-"""
+"""Vectorised evolution: algorithms on the device that know genomes and fitness, nothing of CNNs or of training."""
 
 from jnas.evolve._acquisition import local_penalization, log_expected_improvement, log_penalty
 from jnas.evolve._base import Algorithm, State, mean_pairwise_distance

@@ -1,7 +1,5 @@
 """What is worth an evaluation: the improvement that a surrogate expects, and not the same thing many times."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import jax

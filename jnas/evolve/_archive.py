@@ -4,8 +4,6 @@ Looking up and inserting cost the same however much is in it. Claims of one slot
 index, so results do not depend on the order in which a device scatters.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax
@@ -21,10 +19,7 @@ _MAX_PROBES = 64
 class Archive(NamedTuple):
     """A hash table with S slots, a power of two.
 
-    Attributes:
-      keys: `[S, 2]` uint32; all ones in an empty slot.
-      fitness: `[S]` float32, minus infinity for failures.
-      count: the number of keys, int32.
+    `[S, 2]` uint32 keys are all ones in an empty slot, `[S]` float32 fitness is minus infinity for failures.
     """
 
     keys: jax.Array

@@ -27,10 +27,8 @@ class State:
       population: `[P, ...]` genomes, the fittest first unless the algorithm says otherwise.
       fitness: `[P]` float32, or `[P, M]` for M objectives; minus infinity for empty places.
       birth_generation: `[P]` int32, the generation in which each member was evaluated.
-      archive: everything ever evaluated.
       mutation_rate: mean number of changes of a child.
       best_fitness: the best so far, of the first objective; `stagnation` counts the generations since it rose.
-      restarts: how often the population was given up.
       ask_checksum: `[2]` uint32, the sum of the keys that `ask` returned last. `tell` skips the check of validity for
         exactly these; 0 if some of them are not valid.
       aux: what else an algorithm needs, such as a surrogate's parameters.
@@ -93,8 +91,7 @@ class Algorithm(abc.ABC):
     def init(self, key: jax.Array, genomes: jax.Array, fitness: jax.Array) -> State:
         """Returns a state from a first population, `[P, ...]` genomes and their fitness.
 
-        Raises:
-          JnasError: if the population is too small, or fitness and genomes do not match.
+        Raises a `JnasError` if the population is too small, or fitness and genomes do not match.
         """
         return self.tell(init_state(self, key, genomes, fitness), genomes, fitness)
 
@@ -193,10 +190,7 @@ def where_rows(mask: jax.Array, rows: jax.Array, other: jax.Array | float) -> ja
 def mean_pairwise_distance(
     genomes: jax.Array, mask: jax.Array, distance: Callable[[jax.Array, jax.Array], jax.Array], shifts: int = 8
 ) -> jax.Array:
-    """Returns an estimate of the mean distance of the `[N, ...]` genomes of a mask, 0 for fewer than two.
-
-    Each is compared with `shifts` others.
-    """
+    """Returns the mean distance of `shifts` pairs per genome of a mask of `[N, ...]`, 0 for fewer than two genomes."""
     index, count = jnp.arange(len(genomes)), mask.sum()
     members = genomes[jnp.argsort(~mask, stable=True)]
     total = jnp.float32(0)

@@ -1,7 +1,5 @@
 """Genes that each take one of a few values, in any combination."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import jax
@@ -14,8 +12,7 @@ from jnas.errors import JnasError
 class Categorical:
     """A `SearchSpace` of `[genes]` int32 genomes, gene g from 0 to `num_categories[g] - 1`.
 
-    Raises:
-      JnasError: if there is no gene, one without a value, or nothing to choose.
+    Raises a `JnasError` if there is no gene, one without a value, or nothing to choose.
     """
 
     num_categories: tuple[int, ...]

@@ -1,7 +1,5 @@
 """A Gaussian process on categorical genes: exact, calibrated, and fast for hundreds of rows."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,11 +15,8 @@ _MAX_GRADIENT = 1e4
 class Hyper(NamedTuple):
     """Parameters of the covariance.
 
-    Attributes:
-      log_product_weights: `[genes]`, how much a difference in a gene lowers the product.
-      additive_logits: `[genes]`, whose softmax are the genes' shares in the sum.
-      log_product_variance, log_additive_variance: of the product and of the sum.
-      log_noise_variance: of an evaluation.
+    `[genes]` weights say how much a difference in a gene lowers the product; the softmax of the `[genes]` logits are
+    the genes' shares in the sum. The noise is that of an evaluation.
     """
 
     log_product_weights: ArrayLike

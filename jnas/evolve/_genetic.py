@@ -1,7 +1,5 @@
 """A genetic algorithm on fixed-size genomes, and NSGA-II, which differs from it in the order of members only."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import jax
@@ -23,8 +21,7 @@ class GeneticAlgorithm(Algorithm):
     Args:
       batch_size: how many genomes `ask` returns; as many as there are members by default.
       crossover_rate: share of children that have two parents; each child is mutated, too.
-      num_elites: members that neither age nor a restart removes.
-      max_age: generations after which a member dies; None for never (Real et al. 2019 show what ageing is good for).
+      num_elites: members that a restart does not remove.
       max_mutations: the mutation rate is adapted between 1 and this many changes a child.
       stagnation_limit: generations without a new best after which all but the elites make room for random genomes; None
         for no restarts.
@@ -36,7 +33,6 @@ class GeneticAlgorithm(Algorithm):
     tournament_size: int = 4
     crossover_rate: float = 0.5
     num_elites: int = 1
-    max_age: int | None = None
     max_mutations: float = 3.0
     stagnation_limit: int | None = 20
     archive_capacity: int = 1 << 16
@@ -59,10 +55,6 @@ class GeneticAlgorithm(Algorithm):
     def tell(self, state: State, genomes: jax.Array, fitness: jax.Array) -> State:
         state, fitness = record(self.space, state, genomes, fitness)
         size = len(state.population)
-        is_elite = jnp.arange(size) < self.num_elites
-        if self.max_age is not None:
-            is_young = state.generation - state.birth_generation <= self.max_age
-            state = state.replace(fitness=where_rows(is_young | is_elite, state.fitness, -jnp.inf))
         best = self.order(jnp.concatenate([state.fitness, fitness]))[:size]
         state = select(state, genomes, fitness, best)
         entered = ((best >= size) & (first_objective(state.fitness) > -jnp.inf)).sum() / len(genomes)
@@ -70,7 +62,7 @@ class GeneticAlgorithm(Algorithm):
         state = state.replace(mutation_rate=jnp.clip(rate, 1, self.max_mutations))
         if self.stagnation_limit is None:
             return state
-        is_stuck = state.stagnation >= self.stagnation_limit
+        is_stuck, is_elite = state.stagnation >= self.stagnation_limit, jnp.arange(size) < self.num_elites
         return state.replace(
             fitness=where_rows(~is_stuck | is_elite, state.fitness, -jnp.inf),
             stagnation=jnp.where(is_stuck, 0, state.stagnation),
@@ -84,12 +76,9 @@ class GeneticAlgorithm(Algorithm):
 
 @dataclass(frozen=True)
 class NSGA2(GeneticAlgorithm):
-    """The genetic algorithm for `[P, M]` fitness: lower fronts first, then who has more room in one (Deb et al. 2002).
+    """The genetic algorithm for `[P, M]` fitness: lower fronts first, then more room in one (Deb et al. 2002)."""
 
-    A restart would give up the front, so there is none by default.
-    """
-
-    stagnation_limit: int | None = None
+    stagnation_limit: int | None = None  # a restart would give up the front
 
     def order(self, fitness: jax.Array) -> jax.Array:
         fitness = fitness.reshape(len(fitness), -1)

@@ -1,7 +1,5 @@
 """Evolution with a surrogate in the loop: many candidates evolve against it, few are evaluated."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -46,10 +44,8 @@ class GuidedEvolution(Algorithm):
       surrogate: predicts fitness; fitted to the population each time that `ask` is called.
       batch_size: how many genomes `ask` returns, chosen for expected improvement and for being different.
       max_training_points: how many evaluated genomes are kept for the surrogate, the best ones where there are more.
-      candidates: size of the population that evolves against the surrogate.
-      generations: how many generations it evolves.
+      candidates, generations: size of the population that evolves against the surrogate, and for how long it does.
       mutation_rate: changes that its children get, on average.
-      tournament_size, crossover_rate, archive_capacity: as those of `GeneticAlgorithm`.
     """
 
     space: SearchSpace

@@ -1,7 +1,5 @@
 """Children of a population that were never evaluated before."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import jax

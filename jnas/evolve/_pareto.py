@@ -1,7 +1,5 @@
 """Several objectives at once: who dominates whom. Every objective is to be high."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,10 +67,9 @@ def _rank_nd(ordered: jax.Array) -> jax.Array:
 
 
 def crowding_distance(objectives: jax.Array, ranks: jax.Array) -> jax.Array:
-    """Returns the crowding distance of each of `[N, M]` objectives within its front: `[N]`, infinite at its ends.
+    """Returns the crowding distances (Deb et al. 2002) of `[N, M]` objectives, `[N]`, infinite at a front's ends.
 
-    The sum over objectives of the gap between a member's two neighbours, as a share of the objective's range (Deb et
-    al. 2002).
+    The sum over objectives of the gap between a member's two neighbours, as a share of the objective's range.
     """
     finite = jnp.where(jnp.isfinite(objectives), objectives, jnp.nan)
     spread = jnp.maximum(jnp.nanmax(finite, 0) - jnp.nanmin(finite, 0), 1e-12)

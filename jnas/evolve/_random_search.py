@@ -1,7 +1,5 @@
 """Random search: the baseline that everything must beat (Bergstra and Bengio 2012; Li and Talwalkar 2019)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import jax
@@ -13,10 +11,7 @@ from jnas.evolve._search_space import SearchSpace
 
 @dataclass(frozen=True)
 class RandomSearch(Algorithm):
-    """Random genomes, none of them twice; the best so far are the population.
-
-    `batch_size` is the number of genomes that `ask` returns, as many as there are members by default.
-    """
+    """Random genomes, none of them twice; the best so far are the population. A batch is as large by default."""
 
     space: SearchSpace
     batch_size: int | None = None

@@ -1,7 +1,5 @@
 """Regularised evolution (Real, Aggarwal, Huang and Le 2019, arXiv:1802.01548): the oldest die, not the worst."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import jax

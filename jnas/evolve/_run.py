@@ -1,7 +1,5 @@
 """Many generations as one program."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import jax
@@ -20,17 +18,11 @@ def run(
     fitness_args: tuple = (),
     initial_fitness: jax.Array | None = None,
 ) -> State:
-    """Returns the state after some generations, which are one program.
+    """Returns the state after some generations from a first population, `[P, ...]` genomes.
 
-    Args:
-      fitness: a jittable function of genomes `[N, ...]` and `*fitness_args` that returns `[N]`, or `[N, M]` for several
-        objectives.
-      genomes: the first population, `[P, ...]`.
-      fitness_args: what may change between calls without compiling again, such as a predictor's parameters.
-      initial_fitness: the fitness of the first population; None to compute it.
-
-    Raises:
-      JnasError: if the population is too small.
+    `fitness` is a jittable function of genomes `[N, ...]` and `*fitness_args` that returns `[N]`, or `[N, M]` for
+    several objectives. `fitness_args` may change between calls without compiling again, as a predictor's parameters do.
+    The initial fitness is computed if it is None. Raises a `JnasError` if the population is too small.
     """
 
     def generation(_, state):

@@ -1,7 +1,5 @@
 """What an algorithm needs to know of a space, and nothing more."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import jax
