@@ -119,7 +119,7 @@ class StoreContract:
     def test_latencies_are_of_one_device(self, store):
         key = {"in_shape": "3x32x32", "num_classes": 10, "batch_size": 8}
         for device, latency in (("cpu", 1.5), ("cpu", 2.5), ("gpu", 0.5)):
-            store.add_latency(hash="00000001", device=device, latency_ms=latency, **key)
+            store.add_row("latencies", hash="00000001", device=device, latency_ms=latency, **key)
         assert store.latencies(device="cpu", **key) == {"00000001": 1.5}
 
     def test_add_program_writes_each(self, store):

@@ -207,7 +207,7 @@ class Search:
             # Nothing asks the one before any more.
             checkpoint.remove(paths.predictor_dir(self.checkpoints, round.number - 1))
             columns = {"generation": round.number, "seconds": predictor.seconds, "checkpoint": str(folder)}
-            self.store.add_predictor(experiment_id=self.experiment, **columns, **predictor.scores._asdict())
+            self.store.add_row("predictors", experiment_id=self.experiment, **columns, **predictor.scores._asdict())
         self.progress.on_predictor_fit(predictor)
         return predictor
 
@@ -271,7 +271,8 @@ class Search:
         good = [trained for trained in result.evaluated if trained.is_ok]
         predicted = [(trained.accuracy, mean) for trained in good if (mean := trained.predicted_mean) is not None]
         accuracies = result.accuracies
-        self.store.add_generation(
+        self.store.add_row(
+            "generations",
             experiment_id=self.experiment,
             phase=result.round.phase,
             generation=result.round.number,

@@ -43,7 +43,7 @@ class Latencies:
     def measure(self, candidate: Candidate) -> float:
         if candidate.hash not in self.measured:
             milliseconds = latency_ms(candidate.template, _BATCH_SIZE)
-            self._store.add_latency(hash=candidate.hash, latency_ms=milliseconds, **self._columns)
+            self._store.add_row("latencies", hash=candidate.hash, latency_ms=milliseconds, **self._columns)
             self.measured[candidate.hash] = milliseconds
         return self.measured[candidate.hash]
 

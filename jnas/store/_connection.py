@@ -1,7 +1,5 @@
 """DuckDB connections of one transaction each: DuckDB allows either one writing process or any number of readers."""
 
-from __future__ import annotations
-
 import os
 import random
 import threading

@@ -1,7 +1,5 @@
 """A table of a store as a Parquet or CSV file."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -21,9 +19,7 @@ def export_table(
     """Writes a table of a store as a file whose ending, .parquet or .csv, decides the format; returns its path.
 
     Without the name of a table, such as "epochs", these are all evaluations with the cost of their architectures.
-
-    Raises:
-      JnasError: if there is no such store or table, the file exists and may not be replaced, or it cannot be written.
+    Raises a `JnasError` if there is no such store or table, the file may not be replaced, or it cannot be written.
     """
     store = store if isinstance(store, Store) else open_store(store)
     target = Path(path).expanduser()

@@ -1,7 +1,5 @@
 """The records that a store keeps. What a column of a row means is in docs/store.md."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -30,10 +28,9 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training images. Accuracies are fractions.
+    """One pass over the training images. Accuracies are fractions, `val_acc` that of all images after the epoch.
 
-    `train_loss` and `train_acc` are means over the augmented batches, in training mode, while the weights change;
-    `val_acc` is measured on all validation images after the epoch.
+    `train_loss` and `train_acc` are means over the augmented batches, in training mode, while the weights change.
     """
 
     train_loss: float
@@ -50,7 +47,6 @@ class Evaluation:
         training was not tried; "out_of_memory" if it was tried and did not fit; "timeout" if compiling took longer
         than allowed; "stopped" if training ended before its last epoch; "invalid" if the template does not fit the
         data; "error" for anything else.
-      message: what happened, for a status other than "ok".
       val_acc_final, train_acc_final: those of the last epoch; searches compare the former.
       val_acc_max: the highest validation accuracy of all epochs. It is biased upwards, because it is selected on the
         images that it is measured on.

@@ -1,7 +1,5 @@
 """The tables in SQL, and the check that a file has them."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -11,8 +9,7 @@ from jnas.errors import JnasError
 from jnas.store._connection import first_line
 from jnas.store._records import Key
 
-VERSION = 1
-"""The schema version. A file of another version is refused."""
+VERSION = 1  # of the schema; a file of another version is refused
 
 _EVALUATION = (
     "hash VARCHAR, in_shape VARCHAR, num_classes INTEGER, recipe_id VARCHAR, dataset_fingerprint VARCHAR, "

@@ -40,9 +40,7 @@ _RESULTS = (
 class Store:
     """The results of evaluations and searches, in a DuckDB file. Threads and processes may share it.
 
-    Args:
-      path: the file; created if it does not exist.
-      lock_timeout: seconds that each method waits for another process that has the file open.
+    A missing file is created. Each method waits `lock_timeout` seconds for another process that has the file open.
 
     Raises:
       JnasError: if the file is not a DuckDB file, not one of jnas, of another schema version, damaged, or locked by
@@ -105,15 +103,8 @@ class Store:
         return list(self.find([Key(*key) for key in keys]).values())
 
     def recipe_json(self, recipe_id: str) -> str:
-        """Returns `Recipe.to_json` of the recipe of a stored evaluation.
-
-        Raises:
-          JnasError: if no evaluation has this recipe.
-        """
-        rows = self._rows("SELECT recipe_json FROM recipes WHERE recipe_id = ?", recipe_id)
-        if not rows:
-            raise JnasError(f"{self.path} has no recipe {recipe_id!r}.")
-        return rows[0][0]
+        """Returns `Recipe.to_json` of the recipe of a stored evaluation."""
+        return self._rows("SELECT recipe_json FROM recipes WHERE recipe_id = ?", recipe_id)[0][0]
 
     def set_test_accuracy(self, key: Key, accuracy: float) -> None:
         """Writes the test accuracy, a fraction, of a stored evaluation."""
@@ -121,7 +112,7 @@ class Store:
 
     def add_experiment(self, experiment_id: str, **columns: Any) -> None:
         """Writes a search with its columns of the table `experiments`, unless it is in the store."""
-        self._execute_insert("experiments", {"experiment_id": experiment_id, "started_at": _now(), **columns})
+        self.add_row("experiments", experiment_id=experiment_id, started_at=_now(), **columns)
 
     def experiments_df(self) -> pd.DataFrame:
         """Returns one row per search, the newest last."""
@@ -159,10 +150,7 @@ class Store:
         return [ProposalRow(*row) for row in rows]
 
     def add_front(self, experiment_id: str, generation: int, members: Sequence[Mapping[str, Any]]) -> None:
-        """Writes the Pareto front after a generation, the most accurate first; it replaces the stored one.
-
-        A member is columns of the table `fronts`: its hash and its objectives.
-        """
+        """Replaces the Pareto front after a generation: columns of the table `fronts`, the most accurate first."""
         key = {"experiment_id": experiment_id, "generation": generation}
         rows = [{"rank": rank, **member} for rank, member in enumerate(members)]
         with self._write() as connection:
@@ -176,21 +164,15 @@ class Store:
             [experiment_id, experiment_id],
         )
 
-    def add_generation(self, **columns: Any) -> None:
-        """Writes the summary of a generation, columns of the table `generations`, unless it is in the store."""
-        self._execute_insert("generations", columns)
-
-    def add_predictor(self, **columns: Any) -> None:
-        """Writes the scores of a predictor, columns of the table `predictors`, unless they are in the store."""
-        self._execute_insert("predictors", columns)
-
     def add_program(self, **columns: Any) -> None:
         """Writes how many trials a program trained, and how long that took: columns of the table `programs`."""
-        self._execute_insert("programs", {"finished_at": _now(), **columns}, "INSERT")
+        with self._write() as connection:
+            _insert(connection, "programs", {"finished_at": _now(), **columns}, "INSERT")
 
-    def add_latency(self, **columns: Any) -> None:
-        """Writes how long a template takes for a batch, columns of the table `latencies`, unless it is in the store."""
-        self._execute_insert("latencies", columns)
+    def add_row(self, table: str, **columns: Any) -> None:
+        """Writes a row of a table, such as "generations" (see docs/store.md), unless its key is in the store."""
+        with self._write() as connection:
+            _insert(connection, table, columns)
 
     def latencies(self, in_shape: str, num_classes: int, device: str, batch_size: int) -> dict[str, float]:
         """Returns the milliseconds that a batch takes, by hash, of all templates measured on a device."""
@@ -221,17 +203,9 @@ class Store:
         with self._write() as connection:
             connection.execute(statement, _to_python(parameters))
 
-    def _execute_insert(self, table: str, columns: Mapping[str, Any], insert: str = "INSERT OR IGNORE") -> None:
-        with self._write() as connection:
-            _insert(connection, table, columns, insert)
-
 
 def open_store(path: str | Path) -> Store:
-    """Returns the store in an existing file.
-
-    Raises:
-      JnasError: if there is no such file, or it is not a store.
-    """
+    """Returns the store in an existing file; raises a `JnasError` if there is none."""
     path = Path(path).expanduser()
     if not path.exists() or (path.is_file() and not path.stat().st_size):
         raise JnasError(f"There is no store {path}: name the .duckdb file that a search wrote.")

@@ -1,7 +1,5 @@
 """Where a search keeps its weights, predictors and populations: in folders beside its store."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 
