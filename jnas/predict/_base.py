@@ -1,7 +1,5 @@
 """The interface of all regressors: the checks of what comes in, and the way to the disk."""
 
-from __future__ import annotations
-
 import abc
 import operator
 import time
@@ -32,13 +30,8 @@ class Inputs(NamedTuple):
 class Regressor(abc.ABC):
     """A model that predicts a number, such as an accuracy, from a sequence of layer vectors.
 
-    Attributes:
-      name: the model's name in tables.
-      scores: agreement of the last `fit` on rows that what predicts them has not seen, if there are any.
-      seconds: wall-clock seconds of the last `fit`.
-
-    Raises:
-      JnasError: the seed is no integer.
+    After `fit`, `scores` is the agreement on rows that what predicts them has not seen, if there are any, and `seconds`
+    the wall time. Raises a `JnasError` if the seed is no integer.
     """
 
     name: ClassVar[str]
@@ -90,10 +83,7 @@ class Regressor(abc.ABC):
         """Returns means and standard deviations, `[N]` each, in the unit of the targets.
 
         The arguments are those of `fit`. `early` may have fewer epochs than in `fit`, or be None: an epoch that is
-        missing counts as not observed.
-
-        Raises:
-          JnasError: the model is not fitted, or the rows have another form than those of `fit`.
+        missing counts as not observed. Raises a `JnasError` if the model is not fitted, or the rows have another form.
         """
         return self._predict(*self._validate_and_pad(sequences, lengths, early))
 

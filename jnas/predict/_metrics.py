@@ -1,7 +1,5 @@
 """How well predictions agree with measurements."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The LSTM of Sophius: two layers of 32 units with dropout between them, 20 epochs, on bit vectors alone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import cast
 
@@ -40,10 +38,9 @@ class StackedLSTM(nnx.Module):
 
 
 class OriginalLSTM(Regressor):
-    """The regressor of Sophius: one network, trained with Adam on the squared error for 20 epochs.
+    """The regressor of Sophius: one network, trained with Adam on the squared error; early accuracies are ignored.
 
-    The standard deviation is that of the errors on the training rows, the same for all rows. Early accuracies are
-    ignored.
+    The standard deviation is that of the errors on the training rows, the same for all rows.
     """
 
     name = "sophius_lstm"

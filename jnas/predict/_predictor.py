@@ -29,10 +29,8 @@ class Predictor(Regressor):
     With early epochs in `fit` there are two ensembles, one of which predicts the rows without any observed epoch: a
     single ensemble for both predicts untrained templates worse (docs/decisions/017).
 
-    Attributes:
-      params: the ensemble that sees sequences alone, for `jnas.predict.apply_ensemble` in jitted functions; None before
-        `fit`.
-      curve_params: the ensemble that sees early epochs as well; None without them.
+    `params` is the ensemble that sees sequences alone, for `jnas.predict.apply_ensemble` in jitted functions;
+    `curve_params` sees early epochs as well. They are None before `fit`, the latter also without such epochs.
 
     Example:
       >>> import numpy as np

@@ -1,7 +1,5 @@
 """What the members' predictions of rows that they have not seen tell about the ensemble."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax
@@ -17,10 +15,8 @@ _PRIOR_ROWS = 10.0
 class EnsembleCalibration(NamedTuple):
     """What out-of-fold predictions say of the errors of an ensemble.
 
-    Attributes:
-      residual_weight: `[E + 1]` factor of the networks' part of a prediction, for each number of observed epochs.
-      std_scale: factor of the members' standard deviation.
-      noise_std: standard deviation of errors that the members share, in the unit of the targets.
+    `residual_weight` `[E + 1]` are factors of the networks' part, one for each number of observed epochs; `std_scale`
+    is that of the members' standard deviation, and `noise_std` that of errors they share, in the unit of the targets.
     """
 
     residual_weight: jax.Array

@@ -1,7 +1,5 @@
 """The settings of an ensemble."""
 
-from __future__ import annotations
-
 import math
 import operator
 from dataclasses import dataclass
@@ -25,10 +23,8 @@ class EnsembleConfig:
     """Size and training of an ensemble of LSTMs; hashable, so that it can be a static argument of a jitted function.
 
     Attributes:
-      members: number of networks.
       folds: number of parts of the rows; each member leaves out one part.
-      hidden_dim: features of each direction's LSTM state.
-      head_dim: units of the head's hidden layer.
+      hidden_dim, head_dim: features of each direction's LSTM state, and units of the head's hidden layer.
       dropout: dropout rate of the head's input and of its hidden layer.
       input_dropout: share of features that are hidden in all steps of a sequence during training.
       num_steps: optimiser steps, each on `batch_size` rows.
@@ -36,8 +32,7 @@ class EnsembleConfig:
       epoch_dropout: share of rows whose last early epochs are hidden in a training step; how many is random.
       huber_delta: size of an error, in standard deviations, from which on it counts linearly (Huber 1964).
 
-    Raises:
-      JnasError: a value is out of its range.
+    Raises a `JnasError` if a value is out of its range.
     """
 
     members: int = 10

@@ -74,9 +74,8 @@ def fit_ensemble(
     """Returns an ensemble trained from scratch, and out-of-fold predictions of its rows.
 
     Each member leaves out one fold of the rows. So each row is predicted by members that have not seen it, which tells
-    how good the ensemble is. Such a prediction is NaN where all members have seen the row.
-
-    The rows are those of `Regressor.fit`; `mask` is 1 for a row, 0 for filling. `config` is static under `jax.jit`.
+    how good the ensemble is. Such a prediction is NaN where all members have seen the row. The rows are those of
+    `Regressor.fit`; `mask` is 1 for a row, 0 for filling. `config` is static under `jax.jit`.
     """
     sequences, lengths, targets = map(jnp.asarray, (sequences, lengths, targets))
     mask = jnp.asarray(mask, jnp.float32)

@@ -54,10 +54,7 @@ class BiLSTM(nnx.Module):
 
 
 class LSTMRegressor(nnx.Module):
-    """A network from a sequence of layer vectors, and a context, to a number: an embedding and a head on it.
-
-    The context are the features of E early epochs (`EarlyCurveRidge.predict`).
-    """
+    """A network from a sequence of layer vectors, and the features of E early epochs (its context), to a number."""
 
     def __init__(self, num_features: int, num_epochs: int, config: EnsembleConfig, *, seed: UInt32[Array, " 2"]):
         self.dropout = config.dropout
@@ -66,11 +63,6 @@ class LSTMRegressor(nnx.Module):
         self.inner = _linear(head_inputs, head_dim, _weights(seed, 2, (head_inputs, head_dim), head_inputs))
         self.outer = _linear(head_dim, 1, 0.1 * _weights(seed, 3, (head_dim, 1), head_dim))
 
-    def embed(self, steps: Float[Array, "n t d"], lengths: Int[Array, " n"]) -> Float[Array, "n s"]:
-        """Returns the embedding of each sequence, of which the first `lengths` steps count."""
-        mask = (jnp.arange(steps.shape[1])[:, None] < lengths).astype(jnp.float32)[..., None]
-        return self.lstm(steps.swapaxes(0, 1), mask)
-
     def __call__(
         self,
         steps: Float[Array, "n t d"],
@@ -78,8 +70,9 @@ class LSTMRegressor(nnx.Module):
         context: Float[Array, "n c"],
         dropout_seed: UInt32[Array, " 2"] | None = None,
     ) -> Float[Array, " n"]:
-        """Returns one number for each sequence; drops units with a `dropout_seed`."""
-        inputs = jnp.concatenate([self.embed(steps, lengths), context], -1)
+        """Returns one number for each sequence, of which `lengths` steps count; drops units with a `dropout_seed`."""
+        mask = (jnp.arange(steps.shape[1])[:, None] < lengths).astype(jnp.float32)[..., None]
+        inputs = jnp.concatenate([self.lstm(steps.swapaxes(0, 1), mask), context], -1)
         hidden = nnx.gelu(self.inner(self._drop(inputs, dropout_seed, 0)))
         return self.outer(self._drop(hidden, dropout_seed, 1))[:, 0]
 
@@ -91,9 +84,8 @@ class LSTMRegressor(nnx.Module):
 
 def init_networks(seeds: UInt32[Array, "m 2"], num_features: int, num_epochs: int, config: EnsembleConfig) -> nnx.State:
     """Returns the initial weights of the members, each with a leading dimension of members."""
-    return jax.vmap(lambda seed: nnx.state(LSTMRegressor(num_features, num_epochs, config, seed=seed), nnx.Param))(
-        seeds
-    )
+    init = lambda seed: nnx.state(LSTMRegressor(num_features, num_epochs, config, seed=seed), nnx.Param)  # noqa: E731
+    return jax.vmap(init)(seeds)
 
 
 def network_graph(num_features: int, num_epochs: int, config: EnsembleConfig) -> nnx.GraphDef:

@@ -32,11 +32,9 @@ class FeatureScaler(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows as the members read them.
+    """Rows as the members read them: `[N, T, D]` standardised sequences and `[N, E]` early accuracies.
 
-    Attributes:
-      steps: `[N, T, D]` standardised sequences, of which `lengths` `[N]` steps are valid.
-      early: `[N, E]` early accuracies, 0 where not observed; the first `num_observed` `[N]` are.
+    `lengths` `[N]` steps are valid, and `num_observed` `[N]` epochs observed; the accuracies of others are 0.
     """
 
     steps: jax.Array
