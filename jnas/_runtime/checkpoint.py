@@ -1,7 +1,5 @@
 """Trees of arrays on disk as Orbax checkpoints, each with metadata in a JSON file. Nothing is unpickled."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -4,8 +4,6 @@ There are two caches: JAX's own, for whatever is compiled in a process that call
 line and the workers; `import jnas` must not change JAX's settings), and that of `executable_cache`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -4,8 +4,6 @@ They also change what a program computes up to rounding: emitters and libraries 
 from the template and the number of steps alone, never from files or other load, and the same call gives the same rows.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """What JAX computes on: its name, its memory, its cores."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ JAX's own cache knows a program by its lowered form. Tracing and lowering take, 
 template for some epochs, and hold Python's lock. JNAS_EXECUTABLE_CACHE=0 in the environment switches this cache off.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import hashlib

@@ -1,7 +1,5 @@
 """JAX's settings: read, and carried over to worker processes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

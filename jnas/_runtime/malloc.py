@@ -5,8 +5,6 @@ requests them again, every page is cleared on the way, and a step walks through 
 a CPU that is up to half of a training step. Workers and the command line call `tune_malloc`; `import jnas` does not.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

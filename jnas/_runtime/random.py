@@ -5,8 +5,6 @@ few values, dropout and initial weights need less: here a key gives two words, a
 the numbers.
 """
 
-from __future__ import annotations
-
 import math
 
 import jax

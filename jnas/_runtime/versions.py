@@ -1,7 +1,5 @@
 """The commit of the source, and the versions of the packages that results depend on."""
 
-from __future__ import annotations
-
 import platform
 import subprocess
 from functools import cache

@@ -1,7 +1,5 @@
 """Scaling and augmentation of uint8 images, on the device and within the training step."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float32, Int, Key, Shaped, UInt8

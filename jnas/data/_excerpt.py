@@ -3,8 +3,6 @@
 It holds the first 400 training and the first 100 test images of each class, lossless; data/make_excerpt.py wrote it.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

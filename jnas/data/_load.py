@@ -1,7 +1,5 @@
 """One function for every source of images, and the arrays of a dictionary or an .npz file."""
 
-from __future__ import annotations
-
 import zipfile
 import zlib
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """A template as Python code that needs Flax and Orbax, and as a StableHLO program that needs JAX; none needs jnas."""
 
-from __future__ import annotations
-
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +11,7 @@ from jax import export
 import jnas.space as lt
 from jnas.space import Template
 
-PLATFORMS = ("cpu", "cuda")
-"""Those of the StableHLO program."""
+PLATFORMS = ("cpu", "cuda")  # of the StableHLO program
 
 _HEAD = '''"""A small image classifier, found by neural architecture search (jnas).
 
@@ -129,8 +126,7 @@ def generate_code(template: Template, test_flip: bool = False) -> str:
     """Returns the text of `model.py`: one line per layer, and `load()`, which reads the weights beside the file.
 
     It builds a `nnx.Sequential` whose variables have the names of those of `Template.build`, so both read the same
-    checkpoint. It contains nothing of the template but numbers and the hash. `test_flip` is that of the recipe: whether
-    logits are means over an image and its mirror image.
+    checkpoint. `test_flip` is that of the recipe: whether logits are means over an image and its mirror image.
     """
     inputs = (template.in_shape, *template.shapes)
     lines = [

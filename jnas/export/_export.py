@@ -1,7 +1,5 @@
 """`export_model`: a trained template as a folder of files."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import tempfile
@@ -26,11 +24,7 @@ from jnas.train import save_weights
 
 @dataclass(frozen=True, repr=False)
 class Export:
-    """The files that `export_model` wrote.
-
-    `metadata` is the content of `metadata.json` without the digests of the files, and `messages` are sentences on what
-    was done, and on what was left out.
-    """
+    """What `export_model` wrote: `metadata` is that of the JSON file without digests, `messages` say what was done."""
 
     folder: Path
     metadata: dict[str, Any]

@@ -1,7 +1,5 @@
 """The description of an export: `metadata.json` for programs, `README.md` for people."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is exported: a trained template of a store, the images of its search, and its module with weights."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping
@@ -23,11 +21,8 @@ from jnas.train import Recipe, TrainingRequest, Trial, accuracy, load_weights, t
 class TrainedTemplate:
     """A template that a search trained.
 
-    Attributes:
-      experiment: the search's row of the table `experiments`.
-      template: the architecture.
-      evaluation: the training whose weights are exported, and `recipe` its recipe.
-      weights: the folder with the weights; None if they are not on disk.
+    `experiment` is the search's row of its table, `evaluation` the training whose weights are exported, `recipe` its
+    recipe, and `weights` the folder with them; None if they are not on disk.
     """
 
     experiment: pd.Series
@@ -96,9 +91,6 @@ def resolve_prefix(prefix: str, names: Iterable[str], kind: str, location: str, 
     """Returns the only name with a prefix; a whole name is meant even if others begin with it.
 
     The last three arguments are for errors: what the names are of, where they are, and the option that gives one.
-
-    Raises:
-      JnasError: if no name, or more than one, has the prefix.
     """
     matches = [name for name in names if name.startswith(prefix)]
     if prefix in matches:
@@ -118,11 +110,7 @@ def _sample(names: list[str]) -> str:
 
 
 def load_images(source: TrainedTemplate, data: Dataset | Mapping[str, ArrayLike] | str | Path | None = None) -> Dataset:
-    """Returns the images that the search used, from where it had them if `data` is None.
-
-    Raises:
-      JnasError: if they cannot be read, or are not those of the search.
-    """
+    """Returns the images that the search used, from where it had them if `data` is None."""
     search = source.experiment
     origin = json.loads(search.config_json)["data"] if data is None else data
     if data is None and origin == IN_MEMORY_SOURCE:
@@ -153,9 +141,6 @@ def retrain(source: TrainedTemplate, data: Dataset) -> tuple[nnx.Module, Evaluat
     """Trains as the evaluation says; returns the module in evaluation mode, and the new evaluation.
 
     It is tested if the old one was.
-
-    Raises:
-      JnasError: if training fails.
     """
     old = source.evaluation
     split = data.split(source.recipe.val_fraction, old.key.split_seed)

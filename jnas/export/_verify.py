@@ -1,7 +1,5 @@
 """The check that exported files, loaded in a fresh process, classify like the trained module."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -32,11 +30,8 @@ def verify(folder: Path, source: TrainedTemplate, row: Evaluation, data: Dataset
     """Compares how many images the three exported files classify correctly with the accuracy of an evaluation.
 
     The images are the test images if the evaluation was tested, which only the winner of a search is, and the
-    validation images otherwise.
-
-    Returns:
-      A dictionary: "split" ("test" or "validation"), "images" (their number), "stored" (how many are correct according
-      to the evaluation), "stored_in" (its precision), and for each file how many are correct.
+    validation images otherwise. Returns their "split" and number ("images"), how many are correct according to the
+    evaluation ("stored"), its precision ("stored_in"), and for each file how many are correct.
 
     Raises:
       JnasError: if a file classifies another number correctly.
@@ -64,11 +59,7 @@ def verify(folder: Path, source: TrainedTemplate, row: Evaluation, data: Dataset
 def num_correct_in_subprocess(
     folder: Path, images: UInt8[np.ndarray, "n h w c"], labels: Int32[np.ndarray, " n"], test_flip: bool = False
 ) -> dict[str, int]:
-    """Returns `num_correct`, computed in a fresh process.
-
-    Raises:
-      JnasError: if the process fails.
-    """
+    """Returns `num_correct`, computed in a fresh process."""
     root = str(Path(jnas.__file__).parents[1])
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),

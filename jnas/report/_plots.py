@@ -29,12 +29,8 @@ _COST_LABELS = {
 def plot_search(rows: pd.DataFrame, path: str | Path | None = None) -> Figure:
     """Returns a picture of a search: accuracy in the order of training, against MACs, and against the prediction.
 
-    Args:
-      rows: the result of `SearchResult.to_df`.
-      path: the file to write, PNG or SVG by its ending; None for no file.
-
-    Raises:
-      JnasError: if no template was trained successfully, or matplotlib is not installed.
+    The rows are those of `SearchResult.to_df`; the file to write is PNG or SVG by its ending. Raises a `JnasError` if
+    no template was trained successfully, or matplotlib is not installed, as the other functions do.
     """
     figure = _new_figure(11, 3.4)
     rows = rows.reset_index(drop=True)
@@ -61,14 +57,8 @@ def plot_search(rows: pd.DataFrame, path: str | Path | None = None) -> Figure:
 def plot_front(rows: pd.DataFrame, front: pd.DataFrame, path: str | Path | None = None, cost: str = "macs") -> Figure:
     """Returns a picture of accuracy against cost: all templates of a search, and their Pareto front as a line.
 
-    Args:
-      rows: the result of `SearchResult.to_df`.
-      front: `SearchResult.front`.
-      path: the file to write, PNG or SVG by its ending; None for no file.
-      cost: "macs", "params" or "latency_ms".
-
-    Raises:
-      JnasError: if the front has no such cost, or matplotlib is not installed.
+    These are `SearchResult.to_df` and `SearchResult.front`. Raises a `JnasError` if the front has no such cost, which
+    is "macs", "params" or "latency_ms". The file to write is PNG or SVG by its ending.
     """
     figure = _new_figure(5, 3.6)
     if cost not in _COST_LABELS:
@@ -93,15 +83,8 @@ def plot_predictions(
 ) -> Figure:
     """Returns a picture of predicted against measured values, and of the distribution of the errors.
 
-    Args:
-      measured: `[N]` values of rows that the predictor was not trained on.
-      predicted: `[N]` predictions in the same unit.
-      std: `[N]` standard deviations of the predictions.
-      path: the file to write, PNG or SVG by its ending; None for no file.
-      title: a title of the picture.
-
-    Raises:
-      JnasError: if the arrays have different lengths or fewer than two values, or matplotlib is not installed.
+    All are `[N]` in the same unit, of rows that the predictor was not trained on, `std` standard deviations of the
+    predictions. Raises a `JnasError` if the lengths differ or are less than two. The file is PNG or SVG by its ending.
     """
     figure = _new_figure(8.4, 3.8)
     targets, means, stds = (np.asarray(values, float) for values in (measured, predicted, std))
