@@ -1,7 +1,5 @@
 """A template as a Flax module."""
 
-from __future__ import annotations
-
 from flax import nnx
 
 import jnas.space as lt

@@ -1,7 +1,5 @@
 """The cost of a forward pass, counted from shapes: what memory plans and compiler options depend on."""
 
-from __future__ import annotations
-
 import functools
 import math
 from typing import NamedTuple

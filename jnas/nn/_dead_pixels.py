@@ -8,8 +8,6 @@ have no stride, there is next to nothing to leave out (docs/decisions/012).
 Batch norm reads all pixels, because they all enter its statistics. So do layers whose output is not a map.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -9,8 +9,6 @@ shapes: the initial weights alone would take as long to compile as the training 
 the same weights on every device.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import jax

@@ -4,8 +4,6 @@ XLA compiles a program for static shapes. Activation slopes and dropout rates ar
 arguments, so templates that differ in nothing else train with the same program, alone or as lanes under `jax.vmap`.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import NamedTuple
 

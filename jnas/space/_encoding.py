@@ -5,8 +5,6 @@ values, one-hot and in order. Zeros fill the rest. This is the encoding of Sophi
 runs can be read.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@ The features are sizes, costs, receptive fields and the signal's strength, all s
 only types, windows and shapes, so networks in another notation can have them, too (see `LayerBatch`).
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

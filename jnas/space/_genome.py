@@ -12,8 +12,6 @@ A genome is `[L, 6]` int8 with one row per layer and unused rows, all zero, at t
 Fields that a type does not have are zero. The last Linear is not in the genome, as it is not in the hash.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import jax.numpy as jnp

@@ -7,8 +7,6 @@ and the predictor is asked about templates unlike its training rows. Rows are pa
 `_packed_genome`).
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -4,8 +4,6 @@ Work on thousands of genomes is bound by memory traffic: a packed row is moved i
 its sizes.
 """
 
-from __future__ import annotations
-
 import itertools
 from typing import NamedTuple
 

@@ -6,8 +6,6 @@ blocks, and the last Linear. A layer that would leave no pixel is dropped and en
 Szegedy 2015, arXiv:1502.03167; Springenberg et al. 2015, arXiv:1412.6806), mostly of padded 3x3 convolutions.
 """
 
-from __future__ import annotations
-
 from typing import Literal, NamedTuple
 
 import jax

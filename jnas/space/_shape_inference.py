@@ -3,8 +3,6 @@
 `infer_shapes` is to genomes what `Template.shapes` and `Template.cost` are to a template, and equals them exactly.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The space of templates: its size, its random templates, its constraints, and its genes for evolution."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import get_args
 

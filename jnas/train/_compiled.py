@@ -4,8 +4,6 @@ On a CPU a convolution inside `lax.scan` can be many times slower than one that 
 dispatching costs little; on a GPU dispatching is what costs, so there an epoch is one program.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """One call for many trials, each a row: rows that the store has are looked up, and failures are rows, too."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Classes and accuracy of a trained module, as whoever loads it would measure them, and how long they take."""
 
-from __future__ import annotations
-
 import functools
 import time
 from collections.abc import Callable

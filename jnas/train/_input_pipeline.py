@@ -1,7 +1,5 @@
 """Which images a step sees, and how they are augmented: compiled once for all templates."""
 
-from __future__ import annotations
-
 import functools
 
 import jax

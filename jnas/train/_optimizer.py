@@ -4,8 +4,6 @@ The transformations are optax'. What is added is the order of the update, so tha
 without a copy, and one vector for all small parameters, which compiles 10 to 25 % faster.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

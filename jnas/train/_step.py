@@ -4,8 +4,6 @@ Everything in which trials of one program may differ is an argument, so the func
 they are driven is the trainer's concern: stepped from the host or scanned, one trial or several side by side.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 

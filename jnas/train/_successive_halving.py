@@ -5,8 +5,6 @@ that goes on keeps its weights, its optimiser's state and its place in the recip
 rung is trained exactly as `evaluate` would.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence

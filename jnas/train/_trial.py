@@ -1,7 +1,5 @@
 """What is to be trained: a template, its seed and hyper-parameters; and how to draw trials at random."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Trained weights on disk."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from flax import nnx

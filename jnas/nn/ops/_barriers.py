@@ -8,8 +8,6 @@ XLA:CPU keeps barriers only in programs that are compiled with `jnas._runtime.co
 Without these options results are the same, but programs are slower.
 """
 
-from __future__ import annotations
-
 from typing import TypeVar
 
 import jax

@@ -1,7 +1,5 @@
 """Batch normalisation with its gradient written out, in as few passes over memory as it takes."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Float32

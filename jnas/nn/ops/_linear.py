@@ -1,7 +1,5 @@
 """The matrix product of fully connected layers."""
 
-from __future__ import annotations
-
 import jax
 from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float

@@ -9,8 +9,6 @@ Barriers keep XLA from recomputing what overlapping windows read, the result, an
 gradient of the input has none: whoever reads it more than once puts one.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Sliding windows over maps `[N, H, W, C]`, as strided slices and their transpose."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import jax

@@ -4,8 +4,6 @@ It is written for many small networks at once. A step is one batched matrix prod
 the members of an ensemble are one more batch dimension of it. The mean is part of the recurrence: no states are kept.
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

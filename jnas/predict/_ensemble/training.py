@@ -1,7 +1,5 @@
 """The training of members side by side, in one program (deep ensembles, Lakshminarayanan 2017, arXiv:1612.01474)."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import jax

@@ -10,8 +10,6 @@ that the store lacks), the machine's cores and memory, and JNAS_NUM_WORKERS: so 
 same machine.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import os

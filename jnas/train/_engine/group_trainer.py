@@ -1,7 +1,5 @@
 """Compiles the program of a group and trains its trials, as many side by side as the device gains by and can hold."""
 
-from __future__ import annotations
-
 import collections
 import contextlib
 import itertools

@@ -1,7 +1,5 @@
 """Trials on their way to rows, and the groups of them that share a program. Plain data."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Iterable

@@ -4,8 +4,6 @@ Each slot of the executor is a thread that takes one group after another. The ca
 queue, and calls the caller's functions itself.
 """
 
-from __future__ import annotations
-
 import collections
 import queue
 import threading

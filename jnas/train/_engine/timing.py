@@ -1,7 +1,5 @@
 """Where the wall clock of a population goes."""
 
-from __future__ import annotations
-
 import threading
 import time
 from dataclasses import dataclass, field

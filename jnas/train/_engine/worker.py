@@ -5,8 +5,6 @@ is compiled, and answered by a `CompileReply`; a `TrainRequest` trains the group
 epoch, and by a list of outcomes for each chunk of trials.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import pickle

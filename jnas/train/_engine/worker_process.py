@@ -4,8 +4,6 @@ Messages are pickles, sent by pipes that only a worker and its parent have. A wo
 has made `MAX_PROGRAMS` programs: XLA and JAX keep some memory of each, and only the end of a process returns all of it.
 """
 
-from __future__ import annotations
-
 import atexit
 import collections
 import contextlib

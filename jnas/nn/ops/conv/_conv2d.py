@@ -1,7 +1,5 @@
 """Convolution of maps with square kernels, as PyTorch's Conv2d."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 

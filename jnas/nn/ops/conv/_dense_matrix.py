@@ -3,8 +3,6 @@
 Where the kernel covers most of the map, a convolution is nearly a fully connected layer, and its matrix has few zeros.
 """
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np

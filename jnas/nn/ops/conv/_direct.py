@@ -1,7 +1,5 @@
 """Convolution by XLA's own operation, and its transposes."""
 
-from __future__ import annotations
-
 import jax
 
 from jnas.nn.ops._barriers import optimization_barrier

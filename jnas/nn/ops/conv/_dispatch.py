@@ -5,8 +5,6 @@ times as long as compiling all the rest. On a CPU the choice follows measurement
 was tried and given up is in `docs/decisions`.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """The static sizes and the arrays of a convolution with a square kernel."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from jaxtyping import Array, Float

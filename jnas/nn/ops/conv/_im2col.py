@@ -4,8 +4,6 @@ The input gradient sums overlapping windows (col2im) along one side of the maps 
 memory instead of `k ** 2`. Under `vmap` with a kernel for each lane everything becomes batched matrix products.
 """
 
-from __future__ import annotations
-
 import math
 
 import jax
