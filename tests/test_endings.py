@@ -39,7 +39,7 @@ def rows(result):
     return result.to_df()[["phase", "hash", "val_acc_final"]].values.tolist()
 
 
-def test_a_number_of_templates_ends_it_and_a_larger_one_continues(tmp_path, capsys):
+def test_a_number_of_templates_ends_it_and_a_larger_one_continues(tmp_path, fake_trainer, capsys):
     few = searched(tmp_path, max_trials=4, verbose=True)
     assert "The search ended after 4 templates." in capsys.readouterr().out
     first = rows(few)

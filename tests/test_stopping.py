@@ -83,7 +83,7 @@ def test_a_search_with_several_objectives_stops_nothing_for_being_small(tmp_path
         assert best == before.val_acc_final.max() or (before.empty and best == -np.inf)
 
 
-def test_a_search_that_stops_losers_early(tmp_path, monkeypatch, capsys):
+def test_a_search_that_stops_losers_early(tmp_path, fake_trainer, monkeypatch, capsys):
     arrays = small_arrays(train=192)
     settings = SEARCH | {"prune_after_epochs": 1}
     decided = []

@@ -151,14 +151,14 @@ def test_the_genetic_algorithm_on_templates():
     """Nearly all children are valid and new, limits hold, and one program serves all generations."""
     first = LIMITED.sample_valid(jax.random.key(0), 128)
     algorithm = GeneticAlgorithm(LIMITED, archive_capacity=2048)
-    state = run(algorithm, least_macs, jax.random.key(1), first, 8)
+    state = run(algorithm, least_macs, jax.random.key(1), first, 5)
     assert float(state.best_fitness) > float(least_macs(first).max())
-    assert int(state.archive.count) > 0.97 * 9 * 128  # told and new
+    assert int(state.archive.count) > 0.97 * 6 * 128  # told and new
     for rows in np.asarray(state.population):
         cost = SMALL.template(rows).cost
         assert cost.params <= 40_000 and cost.macs <= 200_000
     before = run.program()._cache_size()
-    run(algorithm, least_macs, jax.random.key(2), first[::-1], 8)
+    run(algorithm, least_macs, jax.random.key(2), first[::-1], 5)
     assert run.program()._cache_size() == before
     state = run(NSGA2(LIMITED, archive_capacity=2048), macs_and_params, jax.random.key(1), first, 4)
     assert state.fitness.shape == (128, 2) and LIMITED.valid(state.population).all()

@@ -37,12 +37,19 @@ def search(
 
     Args:
       data: a `Dataset`, or what `load_data` takes; by default `config.data`.
+      config: all settings in one object; by default those of the preset.
       preset: settings by name ("record") where there is no `config`.
       progress: receives the events of the search, in place of the console.
+      verbose: whether to print progress and the final tables.
       **options: fields of `SearchConfig` that differ from `config` or the preset, such as `generations=3`.
 
     Raises:
       JnasError: a setting is not valid, the data cannot be read, or no template could be trained.
+
+    Example:
+      >>> import jnas
+      >>> result = jnas.search("excerpt", num_random=24, generations=3)  # doctest: +SKIP
+      >>> result.best.predict(images)  # doctest: +SKIP
     """
     start = time.monotonic()
     names = [field.name for field in dataclasses.fields(SearchConfig)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -21,6 +23,14 @@ LENGTH_BUCKET = 8
 
 _fit = jax.jit(fit_ensemble, static_argnames="config")
 _apply = jax.jit(apply_ensemble)
+
+
+@functools.lru_cache(maxsize=1)
+def _fit_rows_of(shape: tuple[int, ...]) -> Callable:
+    """`_fit` for rows of one shape; the programs for others are dropped, as a growing table never returns to them."""
+    for program in (_fit, _apply):
+        program.clear_cache()  # pyright: ignore[reportAttributeAccessIssue]  a method that JAX' types leave out
+    return _fit
 
 
 class Predictor(Regressor):
@@ -81,10 +91,11 @@ class Predictor(Regressor):
             np.pad(np.ones(count, np.float32), padding),
         )
         key, padded_early = jax.random.key(self.seed), np.pad(early, [*padding, (0, 0)], constant_values=np.nan)
-        params, out_of_fold = _fit(key, *rows, padded_early[:, :0], self.config)
+        fit = _fit_rows_of(rows[0].shape)
+        params, out_of_fold = fit(key, *rows, padded_early[:, :0], self.config)
         out_of_fold, curve_params = np.asarray(out_of_fold)[:count], None
         if early.shape[1]:
-            curve_params, with_curve = _fit(key, *rows, padded_early, self.config)
+            curve_params, with_curve = fit(key, *rows, padded_early, self.config)
             out_of_fold = np.where(np.isnan(early[:, 0]), out_of_fold, np.asarray(with_curve)[:count])
         self.params, self.curve_params = params, curve_params
         return out_of_fold

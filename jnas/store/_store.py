@@ -103,8 +103,11 @@ class Store:
         return list(self.find([Key(*key) for key in keys]).values())
 
     def recipe_json(self, recipe_id: str) -> str:
-        """Returns `Recipe.to_json` of the recipe of a stored evaluation."""
-        return self._rows("SELECT recipe_json FROM recipes WHERE recipe_id = ?", recipe_id)[0][0]
+        """Returns `Recipe.to_json` of the recipe of a stored evaluation, or raises a JnasError if there is none."""
+        rows = self._rows("SELECT recipe_json FROM recipes WHERE recipe_id = ?", recipe_id)
+        if not rows:
+            raise JnasError(f"recipe_id must be of an evaluation in {self.path}, got {recipe_id!r}.")
+        return rows[0][0]
 
     def set_test_accuracy(self, key: Key, accuracy: float) -> None:
         """Writes the test accuracy, a fraction, of a stored evaluation."""
