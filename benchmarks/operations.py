@@ -1,7 +1,7 @@
 """Which algorithm of a convolution is fastest for which shape, and what each optimisation brings to a whole step.
 
     python benchmarks/operations.py [--hashes FILE.csv] [--limit N] [--peer torch] [--json OUT.json]
-    python benchmarks/operations.py --limit 0 --steps K [--chains] [--without im2col dead_pixels] [--json OUT.json]
+    python benchmarks/operations.py --limit 0 --steps K [--chains] [--without fft dead_pixels] [--json OUT.json]
 
 First part: each distinct convolution of the first N templates of FILE (column `hash`; 3x32x32 images, 10 classes) at
 batch 256: milliseconds of the forward pass and of both gradients by each algorithm of `jnas.nn.ops.conv`, and the

@@ -101,6 +101,19 @@ def test_algorithm_on_shapes_chosen_for_others_equals_torch(algorithm):
     check_all({name: case for some in cases for name, case in some.items()})
 
 
+maps_and_windows = st.tuples(*(st.integers(low, high) for low, high in ((1, 12), (1, 7), (1, 4), (0, 3))))
+
+
+@settings(max_examples=max(1, settings().max_examples // 12))
+@given(st.lists(maps_and_windows, min_size=8, max_size=8, unique=True))
+def test_fft_any_shape_equals_torch(shapes):
+    cases = {}
+    for side, size, stride, pad in shapes:
+        if side + 2 * pad >= size and pad <= size // 2:
+            cases |= algorithm_cases("fft", side, size, stride, pad)
+    check_all(cases)
+
+
 def test_conv2d_on_gpu_is_matrix_products(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")  # what a GPU would compute, on the CPU
     monkeypatch.setattr(_im2col, "_MIN_ROWS_PER_GROUP", 16)
@@ -177,8 +190,8 @@ def images():
         ((16, 16, 64, 64, 3, 1, 1), "direct", "direct", "direct"),
         ((16, 16, 96, 128, 5, 4, 0), "direct", "im2col", "direct"),
         ((31, 31, 192, 8, 7, 2, 0), "direct", "direct", "direct"),  # its windows take too much memory
-        ((33, 33, 32, 32, 6, 1, 3), "direct", "direct", "direct"),
-        ((15, 15, 128, 192, 6, 2, 3), "direct", "im2col", "direct"),
+        ((33, 33, 32, 32, 6, 1, 3), "fft", "fft", "fft"),
+        ((15, 15, 128, 192, 6, 2, 3), "fft", "fft", "fft"),
         ((32, 32, 3, 128, 7, 1, 3), "direct_padded", "direct", "direct"),
         ((3, 3, 16, 16, 3, 1, 0), "dense_matrix", "dense_matrix", "dense_matrix"),
         ((4, 4, 16, 16, 3, 1, 0), "direct", "dense_matrix", "direct"),

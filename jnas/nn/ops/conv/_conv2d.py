@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from jnas.nn.ops._barriers import optimization_barrier
 from jnas.nn.ops._windows import Pair, num_windows
-from jnas.nn.ops.conv import _dense_matrix, _direct, _im2col
+from jnas.nn.ops.conv import _dense_matrix, _direct, _fft, _im2col
 from jnas.nn.ops.conv._dispatch import Algorithm, Pass, choose_algorithm, choose_vmapped_algorithm
 from jnas.nn.ops.conv._geometry import Geometry, Kernel, Maps, OutMaps
 
@@ -26,6 +26,9 @@ ALGORITHMS: dict[tuple[Algorithm, Pass], ConvFunction] = {
     ("dense_matrix", "forward"): _dense_matrix.forward,
     ("dense_matrix", "input_gradient"): _dense_matrix.input_gradient,
     ("dense_matrix", "kernel_gradient"): _dense_matrix.kernel_gradient,
+    ("fft", "forward"): _fft.forward,
+    ("fft", "input_gradient"): _fft.input_gradient,
+    ("fft", "kernel_gradient"): _fft.kernel_gradient,
     ("im2col", "forward"): _im2col.forward,
     ("im2col", "input_gradient"): _im2col.input_gradient,
     ("im2col", "kernel_gradient"): _im2col.kernel_gradient,

@@ -8,10 +8,11 @@ was tried and given up is in `docs/decisions`.
 import math
 from typing import Literal
 
+from jnas.nn.ops.conv import _fft
 from jnas.nn.ops.conv._geometry import Geometry
 
 Pass = Literal["forward", "input_gradient", "kernel_gradient"]
-Algorithm = Literal["direct", "direct_padded", "dense_matrix", "im2col", "im2col_planar"]
+Algorithm = Literal["direct", "direct_padded", "dense_matrix", "im2col", "im2col_planar", "fft"]
 
 # Measured on two cores of an AMD EPYC (AVX-512) with jaxlib 0.10.2 at batch 256, unless a comment says otherwise.
 _MAX_DENSE_ELEMENTS = 4_000_000
@@ -33,6 +34,8 @@ def choose_algorithm(geometry: Geometry, conv_pass: Pass, platform: str) -> Algo
     size, channels = geometry.kernel_size, geometry.in_channels
     if platform != "cpu" or size <= _MAX_IM2COL_KERNEL or _fits_dense_matrix(geometry, max_work=1):
         return choose_vmapped_algorithm(geometry)
+    if _fft.is_profitable(geometry):
+        return "fft"
     if conv_pass == "forward":
         return "direct_padded" if channels <= _MAX_PADDED_CHANNELS and geometry.padding else "direct"
     if conv_pass == "kernel_gradient":
