@@ -60,7 +60,7 @@ def test_recipe_takes_numpy_numbers():
     ],
 )
 def test_recipe_value_out_of_range_is_named(name, value):
-    with pytest.raises(JnasError, match=f"The recipe's {name} must be .*, got"):
+    with pytest.raises(JnasError, match=f"{name} must be .*, got"):
         Recipe(**{name: value})
 
 
@@ -76,7 +76,7 @@ def test_trial_has_its_own_rates():
     "given", [{"seed": -1}, {"seed": 2**32}, {"seed": 1.5}, {"learning_rate": -1.0}, {"weight_decay": -0.1}]
 )
 def test_trial_value_out_of_range_is_named(given):
-    with pytest.raises(JnasError, match=f"The trial's {next(iter(given))} must be"):
+    with pytest.raises(JnasError, match=f"{next(iter(given))} must be"):
         Trial(SPACE.random(0), **given)
 
 

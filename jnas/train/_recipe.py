@@ -5,59 +5,41 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import optax
 from jaxtyping import Float32
 
+from jnas._validation import to_bool, to_choice, to_float, to_int
 from jnas.errors import JnasError
 
-_Rule = tuple[type, str, Callable[[Any], bool]]
-
-
-def _one_of(*names: str) -> _Rule:
-    return str, f"{', '.join(names[:-1])} or {names[-1]}", lambda name: name in names
-
-
-_RULES: dict[str, _Rule] = {
-    "epochs": (int, ">= 1", lambda n: n >= 1),
-    "batch_size": (int, ">= 1", lambda n: n >= 1),
-    "optimizer": _one_of("adamw", "sgd"),
-    "learning_rate": (float, "> 0 and finite", lambda rate: 0 < rate < math.inf),
-    "weight_decay": (float, ">= 0 and finite", lambda rate: 0 <= rate < math.inf),
-    "schedule": _one_of("one_cycle", "exponential", "constant"),
-    "lr_decay": (float, "in (0, 1]", lambda factor: 0 < factor <= 1),
-    "label_smoothing": (float, "in [0, 1)", lambda fraction: 0 <= fraction < 1),
-    "flip": (bool, "", lambda _: True),
-    "alternating_flip": (bool, "", lambda _: True),
-    "shift": (int, ">= 0 pixels", lambda n: n >= 0),
-    "test_flip": (bool, "", lambda _: True),
-    "val_fraction": (float, "in (0, 1)", lambda fraction: 0 < fraction < 1),
-    "precision": _one_of("float32", "bfloat16"),
-    "seed": (int, "in [0, 2^32)", lambda n: 0 <= n < 2**32),  # a trial's
+_RULES: dict[str, Callable[[str, Any], Any]] = {
+    "epochs": partial(to_int, minimum=1),
+    "batch_size": partial(to_int, minimum=1),
+    "optimizer": partial(to_choice, choices=("adamw", "sgd")),
+    "learning_rate": partial(to_float, interval="(0, inf)"),
+    "weight_decay": partial(to_float, interval="[0, inf)"),
+    "schedule": partial(to_choice, choices=("one_cycle", "exponential", "constant")),
+    "lr_decay": partial(to_float, interval="(0, 1]"),
+    "label_smoothing": partial(to_float, interval="[0, 1)"),
+    "flip": to_bool,
+    "alternating_flip": to_bool,
+    "shift": partial(to_int, minimum=0),
+    "test_flip": to_bool,
+    "val_fraction": partial(to_float, interval="(0, 1)"),
+    "precision": partial(to_choice, choices=("float32", "bfloat16")),
+    "seed": partial(to_int, minimum=0, maximum=2**32 - 1),  # a trial's
 }
-"""Type and range of each field of a recipe and a trial."""
-_TYPE_NAMES = {int: "an integer", float: "a number", bool: "True or False"}
+"""What each field of a recipe and a trial is made by."""
 
 
-def validate(owner: str, name: str, value: Any) -> Any:
-    """Returns a field's value as its type; raises a JnasError if it cannot be, or is out of its range."""
-    kind, condition, is_valid = _RULES[name]
-    try:
-        if isinstance(value, str | bytes) != (kind is str) or isinstance(value, bool | np.bool_) != (kind is bool):
-            raise ValueError
-        converted = kind(value)
-        if kind is int and converted != value:
-            raise ValueError
-    except (TypeError, ValueError, OverflowError) as error:
-        raise JnasError(f"The {owner}'s {name} must be {_TYPE_NAMES.get(kind, condition)}, got {value!r}.") from error
-    if not is_valid(converted):
-        raise JnasError(f"The {owner}'s {name} must be {condition}, got {value!r}.")
-    return converted
+def validate(name: str, value: Any) -> Any:
+    """Returns a field's value as its type; raises a `JnasError` if it cannot be, or is out of its range."""
+    return _RULES[name](name, value)
 
 
 @dataclass(frozen=True)
@@ -102,7 +84,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items()):
-            object.__setattr__(self, name, validate("recipe", name, value))
+            object.__setattr__(self, name, validate(name, value))
 
     @classmethod
     def standard(cls, **changes: Any) -> Recipe:

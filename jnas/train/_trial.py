@@ -30,7 +30,7 @@ class Trial:
     def __post_init__(self) -> None:
         for name in ("seed", "learning_rate", "weight_decay"):
             if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, validate("trial", name, value))
+                object.__setattr__(self, name, validate(name, value))
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Returns the recipe with the trial's learning rate and weight decay."""

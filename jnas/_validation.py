@@ -1,0 +1,142 @@
+"""Makes a Python value of what a caller gives, or says in one sentence what it must be.
+
+Every public function takes its arguments through these, so that NumPy's and JAX's numbers count as numbers, and
+anything else ends in one sentence with the field's name: *name* must be *condition*, got *value*; *hint*.
+"""
+
+import math
+import operator
+import os
+import reprlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from jnas.errors import JnasError
+
+_MOST_SHOWN = 80
+"""Characters of a value in a sentence, at most."""
+
+
+def shown(value: Any) -> str:
+    """Returns a value as one short line for a sentence: arrays by their type and shape, text in quotes."""
+    if isinstance(value, np.ndarray) or (hasattr(value, "__array__") and getattr(value, "ndim", 0)):
+        return f"an array of {value.dtype} of shape {tuple(value.shape)}"
+    if isinstance(value, float) or (isinstance(value, np.floating) and np.ndim(value) == 0):
+        return f"{float(value):g}"
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str | bytes | os.PathLike):
+        text = repr(os.fspath(value))
+    else:
+        try:
+            text = reprlib.repr(value)
+        except Exception:  # a repr of the caller's that raises, whatever it raises
+            text = f"an object of type {type(value).__name__}"
+    text = " ".join(text.split())
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+
+
+def refuse(name: str, condition: str, value: Any, hint: str = "") -> NoReturn:
+    """Raises the `JnasError` of a value that cannot be used; `hint` says what to do."""
+    raise JnasError(f"{name} must be {condition}, got {shown(value)}{f'; {hint}' if hint else ''}.")
+
+
+def to_int(name: str, value: Any, minimum: int | None = None, maximum: int | None = None, hint: str = "") -> int:
+    """Returns an integer of Python's; whole numbers such as 2.0 count as integers, text and booleans do not."""
+    condition = "an integer"
+    if minimum is not None and maximum is not None:
+        condition += f" from {minimum:,} to {maximum:,}"
+    elif minimum is not None:
+        condition += f" >= {minimum:,}"
+    elif maximum is not None:
+        condition += f" <= {maximum:,}"
+    number = _to_number(value)
+    if number is None or number != int(number):
+        refuse(name, condition, value, hint)
+    number = int(number)
+    if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
+        refuse(name, condition, value, hint)
+    return number
+
+
+def to_float(name: str, value: Any, interval: str = "(-inf, inf)", hint: str = "") -> float:
+    """Returns a number of Python's in an interval, such as "[0, 1)"; a bound of "inf" is finite and unlimited."""
+    low, high = (float(bound) for bound in interval[1:-1].split(","))
+    if high < math.inf:
+        condition = f"a number in {interval}"
+    elif low > -math.inf:
+        condition = f"a finite number {'>=' if interval[0] == '[' else '>'} {low:g}"
+    else:
+        condition = "a finite number"
+    number = _to_number(value)
+    if number is None:
+        refuse(name, condition, value, hint)
+    above = operator.ge if interval[0] == "[" else operator.gt
+    below = operator.le if interval[-1] == "]" else operator.lt
+    try:
+        number = float(number)
+    except OverflowError:  # an integer above 1e308
+        refuse(name, condition, value, hint)
+    if not (above(number, low) and below(number, high)):
+        refuse(name, condition, value, hint)
+    return number
+
+
+def to_bool(name: str, value: Any) -> bool:
+    """Returns True or False of Python's."""
+    if not isinstance(value, bool | np.bool_):
+        refuse(name, "True or False", value)
+    return bool(value)
+
+
+def to_choice(name: str, value: Any, choices: Iterable[Any], hint: str = "") -> Any:
+    """Returns the one of `choices` that equals the value and is of its kind: text, a number or a boolean."""
+    choices = tuple(choices)
+    plain = value.item() if isinstance(value, np.generic) else value
+    for choice in choices:
+        same_kind = isinstance(plain, str | int | float) and isinstance(plain, bool) == isinstance(choice, bool)
+        if same_kind and plain == choice:
+            return choice
+    refuse(name, f"one of {', '.join(map(str, choices))}", value, hint)
+
+
+def to_path(name: str, value: Any, hint: str = "") -> Path:
+    """Returns a path with ~ as the user's home folder, where there is one."""
+    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
+        refuse(name, "the path of a file or folder", value, hint)
+    if "\0" in os.fspath(value) or not os.fspath(value):
+        refuse(name, "the path of a file or folder", value, hint)
+    path = Path(value)
+    try:
+        return path.expanduser()
+    except RuntimeError:  # the user has no home folder
+        return path
+
+
+def to_tuple(name: str, value: Any, condition: str, length: int | None = None, hint: str = "") -> tuple:
+    """Returns the items of a list, a tuple, an array or another iterable, of `length` if that is given."""
+    if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable | Sequence):
+        refuse(name, condition, value, hint)
+    items = tuple(value.tolist() if isinstance(value, np.ndarray) else value)
+    if length is not None and len(items) != length:
+        refuse(name, condition, value, hint)
+    return items
+
+
+def _to_number(value: Any) -> int | float | None:
+    """Returns a number of Python's without losing digits; None for what is none, and for NaN and infinity."""
+    is_boolean = isinstance(value, bool) or getattr(value, "dtype", None) == np.bool_
+    if is_boolean or isinstance(value, str | bytes) or getattr(value, "ndim", 0):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        pass
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
