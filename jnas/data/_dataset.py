@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import operator
+import warnings
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int32, UInt8
-from numpy.typing import ArrayLike
 
+from jnas._validation import refuse, to_tuple
+from jnas.data._images import check_images
+from jnas.data._labels import check_classes, check_labels
 from jnas.errors import JnasError
 
 
@@ -59,20 +62,25 @@ class Split:
         )
 
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Labelled images of one size, in memory.
 
+    Images are `[N, H, W, C]` uint8, or `[N, H, W]` for one channel; labels are `[N]` or `[N, 1]` whole numbers from 0.
+
     Args:
       name: the name in printed texts.
-      x_train: training images, `[N, H, W, C]` uint8, or `[N, H, W]` for one channel.
-      y_train: their labels, `[N]` or `[N, 1]` integers from 0.
-      x_test: test images like the training images; there may be none.
+      x_train: training images.
+      y_train: their labels.
+      x_test: test images; there may be none.
       y_test: their labels.
-      classes: the number of classes; None for the largest training label plus one.
+      classes: the number of classes; None for that of the training labels, which then have each class.
+      x_val: validation images; None where a part of the training images is to be kept for validation.
+      y_val: their labels.
+      class_names: the names of the classes, if they are known.
 
     Raises:
-      JnasError: if the arrays have other shapes or types, or a label is not below `classes`.
+      JnasError: if the arrays have other shapes or types, or the labels are others.
     """
 
     name: str
@@ -80,42 +88,38 @@ class Dataset:
     y_train: Int32[np.ndarray, " n"]
     x_test: UInt8[np.ndarray, "m h w c"]
     y_test: Int32[np.ndarray, " m"]
-    classes: int
+    classes: int = cast("int", None)
+    x_val: UInt8[np.ndarray, "k h w c"] | None = None
+    y_val: Int32[np.ndarray, " k"] | None = None
+    class_names: tuple[str, ...] | None = None
 
-    def __init__(
-        self,
-        name: str,
-        x_train: ArrayLike,
-        y_train: ArrayLike,
-        x_test: ArrayLike,
-        y_test: ArrayLike,
-        classes: int | None = None,
-    ):
-        x_train, y_train = _validate(name, "train", x_train, y_train)
-        x_test, y_test = _validate(name, "test", x_test, y_test)
-        if len(y_train) < 2:
-            raise JnasError(f"{name} must have at least 2 training images, got {len(y_train)}.")
-        if x_test.shape[1:] != x_train.shape[1:]:
-            raise JnasError(
-                f"The images of {name} must have one size (H, W, C), got {x_train.shape[1:]} for training and "
-                f"{x_test.shape[1:]} for testing."
-            )
-        try:
-            classes = int(y_train.max()) + 1 if classes is None else operator.index(classes)
-        except TypeError as error:
-            raise JnasError(f"The number of classes of {name} must be an integer >= 2, got {classes!r}.") from error
-        if not 2 <= classes < 2**31:
-            raise JnasError(f"{name} must have at least 2 classes, and fewer than 2**31, got {classes}.")
-        for split, labels in (("train", y_train), ("test", y_test)):
-            outside = labels[(labels < 0) | (labels >= classes)]
-            if len(outside):
-                raise JnasError(
-                    f"The labels y_{split} of {name} must be from 0 to {classes - 1}, got {outside[0]}: number the "
-                    f"labels from 0, or give the right number of classes (now {classes})."
-                )
-        values = (name, x_train, y_train.astype(np.int32), x_test, y_test.astype(np.int32), classes)
-        for attribute, value in zip(dataclasses.fields(self), values, strict=True):
-            object.__setattr__(self, attribute.name, value)
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            refuse("The name of a data set", "text", self.name)
+        if (self.x_val is None) != (self.y_val is None):
+            raise JnasError(f"{self.name} must have both x_val and y_val, or none of them, got one.")
+        values: dict[str, Any] = {}
+        for split in ("train", "test") + ("val",) * (self.x_val is not None):
+            x, y = f"x_{split}", f"y_{split}"
+            shape = values["x_train"].shape[1:] if split != "train" else None
+            values[x] = np.asarray(check_images(getattr(self, x), shape, f"{x} of {self.name}"))
+            values[y] = check_labels(getattr(self, y), values[x].shape, f"{y} of {self.name}")
+        if len(values["y_train"]) < 2 or len(values.get("y_val", "-")) < 1:
+            raise JnasError(f"{self.name} must have 2 training images or more, and no empty x_val; add some.")
+        names = self.class_names
+        if names is not None:
+            names = to_tuple(f"class_names of {self.name}", names, "a list of text")
+            if not all(isinstance(name, str) and name for name in names):
+                refuse(f"class_names of {self.name}", "a list of text", names)
+            if self.classes not in (None, len(names)):
+                refuse(f"class_names of {self.name}", f"one name for each of {self.classes} classes", names)
+        classes = self.classes if names is None else len(names)
+        values["classes"] = check_classes({y: values[y] for y in values if y[0] == "y"}, classes, self.name)
+        values |= {y: values[y].astype(np.int32) for y in values if y[0] == "y"}
+        values["class_names"] = names and tuple(map(str, names))
+        for attribute, value in values.items():
+            object.__setattr__(self, attribute, value)
+        _warn_of_pixels(self.name, values["x_train"])
 
     @property
     def in_shape(self) -> tuple[int, int, int]:
@@ -127,7 +131,9 @@ class Dataset:
     def fingerprint(self) -> str:
         """16 hex digits that identify the images and labels."""
         digest = hashlib.sha256(str(self.classes).encode())
-        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
+        for array in (self.x_train, self.y_train, self.x_test, self.y_test, self.x_val, self.y_val):
+            if array is None:
+                continue
             digest.update(str(array.shape).encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:16]
@@ -135,11 +141,15 @@ class Dataset:
     def split(self, val_fraction: float, seed: int = 0) -> Split:
         """Returns the training images on the default device, a fraction of them kept for validation.
 
-        The same seed selects the same images on every machine.
+        The same seed selects the same images on every machine. Where there are validation images of their own, these
+        are taken, and all training images are for training.
 
         Raises:
           JnasError: if one side would have no images.
         """
+        if self.x_val is not None:
+            x_train, y_train, x_val, y_val = map(jnp.asarray, (self.x_train, self.y_train, self.x_val, self.y_val))
+            return Split(x_train, y_train, x_val, y_val, self.classes)
         count = round(float(val_fraction) * len(self.x_train))
         if not 0 < count < len(self.x_train):
             raise JnasError(
@@ -152,9 +162,10 @@ class Dataset:
         return Split(x_train, y_train, jnp.asarray(self.x_train[val]), jnp.asarray(self.y_train[val]), self.classes)
 
     def __repr__(self) -> str:
+        validation = "" if self.x_val is None else f", {len(self.x_val):,} validation"
         return (
-            f"Dataset({self.name!r}, {len(self.x_train):,} training and {len(self.x_test):,} test images of "
-            f"{_format_size(self.x_train)}, {self.classes} classes)"
+            f"Dataset({self.name!r}, {len(self.x_train):,} training{validation} and {len(self.x_test):,} test images "
+            f"of {_format_size(self.x_train)}, {self.classes} classes)"
         )
 
 
@@ -162,21 +173,12 @@ def _format_size(images: np.ndarray | jax.Array) -> str:
     return "x".join(map(str, images.shape[1:]))
 
 
-def _validate(name: str, split: str, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Returns images as `[N, H, W, C]` uint8 and labels as `[N]` integers."""
-    images, labels = np.asarray(x), np.asarray(y)
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.dtype != np.uint8 or images.ndim != 4 or min(images.shape[1:]) < 1:
-        raise JnasError(
-            f"The images x_{split} of {name} must be uint8, from 0 to 255, of shape [N, height, width, channels], got "
-            f"{images.dtype} of shape {images.shape}."
-        )
-    if labels.shape[1:] == (1,):
-        labels = labels[:, 0]
-    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-        raise JnasError(
-            f"The labels y_{split} of {name} must be one integer per image ({len(images)}), got {labels.dtype} of "
-            f"shape {labels.shape}."
-        )
-    return images, labels
+def _warn_of_pixels(name: str, images: UInt8[np.ndarray, "n h w c"]) -> None:
+    """Warns of images from which nothing can be learned; they are taken, since they may be meant for a trial."""
+    text = None
+    if (images[:9] == images[0]).all() and (images == images[0]).all():
+        text = f"The training images of {name} are all alike: nothing can be learned from them."
+    elif images[:9].max() <= 1 and images.max() <= 1:
+        text = f"The pixels of {name} are only 0 and 1: multiply them by 255, before they are converted to uint8."
+    if text:
+        warnings.warn(text, stacklevel=1)

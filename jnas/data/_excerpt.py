@@ -4,6 +4,7 @@ It holds the first 400 training and the first 100 test images of each class, los
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -11,6 +12,7 @@ from jaxtyping import UInt8
 from jnas.data._dataset import Dataset
 
 _PIXELS = 32
+_CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 def load_excerpt(classes: int | None = None) -> Dataset:
@@ -21,7 +23,9 @@ def load_excerpt(classes: int | None = None) -> Dataset:
         folder = module.parents[2] / "data" / "cifar10_excerpt"  # in a checkout
     images = [_read_tiles(folder / f"{split}.webp") for split in ("train", "test")]
     labels = [np.load(folder / f"{split}_labels.npy", allow_pickle=False) for split in ("train", "test")]
-    return Dataset("CIFAR-10 excerpt", images[0], labels[0], images[1], labels[1], classes)
+    names = _CLASS_NAMES if classes in (None, len(_CLASS_NAMES)) else None
+    arrays: Any = (images[0], labels[0], images[1], labels[1], classes)
+    return Dataset("CIFAR-10 excerpt", *arrays, class_names=names)
 
 
 def _read_tiles(path: Path) -> UInt8[np.ndarray, "n 32 32 3"]:

@@ -1,5 +1,8 @@
 """One function for every source of images, and the arrays of a dictionary or an .npz file."""
 
+import difflib
+import os
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -9,75 +12,128 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jnas._validation import refuse, shown, to_path
 from jnas.data._dataset import Dataset
 from jnas.data._excerpt import load_excerpt
-from jnas.data._tfds import load_tfds_folder, load_tfds_name
+from jnas.data._files import describe_file
+from jnas.data._tfds import TFDS_NAME, load_tfds_folder, load_tfds_name
 from jnas.errors import JnasError
 
 IN_MEMORY_SOURCE = "arrays"
 """What a store has as the source of images that were given as arrays: they cannot be read from it again."""
-_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-_EXPECTED_ARRAYS = "x_train, y_train and, if there are test images, x_test and y_test"
+_ARRAYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test")
+_MEDMNIST = {
+    f"{split}_{kind}": f"{letter}_{split}"
+    for split in ("train", "val", "test")
+    for letter, kind in (("x", "images"), ("y", "labels"))
+}
+_NAMES = (*_ARRAYS, "class_names", *_MEDMNIST)
+_EXPECTED_ARRAYS = "x_train, y_train and, if there are any, x_val, y_val, x_test, y_test and class_names"
+_HINT = "give 'excerpt', 'cifar10', the path of an .npz file, or a dictionary with arrays x_train and y_train"
 
 
 def load_data(
-    source: str | Path | Mapping[str, ArrayLike] | Dataset = "excerpt", classes: int | None = None
+    source: str | os.PathLike | Mapping[str, ArrayLike] | tuple | Dataset = "excerpt", classes: int | None = None
 ) -> Dataset:
     """Returns the images and labels of any source.
 
     Args:
       source: one of
         "excerpt", the bundled 5,000 images of CIFAR-10 (4,000 for training, 1,000 for testing);
-        the path of an .npz file with uint8 images `x_train`, labels `y_train` and, optionally, `x_test`, `y_test`;
-        a dictionary with the same arrays;
+        the path of an .npz file with uint8 images `x_train`, labels `y_train` and, optionally, `x_val`, `y_val`,
+        `x_test`, `y_test` and `class_names`; MedMNIST's names, such as `train_images`, are taken as well;
+        a dictionary with the same arrays, or tuples `(x, y)` or `((x_train, y_train), (x_test, y_test))`;
         the path of a prepared TensorFlow Datasets folder;
-        a name of TensorFlow Datasets, such as "cifar10";
+        a name of TensorFlow Datasets, such as "cifar10" or "emnist/letters";
         a `Dataset`, which is returned as it is.
-      classes: the number of classes, if it is not the largest training label plus one.
+      classes: the number of classes, if it is not that of the training labels.
 
     Raises:
       JnasError: if there is no such source, or it is not a labelled set of uint8 images of one size.
     """
     if isinstance(source, Dataset):
+        if classes not in (None, source.classes):
+            refuse("classes", f"{source.classes}, as in the Dataset", classes, "leave it out")
         return source
+    if isinstance(source, tuple):
+        source = _name_pairs(source)
     if isinstance(source, Mapping):
-        return _from_arrays("your arrays", "The arrays", source, classes)
-    if source == "excerpt":
+        return _from_arrays("your arrays", "your arrays", source, classes)
+    path = to_path("The source of images", source, _HINT)
+    if str(source) == "excerpt":
         return load_excerpt(classes)
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return load_tfds_folder(path, classes)
-    if path.is_file():
-        return _load_npz(path, classes)
-    if path.suffix or len(path.parts) > 1:
-        raise JnasError(f"There is no file or folder {path}: check the path, or give 'excerpt' or 'cifar10'.")
-    return load_tfds_name(str(source), classes)
+    try:
+        if path.is_dir():
+            return load_tfds_folder(path, classes)
+        if path.is_file():
+            return _load_npz(path, classes)
+    except OSError as error:
+        raise JnasError(f"{_printable(path)} cannot be read ({error.strerror}): check the path.") from error
+    if re.fullmatch(TFDS_NAME, str(source)):
+        return load_tfds_name(str(source), classes)
+    what = "file or folder" if path.suffix or len(path.parts) > 1 else "file, folder or data set"
+    raise JnasError(f"There is no {what} {_printable(path)}: check the name, or {_HINT}.")
+
+
+def _name_pairs(source: tuple) -> dict[str, Any]:
+    """Returns `(x, y)`, or `((x, y), (x, y))` for training and testing as in Keras, as arrays with names."""
+    if len(source) == 2:
+        if not all(isinstance(pair, tuple) for pair in source):
+            return dict(zip(("x_train", "y_train"), source, strict=True))
+        if all(len(pair) == 2 for pair in source):
+            (x_train, y_train), (x_test, y_test) = source
+            return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+    hint = "give a dictionary with x_train, y_train, x_val, y_val, x_test and y_test"
+    refuse("A tuple of arrays", "(x, y) or ((x_train, y_train), (x_test, y_test))", source, hint)
 
 
 def _load_npz(path: Path, classes: int | None) -> Dataset:
+    name, location = _printable(path.name), _printable(path)
+    if what := describe_file(path):
+        raise JnasError(f"{location} must be an .npz file with {_EXPECTED_ARRAYS}, got {what}.")
+    arrays: dict[str, Any] = {}
     try:
-        file = np.load(path, allow_pickle=False)
-        is_npz = isinstance(file, np.lib.npyio.NpzFile)
-        # Of other arrays only the name matters, for an error.
-        arrays: dict[str, Any] = {name: file[name] if name in _ARRAYS else None for name in (file if is_npz else ())}
-    except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        with np.load(path, allow_pickle=False) as file:
+            for array in file:
+                # Of other arrays only the name matters, for an error.
+                arrays[array] = file[array] if array in _NAMES else None
+    except (
+        EOFError,
+        ValueError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+        MemoryError,
+        SyntaxError,
+    ) as error:
         raise JnasError(
-            f"{path} cannot be read as an .npz ({error}): save {_EXPECTED_ARRAYS} with numpy.savez, without objects."
+            f"{location} must be an .npz file with {_EXPECTED_ARRAYS}, got one that is cut off, damaged, too large "
+            "or with objects; save arrays of numbers again with numpy.savez."
         ) from error
-    if not is_npz:
-        raise JnasError(f"{path} is a single array, not an .npz: save {_EXPECTED_ARRAYS} with numpy.savez.")
-    return _from_arrays(path.name, str(path), arrays, classes)
+    return _from_arrays(name, location, arrays, classes)
 
 
-def _from_arrays(name: str, location: str, arrays: Mapping[str, ArrayLike], classes: int | None) -> Dataset:
-    missing = [name for name in ("x_train", "y_train") if name not in arrays]
-    if ("x_test" in arrays) != ("y_test" in arrays):
-        missing.append("y_test" if "x_test" in arrays else "x_test")
+def _from_arrays(name: str, location: str, arrays: Mapping[str, Any], classes: int | None) -> Dataset:
+    for array in arrays:
+        if array not in _NAMES:
+            near = difflib.get_close_matches(str(array).lower(), _NAMES, 1)
+            hint = f"it may be meant as {near[0]}" if near else "leave it out, or rename it"
+            raise JnasError(f"{location} must hold {_EXPECTED_ARRAYS}, got {shown(array)} as well; {hint}.")
+    values = {_MEDMNIST.get(array, array): value for array, value in arrays.items()}
+    if len(values) < len(arrays):
+        raise JnasError(f"{location} must hold each array once, got both {', '.join(arrays)}; leave one out.")
+    missing = [array for array in ("x_train", "y_train") if array not in values]
+    for one, other in (("x_val", "y_val"), ("x_test", "y_test")):
+        if (one in values) != (other in values):
+            missing.append(other if one in values else one)
     if missing:
         raise JnasError(
             f"{location} must hold {_EXPECTED_ARRAYS}, got no {' and no '.join(missing)} "
             f"(it holds {', '.join(arrays) or 'nothing'})."
         )
-    no_images = np.zeros((0, *np.shape(arrays["x_train"])[1:]), np.uint8)
-    x_test, y_test = arrays.get("x_test", no_images), arrays.get("y_test", np.zeros(0, np.int32))
-    return Dataset(name, arrays["x_train"], arrays["y_train"], x_test, y_test, classes)
+    return Dataset(name=name, **{"x_test": [], "y_test": [], "classes": classes} | values)
+
+
+def _printable(path: str | Path) -> str:
+    """Returns a path as text; bytes that are not UTF-8 as \\xff."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
