@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from flax import nnx
+from numpy.typing import ArrayLike
 
 from jnas._search.config import Phase
-from jnas.data import Dataset
+from jnas.data import Dataset, check_images
 from jnas.space import Candidate, Template
 from jnas.store import Evaluation, Store
 from jnas.train import Recipe, Trainer, Trial, load_weights, predict, trained_module
@@ -66,12 +67,18 @@ class EvaluatedCandidate:
         trainer = Trainer(self.template, self._recipe, self._data.split(self._recipe.val_fraction, key.split_seed))
         return trained_module(trainer.train([Trial(self.template, key.seed)]))
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
+    def predict(self, images: ArrayLike) -> np.ndarray:
         """Returns the class of each of `images` `[N, H, W, C]` uint8; loads or trains the module, as `build` does.
 
-        Under the recipe `standard` it is by the mean logits of an image and its mirror image.
+        Images of one channel may be `[N, H, W]`; of no images the answer is empty. Where the recipe has `test_flip`, as
+        `standard` has, the class is by the mean logits of an image and its mirror image.
+
+        Raises:
+          JnasError: if the images are of another type or shape than those of training.
         """
-        return predict(self.build(), images, self._recipe.test_flip)
+        channels, *size = in_shape = self.template.in_shape
+        images = check_images(images, (size[0], size[1], channels))  # before a module is trained for them
+        return predict(self.build(), images, self._recipe.test_flip, in_shape)
 
     def __repr__(self) -> str:
         accuracy = self.evaluation.val_acc_final

@@ -4,9 +4,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float32, Int, Key, Shaped, UInt8
 
+from jnas.data._images import check_images
+
 
 def normalise(images: UInt8[Array, "*n h w c"]) -> Float32[Array, "*n h w c"]:
-    """Returns pixels from 0 to 255 as floats from -1 to 1, the scaling of Sophius."""
+    """Returns pixels from 0 to 255 as floats from -1 to 1, the scaling of Sophius.
+
+    Raises:
+      JnasError: if they are not uint8.
+    """
+    if getattr(images, "dtype", None) != jnp.uint8:
+        images = check_images(images)
     return images.astype(jnp.float32) * (2 / 255) - 1
 
 

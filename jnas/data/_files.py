@@ -1,5 +1,6 @@
-"""What a file is, by its first bytes, for the sentence about one that is no .npz file."""
+"""Paths and files in sentences: what a file is, by its first bytes, if it is no .npz file."""
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -22,6 +23,12 @@ _SIGNATURES = {
     # Python's own format of any objects. Its name is left out: reading it runs what is in it.
     **{bytes((0x80, version)): f"a file of Python objects; {_CONVERT}" for version in range(2, 6)},
 }
+
+
+def printable(path: str | Path) -> str:
+    """Returns a path as text of at most 200 characters; bytes that are not UTF-8 as \\xff."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def describe_file(path: Path) -> str | None:

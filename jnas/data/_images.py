@@ -62,6 +62,8 @@ def _advise_on_axes(got: tuple, shape: tuple[int, int, int] | None) -> str | Non
         if got[3] == channels + 1:
             return f"leave the last channel out with images[..., :{channels}]"
         return f"give images of {channels} channel{'s' * (channels > 1)}"
+    if len(got) not in (3, 4):
+        return "give one array with these axes"
     return f"make them {height} pixels high and {width} wide, as the images of training are"
 
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from jnas._validation import refuse, shown, to_path
 from jnas.data._dataset import Dataset
 from jnas.data._excerpt import load_excerpt
-from jnas.data._files import describe_file
+from jnas.data._files import describe_file, printable
 from jnas.data._tfds import TFDS_NAME, load_tfds_folder, load_tfds_name
 from jnas.errors import JnasError
 
@@ -68,11 +68,11 @@ def load_data(
         if path.is_file():
             return _load_npz(path, classes)
     except OSError as error:
-        raise JnasError(f"{_printable(path)} cannot be read ({error.strerror}): check the path.") from error
+        raise JnasError(f"{printable(path)} cannot be read ({error.strerror}): check the path.") from error
     if re.fullmatch(TFDS_NAME, str(source)):
         return load_tfds_name(str(source), classes)
     what = "file or folder" if path.suffix or len(path.parts) > 1 else "file, folder or data set"
-    raise JnasError(f"There is no {what} {_printable(path)}: check the name, or {_HINT}.")
+    raise JnasError(f"There is no {what} {printable(path)}: check the name, or {_HINT}.")
 
 
 def _name_pairs(source: tuple) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def _name_pairs(source: tuple) -> dict[str, Any]:
 
 
 def _load_npz(path: Path, classes: int | None) -> Dataset:
-    name, location = _printable(path.name), _printable(path)
+    name, location = printable(path.name), printable(path)
     if what := describe_file(path):
         raise JnasError(f"{location} must be an .npz file with {_EXPECTED_ARRAYS}, got {what}.")
     arrays: dict[str, Any] = {}
@@ -132,8 +132,3 @@ def _from_arrays(name: str, location: str, arrays: Mapping[str, Any], classes: i
             f"(it holds {', '.join(arrays) or 'nothing'})."
         )
     return Dataset(name=name, **{"x_test": [], "y_test": [], "classes": classes} | values)
-
-
-def _printable(path: str | Path) -> str:
-    """Returns a path as text; bytes that are not UTF-8 as \\xff."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -5,21 +5,24 @@ A folder that is prepared in the array_record format is read without TensorFlow;
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from jnas._validation import shown
 from jnas.data._dataset import Dataset
+from jnas.data._files import printable
 from jnas.errors import JnasError
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
-TFDS_NAME = r"([\w\-]+:)?[a-zA-Z]\w*(/[\w+\-.]+)?(:\d+\.\d+\.\d+)?"
+TFDS_NAME = r"[a-zA-Z]\w*(/[\w\-]+)?(:\d+\.\d+\.\d+)?"
 """A regular expression of names such as cifar10, emnist/letters and cifar10:3.0.2."""
 _NOT_RANDOM_ACCESS = (
     "{name} must be prepared in the array_record format, which is read without TensorFlow: prepare it again with "
@@ -32,14 +35,24 @@ def load_tfds_folder(folder: Path, classes: int | None) -> Dataset:
     depths = ("", "*/", "*/*/", "*/*/*/")
     prepared = sorted({info.parent for depth in depths for info in folder.glob(f"{depth}dataset_info.json")})
     if len(prepared) != 1:
-        names = ", ".join(str(path.relative_to(folder)) for path in prepared) or "none"
+        names = ", ".join(printable(path.relative_to(folder)) for path in prepared[:3]) or "none"
         raise JnasError(
-            f"{folder} must hold one prepared TensorFlow Datasets folder (with a dataset_info.json), got {names}: name "
-            "the folder of one version, such as cifar10/3.0.2."
+            f"{printable(folder)} must hold one prepared TensorFlow Datasets folder (with a dataset_info.json), got {names}; give "
+            "the folder of one version, such as cifar10/3.0.2, or an .npz file of the images."
         )
     import tensorflow_datasets as tfds
+    from google.protobuf import json_format
 
-    return _read(tfds.builder_from_directory(prepared[0]), str(prepared[0]), classes)
+    name = printable(prepared[0])
+    try:
+        return _read(tfds.builder_from_directory(prepared[0]), name, classes)
+    except JnasError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, json_format.Error) as error:
+        raise JnasError(
+            f"{name} must hold a whole data set of TensorFlow Datasets, got damaged or missing files "
+            f"({_quote(error)}); copy or prepare it again."
+        ) from error
 
 
 def load_tfds_name(name: str, classes: int | None) -> Dataset:
@@ -49,12 +62,19 @@ def load_tfds_name(name: str, classes: int | None) -> Dataset:
     try:
         builder = tfds.builder(name, file_format="array_record")
     except (tfds.core.DatasetNotFoundError, ImportError) as error:
+        near = difflib.get_close_matches(name, tfds.list_builders(with_community_datasets=False), 1)
         raise JnasError(
-            f"The source of images must be a file, a folder or a name of TensorFlow Datasets, got {name!r}: give "
-            "'excerpt' for the bundled images, 'cifar10', the path of an .npz file or of a prepared folder."
+            f"There is no file, folder or data set of TensorFlow Datasets named {shown(name)}: check the name"
+            f"{f' ({near[0]} is one)' if near else ''}, or give 'excerpt', 'cifar10', the path of an .npz file or of a "
+            "prepared folder."
         ) from error
-    except ValueError as error:  # it is prepared, but in another format
-        raise JnasError(_NOT_RANDOM_ACCESS.format(name=name)) from error
+    except (ValueError, AssertionError) as error:
+        if "file format" in str(error).lower():
+            raise JnasError(_NOT_RANDOM_ACCESS.format(name=name)) from error
+        raise JnasError(
+            f"{name} must be a name, configuration and version of TensorFlow Datasets, got another ({_quote(error)}); "
+            "give a name such as 'emnist/letters' or 'cifar10:3.0.2'."
+        ) from error
     if not (Path(builder.data_dir) / "dataset_info.json").exists():
         if importlib.util.find_spec("tensorflow") is None:
             raise JnasError(
@@ -64,40 +84,54 @@ def load_tfds_name(name: str, classes: int | None) -> Dataset:
         try:
             builder.download_and_prepare()
         except Exception as error:  # the network, the disk and TensorFlow raise many types
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise JnasError(
-                f"TensorFlow Datasets could not prepare {name} ({reason}): check the network and the disk, or give an "
-                ".npz file or a prepared folder."
+                f"TensorFlow Datasets could not prepare {name} ({type(error).__name__}: {_quote(error)}): prepare it "
+                "again, or give an .npz file or a prepared folder."
             ) from error
     return _read(builder, name, classes)
 
 
+def _quote(error: Exception) -> str:
+    """Returns the cause in what TensorFlow Datasets says, in one short line."""
+    text = " ".join(str(error).rpartition('}": ')[2].split()).rstrip(".") or type(error).__name__
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
 def _read(builder: tfds.core.DatasetBuilder, name: str, classes: int | None) -> Dataset:
+    """Returns the splits train, test and validation, of which the last two may be missing."""
     features: Any = builder.info.features
-    missing = [split for split in ("train", "test") if split not in builder.info.splits]
-    missing += [feature for feature in ("image", "label") if feature not in features]
+    missing = [feature for feature in ("image", "label") if feature not in features]
+    missing += ["train"] if "train" not in builder.info.splits else []
     if missing:
         raise JnasError(
-            f"{name} must have the splits train and test, and the features image and label, got no "
-            f"{' and no '.join(missing)}."
+            f"{name} must have a split train and the features image and label, got no {' and no '.join(missing)}; give "
+            "another data set, or arrays."
         )
     # Without OpenCV, TFDS decodes with Pillow and warns that this is slower.
     absl = logging.getLogger("absl")
     level = absl.level
     absl.setLevel(logging.ERROR)
+    arrays: dict[str, Any] = {"x_test": [], "y_test": []}
     try:
         sources: Any = builder.as_data_source()
-        train, test = _stack(sources["train"]), _stack(sources["test"])
+        for split, key in (("train", "train"), ("validation", "val"), ("test", "test")):
+            if split in sources and len(sources[split]):
+                arrays[f"x_{key}"], arrays[f"y_{key}"] = _stack(sources[split], name)
     except NotImplementedError as error:  # TFDS has random access to array_record and parquet only
         raise JnasError(_NOT_RANDOM_ACCESS.format(name=name)) from error
     finally:
         absl.setLevel(level)
-    return Dataset(name, *train, *test, classes=classes or features["label"].num_classes)
+    label = features["label"]
+    classes = classes or getattr(label, "num_classes", None)
+    names = getattr(label, "names", None) or []
+    is_named = len(names) == classes and names != [str(number) for number in range(len(names))]
+    return Dataset(name, **arrays, classes=cast("int", classes), class_names=tuple(names) if is_named else None)
 
 
-def _stack(source: Sequence[dict]) -> tuple[np.ndarray, np.ndarray]:
+def _stack(source: Sequence[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
     examples = [source[i] for i in range(len(source))]
     shapes = {example["image"].shape for example in examples}
     if len(shapes) > 1:
-        raise JnasError(f"The images must have one size, got {len(shapes)} different shapes.")
+        some = " and ".join(map(str, sorted(shapes)[:2]))
+        raise JnasError(f"The images of {name} must have one size, got {len(shapes)}, such as {some}; resize them.")
     return np.stack([e["image"] for e in examples]), np.array([e["label"] for e in examples], np.int32)

@@ -1,6 +1,8 @@
 """A template as Python code that needs Flax and Orbax, and as a StableHLO program that needs JAX; none needs jnas."""
 
+import inspect
 import runpy
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +11,7 @@ import jax.numpy as jnp
 from jax import export
 
 import jnas.space as lt
+from jnas.data import check_images
 from jnas.space import Template
 
 PLATFORMS = ("cpu", "cuda")  # of the StableHLO program
@@ -22,11 +25,14 @@ It has {params:,} parameters and takes {macs:,} multiply-accumulates per image.
 >>> model = load()
 >>> predict(model, images)  # [N, {height}, {width}, {channels}] uint8 to [N], the class of each image
 >>> logits(model, images)  # [N, {classes}]
+
+Images of another type or shape are a ValueError that says what to do.
 """
 
 {imports}
 
 WEIGHTS = Path(__file__).resolve().parent / "weights" / "arrays"
+IMAGE_SHAPE = ({height}, {width}, {channels})
 
 '''
 
@@ -60,16 +66,22 @@ def load(weights: Path = WEIGHTS) -> nnx.Sequential:
 
 def preprocess(images: jax.Array) -> jax.Array:
     """Returns pixels from 0 to 255 as floats from -1 to 1, as in training."""
-    return jnp.asarray(images).astype(jnp.float32) * (2 / 255) - 1
+    return jnp.asarray(check_images(images, IMAGE_SHAPE)).astype(jnp.float32) * (2 / 255) - 1
 
 
 {logits}
 
-@nnx.jit
 def predict(model: nnx.Module, images: jax.Array) -> jax.Array:
     """Returns the class of each image: `[N, {height}, {width}, {channels}]` uint8 to `[N]` int32."""
+    return _compiled_predict(model, check_images(images, IMAGE_SHAPE))
+
+
+@nnx.jit
+def _compiled_predict(model: nnx.Module, images: jax.Array) -> jax.Array:
     return logits(model, images).argmax(-1)
-'''
+
+
+{check}'''
 
 _LOGITS = '''def logits(model: nnx.Module, images: jax.Array) -> jax.Array:
     """Returns the logits of images: `[N, {height}, {width}, {channels}]` uint8 to `[N, {classes}]`."""
@@ -115,7 +127,7 @@ def global_avg_pool(x: jax.Array) -> jax.Array:
     "flatten,": '''
 def flatten(x: jax.Array) -> jax.Array:
     """Returns maps as vectors: `[N, H, W, C]` to `[N, H W C]`."""
-    return x.reshape(x.shape[0], -1)
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 ''',
 }
@@ -139,15 +151,26 @@ def generate_code(template: Template, test_flip: bool = False) -> str:
     values = {"height": height, "width": width, "channels": channels, "classes": template.classes}
     values |= {"params": template.cost.params, "macs": template.cost.macs, "hash": template.hash}
     logits = (_MIRRORED_LOGITS if test_flip else _LOGITS).format(**values)
-    body = "".join((*helpers, _BUILD.format(**values, layers="\n".join(lines), logits=logits)))
+    # The same check as jnas', which the code does not import.
+    check = (
+        inspect.getsource(sys.modules[check_images.__module__])
+        .partition("\n\n\n")[2]
+        .replace("JnasError", "ValueError")
+    )
+    body = "".join((*helpers, _BUILD.format(**values, layers="\n".join(lines), logits=logits, check=check)))
     return _HEAD.format(**values, imports=_imports(body)) + body
 
 
 def _imports(body: str) -> str:
     """Returns the imports that the code needs."""
-    standard = ["from collections.abc import Callable"] * ("Callable" in body)
-    standard += ["from functools import partial"] * ("partial(" in body) + ["from pathlib import Path"]
-    others = ["import jax", "import jax.numpy as jnp", "import orbax.checkpoint as ocp", "from flax import nnx"]
+    standard = ["import math"] * ("math." in body)
+    standard += ["from collections.abc import Callable"] * ("Callable" in body)
+    standard += ["from functools import partial"] * ("partial(" in body) + [
+        "from pathlib import Path",
+        "from typing import Any",
+    ]
+    others = ["import jax", "import jax.numpy as jnp", "import numpy as np", "import orbax.checkpoint as ocp"]
+    others += ["from flax import nnx"]
     return "\n".join([*standard, "", *others])
 
 

@@ -66,6 +66,8 @@ model.predict(classifier, images)  # [N, {in_shape[1]}, {in_shape[2]}, {in_shape
 model.logits(classifier, images)  # [N, {classes}]
 ```
 
+Images of another type or shape, such as floats from 0 to 1, are a ValueError that says what to do.
+
 ```python
 from pathlib import Path
 

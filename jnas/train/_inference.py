@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
+from numpy.typing import ArrayLike
 
-from jnas.data import normalise
+from jnas._validation import refuse
+from jnas.data import check_images, check_labels, normalise
 from jnas.space import Template
 from jnas.train._input_pipeline import EVAL_BATCH_SIZE
 from jnas.train._step import predict_logits
@@ -23,20 +25,48 @@ def predict_with(
     logits_fn: Callable[[np.ndarray], Array | np.ndarray], images: UInt8[np.ndarray, "n h w c"]
 ) -> Int[np.ndarray, " n"]:
     """Returns the class of each image by a function from images to logits `[n, classes]`."""
-    parts = np.array_split(np.asarray(images), max(1, -(-len(images) // EVAL_BATCH_SIZE)))
+    if not len(images):
+        return np.zeros(0, np.int64)
+    parts = np.array_split(images, -(-len(images) // EVAL_BATCH_SIZE))
     return np.concatenate([np.asarray(logits_fn(part)).argmax(-1) for part in parts])
 
 
-def predict(module: nnx.Module, images: UInt8[np.ndarray, "n h w c"], test_flip: bool = False) -> Int[np.ndarray, " n"]:
-    """Returns the class of each image by a module in evaluation mode; `test_flip` is the recipe's."""
-    return predict_with(lambda part: logits(module, jax.device_put(part), test_flip), images)
+def predict(
+    module: nnx.Module, images: ArrayLike, test_flip: bool = False, in_shape: tuple[int, int, int] | None = None
+) -> Int[np.ndarray, " n"]:
+    """Returns the class of each image by a module in evaluation mode.
+
+    Args:
+      module: a trained module.
+      images: `[N, H, W, C]` uint8, or `[N, H, W]` for one channel; there may be none.
+      test_flip: the recipe's.
+      in_shape: `(C, H, W)` of the module's template, which images are then checked for.
+
+    Raises:
+      JnasError: if the images are something else.
+    """
+    shape = None if in_shape is None else (*in_shape[1:], in_shape[0])
+    checked = np.asarray(check_images(images, shape))
+    return predict_with(lambda part: logits(module, jax.device_put(part), test_flip), checked)
 
 
 def accuracy(
-    module: nnx.Module, images: UInt8[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n"], test_flip: bool = False
+    module: nnx.Module,
+    images: ArrayLike,
+    labels: ArrayLike,
+    test_flip: bool = False,
+    in_shape: tuple[int, int, int] | None = None,
 ) -> float:
-    """Returns the fraction of images that `predict` gets right."""
-    return float((predict(module, images, test_flip) == np.asarray(labels)).sum() / len(labels))
+    """Returns the fraction of images that `predict` gets right; the labels are one whole number each, from 0.
+
+    Raises:
+      JnasError: if `predict` raises one, or there are no images or not as many labels.
+    """
+    classes = predict(module, images, test_flip, in_shape)
+    correct = classes == check_labels(labels, classes.shape, "labels")
+    if not len(correct):
+        refuse("images", "at least one, to have an accuracy", images)
+    return float(correct.sum() / len(correct))
 
 
 @functools.partial(nnx.jit, static_argnames="test_flip")
