@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from jnas.export._source import TrainedTemplate, load_images, resolve_prefix, se
 from jnas.space import Template
 from jnas.space import _layers as lt
 from jnas.store import Evaluation, Store, paths
-from jnas.train import Recipe, TrainingRequest, Trial, accuracy, make_key, save_weights, train_modules
+from jnas.train import Recipe, TrainingRequest, Trial, accuracy, make_key, predict, save_weights, train_modules
 from jnas.train._inference import logits
 
 LAYERS = [
@@ -135,6 +136,15 @@ def test_generated_files_give_the_logits_of_jnas(layers, count, test_flip, tmp_p
     network = model.load()
     np.testing.assert_allclose(nnx.jit(model.logits)(network, images), expected, rtol=1e-4, atol=1e-5)
     assert (model.predict(network, images) == expected.argmax(-1)).all()
+    assert model.predict(network, images[:0]).shape == model.predict(network, []).shape == (0,)
+    for wrong in (images / 255, images[0], images[:, :9], images.transpose(0, 3, 1, 2), [images[0], 3], None):
+        for function in (model.predict, model.logits):
+            with pytest.raises(ValueError) as caught:
+                function(network, wrong)
+            with pytest.raises(JnasError, match=re.escape(str(caught.value))):
+                predict(module, wrong, in_shape=template.in_shape)
+    with pytest.raises(ValueError, match="images must be uint8, from 0 to 255, of shape"):
+        nnx.jit(model.logits)(network, images / 255)
     program = export.deserialize(bytearray(generate_stablehlo(tmp_path / "model.py", template.in_shape)))
     assert program.platforms == ("cpu", "cuda")
     np.testing.assert_allclose(program.call(images), expected, rtol=1e-4, atol=1e-5)

@@ -30,13 +30,12 @@ def check_labels(labels: Any, images: tuple[int, ...], name: str) -> Int[np.ndar
     if array.ndim == 2 and array.shape[0] == images[0]:
         hint = "give the place of the largest number of each row, with labels.argmax(-1)"
     elif array.dtype.kind in "OSU":
-        array = labels if array.dtype == object else array
         hint = "number them with class_names, labels = numpy.unique(labels, return_inverse=True)"
     elif array.shape == images[-1:]:
         hint = "put the images first, with numpy.transpose(images, (3, 0, 1, 2))"
     elif array.dtype.kind in "iu":
         hint = "give as many labels as images"
-    refuse(name, f"one whole number for each of {images[0]:,} images", array, hint)
+    refuse(name, f"one whole number for each of {images[0]:,} images", labels, hint)
 
 
 def check_classes(labels: Mapping[str, Int[np.ndarray, " n"]], classes: Any, name: str) -> int:

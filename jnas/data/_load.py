@@ -83,8 +83,10 @@ def _name_pairs(source: tuple) -> dict[str, Any]:
         if all(len(pair) == 2 for pair in source):
             (x_train, y_train), (x_test, y_test) = source
             return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
-    hint = "give a dictionary with x_train, y_train, x_val, y_val, x_test and y_test"
-    refuse("A tuple of arrays", "(x, y) or ((x_train, y_train), (x_test, y_test))", source, hint)
+    raise JnasError(
+        f"A tuple of arrays must be (x, y) or ((x_train, y_train), (x_test, y_test)), got one of length {len(source)}; "
+        "give a dictionary with x_train, y_train, x_val, y_val, x_test and y_test."
+    )
 
 
 def _load_npz(path: Path, classes: int | None) -> Dataset:

@@ -37,8 +37,8 @@ def load_tfds_folder(folder: Path, classes: int | None) -> Dataset:
     if len(prepared) != 1:
         names = ", ".join(printable(path.relative_to(folder)) for path in prepared[:3]) or "none"
         raise JnasError(
-            f"{printable(folder)} must hold one prepared TensorFlow Datasets folder (with a dataset_info.json), got {names}; give "
-            "the folder of one version, such as cifar10/3.0.2, or an .npz file of the images."
+            f"{printable(folder)} must hold one prepared TensorFlow Datasets folder (with a dataset_info.json), got "
+            f"{names}; give the folder of one version, such as cifar10/3.0.2, or an .npz file of the images."
         )
     import tensorflow_datasets as tfds
     from google.protobuf import json_format
