@@ -8,14 +8,18 @@ import math
 import operator
 import os
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
 from jnas.errors import JnasError
 
+T = TypeVar("T")
+Rule = Callable[[str, Any], Any]
+"""From a name and a value: the value as Python's, or a JnasError."""
 _MOST_SHOWN = 80
 """Characters of a value in a sentence, at most."""
 
@@ -62,6 +66,10 @@ def to_int(name: str, value: Any, minimum: int | None = None, maximum: int | Non
     return number
 
 
+to_seed = partial(to_int, minimum=0, maximum=2**32 - 1)
+"""`to_int` of a seed."""
+
+
 def to_float(name: str, value: Any, interval: str = "(-inf, inf)", hint: str = "") -> float:
     """Returns a number of Python's in an interval, such as "[0, 1)"; a bound of "inf" is finite and unlimited."""
     low, high = (float(bound) for bound in interval[1:-1].split(","))
@@ -101,6 +109,62 @@ def to_choice(name: str, value: Any, choices: Iterable[Any], hint: str = "") -> 
         if same_kind and plain == choice:
             return choice
     refuse(name, f"one of {', '.join(map(str, choices))}", value, hint)
+
+
+def to_text(name: str, value: Any, hint: str = "") -> str:
+    """Returns text of Python's."""
+    if not isinstance(value, str):
+        refuse(name, "text", value, hint)
+    return str(value)
+
+
+def to_instance(name: str, value: Any, kind: type[T], hint: str = "") -> T:
+    """Returns the value, if it is an object of a class."""
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIO" else "a"
+        refuse(name, f"{article} {kind.__name__}", value, hint)
+    return value
+
+
+def to_function(name: str, value: Any, hint: str = "") -> Callable:
+    """Returns the value, if it can be called."""
+    if not callable(value):
+        refuse(name, "a function", value, hint)
+    return value
+
+
+def optional(rule: Rule) -> Rule:
+    """Returns a rule that takes None as it is, and all else as `rule` does."""
+    return lambda name, value: None if value is None else rule(name, value)
+
+
+def to_array(name: str, value: Any, condition: str = "an array of numbers") -> np.ndarray:
+    """Returns an array of numbers or booleans; None in a list becomes NaN."""
+    try:
+        array = np.asarray(list(value) if isinstance(value, Iterator) else value)
+        if array.dtype.kind in "OV":  # None, or a type that NumPy does not have, such as bfloat16
+            array = array.astype(float)
+    except (TypeError, ValueError, OverflowError):
+        refuse(name, condition, value)
+    if array.dtype.kind not in "buif":
+        refuse(name, condition, value)
+    return array
+
+
+def to_integers(name: str, value: Any, condition: str = "an array of integers") -> np.ndarray:
+    """Returns an array of integers; whole numbers such as 2.0 count as integers."""
+    array = to_array(name, value, condition)
+    if array.dtype.kind == "f" and np.isfinite(array).all() and (np.floor(array) == array).all():
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "ui":
+        refuse(name, condition, value)
+    return array
+
+
+def apply_rules(values: Any, rules: dict[str, Rule]) -> None:
+    """Makes the attributes of a frozen dataclass by the rules of their names."""
+    for name, rule in rules.items():
+        object.__setattr__(values, name, rule(name, getattr(values, name)))
 
 
 def to_path(name: str, value: Any, hint: str = "") -> Path:

@@ -7,7 +7,6 @@ import pytest
 from conftest import small_arrays
 
 import jnas
-from jnas._cli import main
 from jnas._search.config import SearchConfig
 from jnas._search.progress import Progress
 from jnas._search.result import EvaluatedCandidate
@@ -139,25 +138,6 @@ def test_nothing_trained_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr("jnas._search.loop.time.monotonic", iter([0.0] + [1e9] * 1000).__next__)
     with pytest.raises(JnasError, match="ended for its limit of 1 minutes, before any template was trained"):
         searched(tmp_path, minutes=1)
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "told"),
-    [
-        ("minutes", "0", "must be > 0, got 0."),
-        ("minutes", "nan", "must be > 0, got nan."),
-        ("max-trials", "0", "must be >= 1, got 0."),
-        ("target-accuracy", "90", "must be in (0, 1], got 90 (use 0.9 for 90 %)."),
-        ("final-repeats", "0", "must be >= 1, got 0."),
-        ("compile-timeout", "-1", "must be > 0, got -1."),
-    ],
-)
-def test_mistakes_are_sentences(tmp_path, capsys, option, value, told):
-    store = tmp_path / "results.duckdb"
-    assert main(["search", f"--{option}", value, "--store", str(store)]) == 2
-    error = capsys.readouterr().err
-    assert error == f"jnas: {option.replace('-', '_')} {told}\n"
-    assert not store.exists()
 
 
 def test_limits_do_not_make_another_search():

@@ -275,7 +275,7 @@ def test_a_full_archive_keeps_what_it_has():
     assert int(archive.count) == int(new.sum()) == 4
     known, _ = archives.lookup(archive, keys)
     assert known.tolist() == new.tolist()
-    with pytest.raises(JnasError, match="archive_capacity must be from 1 to"):
+    with pytest.raises(JnasError, match="archive_capacity must be an integer from 1 to"):
         archives.empty_archive(0)
 
 
@@ -292,7 +292,7 @@ def test_categorical_genes():
     assert len({tuple(key) for key in np.asarray(SPACE.hash_genomes(every))}) == len(every) == 360
     assert float(SPACE.distance(genome, genome.at[0].set(1))) == pytest.approx(1 / 6)
     for num_categories in ((), (1, 1), (0, 3)):
-        with pytest.raises(JnasError, match="num_categories must be >= 1"):
+        with pytest.raises(JnasError, match="num_categories must be"):
             Categorical(num_categories)
 
 

@@ -263,20 +263,8 @@ def test_regressor_bad_use_raises(name, make, predictor, original, tmp_path):
         {"jnas": predictor, "sophius_lstm": original}[name].predict(sequences[..., :4], lengths)
     with pytest.raises(JnasError, match="is not a checkpoint of jnas"):
         MODELS[name].load(tmp_path)
-    with pytest.raises(JnasError, match="seed must be an integer, got 'two'"):
-        MODELS[name]("two")
 
 
-def test_ensemble_config_takes_numpy_numbers_and_checks_ranges():
+def test_ensemble_config_takes_numpy_numbers():
     config = EnsembleConfig(members=np.int64(3), dropout=np.float32(0.5))
     assert config == EnsembleConfig(members=3, dropout=0.5) and type(config.members) is int
-    for settings, sentence in (
-        ({"members": 0}, "members must be >= 1, got 0"),
-        ({"folds": 1}, "folds must be >= 2, got 1"),
-        ({"num_steps": 1.5}, "num_steps must be an integer >= 1, got 1.5"),
-        ({"dropout": 1}, r"dropout must be in \[0, 1\), got 1"),
-        ({"learning_rate": "fast"}, "learning_rate must be a number > 0, got 'fast'"),
-        ({"weight_decay": -1}, "weight_decay must be >= 0, got -1"),
-    ):
-        with pytest.raises(JnasError, match=sentence):
-            EnsembleConfig(**settings)

@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-import jnas
 from jnas.errors import JnasError
 from jnas.nn import program_signature
 from jnas.space import Space
@@ -30,8 +29,6 @@ def test_recipe_presets_and_ids():
     assert Recipe.of("sophius") == sophius and Recipe.of(sophius) is sophius
     for recipe in (Recipe(), sophius, Recipe(test_flip=False, flip=False)):
         assert Recipe.from_json(recipe.to_json()) == recipe
-    with pytest.raises(JnasError, match="recipe must be a Recipe or one of standard, sophius, got 'fats'"):
-        Recipe.of("fats")
 
 
 def test_recipe_takes_numpy_numbers():
@@ -90,26 +87,6 @@ def test_sample_trials_share_programs():
     assert sample_trials(SPACE, 3, 4, 6, weight_decay=(1e-4, 1e-1)) == trials
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"num_templates": 0, "trials_per_template": 1}, "num_templates must be >= 1, got 0"),
-        ({"num_templates": 1, "trials_per_template": 0}, "trials_per_template must be >= 1, got 0"),
-        ({"num_templates": 1, "trials_per_template": 1, "learning_rate": (0.1, 0.01)}, "learning_rate must be"),
-    ],
-)
-def test_sample_trials_bad_number_is_named(arguments, message):
-    with pytest.raises(JnasError, match=message):
-        sample_trials(SPACE, 0, **arguments)
-
-
 def test_rungs():
     assert HalvingSchedule().rungs(20) == [1, 3, 9, 20] and HalvingSchedule().rungs(1) == [1]
     assert HalvingSchedule(2, 2).rungs(8) == [2, 4, 8] and HalvingSchedule(5).rungs(3) == [3]
-    with pytest.raises(JnasError, match="reduction_factor must be >= 2, got 1"):
-        HalvingSchedule(reduction_factor=1)
-
-
-def test_evaluate_item_that_is_no_template_is_named():
-    with pytest.raises(JnasError, match="templates must be Template or Trial objects, got 'abc'"):
-        jnas.evaluate(["abc"], progress=False)

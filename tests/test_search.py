@@ -200,7 +200,7 @@ def test_the_command_line_takes_a_preset_and_says_which_there_are(capsys):
     assert "(default: cifar10)" in told and "(default: modern)" in told
     for words in (["--preset", "best"], ["--num-random", "1", "--preset=best"]):
         assert main(["search", *words]) == 2
-        assert "preset must be one of record, or none, got 'best'." in capsys.readouterr().err
+        assert "preset must be one of record, got 'best'; leave it out for none." in capsys.readouterr().err
 
 
 def test_another_candidate_is_trained_again_as_its_row_says(finished):
@@ -327,8 +327,8 @@ def test_help_explains_every_option(capsys):
     ("words", "sentence"),
     [
         (["--data", "missing.npz"], "There is no file or folder missing.npz"),
-        (["--data", "bad.npz"], "cannot be read as an .npz"),
-        (["--data", "empty.npz"], "got no x_train and no y_train"),
+        (["--data", "bad.npz"], "must be an .npz file with x_train"),
+        (["--data", "empty.npz"], "must hold x_train, y_train"),
         (["--data", "small.npz", "--classes", "2"], "must be from 0 to 1, got 2"),
         (
             ["--data", "small.npz", "--batch-size", "1000"],
@@ -336,20 +336,7 @@ def test_help_explains_every_option(capsys):
         ),
         (["--data", "small.npz", "--store", "bad.npz"], "cannot be opened as a DuckDB file"),
         (["--data", "small.npz", "--max-params", "3", "--batch-size", "24"], "raise the limits"),
-        (["--seed", "4294967296"], "seed must be < 2^32, got 4294967296."),
-        (["--pool-size", "2"], "pool_size must be >= num_screened (4), got 2."),
-        (["--population-size", "2"], "population_size must be >= trials_per_generation (3), got 2."),
-        (["--max-macs", "0"], "max_macs must be in [1, 2^64), got 0"),
-        (["--max-latency-ms", "0"], "max_latency_ms must be > 0, got 0."),
-        (["--objectives", "macs"], "objectives must include accuracy, and each name once, got macs."),
-        (
-            ["--objectives", "accuracy", "macs", "--algorithm", "random"],
-            "algorithm must be genetic where there are several objectives, got random.",
-        ),
         (["--classes", "5"], "must be from 0 to 4, got 6"),
-        (["--num-random", "0"], "num_random must be >= 1, got 0."),
-        (["--epochs", "0"], "The recipe's epochs must be >= 1, got 0"),
-        (["--conv-num", "0"], "conv_num must be an integer >= 1, got 0"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, monkeypatch, capsys, words, sentence):
@@ -389,7 +376,7 @@ def test_a_store_in_use(tmp_path, monkeypatch, capsys, npz):
 
 
 def test_an_unknown_setting_in_python():
-    with pytest.raises(JnasError, match="A search has no setting epoch: its settings are data, "):
+    with pytest.raises(JnasError, match="A search has no setting 'epoch': perhaps you mean epochs"):
         jnas.search(epoch=3)
 
 

@@ -83,16 +83,13 @@ def test_equality_and_hashing():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (
-            lambda: Template.from_hash("zz"),
-            "hash must be 8 hex digits per layer, as Template.hash prints them, got 'zz'",
-        ),
+        (lambda: Template.from_hash("zz"), "hash must be 8 hex digits per layer, got 'zz'; copy the whole hash"),
         (lambda: Template.from_hash("00000000"), "hash must encode a layer with each 8 digits, got '00000000'"),
         (lambda: Template.from_hash(""), "hash must be 8 hex digits"),
         (lambda: Template.from_hash("+0880809"), "must encode a layer with each 8 digits, got '+0880809'"),
         (lambda: lt.Conv2d(24), "Conv2d out_channels must be one of 8, 16, 32, 64, 96, 128, 192, got 24."),
         (lambda: lt.Conv2d(padding=1), "Conv2d padding must be one of True, False, got 1."),
-        (lambda: lt.Linear(0), "Linear out_features must be an integer >= 1, got 0."),
+        (lambda: lt.Linear(0), "Linear out_features must be an integer from 1 to 2,147,483,647, got 0."),
         (lambda: Template([lt.Flatten()]), "layers must end with the Linear classifier, got Flatten"),
         (lambda: Template([lt.Linear(10)]), "layer 1 (Linear) must be a vector, got (3, 32, 32); put it after Flatten"),
         (
@@ -106,7 +103,7 @@ def test_equality_and_hashing():
         (lambda: Template([lt.Flatten(), lt.Linear(100), lt.Linear(10)]).hash, "to be encoded, got 100"),
         (
             lambda: Template([lt.Flatten(), lt.Linear(2)], (3, 0, 4)),
-            "in_shape must be (channels, height, width), each >= 1, got (3, 0, 4)",
+            "Each of in_shape (channels, height, width) must be an integer from 1 to 16,384, got 0.",
         ),
     ],
 )

@@ -7,12 +7,15 @@ import tyro
 
 from jnas._search.config import TrainingConfig
 from jnas._search.screening import propose_random
+from jnas._validation import to_int, to_seed
 from jnas.data import Dataset, load_data
 from jnas.errors import JnasError
 from jnas.report import format_count
 from jnas.space import Template
 from jnas.store import Evaluation
 from jnas.train import EngineOptions, evaluate
+
+_MOST_RANDOM = 100_000
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,10 @@ class Options(TrainingConfig):
 
 def run(options: Options) -> None:
     """Trains templates, and prints a line for each, with the hash last and whole, so that it can be copied."""
-    if options.random < 0 or not (options.hashes or options.random):
-        raise JnasError(f"Give hashes, or --random with 1 or more, got --random {options.random}.")
+    to_int("random", options.random, 0, _MOST_RANDOM)
+    if not (options.hashes or options.random):
+        raise JnasError("Give hashes, or --random with 1 or more.")
+    to_seed("seed", options.seed)
     recipe = options.make_recipe(options.epochs)
     data = load_data(options.data, options.classes)
     templates, engine = _templates(options, data), EngineOptions(compile_timeout=options.compile_timeout)

@@ -12,6 +12,13 @@ def device_name() -> str:
     return jax.devices()[0].device_kind
 
 
+def describe_device() -> str:
+    """Returns the platform and the number of cores, or the name of the GPU: "cpu (8 cores)", "gpu (NVIDIA H200)"."""
+    platform, count = jax.default_backend(), num_cores()
+    cores = f"{count} core{'s' * (count > 1)}"
+    return f"{platform} ({cores if platform == 'cpu' else device_name()})"
+
+
 def available_memory(device: Any) -> int:
     """Returns the bytes that training may use.
 

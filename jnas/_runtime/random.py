@@ -6,9 +6,19 @@ the numbers.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from jnas._validation import refuse
+
+
+def check_key(key: Any) -> None:
+    """Raises a JnasError if a value is no random key of JAX's."""
+    is_new = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and not key.ndim
+    if not is_new and not (isinstance(key, jax.Array) and key.dtype == jnp.uint32 and key.ndim == 1):
+        refuse("key", "one random key", key, "make it with jax.random.key(seed)")
 
 
 def words(key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any, Unpack
 
 from numpy.typing import ArrayLike
 
-from jnas._search.config import PresetName, SearchConfig, SearchOptions
+from jnas._search.config import PresetName, SearchConfig, SearchOptions, check_names
 from jnas._search.loop import Search
 from jnas._search.progress import ConsoleProgress, Progress
 from jnas._search.result import SearchResult
 from jnas._search.stopping import catch_interrupt
+from jnas._validation import to_bool, to_instance
 from jnas.data import IN_MEMORY_SOURCE, Dataset, load_data
 from jnas.errors import JnasError
 
@@ -52,15 +54,18 @@ def search(
       >>> result.best.predict(images)  # doctest: +SKIP
     """
     start = time.monotonic()
-    names = [field.name for field in dataclasses.fields(SearchConfig)]
-    if unknown := sorted(set(options) - set(names)):
-        raise JnasError(f"A search has no setting {', '.join(unknown)}: its settings are {', '.join(names)}.")
+    check_names(options)
+    if config is not None:
+        to_instance("config", config, SearchConfig, "give single settings as keywords, such as epochs=5")
+    if progress is not None:
+        to_instance("progress", progress, Progress, "verbose=False is for no progress")
+    verbose = to_bool("verbose", verbose)
     if config is not None and preset is not None:
         raise JnasError("Give a config or a preset, not both: SearchConfig.from_preset makes a config of a preset.")
     changes: dict[str, Any] = {**options}
     if data is not None:
         # The store records this as the source of the images.
-        changes["data"] = data if isinstance(data, str | Path) else IN_MEMORY_SOURCE
+        changes["data"] = data if isinstance(data, str | os.PathLike) else IN_MEMORY_SOURCE
     if config is None:
         config = SearchConfig.from_preset(preset, **changes)
     elif changes:

@@ -1,20 +1,35 @@
 """The settings of a search, of the command and of `jnas.search(...)` alike."""
 
 import dataclasses
+import difflib
 import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Self, TypedDict, get_args, get_origin, get_type_hints
+from functools import partial
+from typing import Any, Literal, NamedTuple, Self, TypedDict, get_args
 
-import numpy as np
+from tyro.conf import DisallowNone
 
+from jnas._validation import (
+    Rule,
+    apply_rules,
+    optional,
+    refuse,
+    shown,
+    to_choice,
+    to_float,
+    to_int,
+    to_path,
+    to_seed,
+    to_tuple,
+)
 from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.space import Space, Style
-from jnas.train import RECIPES, EngineOptions, Recipe
+from jnas.train import AUGMENTATION, RECIPES, EngineOptions, Recipe
 
 Phase = Literal["random", "screened", "evolved"]
 RecipeName = Literal["standard", "sophius"]
@@ -23,6 +38,8 @@ Acquisition = Literal["mean", "ucb", "thompson"]
 AlgorithmName = Literal["genetic", "regularized", "random"]
 Objective = Literal["accuracy", "macs", "params", "latency"]
 PresetName = Literal["record"]
+Flag = DisallowNone[bool | None]
+"""True, False, or None for what the recipe does; on the command line --NAME and --no-NAME."""
 
 PRESETS: dict[PresetName, dict[str, Any]] = {
     "record": {
@@ -54,15 +71,37 @@ SPLIT_SEED = 0
 """One split into training and validation images for all searches, so that their accuracies can be compared."""
 
 _NO_IDENTITY = {"identity": False}
-"""Marks settings, such as limits, of which other values continue the same search: it trains the same templates."""
+"""Marks settings, such as limits, of which other values continue the same search: it trains the same templates; and
+those that only the recipe's identity needs to tell apart."""
 
-_MINIMUM = {
-    **dict.fromkeys(("num_screened", "generations", "prune_after_epochs", "seed"), 0),
-    **dict.fromkeys(("num_random", "refit_every", "trials_per_generation", "max_trials"), 1),
-    **dict.fromkeys(("final_repeats", "num_finalists"), 1),
-    **dict.fromkeys(("pool_size", "population_size"), 2),
+_LARGEST = 1_000_000
+"""Of all counts that decide how much memory is taken at once."""
+_COUNT = partial(to_int, minimum=1, maximum=_LARGEST)
+_TIME = optional(partial(to_float, interval="(0, inf)"))
+_MAY_BE_NONE = ("classes", "generations", "max_trials", "target_accuracy")
+_RULES: dict[str, Rule] = {
+    "data": lambda name, value: os.fspath(to_path(name, value)),
+    "classes": partial(to_int, minimum=2),
+    "recipe": partial(to_choice, choices=get_args(RecipeName)),
+    "space": partial(to_choice, choices=get_args(Style)),
+    "compile_timeout": partial(to_float, interval="(0, inf)"),
+    "seed": to_seed,
+    "store": lambda name, value: os.fspath(to_path(name, value)),
+    **dict.fromkeys(("num_random", "refit_every", "trials_per_generation"), _COUNT),
+    **dict.fromkeys(("final_repeats", "num_finalists"), partial(to_int, minimum=1, maximum=1000)),
+    "max_trials": partial(to_int, minimum=1),
+    "generations": partial(to_int, minimum=0),
+    "num_screened": partial(to_int, minimum=0, maximum=_LARGEST),
+    **dict.fromkeys(("pool_size", "population_size"), partial(to_int, minimum=2, maximum=_LARGEST)),
+    **dict.fromkeys(("minutes", "max_latency_ms"), _TIME),
+    "target_accuracy": partial(to_float, interval="(0, 1]", hint="write 0.9 for 90 %"),
+    "acquisition": partial(to_choice, choices=get_args(Acquisition)),
+    "algorithm": partial(to_choice, choices=get_args(AlgorithmName)),
+    "prune_after_epochs": partial(to_int, minimum=0),
 }
-_TYPE_NAMES = {int: "an integer", float: "a number", str: "text"}
+_RULES |= {name: optional(_RULES[name]) for name in _MAY_BE_NONE}
+_RECIPE_FIELDS = ("batch_size", "learning_rate", "val_fraction", "precision", *AUGMENTATION)
+_SPACE_FIELDS = ("conv_num", "lin_num", "max_params", "max_macs")
 
 
 class Round(NamedTuple):
@@ -90,6 +129,15 @@ class TrainingConfig:
     """Peak learning rate; by default the recipe's."""
     val_fraction: float | None = None
     """Fraction of the training images that is kept for validation, 0 to 1; by default the recipe's."""
+    flip: Flag = field(default=None, metadata=_NO_IDENTITY)
+    """Mirror training images left to right; by default as the recipe does. Say --no-flip where mirror images are of
+    another class or of none, as letters and hands are: test images are not mirrored then, either."""
+    alternating_flip: Flag = field(default=None, metadata=_NO_IDENTITY)
+    """Mirror each image in every other epoch, and not at random; by default as the recipe does."""
+    shift: int | None = field(default=None, metadata=_NO_IDENTITY)
+    """Pixels by which training images are moved at random in each direction, at most; by default the recipe's."""
+    test_flip: Flag = field(default=None, metadata=_NO_IDENTITY)
+    """Classify by the mean of each image and its mirror image; by default where training images are mirrored."""
     precision: Precision = "float32"
     """What networks compute in while training; bfloat16 is for GPUs. Weights and optimiser stay float32."""
     space: Style = "sophius"
@@ -109,24 +157,15 @@ class TrainingConfig:
     """Of everything random (templates, initial weights, image order, augmentation, dropout): the same seed
     on the same CPU gives the same results."""
 
-    def _require(self, name: str, is_valid: Callable[[Any], bool], condition: str, hint: str = "") -> None:
-        value = getattr(self, name)
-        if value is not None and not is_valid(value):
-            got = f"{value:g}" if isinstance(value, float) else str(value)
-            raise JnasError(f"{name} must be {condition}, got {got}{hint}.")
-
     def make_recipe(self, epochs: int | None) -> Recipe:
         """Returns the recipe, of its own number of epochs for None."""
-        names = ("batch_size", "learning_rate", "val_fraction", "precision")
-        settings = {"epochs": epochs} | {name: getattr(self, name) for name in names}
+        settings = {"epochs": epochs} | {name: getattr(self, name) for name in _RECIPE_FIELDS}
         return RECIPES[self.recipe](**{name: value for name, value in settings.items() if value is not None})
 
     def search_space(self, data: Dataset | None = None) -> Space:
         """Returns the space of templates for images; without images, for the shape and classes of CIFAR-10."""
-        for name in ("max_params", "max_macs"):
-            self._require(name, lambda value: 1 <= value < 2**64, "in [1, 2^64)", "; use None for no limit")
-        images, limits = Space() if data is None else data, (self.max_params, self.max_macs)
-        return Space(images.in_shape, images.classes, self.conv_num, self.lin_num, self.space, *limits)
+        images, settings = Space() if data is None else data, {name: getattr(self, name) for name in _SPACE_FIELDS}
+        return Space(images.in_shape, images.classes, style=self.space, **settings)
 
 
 class SearchOptions(TypedDict, total=False):
@@ -137,6 +176,10 @@ class SearchOptions(TypedDict, total=False):
     batch_size: int | None
     learning_rate: float | None
     val_fraction: float | None
+    flip: bool | None
+    alternating_flip: bool | None
+    shift: int | None
+    test_flip: bool | None
     precision: Precision
     space: Style
     conv_num: int
@@ -222,43 +265,38 @@ class SearchConfig(TrainingConfig):
     """Milliseconds for one image, at most, measured on this device before a template is trained."""
 
     def __post_init__(self) -> None:
-        types = get_type_hints(type(self))
-        for setting in dataclasses.fields(self):
-            value = _to_builtin(getattr(self, setting.name))
-            _check_type(setting.name, value, types[setting.name])
-            object.__setattr__(self, setting.name, value)
-        self._check_ranges()
-        if "accuracy" not in self.objectives or len(set(self.objectives)) < len(self.objectives):
-            got = " ".join(self.objectives) or "none"
-            raise JnasError(f"objectives must include accuracy, and each name once, got {got}.")
-        if len(self.objectives) > 1 and self.algorithm != "genetic":
-            raise JnasError(f"algorithm must be genetic where there are several objectives, got {self.algorithm}.")
-        # These check the other settings.
-        self.search_space()
-        self.make_recipe(self.epochs)
-        self.make_recipe(self.final_epochs)
-
-    def _check_ranges(self) -> None:
-        for name, minimum in _MINIMUM.items():
-            self._require(name, lambda value, minimum=minimum: value >= minimum, f">= {minimum}")
-        for name in ("minutes", "compile_timeout", "max_latency_ms"):
-            self._require(name, lambda value: value > 0, "> 0")
+        apply_rules(self, _RULES)
+        self._check_objectives()
         for name, least in (("pool_size", "num_screened"), ("population_size", "trials_per_generation")):
-            minimum = getattr(self, least)
-            self._require(name, lambda value, minimum=minimum: value >= minimum, f">= {least} ({minimum})")
-        self._require("seed", lambda value: value < 2**32, "< 2^32")
-        percent = self.target_accuracy or 0.0
-        hint = f" (use {percent / 100:g} for {percent:g} %)" if 1 < percent <= 100 else ""
-        self._require("target_accuracy", lambda value: 0 < value <= 1, "in (0, 1]", hint)
-        condition, hint = f"less than epochs ({self.epochs})", "; use 0 to train all to the end"
-        self._require("prune_after_epochs", lambda value: value < max(self.epochs, 1), condition, hint)
+            if getattr(self, name) < (minimum := getattr(self, least)):
+                refuse(name, f">= {least} ({minimum})", getattr(self, name))
+        # These check the other settings, and make them numbers of Python's.
+        recipe, space = self.make_recipe(self.epochs), self.search_space()
+        final_epochs = self.make_recipe(to_int("final_epochs", self.final_epochs, 1)).epochs
+        given = [name for name in _RECIPE_FIELDS if getattr(self, name) is not None]
+        settings = {name: getattr(recipe, name) for name in ("epochs", *given)} | {"final_epochs": final_epochs}
+        settings |= {name: getattr(space, name) for name in _SPACE_FIELDS}
+        for name, value in settings.items():
+            object.__setattr__(self, name, value)
+        if self.prune_after_epochs >= self.epochs:
+            condition = f"less than epochs ({self.epochs})"
+            refuse("prune_after_epochs", condition, self.prune_after_epochs, "use 0 to train all to the end")
+
+    def _check_objectives(self) -> None:
+        names = (self.objectives,) if isinstance(self.objectives, str) else self.objectives
+        names = to_tuple("objectives", names, f"names among {', '.join(get_args(Objective))}")
+        objectives = tuple(to_choice("objectives", name, get_args(Objective)) for name in names)
+        object.__setattr__(self, "objectives", objectives)
+        if "accuracy" not in objectives or len(set(objectives)) < len(objectives):
+            raise JnasError(f"objectives must have accuracy and each name once, got {' '.join(objectives) or 'none'}.")
+        if len(objectives) > 1 and self.algorithm != "genetic":
+            refuse("algorithm", "genetic where there are several objectives", self.algorithm)
 
     @classmethod
     def from_preset(cls, preset: PresetName | None, **changes: Any) -> Self:
         """Returns the settings of a preset ("record"), with some of them changed; None is the defaults."""
-        if preset is not None and preset not in PRESETS:
-            raise JnasError(f"preset must be one of {', '.join(PRESETS)}, or none, got {preset!r}.")
-        settings = {} if preset is None else PRESETS[preset]
+        settings = {} if preset is None else PRESETS[to_choice("preset", preset, PRESETS, "leave it out for none")]
+        check_names(changes)
         return cls(**(settings | changes))
 
     @property
@@ -290,24 +328,10 @@ class SearchConfig(TrainingConfig):
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
-def _to_builtin(value: Any) -> Any:
-    """Returns paths, lists and NumPy's numbers as what the command line gives: hashable and known to JSON."""
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, list):
-        return tuple(value)
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _check_type(name: str, value: Any, kind: Any) -> None:
-    """Raises a JnasError where a value is not of the annotated type of its field."""
-    types = get_args(kind) or (kind,)
-    if get_origin(kind) is Literal:
-        if value not in types:
-            raise JnasError(f"{name} must be one of {', '.join(types)}, got {value!r}.")
-    elif get_origin(kind) is tuple:
-        names = get_args(types[0])
-        if not isinstance(value, tuple) or any(item not in names for item in value):
-            raise JnasError(f"{name} must be among {', '.join(names)}, got {value!r}.")
-    elif isinstance(value, bool) or not isinstance(value, (*types, int) if float in types else types):
-        raise JnasError(f"{name} must be {_TYPE_NAMES[types[0]]}, got {value!r}.")
+def check_names(settings: Iterable[str]) -> None:
+    """Raises a JnasError where a name is none of a setting."""
+    names = [setting.name for setting in dataclasses.fields(SearchConfig)]
+    for name in set(settings).difference(names):
+        close = difflib.get_close_matches(name, names, 1)
+        hint = f"perhaps you mean {close[0]}." if close else "see the fields of SearchConfig."
+        raise JnasError(f"A search has no setting {shown(name)}: {hint}")

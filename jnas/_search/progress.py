@@ -1,14 +1,16 @@
 """What a search tells while it runs, and at its end."""
 
+import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from jnas._runtime.devices import device_name
+from jnas._runtime.devices import describe_device
 from jnas._search.config import Round
 from jnas._search.result import EvaluatedCandidate, SearchResult
 from jnas.predict import Predictor
@@ -18,6 +20,8 @@ from jnas.store import Evaluation
 if TYPE_CHECKING:
     from jnas._search.loop import RoundResult, Search
 
+_MIN_FOR_REMARK = 3
+"""Templates from which on it is no accident that none of them learns."""
 TITLES = {
     "random": "Phase 1: random templates",
     "screened": "Phase 2: screened by the predictor",
@@ -63,12 +67,8 @@ class ConsoleProgress(Progress):
         # Where only a limit ends the search, the rounds to come are not counted.
         coming = () if search.config.endless else search.config.rounds()
         self.trials_by_round = {round.number: round.num_trials for round in coming}
-        data, split = search.data, search.split
-        self._print(
-            f"jnas searches on {data.name}: {len(split.x_train):,} training, {len(split.x_val):,} "
-            f"validation, {len(data.x_test):,} test images, {data.classes} classes; "
-            f"epochs a template: {search.recipe.epochs}; on {device_name()}.",
-        )
+        for line in first_lines(search):
+            self._print(line)
         self.bar = RichProgress(
             *("{task.description}", BarColumn(), MofNCompleteColumn(), "best val acc {task.fields[best]}"),
             *(TimeElapsedColumn(), "ETA", TimeRemainingColumn(), "{task.fields[note]}"),
@@ -129,6 +129,8 @@ class ConsoleProgress(Progress):
             self.num_generations += 1
             title += f", generation {self.num_generations}"
         self._print(f"{title}: {text}")
+        if result.round.phase == "random" and (remark := remark_at_chance(accuracies, self.search)):
+            self._print(remark)
 
     def on_interrupt(self) -> None:
         self._print(
@@ -167,6 +169,44 @@ class ConsoleProgress(Progress):
     def close(self) -> None:
         if hasattr(self, "bar"):
             self.bar.stop()
+
+
+def first_lines(search: "Search") -> list[str]:
+    """Returns what a search has understood, in five lines."""
+    data, split, recipe, config = search.data, search.split, search.recipe, search.config
+    channels, height, width = data.in_shape
+    names = f" ({_shorten(data.class_names)})" if data.class_names else ""
+    validation = "taken from the training images" if data.x_val is None else "your own"
+    minutes = "no limit of time" if config.minutes is None else f"at most {config.minutes:g} minutes"
+    return [
+        f"jnas searches on {data.name}: images of {height} x {width} x {channels} (height x width x channels), "
+        f"{data.classes} classes{names}.",
+        f"Images: {len(split.x_train):,} for training, {len(split.x_val):,} for validation ({validation}), "
+        f"{len(data.x_test):,} for the test of the winner.",
+        f"Recipe {config.recipe}, {recipe.epochs} epoch{'s' * (recipe.epochs > 1)} a template: "
+        f"{recipe.describe_augmentation()}.",
+        f"Device: {describe_device()}; {minutes}.",
+        f"Results: {search.store.path} (experiment {search.experiment}), weights: {search.checkpoints}.",
+    ]
+
+
+def _shorten(names: Sequence[str]) -> str:
+    return ", ".join(names if len(names) <= 5 else [*names[:4], "...", names[-1]])
+
+
+def remark_at_chance(accuracies: Sequence[float], search: "Search") -> str | None:
+    """Returns what to try where no random template is better than always naming the most frequent class."""
+    labels = np.asarray(search.split.y_val)
+    chance = np.bincount(labels).max() / len(labels)
+    noise = math.sqrt(chance * (1 - chance) / len(labels))
+    if len(accuracies) < _MIN_FOR_REMARK or max(accuracies) > chance + 2 * noise:
+        return None
+    unmirrored = "flip=False (--no-flip) if one class looks like the mirror image of another; "
+    return (
+        f"Remark: all {len(accuracies)} are at chance (best {max(accuracies):.4f}, chance {chance:.4f}). Try "
+        f"{unmirrored if search.recipe.flip else ''}another learning_rate, or more epochs; and see that each label "
+        "belongs to its image."
+    )
 
 
 def _describe_finals(finals: Sequence[Evaluation], num_test: int) -> str:

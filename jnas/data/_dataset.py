@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int32, UInt8
 
-from jnas._validation import refuse, to_tuple
+from jnas._validation import refuse, to_float, to_seed, to_tuple
 from jnas.data._images import check_images
 from jnas.data._labels import check_classes, check_labels
 from jnas.errors import JnasError
@@ -147,15 +147,14 @@ class Dataset:
         Raises:
           JnasError: if one side would have no images.
         """
+        val_fraction, seed = to_float("val_fraction", val_fraction, "(0, 1)"), to_seed("seed", seed)
         if self.x_val is not None:
             x_train, y_train, x_val, y_val = map(jnp.asarray, (self.x_train, self.y_train, self.x_val, self.y_val))
             return Split(x_train, y_train, x_val, y_val, self.classes)
-        count = round(float(val_fraction) * len(self.x_train))
+        count = round(val_fraction * len(self.x_train))
         if not 0 < count < len(self.x_train):
-            raise JnasError(
-                f"val_fraction must be in (0, 1) and leave images on both sides, got {val_fraction}, which is {count} "
-                f"of {len(self.x_train)} images."
-            )
+            images = f"{count} of {len(self.x_train)} images"
+            refuse("val_fraction", "such that images are left on both sides", val_fraction, f"that is {images}")
         order = np.random.default_rng(seed).permutation(len(self.x_train))
         val, train = np.sort(order[:count]), np.sort(order[count:])
         x_train, y_train = jnp.asarray(self.x_train[train]), jnp.asarray(self.y_train[train])

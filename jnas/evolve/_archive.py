@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jnas.errors import JnasError
+from jnas._validation import to_int
 
 _EMPTY = np.uint32(0xFFFFFFFF)
 _MAX_PROBES = 64
@@ -33,8 +33,7 @@ def empty_archive(capacity: int) -> Archive:
     Raises:
       JnasError: if the capacity is out of range.
     """
-    if not 1 <= capacity <= 1 << 29:
-        raise JnasError(f"archive_capacity must be from 1 to {1 << 29:,}, got {capacity}.")
+    capacity = to_int("archive_capacity", capacity, 1, 1 << 29)
     slots = 1 << (2 * capacity - 1).bit_length()
     keys = jnp.full((slots, 2), _EMPTY, jnp.uint32)
     return Archive(keys, jnp.full(slots, -jnp.inf, jnp.float32), jnp.int32(0))

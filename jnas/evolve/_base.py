@@ -6,6 +6,7 @@ import abc
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from jnas._runtime import checkpoint
+from jnas._runtime.random import check_key
+from jnas._validation import Rule, optional, refuse, to_array, to_float, to_int, to_path
 from jnas.errors import JnasError
 from jnas.evolve._archive import Archive, empty_archive, insert
 from jnas.evolve._search_space import SearchSpace
@@ -53,6 +56,7 @@ class State:
 
     def save(self, folder: str | Path, **metadata: Any) -> None:
         """Writes the state as an Orbax checkpoint, with metadata that JSON can hold; old content is replaced."""
+        folder = to_path("folder", folder)
         leaves = jax.tree.leaves(_with_key_data(self))
         checkpoint.save(folder, leaves, metadata | {"evolution": len(leaves)})
 
@@ -62,6 +66,7 @@ class State:
         Raises:
           JnasError: if there is none in `folder`, or one of other sizes.
         """
+        folder = to_path("folder", folder)
         if "evolution" not in checkpoint.load_metadata(folder):
             raise JnasError(f"{folder} holds no state of an evolution: name the folder that State.save wrote.")
         leaves, structure = jax.tree.flatten(jax.eval_shape(_with_key_data, self))
@@ -72,6 +77,50 @@ class State:
 def _with_key_data(state: State) -> State:
     """The state with its key as plain numbers, which can be stored."""
     return state.replace(key=jax.random.key_data(state.key))
+
+
+def as_array(name: str, values: Any) -> jax.Array:
+    """Returns an array of numbers, traced or not."""
+    return values if isinstance(values, jax.Array) else jnp.asarray(to_array(name, values))
+
+
+def as_population(genomes: Any) -> jax.Array:
+    """Returns genomes as an array, traced or not; a JnasError if they are no integers with an axis of members."""
+    genomes = as_array("genomes", genomes)
+    if genomes.ndim < 2 or not jnp.issubdtype(genomes.dtype, jnp.integer):
+        refuse("genomes", "integers with an axis of members and one of genes", genomes, "space.sample makes them")
+    return genomes
+
+
+def _to_space(name: str, value: Any) -> Any:
+    needed = ("sample", "crossover", "mutate", "repair", "valid", "hash_genomes", "distance")
+    if isinstance(value, type) or not all(callable(getattr(value, method, None)) for method in needed):
+        refuse(name, "a search space, such as jnas.Space() or Categorical", value)
+    return value
+
+
+def _to_surrogate(name: str, value: Any) -> Any:
+    needed = ("init", "fit", "predict")
+    if isinstance(value, type) or not all(callable(getattr(value, method, None)) for method in needed):
+        refuse(name, "a surrogate, such as GaussianProcess()", value)
+    return value
+
+
+_COUNT = partial(to_int, minimum=1, maximum=1 << 20)
+_RULES: dict[str, Rule] = {
+    "space": _to_space,
+    "surrogate": _to_surrogate,
+    **dict.fromkeys(("tournament_size", "sample_size"), partial(to_int, minimum=1, maximum=1 << 16)),
+    **dict.fromkeys(("batch_size", "stagnation_limit"), optional(_COUNT)),
+    **dict.fromkeys(("max_training_points", "candidates"), partial(to_int, minimum=2, maximum=1 << 20)),
+    "generations": partial(to_int, minimum=1, maximum=1 << 20),
+    "num_elites": partial(to_int, minimum=0),
+    "crossover_rate": partial(to_float, interval="[0, 1]"),
+    "max_mutations": partial(to_float, interval="[1, inf)"),
+    "mutation_rate": partial(to_float, interval="[0, inf)"),
+    "archive_capacity": partial(to_int, minimum=1, maximum=1 << 29),
+}
+"""What the fields of all algorithms are made by."""
 
 
 class Algorithm(abc.ABC):
@@ -87,6 +136,11 @@ class Algorithm(abc.ABC):
     space: SearchSpace
     archive_capacity: int
     min_population: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        for name, rule in _RULES.items():
+            if hasattr(self, name):
+                object.__setattr__(self, name, rule(name, getattr(self, name)))
 
     def init(self, key: jax.Array, genomes: jax.Array, fitness: jax.Array) -> State:
         """Returns a state from a first population, `[P, ...]` genomes and their fitness.
@@ -111,9 +165,11 @@ class Algorithm(abc.ABC):
 def init_state(algorithm: Algorithm, key: jax.Array, genomes: jax.Array, fitness: jax.Array, size: int = 0) -> State:
     """Returns an empty state for a population of the size of `genomes`, or of `size` if that is more."""
     name, least = type(algorithm).__name__, algorithm.min_population
+    check_key(key)
+    genomes, fitness = as_population(genomes), as_array("fitness", fitness)
     if len(genomes) < least:
         raise JnasError(f"The population of {name} must have {least} or more members, got {len(genomes)}.")
-    if fitness.shape[:1] != genomes.shape[:1]:
+    if fitness.shape[:1] != genomes.shape[:1] or fitness.ndim > 2:
         raise JnasError(f"fitness must have a row for each of {len(genomes)} genomes, got shape {fitness.shape}.")
     size, zero = max(size, len(genomes)), jnp.int32(0)
     return State(

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from jnas.errors import JnasError
+from jnas._runtime.random import check_key
+from jnas._validation import refuse, to_int, to_tuple
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,15 @@ class Categorical:
     num_categories: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "num_categories", tuple(int(n) for n in self.num_categories))
-        if min(self.num_categories, default=0) < 1 or max(self.num_categories) < 2:
-            raise JnasError(f"num_categories must be >= 1, and >= 2 for some gene, got {self.num_categories}.")
+        counts = to_tuple("num_categories", self.num_categories, "the number of values of each gene")
+        counts = tuple(to_int("Each of num_categories", count, 1, 1 << 16) for count in counts)
+        if max(counts, default=0) < 2:
+            refuse("num_categories", ">= 2 for some gene", counts)
+        object.__setattr__(self, "num_categories", counts)
 
     def sample(self, key: jax.Array, count: int) -> jax.Array:
+        check_key(key)
+        count = to_int("count", count, 0, 1 << 24)
         return jax.random.randint(key, (count, len(self.num_categories)), 0, jnp.array(self.num_categories))
 
     def crossover(self, key: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:

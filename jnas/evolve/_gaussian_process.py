@@ -1,12 +1,15 @@
 """A Gaussian process on categorical genes: exact, calibrated, and fast for hundreds of rows."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
+
+from jnas._validation import apply_rules, to_float, to_int
 
 _JITTER = 1e-4
 _MAX_GRADIENT = 1e4
@@ -52,6 +55,10 @@ class GaussianProcess:
 
     steps: int = 4
     learning_rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        rate = partial(to_float, interval="(0, inf)")
+        apply_rules(self, {"steps": partial(to_int, minimum=1, maximum=10_000), "learning_rate": rate})
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jnas._validation import refuse, to_array
+
 _BLOCK = 256
 
 
@@ -91,7 +93,10 @@ def pareto_front(objectives: np.ndarray) -> np.ndarray:
 
     Of equal rows the first counts; a NaN is dominated by all. On the host, for a table of results.
     """
-    objectives = np.asarray(objectives, float)
+    values = to_array("objectives", objectives).astype(float)
+    if values.ndim != 2:
+        refuse("objectives", "of shape [N, M], a row for each candidate", objectives)
+    objectives = values
     good = np.flatnonzero(~np.isnan(objectives).any(-1))
     front = []
     for index in good[np.lexsort(-objectives[good, ::-1].T)]:

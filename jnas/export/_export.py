@@ -12,6 +12,7 @@ from flax import nnx
 from numpy.typing import ArrayLike
 
 from jnas._runtime.checkpoint import METADATA_FILE, file_digests, load_metadata
+from jnas._validation import optional, to_bool, to_path, to_text
 from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.export._codegen import generate_code, generate_stablehlo
@@ -60,10 +61,12 @@ def export_model(
       JnasError: if the template, its weights or the images are not available, the folder may not be written, or the
         check fails. Then nothing is written.
     """
+    hash, experiment = optional(to_text)("hash", hash), optional(to_text)("experiment", experiment)
+    out, check = optional(to_path)("out", out), to_bool("check", check)
     store = store if isinstance(store, Store) else open_store(store)
     source = select(store, hash, experiment)
     default = store.path.with_name(store.path.name.removesuffix(".duckdb") + ".export")
-    folder = Path(default if out is None else out).expanduser().resolve()
+    folder = Path(default if out is None else out).resolve()
     _ensure_replaceable(folder, source.template.hash)
     messages: list[str] = []
     images = _load_images(source, data, messages) if check or source.weights is None else None

@@ -3,6 +3,7 @@
 from flax import nnx
 
 import jnas.space as lt
+from jnas._validation import to_instance
 from jnas.nn import _modules as modules
 from jnas.nn._dead_pixels import OutputRegion, required_regions
 from jnas.nn.ops import avg_pool, max_pool
@@ -14,6 +15,8 @@ def build(template: Template, rngs: nnx.Rngs) -> nnx.Sequential:
 
     Call `.eval()` for inference. The random streams are `params`, for the initial weights, and `dropout`.
     """
+    to_instance("template", template, Template, "use Template.from_hash")
+    to_instance("rngs", rngs, nnx.Rngs, "nnx.Rngs(0) is one")
     inputs = (template.in_shape, *template.shapes)
     regions = required_regions(template.layers, template.in_shape, template.shapes)
     parts = zip(template.layers, inputs, regions, strict=False)

@@ -3,7 +3,7 @@
 from jnas.predict._base import Regressor
 from jnas.predict._ensemble.config import EnsembleConfig
 from jnas.predict._ensemble.ensemble import EnsembleParams, apply_ensemble, fit_ensemble, predictive_std
-from jnas.predict._metrics import Calibration, Scores, calibration, score
+from jnas.predict._metrics import Calibration, Scores, calibration, score, to_vectors
 from jnas.predict._original_lstm import OriginalLSTM
 from jnas.predict._predictor import Predictor
 
@@ -20,4 +20,5 @@ __all__ = [
     "fit_ensemble",
     "predictive_std",
     "score",
+    "to_vectors",
 ]

@@ -1,7 +1,6 @@
 """The interface of all regressors: the checks of what comes in, and the way to the disk."""
 
 import abc
-import operator
 import time
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
@@ -13,6 +12,7 @@ from jaxtyping import Float32, Int32, Num
 from numpy.typing import ArrayLike
 
 from jnas._runtime import checkpoint
+from jnas._validation import to_array, to_integers, to_path, to_seed
 from jnas.errors import JnasError
 from jnas.predict._metrics import Scores, score
 
@@ -31,16 +31,13 @@ class Regressor(abc.ABC):
     """A model that predicts a number, such as an accuracy, from a sequence of layer vectors.
 
     After `fit`, `scores` is the agreement on rows that what predicts them has not seen, if there are any, and `seconds`
-    the wall time. Raises a `JnasError` if the seed is no integer.
+    the wall time. Raises a `JnasError` if the seed is none.
     """
 
     name: ClassVar[str]
 
     def __init__(self, seed: int = 0):
-        try:
-            self.seed = operator.index(seed)
-        except TypeError:
-            raise JnasError(f"seed must be an integer, got {seed!r}.") from None
+        self.seed = to_seed("seed", seed)
         self.num_features: int | None = None
         self.num_epochs = 0
         self.scores: Scores | None = None
@@ -90,6 +87,7 @@ class Regressor(abc.ABC):
     def save(self, folder: str | Path) -> None:
         """Writes the fitted model as an Orbax checkpoint, which replaces what `folder` held."""
         self._check_fitted()
+        folder = to_path("folder", folder)
         metadata = {"model": self.name, "seed": self.seed, "num_features": self.num_features}
         metadata |= {"num_epochs": self.num_epochs, "scores": self.scores, "extra": self._metadata()}
         checkpoint.save(folder, _by_path(self._state()), metadata)
@@ -97,6 +95,7 @@ class Regressor(abc.ABC):
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """Returns the model that `save` wrote; raises a `JnasError` if `folder` holds none of this class."""
+        folder = to_path("folder", folder)
         metadata = checkpoint.load_metadata(folder)
         if metadata.get("model") != cls.name:
             raise JnasError(f"folder must hold a {cls.__name__}, got {folder}: name what {cls.__name__}.save wrote.")
@@ -133,8 +132,8 @@ class Regressor(abc.ABC):
     def _validate_and_pad(self, sequences: ArrayLike, lengths: ArrayLike, early: ArrayLike | None) -> Inputs:
         """Valid rows for a fitted model, with as many epochs as in `fit`."""
         self._check_fitted()
-        rows, shape = _validate(sequences, lengths, early), np.shape(sequences)
-        if shape[2] != self.num_features:
+        rows = _validate(sequences, lengths, early)
+        if (shape := rows.sequences.shape)[2] != self.num_features:
             raise JnasError(f"sequences must be [N, T, {self.num_features}], as in fit, got {shape}.")
         missing = self.num_epochs - rows.early.shape[1]
         if missing < 0:
@@ -158,35 +157,44 @@ def _by_path(tree: Any) -> dict[str, Any]:
 
 
 def _validate(sequences: ArrayLike, lengths: ArrayLike, early: ArrayLike | None) -> Inputs:
-    sequences, lengths = np.asarray(sequences), np.asarray(lengths, np.int32)
+    sequences, lengths = to_array("sequences", sequences), to_integers("lengths", lengths)
     if sequences.ndim != 3 or lengths.shape != sequences.shape[:1]:
-        raise JnasError(f"sequences and lengths must be [N, T, D] and [N], got {sequences.shape} and {lengths.shape}.")
+        raise JnasError(
+            f"sequences and lengths must be [N, T, D] and [N], got {sequences.shape} and {lengths.shape}; "
+            "Template.vectors of one template are [T, 32]."
+        )
+    lengths = lengths.clip(-1, np.iinfo(np.int32).max).astype(np.int32)
     count, steps, _ = sequences.shape
     low, high = (lengths.min(), lengths.max()) if count else (1, steps)
     if low < 1 or high > steps:
         raise JnasError(f"lengths must be in [1, {steps}], the steps of sequences, got {low} to {high}.")
+    with np.errstate(over="ignore"):
+        sequences = sequences if sequences.dtype.kind != "f" else sequences.astype(np.float32)  # as models compute
     if not np.isfinite(sequences).all():
         padding = np.arange(steps) >= lengths[:, None]
         sequences = np.where(padding[..., None], 0, sequences)
         if not np.isfinite(sequences).all():
-            raise JnasError("sequences must be finite in all valid steps, got NaN or infinity.")
-    early = np.zeros((count, 0), np.float32) if early is None else np.asarray(early, np.float32)
+            raise JnasError("sequences must be finite in all valid steps, as float32, got NaN or infinity; drop them.")
+    early = np.zeros((count, 0), np.float32) if early is None else to_array("early", early)
     if early.ndim != 2 or len(early) != count:
         raise JnasError(f"early must be [N, E] with N = {count}, got {early.shape}.")
+    early = early.astype(np.float32)
     if np.isinf(early).any():
         raise JnasError("early must be finite, got infinity: give NaN for an epoch that is not observed.")
     return Inputs(sequences, lengths, early)
 
 
 def _validate_targets(targets: ArrayLike, rows: Inputs) -> np.ndarray:
-    targets = np.asarray(targets, float)
+    targets = to_array("targets", targets).astype(float)
     if targets.shape != rows.lengths.shape:
         raise JnasError(f"targets must be [N], one for each of {len(rows.lengths)} sequences, got {targets.shape}.")
     if len(targets) < MIN_ROWS:
         raise JnasError(f"fit needs >= {MIN_ROWS} rows, got {len(targets)}: evaluate more templates first.")
-    if not np.isfinite(targets).all():
-        row = int(np.argmin(np.isfinite(targets)))
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(targets.astype(np.float32))  # models compute in float32
+    if not finite.all():
+        row = int(np.argmin(finite))
         raise JnasError(f"targets must be finite, got {targets[row]} in row {row}: leave out failed evaluations.")
-    if np.ptp(targets.astype(np.float32)) == 0:  # models compute in float32
+    if np.ptp(targets.astype(np.float32)) == 0:
         raise JnasError(f"targets must differ, got {targets[0]:g} in all {len(targets)} rows: nothing can be learnt.")
     return targets

@@ -6,6 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jnas._validation import refuse, to_array
+from jnas.errors import JnasError
+
 
 class Scores(NamedTuple):
     """Agreement of predicted with measured values; NaN where undefined, with fewer than 2 rows or constant values.
@@ -42,7 +45,7 @@ def score(measured: ArrayLike, predicted: ArrayLike) -> Scores:
     """
     from scipy import stats
 
-    measured, predicted = np.asarray(measured, float), np.asarray(predicted, float)
+    measured, predicted = to_vectors(measured=measured, predicted=predicted)
     if len(measured) < 2 or np.ptp(measured) == 0:
         return Scores(math.nan, math.nan, math.nan, len(measured))
     r2 = 1 - np.square(measured - predicted).sum() / np.square(measured - measured.mean()).sum()
@@ -56,12 +59,26 @@ def calibration(measured: ArrayLike, predicted: ArrayLike, std: ArrayLike) -> Ca
     """Returns the calibration of predictions with standard deviations, `[N]` each in the unit of the measurements."""
     from scipy import stats
 
-    errors = np.abs(np.asarray(measured, float) - np.asarray(predicted, float))
-    std = np.maximum(np.asarray(std, float), 1e-12)
+    measured, predicted, std = to_vectors(measured=measured, predicted=predicted, std=std)
+    if not len(measured):
+        return Calibration(*[math.nan] * 4)
+    errors, std = np.abs(measured - predicted), np.maximum(std, 1e-12)
     nll = (0.5 * np.square(errors / std) + np.log(std) + 0.5 * math.log(2 * math.pi)).mean()
     varies = len(errors) > 1 and np.ptp(std) > 1e-9 * std.max() and np.ptp(errors) > 0
     correlation = _correlation(stats.spearmanr, std, errors) if varies else math.nan
     return Calibration(float((errors <= std).mean()), float((errors <= 2 * std).mean()), float(nll), correlation)
+
+
+def to_vectors(**arrays: ArrayLike) -> list[np.ndarray]:
+    """Returns arrays as vectors of floats; raises a `JnasError` if they are none of one length, without infinity."""
+    vectors = [to_array(name, array).astype(float) for name, array in arrays.items()]
+    if any(vector.shape != (vectors[0].size,) for vector in vectors):
+        shapes = " and ".join(str(vector.shape) for vector in vectors)
+        raise JnasError(f"{', '.join(arrays)} must be vectors of one length, got the shapes {shapes}.")
+    for name, vector in zip(arrays, vectors, strict=True):
+        if not np.isfinite(vector).all():
+            refuse(name, "finite", float(vector[np.argmin(np.isfinite(vector))]), "leave out failed evaluations")
+    return vectors
 
 
 def _correlation(method, a: np.ndarray, b: np.ndarray) -> float:

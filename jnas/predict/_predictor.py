@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import ArrayLike
 
+from jnas._validation import to_instance, to_int
 from jnas.predict._base import Regressor, restore
 from jnas.predict._ensemble.config import EnsembleConfig
 from jnas.predict._ensemble.ensemble import EnsembleParams, apply_ensemble, fit_ensemble, predictive_std
@@ -56,7 +57,7 @@ class Predictor(Regressor):
 
     def __init__(self, seed: int = 0, config: EnsembleConfig = EnsembleConfig()):  # noqa: B008  a constant
         super().__init__(seed)
-        self.config = config
+        self.config = to_instance("config", config, EnsembleConfig)
         self.params: EnsembleParams | None = None
         self.curve_params: EnsembleParams | None = None
 
@@ -73,6 +74,7 @@ class Predictor(Regressor):
     def subset(self, members: int) -> Predictor:
         """Returns a predictor of the first few members: faster, less accurate, and with uncalibrated uncertainty."""
         self._check_fitted()
+        members = to_int("members", members, 1, self.config.members)
         few = copy.copy(self)
         few.config = dataclasses.replace(self.config, members=members)
         few.params = self.params and self.params.subset(members)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
+from jnas._validation import refuse, shown, to_choice, to_instance, to_path, to_text
 from jnas.errors import JnasError
-from jnas.predict import calibration, score
+from jnas.predict import calibration, score, to_vectors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +34,9 @@ def plot_search(rows: pd.DataFrame, path: str | Path | None = None) -> Figure:
     The rows are those of `SearchResult.to_df`; the file to write is PNG or SVG by its ending. Raises a `JnasError` if
     no template was trained successfully, or matplotlib is not installed, as the other functions do.
     """
-    figure = _new_figure(11, 3.4)
-    rows = rows.reset_index(drop=True)
+    figure, path = _new_figure(11, 3.4), _to_picture(path)
+    columns = ("status", "phase", "macs", "predicted_mean", "val_acc_final")
+    rows = _to_frame("rows", rows, columns).reset_index(drop=True)
     good = rows[rows.status == "ok"]
     if good.empty:
         raise JnasError("No template of the search was trained successfully, so there is nothing to draw.")
@@ -60,9 +63,10 @@ def plot_front(rows: pd.DataFrame, front: pd.DataFrame, path: str | Path | None 
     These are `SearchResult.to_df` and `SearchResult.front`. Raises a `JnasError` if the front has no such cost, which
     is "macs", "params" or "latency_ms". The file to write is PNG or SVG by its ending.
     """
-    figure = _new_figure(5, 3.6)
-    if cost not in _COST_LABELS:
-        raise JnasError(f"cost must be one of {', '.join(_COST_LABELS)}, got {cost!r}.")
+    figure, path = _new_figure(5, 3.6), _to_picture(path)
+    cost = to_choice("cost", cost, _COST_LABELS)
+    rows = _to_frame("rows", rows, ("status", "val_acc_final"))
+    front = _to_frame("front", front, (cost, "val_acc_final"))
     best = front.dropna(subset=[cost]).sort_values(cost)
     if best.empty:
         raise JnasError(
@@ -86,13 +90,12 @@ def plot_predictions(
     All are `[N]` in the same unit, of rows that the predictor was not trained on, `std` standard deviations of the
     predictions. Raises a `JnasError` if the lengths differ or are less than two. The file is PNG or SVG by its ending.
     """
-    figure = _new_figure(8.4, 3.8)
-    targets, means, stds = (np.asarray(values, float) for values in (measured, predicted, std))
-    if not targets.shape == means.shape == stds.shape == (targets.size,) or targets.size < 2:
-        raise JnasError(
-            "measured, predicted and std must be vectors of one length >= 2, got the shapes "
-            f"{targets.shape}, {means.shape} and {stds.shape}."
-        )
+    figure, path, title = _new_figure(8.4, 3.8), _to_picture(path), to_text("title", title)
+    targets, means, stds = to_vectors(measured=measured, predicted=predicted, std=std)
+    if len(targets) < 2:
+        raise JnasError(f"A picture of predictions needs 2 rows or more, got {len(targets)}; predict more templates.")
+    if (stds < 0).any():
+        refuse("std", ">= 0", stds.min())
     scores, coverage = score(targets, means), calibration(targets, means, stds)
     agreement, spread = figure.subplots(1, 2, width_ratios=[1.15, 1])
     bars = {"ecolor": "#c9d3de", "elinewidth": 0.8}
@@ -129,9 +132,36 @@ def _new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _finish_figure(figure: Figure, path: str | Path | None) -> Figure:
+def _to_frame(name: str, frame: Any, columns: Sequence[str]) -> pd.DataFrame:
+    """Returns a data frame that has these columns."""
+    import pandas as pd
+
+    to_instance(name, frame, pd.DataFrame, "take SearchResult.to_df() or SearchResult.front")
+    if missing := [column for column in columns if column not in frame]:
+        raise JnasError(
+            f"{name} must have the columns {', '.join(columns)}, got none named {' and '.join(missing)}; take "
+            "SearchResult.to_df() or SearchResult.front."
+        )
+    return frame
+
+
+def _to_picture(path: Any) -> Path | None:
+    """Returns the path of a picture to write, or None."""
+    if path is None:
+        return None
+    path = to_path("path", path)
+    if path.suffix.lower() not in (".png", ".svg"):
+        refuse("path", "the name of a picture that ends in .png or .svg", path)
+    return path
+
+
+def _finish_figure(figure: Figure, path: Path | None) -> Figure:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
     if path is not None:
-        figure.savefig(path, dpi=150)
+        try:
+            figure.savefig(path, dpi=150)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise JnasError(f"{shown(path)} cannot be written ({reason}): name another file.") from error
     return figure

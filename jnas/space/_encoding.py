@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import UInt8
 
+from jnas._validation import refuse
 from jnas.errors import JnasError
 from jnas.space._layers import LAYER_TYPES, LayerTemplate
 
@@ -48,9 +49,8 @@ def layers_to_vectors(layers: Sequence[LayerTemplate]) -> UInt8[np.ndarray, "t 3
 
 def layers_from_hash(arch_hash: str) -> tuple[LayerTemplate, ...]:
     """Returns the layers that a hash spells, without the last Linear; raises a `JnasError` if it is no hash."""
-    if not isinstance(arch_hash, str) or not arch_hash or len(arch_hash) % HEX_DIGITS_PER_LAYER:
-        shown = arch_hash[:40] + "..." if isinstance(arch_hash, str) and len(arch_hash) > 40 else arch_hash
-        raise JnasError(f"hash must be 8 hex digits per layer, as Template.hash prints them, got {shown!r}.")
+    if not arch_hash or len(arch_hash) % HEX_DIGITS_PER_LAYER:
+        refuse("hash", "8 hex digits per layer", arch_hash, "copy the whole hash as Template.hash prints it")
     layers = []
     for start in range(0, len(arch_hash), HEX_DIGITS_PER_LAYER):
         digits = arch_hash[start : start + HEX_DIGITS_PER_LAYER]

@@ -13,11 +13,14 @@ Fields that a type does not have are zero. The last Linear is not in the genome,
 """
 
 from collections.abc import Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int8, Int32, UInt8, UInt32
 
+from jnas._validation import refuse, to_array
 from jnas.errors import JnasError
 from jnas.space._encoding import BITS_PER_LAYER
 from jnas.space._layers import LAYER_TYPES, Linear
@@ -73,10 +76,22 @@ def to_genome(template: Template, length: int) -> Int8[np.ndarray, "{length} 6"]
     return genome
 
 
-def from_genome(genome: Genomes, in_shape: Sequence[int] = (3, 32, 32), classes: int = 10) -> Template:
-    """Returns the template of a genome; raises a `JnasError` if its layers do not fit `in_shape`."""
+def check_genomes(genomes: Any, ndim: int = 3) -> Any:
+    """Returns genomes as an array, traced or not; raises a `JnasError` if they are none by shape or type."""
+    array = genomes if isinstance(genomes, jax.Array) else to_array("genomes", genomes)
+    if array.ndim != ndim or array.shape[-1] != NUM_FIELDS or not jnp.issubdtype(array.dtype, jnp.integer):
+        shape = "[L, 6]" if ndim == 2 else "[N, L, 6]"
+        refuse("genomes", f"integers {shape}", genomes, "Space.sample makes them, and to_genome of a template")
+    return array
+
+
+def from_genome(genome: Any, in_shape: Sequence[int] = (3, 32, 32), classes: int = 10) -> Template:
+    """Returns the template of a genome `[L, 6]`; raises a `JnasError` if it is none, or does not fit `in_shape`."""
     layers = []
-    for row in np.asarray(genome):
+    rows = np.asarray(check_genomes(genome, ndim=2))
+    if (rows < 0).any() or (rows[:, LAYER_TYPE] >= len(NUM_VALUES)).any() or (rows >= NUM_VALUES[rows[:, 0]]).any():
+        raise JnasError("Each field of a genome must be below the number of its values: Space.repair mends genomes.")
+    for row in rows:
         if row[LAYER_TYPE]:
             cls = LAYER_TYPES[row[LAYER_TYPE] - 1]
             parameters = cls.parameter_values().items()

@@ -12,19 +12,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import numpy as np
-
-from jnas.errors import JnasError
+from jnas._validation import to_choice, to_int, to_tuple
 
 Shape = tuple[int, ...]
+
+MAX_SIDE, MAX_CLASSES = 1 << 14, (1 << 31) - 1
+"""Of an image's channels and pixels on a side, and of its classes: what 32 bits count."""
 
 
 def check_in_shape(in_shape: Sequence[int]) -> tuple[int, int, int]:
     """Returns the shape of one image as a tuple of Python's integers; raises a `JnasError` if it is none."""
-    shape = tuple(int(n) for n in in_shape)
-    if len(shape) != 3 or min(shape) < 1:
-        raise JnasError(f"in_shape must be (channels, height, width), each >= 1, got {shape}.")
-    return shape
+    names = "(channels, height, width)"
+    channels, height, width = (
+        to_int(f"Each of in_shape {names}", n, 1, MAX_SIDE) for n in to_tuple("in_shape", in_shape, names, length=3)
+    )
+    return channels, height, width
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,6 @@ def _parameter(values: tuple, default: Any) -> Any:
     return field(default=default, metadata={"values": values})
 
 
-def _to_builtin(value: Any) -> Any:
-    """Returns NumPy scalars as Python's numbers, anything else as it is."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
 @dataclass(frozen=True)
 class LayerTemplate:
     """One layer with its parameters and without weights; a parameter outside the space raises a `JnasError`.
@@ -67,13 +64,10 @@ class LayerTemplate:
 
     def __post_init__(self) -> None:
         for name, values in self.parameter_values().items():
-            value = _to_builtin(getattr(self, name))
-            if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
-                value = _to_builtin(value[0])
-            if value not in values or isinstance(value, bool) != isinstance(values[0], bool):
-                allowed = ", ".join(map(str, values))
-                raise JnasError(f"{type(self).__name__} {name} must be one of {allowed}, got {value!r}.")
-            object.__setattr__(self, name, values[values.index(value)])
+            value = getattr(self, name)
+            if isinstance(value, tuple | list) and len(value) == 2 and value[0] == value[1]:
+                value = value[0]
+            object.__setattr__(self, name, to_choice(f"{type(self).__name__} {name}", value, values))
 
     @classmethod
     def parameter_values(cls) -> dict[str, tuple]:
@@ -104,9 +98,7 @@ class Linear(LayerTemplate):
     out_features: int = _parameter((32, 64, 128, 256, 512, 1024, 2048, 4096), 32)
 
     def __post_init__(self) -> None:
-        value = _to_builtin(self.out_features)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise JnasError(f"Linear out_features must be an integer >= 1, got {value!r}.")
+        value = to_int("Linear out_features", self.out_features, 1, MAX_CLASSES)
         object.__setattr__(self, "out_features", value)
 
     def out_shape(self, shape: Shape) -> Shape:

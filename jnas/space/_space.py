@@ -1,6 +1,7 @@
 """The space of templates: its size, its random templates, its constraints, and its genes for evolution."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import get_args
 
 import jax
@@ -8,16 +9,30 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int8
 
 from jnas._runtime.compile_options import fast_compile_jit
+from jnas._runtime.random import check_key
+from jnas._validation import Rule, apply_rules, optional, to_choice, to_int, to_seed
 from jnas.errors import JnasError
 from jnas.space import _operators as operators
 from jnas.space._features import featurize
-from jnas.space._genome import from_genome
-from jnas.space._layers import check_in_shape
+from jnas.space._genome import check_genomes, from_genome
+from jnas.space._layers import MAX_CLASSES, check_in_shape
 from jnas.space._sampler import Style, grammar, sample_genomes
 from jnas.space._shape_inference import infer_shapes
 from jnas.space._template import Template
 
+MAX_GENOMES = 1 << 20
 _MAX_BATCHES = 50  # of random genomes, in which `Space.sample_valid` looks for enough valid ones
+
+
+_RULES: dict[str, Rule] = {
+    "classes": partial(to_int, minimum=2, maximum=MAX_CLASSES),
+    **dict.fromkeys(("conv_num", "lin_num"), partial(to_int, minimum=1, maximum=100)),
+    "style": partial(to_choice, choices=get_args(Style)),
+    **dict.fromkeys(
+        ("max_params", "max_macs"),
+        optional(partial(to_int, minimum=1, maximum=2**64 - 1, hint="None is for no limit")),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -43,16 +58,7 @@ class Space:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "in_shape", check_in_shape(self.in_shape))
-        limits = {"conv_num": 1, "lin_num": 1, "classes": 2, "max_params": 1, "max_macs": 1}
-        for name, minimum in limits.items():
-            value = getattr(self, name)
-            if value is None and name in ("max_params", "max_macs"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
-                raise JnasError(f"{name} must be an integer >= {minimum}, got {value!r}.")
-            object.__setattr__(self, name, int(value))
-        if self.style not in get_args(Style):
-            raise JnasError(f"style must be one of {', '.join(get_args(Style))}, got {self.style!r}.")
+        apply_rules(self, _RULES)
 
     @property
     def length(self) -> int:
@@ -61,6 +67,8 @@ class Space:
 
     def sample(self, key: jax.Array, count: int) -> Int8[Array, "{count} l 6"]:
         """Returns genomes of random templates that ignore `max_params` and `max_macs`; works under jit."""
+        check_key(key)
+        count = to_int("count", count, 0, MAX_GENOMES)
         return sample_genomes(key, count, self.in_shape, self.style, self.conv_num, self.lin_num)
 
     def sample_valid(self, key: jax.Array, count: int, min_count: int | None = None) -> Int8[Array, "n l 6"]:
@@ -68,7 +76,9 @@ class Space:
 
         Raises a `JnasError` if fewer than `min_count` (by default `count`) were found.
         """
-        min_count = count if min_count is None else min_count
+        check_key(key)
+        count = to_int("count", count, 0, MAX_GENOMES)
+        min_count = count if min_count is None else to_int("min_count", min_count, 0)
         size = 1 << (max(count, 1024) - 1).bit_length()  # few sizes, so that few programs are compiled
         batches, total = [], 0
         for batch in range(_MAX_BATCHES):
@@ -88,7 +98,7 @@ class Space:
 
     def random(self, seed: int) -> Template:
         """Returns one random template within `max_params` and `max_macs`; raises as `sample_valid` does."""
-        key = jax.random.key(seed)
+        key = jax.random.key(to_seed("seed", seed))
         is_limited = self.max_params is not None or self.max_macs is not None
         return self.template((self.sample_valid(key, 1) if is_limited else self.sample(key, 1))[0])
 
@@ -98,11 +108,11 @@ class Space:
 
     def repair(self, genomes: Int8[Array, "n l 6"]) -> Int8[Array, "n l 6"]:
         """Returns genomes without the layers that do not fit; ignores `max_params` and `max_macs`."""
-        return jax.vmap(operators.repair, (0, None))(genomes, self.in_shape)
+        return jax.vmap(operators.repair, (0, None))(check_genomes(genomes), self.in_shape)
 
     def valid(self, genomes: Int8[Array | np.ndarray, "n l 6"]) -> Bool[Array, " n"]:
         """Returns which genomes are templates within `max_params` and `max_macs`."""
-        inferred = infer_shapes(genomes, self.in_shape, self.classes)
+        inferred = infer_shapes(check_genomes(genomes), self.in_shape, self.classes)
         valid = inferred.valid
         for limit, count in ((self.max_params, inferred.params), (self.max_macs, inferred.macs)):
             if limit is not None:
@@ -111,7 +121,7 @@ class Space:
 
     def encode(self, genomes: Int8[Array | np.ndarray, "n l 6"]) -> Float[Array, "n l f"]:
         """Returns what a predictor sees of genomes: each layer's bits and features; see `jnas.space.featurize`."""
-        return featurize(genomes, self.in_shape, self.classes)
+        return featurize(check_genomes(genomes), self.in_shape, self.classes)
 
     crossover = staticmethod(operators.crossover)
     mutate = staticmethod(operators.mutate)

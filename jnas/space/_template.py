@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import UInt8
 
+from jnas._validation import to_instance, to_int, to_text, to_tuple
 from jnas.errors import JnasError
 from jnas.space._encoding import layers_from_hash, layers_to_vectors
-from jnas.space._layers import Cost, LayerTemplate, Linear, Shape, check_in_shape
+from jnas.space._layers import MAX_CLASSES, Cost, LayerTemplate, Linear, Shape, check_in_shape
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -41,7 +42,9 @@ class Template:
     in_shape: tuple[int, int, int] = (3, 32, 32)
 
     def __init__(self, layers: Sequence[LayerTemplate], in_shape: Sequence[int] = (3, 32, 32)):
-        object.__setattr__(self, "layers", tuple(layers))
+        layers = to_tuple("layers", layers, "a sequence of layer templates", hint="Template.from_hash takes a hash")
+        layers = tuple(to_instance("Each of layers", layer, LayerTemplate) for layer in layers)
+        object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "in_shape", check_in_shape(in_shape))
         if not self.layers or not isinstance(self.layers[-1], Linear):
             last = type(self.layers[-1]).__name__ if self.layers else "no layer"
@@ -51,7 +54,8 @@ class Template:
     @classmethod
     def from_hash(cls, arch_hash: str, in_shape: Sequence[int] = (3, 32, 32), classes: int = 10) -> Template:
         """Returns the template of a hash; raises a `JnasError` if it is none, or its layers do not fit `in_shape`."""
-        return cls((*layers_from_hash(arch_hash), Linear(classes)), in_shape)
+        layers = layers_from_hash(to_text("hash", arch_hash, "copy it as Template.hash prints it"))
+        return cls((*layers, Linear(to_int("classes", classes, 1, MAX_CLASSES))), in_shape)
 
     @property
     def classes(self) -> int:

@@ -19,6 +19,7 @@ import numpy as np
 from duckdb import DuckDBPyConnection as Connection
 
 from jnas._runtime.versions import versions
+from jnas._validation import to_float, to_path, to_text, to_tuple
 from jnas.errors import JnasError
 from jnas.store._connection import read_connection, write_connection
 from jnas.store._records import RETRYABLE_STATUSES, Epoch, Evaluation, Key, ProposalRow
@@ -48,8 +49,8 @@ class Store:
     """
 
     def __init__(self, path: str | Path = "jnas.duckdb", lock_timeout: float = 5.0):
-        self.path = Path(path).expanduser()
-        self.lock_timeout = lock_timeout
+        self.path = to_path("store", path)
+        self.lock_timeout = to_float("lock_timeout", lock_timeout, "[0, inf)")
         if os.path.isdir(self.path):  # unlike `Path.is_dir`, it never raises
             raise JnasError(f"The store must be a file, got the folder {self.path}: name a file in it.")
         if not os.path.isdir(self.path.parent):
@@ -64,6 +65,8 @@ class Store:
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
         """Returns the result of a read-only SQL query, in which each `?` stands for the next parameter."""
+        query = to_text("query", query)
+        parameters = to_tuple("parameters", parameters, "a list of values, one for each ?")
         with self._read() as connection:
             return connection.execute(query, _to_python(parameters)).df()
 
@@ -209,7 +212,7 @@ class Store:
 
 def open_store(path: str | Path) -> Store:
     """Returns the store in an existing file; raises a `JnasError` if there is none."""
-    path = Path(path).expanduser()
+    path = to_path("store", path)
     if not path.exists() or (path.is_file() and not path.stat().st_size):
         raise JnasError(f"There is no store {path}: name the .duckdb file that a search wrote.")
     return Store(path)

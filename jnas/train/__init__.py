@@ -4,7 +4,7 @@ from jnas.train._engine.scheduler import EngineOptions
 from jnas.train._engine.timing import TimingStats
 from jnas.train._evaluate import evaluate, run_pruned, run_trials, train_modules
 from jnas.train._inference import accuracy, latency_ms, logits, predict, predict_with
-from jnas.train._recipe import RECIPES, Recipe
+from jnas.train._recipe import AUGMENTATION, RECIPES, Recipe
 from jnas.train._request import TrainingRequest, make_key
 from jnas.train._successive_halving import HalvingSchedule, successive_halving
 from jnas.train._trainer import Trainer, TrainingRun, check_batch, trained_module
@@ -12,6 +12,7 @@ from jnas.train._trial import Trial, sample_trials
 from jnas.train._weights import load_weights, save_weights
 
 __all__ = [
+    "AUGMENTATION",
     "RECIPES",
     "EngineOptions",
     "HalvingSchedule",

@@ -1,14 +1,14 @@
 """One call for many trials, each a row: rows that the store has are looked up, and failures are rows, too."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
-from jnas.space import Template
+from jnas._validation import to_bool, to_instance
 from jnas.store import Evaluation, Key, Store
 from jnas.train._engine.jobs import Job
 from jnas.train._engine.progress import ProgressBar
@@ -16,14 +16,14 @@ from jnas.train._engine.scheduler import EngineOptions
 from jnas.train._recipe import Recipe
 from jnas.train._request import DataSource, TrainingRequest
 from jnas.train._trainer import trained_module
-from jnas.train._trial import Trial
+from jnas.train._trial import Templates
 
 Pruner = Callable[[Sequence[Key], Float[np.ndarray, "n k"]], Sequence[bool]]
 """From N keys and their validation accuracies after the first K epochs: which of them are trained to the end."""
 
 
 def evaluate(
-    templates: Template | Trial | Iterable[Template | Trial],
+    templates: Templates,
     data: DataSource = "excerpt",
     recipe: Recipe | str | None = None,
     *,
@@ -40,7 +40,8 @@ def evaluate(
     compile while the present ones train. A template that fails is a row with another status than "ok".
 
     Args:
-      templates: any mix of architectures; a `Trial` is one with a seed, learning rate or weight decay of its own.
+      templates: any mix of architectures, or one; a hash is one for these images, a `Trial` one with a seed, learning
+        rate or weight decay of its own.
       data: a `Dataset`, or what `load_data` takes.
       recipe: how to train: a `Recipe`, or the name of a preset; None is `Recipe.standard()`.
       seed: of initial weights, image order, augmentation and dropout, where a trial has none of its own.
@@ -53,8 +54,9 @@ def evaluate(
     Raises:
       JnasError: the recipe does not suit the data at all, such as a batch larger than the training set.
     """
+    options = EngineOptions() if options is None else to_instance("options", options, EngineOptions)
+    progress = to_bool("progress", progress)
     request = TrainingRequest.of(templates, data, recipe, seed, split_seed, store)
-    options = options or EngineOptions()
     results = []
     with ProgressBar(len(request.trials), options.timing, quiet=not progress) as bar:
         for row in run_trials(request, options):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -14,11 +13,12 @@ import numpy as np
 import optax
 from jaxtyping import Float32
 
-from jnas._validation import to_bool, to_choice, to_float, to_int
-from jnas.errors import JnasError
+from jnas._validation import Rule, apply_rules, refuse, to_bool, to_choice, to_float, to_int, to_text
 
-_RULES: dict[str, Callable[[str, Any], Any]] = {
-    "epochs": partial(to_int, minimum=1),
+AUGMENTATION = ("flip", "alternating_flip", "shift", "test_flip")
+"""The fields of a recipe that say which other images count as the same."""
+RULES: dict[str, Rule] = {
+    "epochs": partial(to_int, minimum=1, maximum=1_000_000),
     "batch_size": partial(to_int, minimum=1),
     "optimizer": partial(to_choice, choices=("adamw", "sgd")),
     "learning_rate": partial(to_float, interval="(0, inf)"),
@@ -32,14 +32,8 @@ _RULES: dict[str, Callable[[str, Any], Any]] = {
     "test_flip": to_bool,
     "val_fraction": partial(to_float, interval="(0, 1)"),
     "precision": partial(to_choice, choices=("float32", "bfloat16")),
-    "seed": partial(to_int, minimum=0, maximum=2**32 - 1),  # a trial's
 }
-"""What each field of a recipe and a trial is made by."""
-
-
-def validate(name: str, value: Any) -> Any:
-    """Returns a field's value as its type; raises a `JnasError` if it cannot be, or is out of its range."""
-    return _RULES[name](name, value)
+"""What each field of a recipe is made by."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +48,12 @@ class Recipe:
       schedule: "one_cycle" is linear to the peak over the first quarter of all steps, then a cosine to zero.
       lr_decay: factor an epoch of the exponential schedule.
       label_smoothing: fraction of each target that is spread over all classes.
-      flip: mirror training images left to right, with probability 0.5.
+      flip: mirror training images left to right, with probability 0.5. Switch it off where mirror images are of another
+        class or of none, as hands and letters are.
       alternating_flip: with `flip`, mirror each image in every other epoch instead (Jordan 2024, arXiv:2404.00498).
       shift: move training images by up to this many pixels in each direction.
       test_flip: measure accuracies and predict classes by the mean of the logits of each image and its mirror image,
-        which is twice the work.
+        which is twice the work. None is as `flip`: what must not be mirrored in training must not be later.
       val_fraction: fraction of the training images that is kept for validation.
       precision: of the forward and backward pass (weights, statistics, loss and optimiser stay float32); bfloat16 is
         faster on GPUs, slower on most CPUs.
@@ -78,13 +73,14 @@ class Recipe:
     flip: bool = True
     alternating_flip: bool = True
     shift: int = 2
-    test_flip: bool = True
+    test_flip: bool = None  # pyright: ignore[reportAssignmentType]  made a boolean
     val_fraction: float = 0.2
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
-        for name, value in list(vars(self).items()):
-            object.__setattr__(self, name, validate(name, value))
+        if self.test_flip is None:
+            object.__setattr__(self, "test_flip", self.flip)
+        apply_rules(self, RULES)
 
     @classmethod
     def standard(cls, **changes: Any) -> Recipe:
@@ -98,7 +94,7 @@ class Recipe:
         Without its two flaws: here images are shuffled, and batch norm and dropout act in every epoch.
         """
         rate = {"learning_rate": 1e-3, "schedule": "exponential", "lr_decay": 0.95}
-        no_augmentation = {"flip": False, "alternating_flip": False, "shift": 0, "test_flip": False}
+        no_augmentation = {"flip": False, "alternating_flip": False, "shift": 0}
         protocol = {"epochs": 50, "batch_size": 256, "label_smoothing": 0.0} | rate | no_augmentation
         return cls(**protocol | changes)
 
@@ -108,9 +104,15 @@ class Recipe:
         if isinstance(recipe, Recipe):
             return recipe
         name = "standard" if recipe is None else recipe
-        if not isinstance(name, str) or name not in RECIPES:
-            raise JnasError(f"recipe must be a Recipe or one of {', '.join(RECIPES)}, got {recipe!r}.")
-        return RECIPES[name]()
+        return RECIPES[to_choice("recipe", name, RECIPES, "or give a Recipe")]()
+
+    def describe_augmentation(self) -> str:
+        """Returns in words which other images count as the same, in training and when classes are predicted."""
+        mirrored = "mirrored in every other epoch" if self.alternating_flip else "mirrored at random"
+        parts = [mirrored] if self.flip else []
+        parts += [f"moved by up to {self.shift} pixel{'s' * (self.shift > 1)}"] if self.shift else []
+        tested = "; classified with their mirror images" if self.test_flip else ""
+        return f"training images are {' and '.join(parts) or 'left as they are'}{tested}"
 
     def learning_rates(self, steps_per_epoch: int) -> Float32[np.ndarray, "epochs steps"]:
         """Returns the learning rate of each step as a fraction of `learning_rate`."""
@@ -131,8 +133,11 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """Returns the recipe of `to_json`."""
-        return cls(**json.loads(text))
+        """Returns the recipe of `to_json`, or a JnasError for other text."""
+        try:
+            return cls(**json.loads(to_text("text", text)))
+        except (json.JSONDecodeError, TypeError):  # no JSON, no object, or other names
+            refuse("text", "what Recipe.to_json returned", text)
 
     @property
     def id(self) -> str:

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jnas._runtime.devices import device_name
+from jnas._validation import to_seed
 from jnas.data import Dataset, Split, load_data
 from jnas.nn import program_signature
-from jnas.space import Template
 from jnas.store import Evaluation, Key, Store
 from jnas.train._engine.executor import choose_executor
 from jnas.train._engine.jobs import Job, make_groups
 from jnas.train._engine.scheduler import EngineOptions, Scheduler
 from jnas.train._recipe import Recipe
 from jnas.train._trainer import check_batch
-from jnas.train._trial import Trial, as_trials
+from jnas.train._trial import Templates, Trial, as_trials
 
 DataSource = Dataset | Mapping | str | Path
 """What `load_data` takes."""
@@ -41,7 +41,7 @@ class TrainingRequest:
     @classmethod
     def of(
         cls,
-        templates: Template | Trial | Iterable[Template | Trial],
+        templates: Templates,
         data: DataSource,
         recipe: Recipe | str | None,
         seed: int,
@@ -49,8 +49,8 @@ class TrainingRequest:
         store: Store | str | Path | None,
     ) -> TrainingRequest:
         """Returns the request of the arguments of `evaluate`; raises a JnasError if they do not suit each other."""
-        dataset, recipe = load_data(data), Recipe.of(recipe)
-        trials = as_trials(templates, seed)
+        dataset, recipe, split_seed = load_data(data), Recipe.of(recipe), to_seed("split_seed", split_seed)
+        trials = as_trials(templates, seed, dataset.in_shape, dataset.classes)
         keys = [make_key(trial, recipe, dataset, split_seed) for trial in trials]
         store = store if store is None or isinstance(store, Store) else Store(store)
         return cls(trials, keys, recipe, dataset.split(recipe.val_fraction, split_seed), store)

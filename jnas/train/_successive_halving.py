@@ -7,18 +7,18 @@ rung is trained exactly as `evaluate` would.
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from jnas.errors import JnasError
-from jnas.space import Template
+from jnas._validation import apply_rules, to_bool, to_instance, to_int
 from jnas.store import Epoch, Evaluation, Key, Store
 from jnas.train._engine.progress import ProgressBar
 from jnas.train._engine.scheduler import EngineOptions
 from jnas.train._recipe import Recipe
 from jnas.train._request import DataSource, TrainingRequest
-from jnas.train._trial import Trial
+from jnas.train._trial import Templates
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,7 @@ class HalvingSchedule:
     reduction_factor: int = 3
 
     def __post_init__(self) -> None:
-        for name, minimum in (("min_epochs", 1), ("reduction_factor", 2)):
-            if not getattr(self, name) >= minimum:
-                raise JnasError(f"{name} must be >= {minimum}, got {getattr(self, name)}.")
+        apply_rules(self, {"min_epochs": partial(to_int, minimum=1), "reduction_factor": partial(to_int, minimum=2)})
 
     def rungs(self, max_epochs: int) -> list[int]:
         """Returns the epochs after which trials are compared.
@@ -42,14 +40,14 @@ class HalvingSchedule:
         >>> HalvingSchedule().rungs(20)
         [1, 3, 9, 20]
         """
-        epochs = [self.min_epochs]
+        epochs, max_epochs = [self.min_epochs], to_int("max_epochs", max_epochs, 1)
         while epochs[-1] < max_epochs:
             epochs.append(epochs[-1] * self.reduction_factor)
         return [*epochs[:-1], max_epochs]
 
 
 def successive_halving(
-    templates: Template | Trial | Iterable[Template | Trial],
+    templates: Templates,
     data: DataSource = "excerpt",
     recipe: Recipe | str | None = None,
     *,
@@ -66,8 +64,9 @@ def successive_halving(
     Raises:
       JnasError: the recipe does not suit the data.
     """
+    schedule = HalvingSchedule() if schedule is None else to_instance("schedule", schedule, HalvingSchedule)
+    options, progress = EngineOptions(), to_bool("progress", progress)
     request = TrainingRequest.of(templates, data, recipe, seed, 0, store)
-    schedule, options = schedule or HalvingSchedule(), EngineOptions()
     rows, jobs = request.split_cached()
     alive, rungs = list(dict.fromkeys(request.keys)), schedule.rungs(request.recipe.epochs)
     total = sum(-(-len(jobs) // schedule.reduction_factor**index) for index in range(len(rungs)))

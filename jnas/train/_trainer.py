@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from jnas._validation import refuse, to_instance, to_int
 from jnas.data import Split
 from jnas.errors import JnasError
 from jnas.nn import build, program_signature
@@ -60,11 +61,11 @@ class TrainingRun:
 
 
 def check_batch(recipe: Recipe, split: Split) -> None:
-    """Raises a JnasError if the training images do not fill one batch."""
-    if recipe.batch_size > len(split.x_train):
-        raise JnasError(
-            f"batch_size must be <= {len(split.x_train)}, the number of training images, got {recipe.batch_size}."
-        )
+    """Raises a JnasError if the training images do not fill one batch, or a shift leaves nothing of an image."""
+    if recipe.batch_size > (count := len(split.x_train)):
+        refuse("batch_size", f"<= {count:,}, the number of training images", recipe.batch_size)
+    if recipe.shift >= (side := min(split.x_train.shape[1:3])):
+        refuse("shift", f"less than the {side} pixels of an image's shorter side", recipe.shift, "0 is for no shift")
 
 
 def check_template(template: Template, split: Split) -> None:
@@ -73,10 +74,13 @@ def check_template(template: Template, split: Split) -> None:
     if template.in_shape != (channels, height, width):
         raise JnasError(
             f"The template's in_shape must be {(channels, height, width)} (channels, height, width) for these images, "
-            f"got {template.in_shape}."
+            f"got {template.in_shape}; make it with Template.from_hash(hash, dataset.in_shape, dataset.classes)."
         )
     if template.classes != split.classes:
-        raise JnasError(f"The template's classes must be {split.classes} for these images, got {template.classes}.")
+        raise JnasError(
+            f"The template's classes must be {split.classes} for these images, got {template.classes}; make it with "
+            "Template.from_hash(hash, dataset.in_shape, dataset.classes)."
+        )
 
 
 class Trainer:
@@ -90,6 +94,13 @@ class Trainer:
     """
 
     def __init__(self, template: Template, recipe: Recipe, split: Split, num_lanes: int = 1, scan: bool | None = None):
+        for name, value, kind in (
+            ("template", template, Template),
+            ("recipe", recipe, Recipe),
+            ("split", split, Split),
+        ):
+            to_instance(name, value, kind)
+        num_lanes = to_int("num_lanes", num_lanes, 1)
         check_template(template, split)
         check_batch(recipe, split)
         self.steps = Steps(program_signature(template), recipe)

@@ -1,17 +1,26 @@
 """What is to be trained: a template, its seed and hyper-parameters; and how to draw trials at random."""
 
 import dataclasses
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
 
+from jnas._validation import Rule, apply_rules, optional, refuse, to_float, to_instance, to_int, to_seed, to_tuple
 from jnas.errors import JnasError
 from jnas.nn import program_signature
 from jnas.space import Space, Template
-from jnas.train._recipe import Recipe, validate
+from jnas.train._recipe import RULES, Recipe
+
+_MOST_TEMPLATES = 10_000
+_RULES: dict[str, Rule] = {
+    "template": partial(to_instance, kind=Template, hint="use Template.from_hash"),
+    "seed": optional(to_seed),
+    **{name: optional(RULES[name]) for name in ("learning_rate", "weight_decay")},
+}
 
 
 @dataclass(frozen=True)
@@ -28,9 +37,7 @@ class Trial:
     weight_decay: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("seed", "learning_rate", "weight_decay"):
-            if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, validate(name, value))
+        apply_rules(self, _RULES)
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Returns the recipe with the trial's learning rate and weight decay."""
@@ -39,12 +46,19 @@ class Trial:
         return dataclasses.replace(recipe, **values) if values else recipe
 
 
-def as_trials(items: Template | Trial | Iterable[Template | Trial], seed: int = 0) -> list[Trial]:
-    """Returns trials of templates and trials, with `seed` where they have none."""
-    trials = []
-    for item in [items] if isinstance(items, Template | Trial) else items:
+Templates = Template | Trial | str | Iterable[Template | Trial | str]
+"""Architectures to train, one or several; text is a hash."""
+
+
+def as_trials(items: Templates, seed: int, in_shape: tuple[int, int, int], classes: int) -> list[Trial]:
+    """Returns trials of templates, hashes and trials, with `seed` where they have none."""
+    kinds, trials = "templates, their hashes, or Trial objects", []
+    seed = to_seed("seed", seed)
+    for item in to_tuple("templates", [items] if isinstance(items, Template | Trial | str) else items, kinds):
+        if isinstance(item, str):
+            item = Template.from_hash(item, in_shape, classes)
         if not isinstance(item, Template | Trial):
-            raise JnasError(f"templates must be Template or Trial objects, got {item!r}; use Template.from_hash.")
+            refuse("templates", kinds, item)
         trial = item if isinstance(item, Trial) else Trial(item)
         trials.append(trial if trial.seed is not None else dataclasses.replace(trial, seed=seed))
     return trials
@@ -67,12 +81,11 @@ def sample_trials(
     Raises:
       JnasError: a number is below 1, a range is not one, or the space has too few templates.
     """
-    for name, count in (("num_templates", num_templates), ("trials_per_template", trials_per_template)):
-        if count < 1:
-            raise JnasError(f"{name} must be >= 1, got {count}.")
-    for name, ends in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
-        if ends is not None and not 0 < ends[0] <= ends[1] < math.inf:
-            raise JnasError(f"{name} must be (lowest, highest) with 0 < lowest <= highest, got {ends}.")
+    to_instance("space", space, Space)
+    seed = to_seed("seed", seed)
+    num_templates = to_int("num_templates", num_templates, 1, _MOST_TEMPLATES)
+    trials_per_template = to_int("trials_per_template", trials_per_template, 1, _MOST_TEMPLATES)
+    ranges = [_to_range("learning_rate", learning_rate), _to_range("weight_decay", weight_decay)]
     generator = np.random.default_rng(seed)
     templates: dict[Template, Template] = {}
     for genome in space.sample(jax.random.key(seed), 8 * num_templates + 64):
@@ -83,6 +96,14 @@ def sample_trials(
     trials = []
     for template in list(templates.values())[:num_templates]:
         for index in range(trials_per_template):
-            rates = [ends and float(np.exp(generator.uniform(*np.log(ends)))) for ends in (learning_rate, weight_decay)]
+            rates = [ends and float(np.exp(generator.uniform(*np.log(ends)))) for ends in ranges]
             trials.append(Trial(template, index, *rates))
     return trials
+
+
+def _to_range(name: str, value: Any) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    condition = "(lowest, highest) with 0 < lowest <= highest"
+    low, high = (to_float(name, end, "(0, inf)") for end in to_tuple(name, value, condition, length=2))
+    return (low, high) if low <= high else refuse(name, condition, value)

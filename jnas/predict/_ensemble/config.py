@@ -1,20 +1,18 @@
 """The settings of an ensemble."""
 
-import math
-import operator
 from dataclasses import dataclass
+from functools import partial
 
-from jnas.errors import JnasError
+from jnas._validation import Rule, apply_rules, to_float, to_int
 
-_COUNT = (operator.index, "an integer", ">= 1", lambda x: x >= 1)
-_RATE = (float, "a number", "in [0, 1)", lambda x: 0 <= x < 1)
-_POSITIVE = (float, "a number", "> 0", lambda x: 0 < x < math.inf)
-_CONDITIONS = {
-    **dict.fromkeys(("members", "hidden_dim", "head_dim", "num_steps", "batch_size"), _COUNT),
-    "folds": (operator.index, "an integer", ">= 2", lambda x: x >= 2),
-    **dict.fromkeys(("dropout", "input_dropout", "epoch_dropout"), _RATE),
-    **dict.fromkeys(("learning_rate", "huber_delta"), _POSITIVE),
-    "weight_decay": (float, "a number", ">= 0", lambda x: 0 <= x < math.inf),
+_RULES: dict[str, Rule] = {
+    "members": partial(to_int, minimum=1, maximum=1000),
+    "folds": partial(to_int, minimum=2, maximum=1000),
+    **dict.fromkeys(("hidden_dim", "head_dim", "batch_size"), partial(to_int, minimum=1, maximum=4096)),
+    "num_steps": partial(to_int, minimum=1, maximum=1_000_000),
+    **dict.fromkeys(("dropout", "input_dropout", "epoch_dropout"), partial(to_float, interval="[0, 1)")),
+    **dict.fromkeys(("learning_rate", "huber_delta"), partial(to_float, interval="(0, inf)")),
+    "weight_decay": partial(to_float, interval="[0, inf)"),
 }
 
 
@@ -49,12 +47,4 @@ class EnsembleConfig:
     huber_delta: float = 1.0
 
     def __post_init__(self):
-        for name, (convert, noun, condition, holds) in _CONDITIONS.items():
-            value = getattr(self, name)
-            try:
-                number = convert(value)  # Python's own number for NumPy's
-            except (TypeError, ValueError):
-                raise JnasError(f"{name} must be {noun} {condition}, got {value!r}.") from None
-            if not holds(number):
-                raise JnasError(f"{name} must be {condition}, got {number:g}.")
-            object.__setattr__(self, name, number)
+        apply_rules(self, _RULES)

@@ -22,8 +22,8 @@ import jax
 from jnas._runtime.compilation_cache import MAX_JAX_CACHE_BYTES, is_own_jax_cache, jax_cache_dir
 from jnas._runtime.devices import available_memory, num_cores
 from jnas._runtime.jax_config import read_jax_config
+from jnas._validation import to_int
 from jnas.data import Split
-from jnas.errors import JnasError
 from jnas.train._engine.group_trainer import CompileReply, GroupSpec, GroupTrainer, OnEpoch, Outcome
 from jnas.train._engine.jobs import failure_of
 from jnas.train._engine.worker import TrainRequest
@@ -160,9 +160,8 @@ def plan_workers(num_programs: int, image_bytes: int) -> tuple[int, int]:
 
 def _requested_workers(default: int) -> int:
     text = os.environ.get("JNAS_NUM_WORKERS", "")
-    if text and not text.isdigit():
-        raise JnasError(f"JNAS_NUM_WORKERS must be an integer >= 0, got {text!r}.")
-    return int(text) if text else default
+    number = int(text) if text.isdecimal() else text
+    return to_int("JNAS_NUM_WORKERS", number, 0, hint="leave it unset for all cores") if text else default
 
 
 @functools.cache

@@ -10,7 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from functools import partial
 
+from jnas._validation import Rule, apply_rules, optional, to_float, to_function, to_instance, to_int
 from jnas.data import Split
 from jnas.store import Evaluation
 from jnas.train._engine.executor import Executor, RemoteGroupTrainer
@@ -22,6 +24,16 @@ from jnas.train._recipe import Recipe
 
 _POLL_SECONDS = 0.1
 """Seconds between two looks at what does not tell when it changes: the caller's wish to stop, and the clock."""
+
+
+_OPTION_RULES: dict[str, Rule] = {
+    "max_memory": optional(partial(to_int, minimum=1)),
+    "compile_timeout": partial(to_float, interval="(0, inf)"),
+    "on_epoch": optional(to_function),
+    "on_row": optional(to_function),
+    "should_stop": to_function,
+    "timing": partial(to_instance, kind=TimingStats),
+}
 
 
 @dataclass
@@ -45,6 +57,9 @@ class EngineOptions:
     on_row: Callable[[Evaluation], object] | None = None
     should_stop: Callable[[], bool] = lambda: False
     timing: TimingStats = field(default_factory=TimingStats)
+
+    def __post_init__(self) -> None:
+        apply_rules(self, _OPTION_RULES)
 
 
 class _StopTraining(BaseException):
