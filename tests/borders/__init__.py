@@ -4,9 +4,14 @@ Each module of this package has `ROWS`. `test_borders.py` runs them all, and che
 and kind of file has rows.
 """
 
+import contextlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+from jnas._cli import main
+from jnas.errors import JnasError
 
 Kind = Literal[
     "wrong type",
@@ -39,3 +44,30 @@ class Row(NamedTuple):
 def is_fine(_: Any) -> bool:
     """Any result is right, as long as there is one."""
     return True
+
+
+def command(*words: str) -> str:
+    """What a command prints; its refusal, exit code 2 and a line or a box on stderr, becomes a `JnasError`."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(list(words))
+        except SystemExit as stop:
+            code = stop.code
+    if code:
+        assert code == 2, err.getvalue()
+        raise JnasError(_sentence(err.getvalue()))
+    return out.getvalue()
+
+
+def _sentence(text: str) -> str:
+    if text.startswith("jnas: "):
+        return text.removeprefix("jnas: ").removesuffix("\n")
+    lines = [line.strip("│ ") for line in text.strip().splitlines()[2:]]  # below the title and a ruler, in a box or not
+    end = next(i for i, line in enumerate(lines) if line.startswith(("───", "---", "╰")))
+    return f"{' '.join(lines[:end]).removesuffix('.')}."
+
+
+def refused(name: str, condition: str, value: Any, hint: str = "") -> str:
+    """The sentence of a value that cannot be used."""
+    return f"{name} must be {condition}, got {value}{f'; {hint}' if hint else ''}."

@@ -1,0 +1,131 @@
+"""Settings of a search, in Python and on the command line; those that `evaluate` shares; fields of a recipe."""
+
+import jnas
+from borders import Row, command, refused
+
+_TRUTH = "True or False"
+_RATE = "a finite number > 0"
+_COUNT = "an integer from 1 to 1,000,000"
+_FRACTION = "a number in (0, 1)"
+_LIMIT = ("an integer from 1 to 18,446,744,073,709,551,615", 0, "None is for no limit")
+_LAYERS = ("an integer from 1 to 100", 101, "")
+_FEW = ("an integer from 1 to 1,000", 0, "")
+
+CONDITIONS = {
+    "classes": ("an integer >= 2", 1, ""),
+    "recipe": ("one of standard, sophius", "quick", ""),
+    "batch_size": ("an integer >= 1", 0, ""),
+    "learning_rate": (_RATE, -1, ""),
+    "val_fraction": (_FRACTION, 1, ""),
+    "precision": ("one of float32, bfloat16", "float16", ""),
+    "flip": (_TRUTH, 1, ""),
+    "alternating_flip": (_TRUTH, 1, ""),
+    "shift": ("an integer >= 0", -1, ""),
+    "test_flip": (_TRUTH, 1, ""),
+    "space": ("one of sophius, modern", "wide", ""),
+    "conv_num": _LAYERS,
+    "lin_num": _LAYERS,
+    "max_params": _LIMIT,
+    "max_macs": _LIMIT,
+    "compile_timeout": (_RATE, 0, ""),
+    "seed": ("an integer from 0 to 4,294,967,295", 4294967296, ""),
+    "num_random": (_COUNT, 0, ""),
+    "num_screened": ("an integer from 0 to 1,000,000", -1, ""),
+    "pool_size": ("an integer from 2 to 1,000,000", 1, ""),
+    "refit_every": (_COUNT, 0, ""),
+    "acquisition": ("one of mean, ucb, thompson", "best", ""),
+    "generations": ("an integer >= 0", -1, ""),
+    "minutes": (_RATE, 0, ""),
+    "max_trials": ("an integer >= 1", 0, ""),
+    "target_accuracy": ("a number in (0, 1]", 90, "write 0.9 for 90 %"),
+    "population_size": ("an integer from 2 to 1,000,000", 1000001, ""),
+    "trials_per_generation": (_COUNT, 0, ""),
+    "algorithm": ("one of genetic, regularized, random", "annealing", ""),
+    "objectives": ("one of accuracy, macs, params, latency", "size", ""),
+    "epochs": (_COUNT, 0, ""),
+    "prune_after_epochs": ("an integer >= 0", -1, ""),
+    "final_epochs": ("an integer >= 1", 0, ""),
+    "final_repeats": _FEW,
+    "num_finalists": _FEW,
+    "max_latency_ms": (_RATE, 0, ""),
+}
+"""By setting: what it must be, a value that it must not be, and what to do."""
+CHOICES = ("recipe", "precision", "space", "acquisition", "algorithm", "objectives")
+FLAGS = ("flip", "alternating_flip", "test_flip")
+_SHARED = ("batch_size", "learning_rate", "val_fraction", "shift", "conv_num", "lin_num", "max_params")
+OF_EVALUATE = (*_SHARED, "max_macs", "compile_timeout", "seed", "epochs")
+_RATES = ("learning_rate", "val_fraction", "compile_timeout", "minutes", "target_accuracy", "max_latency_ms")
+_RECIPE = {
+    "optimizer": ("one of adamw, sgd", "adam", ""),
+    "weight_decay": ("a finite number >= 0", -1, ""),
+    "schedule": ("one of one_cycle, exponential, constant", "linear", ""),
+    "lr_decay": ("a number in (0, 1]", 2, ""),
+    "label_smoothing": ("a number in [0, 1)", 1, ""),
+}
+_OF_RECIPE = ("epochs", "batch_size", "learning_rate", "flip", "alternating_flip", "shift", "val_fraction", "precision")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _in_python(make, subject, conditions) -> list[Row]:
+    """Of each field: an object of another type, and a value that is out of range."""
+    rows = []
+    for name, (condition, wrong, hint) in conditions.items():
+        shown = repr(wrong)
+        rows += [
+            Row(
+                f"{subject}.{name}",
+                "wrong value",
+                lambda _, n=name, w=wrong: make(**{n: w}),
+                refused(name, condition, shown, hint),
+            ),
+        ]
+        if name != "objectives":
+            rows.append(
+                Row(
+                    f"{subject}.{name}",
+                    "wrong type",
+                    lambda _, n=name: make(**{n: b"3"}),
+                    refused(name, condition, "b'3'", hint),
+                )
+            )
+    return rows
+
+
+def _on_the_command_line() -> list[Row]:
+    rows = []
+    for name, (condition, wrong, hint) in CONDITIONS.items():
+        flag = _flag(name)
+        commands = ("search",) + ("evaluate",) * (name in OF_EVALUATE)
+        if name in CHOICES:
+            choices = tuple(condition.removeprefix("one of ").split(", "))
+            sentence = f"invalid choice '{wrong}' for argument '{flag}'. Expected one of {choices}."
+            commands = ("search", "evaluate") if name in ("recipe", "precision", "space") else ("search",)
+        elif name in FLAGS:
+            sentence, flag = f"Unrecognized options: {flag}s.", f"{flag}s"
+            commands = ("search", "evaluate")
+        else:
+            sentence = refused(name, condition, f"{wrong:g}" if name in _RATES else wrong, hint)
+        for command_name in commands:
+            words = (flag,) if name in FLAGS else (flag, str(wrong))
+            words += ("--random", "1") * (command_name == "evaluate")
+            subject = f"{command_name} {_flag(name)}"
+            rows.append(Row(subject, "wrong value", lambda _, w=(command_name, *words): command(*w), sentence))
+    return rows
+
+
+ROWS = [
+    *_in_python(jnas.SearchConfig, "SearchConfig", CONDITIONS),
+    *_in_python(jnas.search, "search", CONDITIONS),
+    *_in_python(jnas.Recipe, "Recipe", _RECIPE | {name: CONDITIONS[name] for name in _OF_RECIPE}),
+    *_on_the_command_line(),
+    Row("Recipe.test_flip", "wrong value", lambda _: jnas.Recipe(test_flip=1), refused("test_flip", _TRUTH, 1)),
+    Row(
+        "search.objectives",
+        "wrong type",
+        lambda _: jnas.search(objectives=3),
+        "objectives must be names among accuracy, macs, params, latency, got 3.",
+    ),
+]
