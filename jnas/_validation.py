@@ -182,7 +182,8 @@ def to_path(name: str, value: Any, hint: str = "") -> Path:
 
 def to_tuple(name: str, value: Any, condition: str, length: int | None = None, hint: str = "") -> tuple:
     """Returns the items of a list, a tuple, an array or another iterable, of `length` if that is given."""
-    if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable | Sequence):
+    no_items = isinstance(value, str | bytes | dict) or getattr(value, "ndim", 1) == 0
+    if no_items or not isinstance(value, Iterable | Sequence):
         refuse(name, condition, value, hint)
     items = tuple(value.tolist() if isinstance(value, np.ndarray) else value)
     if length is not None and len(items) != length:

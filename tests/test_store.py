@@ -103,13 +103,15 @@ class StoreContract:
         store.add_experiment("x", config_json={"seed": 0}, **search)
         store.add_experiment("x", config_json={"seed": 9}, **search)
         assert list(store.experiments_df().experiment_id) == ["x"]
+        store.add_experiment("bytes", config_json={"data": "v\udcff.npz"}, **search)  # a path that is not UTF-8
+        assert "v\ufffd" in store.experiments_df().config_json[1]
         assert "9" not in store.experiments_df().config_json[0]
         store.add([row(), row("00000002"), row("00000001", seed=1)])
         store.add_candidates("x", "random", 0, [("00000001", 0.5, 0.1)])
         assert list(store.experiment_df("x").hash) == ["00000001"] and len(store.experiment_df("y")) == 0
         assert store.evaluations_of("x", "00000001") == [row()]
         store.set_winner("x", "00000001")
-        assert list(store.experiments_df().winner_hash) == ["00000001"]
+        assert store.experiments_df().winner_hash[0] == "00000001"
 
     def test_add_front_replaces_the_front_of_its_generation(self, store):
         for size in (3, 1):

@@ -21,7 +21,7 @@ from jnas.errors import JnasError
 
 
 def search(
-    data: Dataset | Mapping[str, ArrayLike] | str | Path | None = None,
+    data: Dataset | Mapping[str, ArrayLike] | tuple | str | Path | None = None,
     config: SearchConfig | None = None,
     *,
     preset: PresetName | None = None,

@@ -118,9 +118,10 @@ class TrainingConfig:
 
     data: str = field(default="excerpt", metadata=_NO_IDENTITY)
     """Images: 'excerpt' (the 5,000 of CIFAR-10 that come with jnas), 'cifar10' (all 60,000, by TensorFlow Datasets),
-    the path of an .npz file (x_train, y_train, x_test, y_test; uint8), or of a prepared TensorFlow Datasets folder."""
+    the path of an .npz file (x_train, y_train, x_val, y_val, x_test, y_test; uint8), or of a prepared TensorFlow
+    Datasets folder."""
     classes: int | None = field(default=None, metadata=_NO_IDENTITY)
-    """Number of classes; by default the largest training label plus one."""
+    """Number of classes; by default that of the training labels."""
     recipe: RecipeName = "standard"
     """How to train: present practice, or the protocol of Sophius (without its two flaws)."""
     batch_size: int | None = None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jnas._validation import refuse, shown, to_path
+from jnas._validation import refuse, shown, to_int, to_path
 from jnas.data._dataset import Dataset
 from jnas.data._excerpt import load_excerpt
 from jnas.data._files import describe_file, printable
@@ -51,6 +51,8 @@ def load_data(
     Raises:
       JnasError: if there is no such source, or it is not a labelled set of uint8 images of one size.
     """
+    if classes is not None:
+        classes = to_int("classes", classes, 2, 2**31 - 1)
     if isinstance(source, Dataset):
         if classes not in (None, source.classes):
             refuse("classes", f"{source.classes}, as in the Dataset", classes, "leave it out")

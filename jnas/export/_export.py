@@ -41,7 +41,7 @@ def export_model(
     out: str | Path | None = None,
     *,
     experiment: str | None = None,
-    data: Dataset | Mapping[str, ArrayLike] | str | Path | None = None,
+    data: Dataset | Mapping[str, ArrayLike] | tuple | str | Path | None = None,
     check: bool = True,
 ) -> Export:
     """Writes a trained template as a folder with Orbax weights, Flax code and a StableHLO program; none needs jnas.

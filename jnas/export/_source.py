@@ -109,7 +109,9 @@ def _sample(names: list[str]) -> str:
     return ", ".join(names[:3]) + ", …" * (len(names) > 3)
 
 
-def load_images(source: TrainedTemplate, data: Dataset | Mapping[str, ArrayLike] | str | Path | None = None) -> Dataset:
+def load_images(
+    source: TrainedTemplate, data: Dataset | Mapping[str, ArrayLike] | tuple | str | Path | None = None
+) -> Dataset:
     """Returns the images that the search used, from where it had them if `data` is None."""
     search = source.experiment
     origin = json.loads(search.config_json)["data"] if data is None else data

@@ -271,9 +271,14 @@ def _insert(connection: Connection, table: str, columns: Mapping[str, Any], inse
 def _to_python(values: Iterable[Any]) -> list[Any]:
     """Returns values that DuckDB takes: NumPy's scalars as Python's, dictionaries as JSON."""
     return [
-        json.dumps(value) if isinstance(value, dict) else value.item() if isinstance(value, np.generic) else value
+        _to_json(value) if isinstance(value, dict) else value.item() if isinstance(value, np.generic) else value
         for value in values
     ]
+
+
+def _to_json(values: Mapping[str, Any]) -> str:
+    """Returns JSON; what is no Unicode, such as bytes of a path that are not UTF-8, is replaced."""
+    return json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def _now() -> datetime:

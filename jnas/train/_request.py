@@ -21,7 +21,7 @@ from jnas.train._recipe import Recipe
 from jnas.train._trainer import check_batch
 from jnas.train._trial import Templates, Trial, as_trials
 
-DataSource = Dataset | Mapping | str | Path
+DataSource = Dataset | Mapping | tuple | str | Path
 """What `load_data` takes."""
 
 

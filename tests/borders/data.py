@@ -193,7 +193,7 @@ ROWS = [
         "load_data.classes",
         "wrong value",
         lambda _: jnas.load_data(ARRAYS, 2.5),
-        "The number of classes of your arrays must be an integer from 2 to 2,147,483,647, got 2.5.",
+        "classes must be an integer from 2 to 2,147,483,647, got 2.5.",
     ),
     Row(
         "load_data.classes",
@@ -220,6 +220,30 @@ ROWS = [
         "wrong value",
         lambda _: jnas.load_data(ARRAYS | {"class_names": ["a", "b"]}, 3),
         "class_names of your arrays must be one name for each of 3 classes, got ('a', 'b').",
+    ),
+    Row(
+        "Dataset.classes",
+        "wrong type",
+        lambda _: jnas.Dataset("mine", X, Y, [], [], "3"),  # type: ignore[arg-type]
+        "The number of classes of mine must be an integer from 2 to 2,147,483,647, got '3'.",
+    ),
+    Row(
+        "Dataset.split.val_fraction",
+        "wrong type",
+        lambda _: jnas.load_data(ARRAYS).split(X),  # type: ignore[arg-type]
+        "val_fraction must be a number in (0, 1), got an array of uint8 of shape (9, 8, 8, 3).",
+    ),
+    Row(
+        "Dataset.split.val_fraction",
+        "wrong value",
+        lambda _: jnas.load_data(ARRAYS).split(1.5),
+        "val_fraction must be a number in (0, 1), got 1.5.",
+    ),
+    Row(
+        "Dataset.split.seed",
+        "wrong value",
+        lambda _: jnas.load_data(ARRAYS).split(0.5, -1),
+        "seed must be an integer from 0 to 4,294,967,295, got -1.",
     ),
     # Names of arrays.
     *(
