@@ -167,6 +167,6 @@ ROWS = [
     Row("evaluate --random", "wrong value", lambda _: command("evaluate", "--random", "-1"), refused("random", "an integer from 0 to 100,000", -1)),
     Row("evaluate --random", "wrong type", lambda _: command("evaluate", "--random", "x"), "Error parsing --random: invalid literal for int() with base 10: 'x'."),
     Row("evaluate --random", "missing", lambda _: command("evaluate"), "Give hashes, or --random with 1 or more."),
-    Row("evaluate --classes", "wrong value", lambda _: command("evaluate", "--random", "1", "--classes", "1"), "The number of classes of CIFAR-10 excerpt must be an integer from 2 to 2,147,483,647, got 1."),
+    Row("evaluate --classes", "wrong value", lambda _: command("evaluate", "--random", "1", "--classes", "1"), "classes must be an integer from 2 to 2,147,483,647, got 1."),
     Row("Trial", "right", lambda _: dataclasses.asdict(jnas.Trial(_template(), np.uint8(3))), is_fine),
 ]  # fmt: skip

@@ -97,7 +97,7 @@ ROWS = [
         "load_data.classes",
         "wrong type",
         lambda _: jnas.load_data("excerpt", "3"),
-        "The number of classes of CIFAR-10 excerpt must be an integer from 2 to 2,147,483,647, got '3'.",
+        "classes must be an integer from 2 to 2,147,483,647, got '3'.",
     ),
     Row(
         "search.config",
