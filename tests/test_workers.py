@@ -127,7 +127,8 @@ def test_worker_that_ends_while_idle_costs_nothing(pool, data):
 
 
 def test_request_that_cannot_be_sent_is_a_row(pool, data, monkeypatch):
-    monkeypatch.setattr(worker_process, "snapshot_jax_config", lambda: {"a": lambda: None})
+    send = worker_process.Worker.send
+    monkeypatch.setattr(worker_process.Worker, "send", lambda worker, _: send(worker, lambda: None))
     assert {row.status for row in rows_of(SMALL, data)} == {"error"}
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import jax
 import tyro
 
+from jnas._runtime.jax_config import with_own_settings
 from jnas._search.config import TrainingConfig
 from jnas._search.screening import propose_random
 from jnas._validation import to_int, to_seed
@@ -36,6 +37,7 @@ class Options(TrainingConfig):
     """Passes over the training images; by default the recipe's."""
 
 
+@with_own_settings
 def run(options: Options) -> None:
     """Trains templates, and prints a line for each, with the hash last and whole, so that it can be copied."""
     to_int("random", options.random, 0, _MOST_RANDOM)

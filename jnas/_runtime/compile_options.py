@@ -12,6 +12,8 @@ from typing import Literal
 import jax
 from jax.core import Tracer
 
+from jnas._runtime.jax_config import with_own_settings
+
 Purpose = Literal["train", "short_run", "fast_compile"]
 """Programs that run for long, trainings so short that compiling takes longer than running, and all else."""
 
@@ -76,6 +78,7 @@ def fast_compile_jit(function: Callable | None = None, **options) -> Callable:
     def program():  # made at the first call: only then is the device known
         return jax.jit(function, compiler_options=compiler_options("fast_compile"), **options)
 
+    @with_own_settings
     @functools.wraps(function)
     def call(*args, **kwargs):
         is_traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, kwargs)))

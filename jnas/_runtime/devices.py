@@ -6,6 +6,21 @@ from typing import Any
 
 import jax
 
+from jnas._validation import shown
+from jnas.errors import JnasError
+
+
+def check_device() -> None:
+    """Raises a JnasError if JAX finds nothing to compute on."""
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # the latter where CUDA has no device
+        platforms = os.environ.get("JAX_PLATFORM_NAME") or getattr(jax.config, "jax_platforms")  # noqa: B009
+        reason = str(error).partition(" (set ")[0]  # the rest is advice
+        because = f" ({shown(reason)})" if reason else ""
+        message = f"must name platforms that JAX can use here, got {shown(platforms)}{because}"
+        raise JnasError(f"JAX_PLATFORMS {message}; unset it, or set it to cpu.") from error
+
 
 def device_name() -> str:
     """Returns what JAX computes on, such as "cpu" or "NVIDIA H200"."""

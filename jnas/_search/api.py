@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 from numpy.typing import ArrayLike
 
+from jnas._runtime.jax_config import with_own_settings
 from jnas._search.config import PresetName, SearchConfig, SearchOptions, check_names
 from jnas._search.loop import Search
 from jnas._search.progress import ConsoleProgress, Progress
@@ -20,6 +21,7 @@ from jnas.data import IN_MEMORY_SOURCE, Dataset, load_data
 from jnas.errors import JnasError
 
 
+@with_own_settings
 def search(
     data: Dataset | Mapping[str, ArrayLike] | tuple | str | Path | None = None,
     config: SearchConfig | None = None,

@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 from numpy.typing import ArrayLike
 
+from jnas._runtime.jax_config import with_own_settings
 from jnas._search.config import Phase
 from jnas.data import Dataset, check_images
 from jnas.space import Candidate, Template
@@ -55,6 +56,7 @@ class EvaluatedCandidate:
         """The first of `finals`, of which the winner's weights are kept; None where there is none."""
         return self.finals[0] if self.finals else None
 
+    @with_own_settings
     def build(self) -> nnx.Module:
         """Returns the trained Flax module, in evaluation mode: `[N, H, W, C]` floats in, `[N, classes]` logits out.
 
@@ -67,6 +69,7 @@ class EvaluatedCandidate:
         trainer = Trainer(self.template, self._recipe, self._data.split(self._recipe.val_fraction, key.split_seed))
         return trained_module(trainer.train([Trial(self.template, key.seed)]))
 
+    @with_own_settings
     def predict(self, images: ArrayLike) -> np.ndarray:
         """Returns the class of each of `images` `[N, H, W, C]` uint8; loads or trains the module, as `build` does.
 

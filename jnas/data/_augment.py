@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float32, Int, Key, Shaped, UInt8
 
+from jnas._runtime.jax_config import with_own_settings
 from jnas.data._images import check_images
 
 
+@with_own_settings
 def normalise(images: UInt8[Array, "*n h w c"]) -> Float32[Array, "*n h w c"]:
     """Returns pixels from 0 to 255 as floats from -1 to 1, the scaling of Sophius.
 
@@ -18,17 +20,20 @@ def normalise(images: UInt8[Array, "*n h w c"]) -> Float32[Array, "*n h w c"]:
     return images.astype(jnp.float32) * (2 / 255) - 1
 
 
+@with_own_settings
 def hflip(images: Shaped[Array, "n h w c"]) -> Shaped[Array, "n h w c"]:
     """Returns images with left and right exchanged."""
     return images[:, :, ::-1]
 
 
+@with_own_settings
 def random_hflip(key: Key[Array, ""], images: Shaped[Array, "n h w c"]) -> Shaped[Array, "n h w c"]:
     """Returns images of which each is flipped horizontally with probability 0.5."""
     is_flipped = jax.random.bernoulli(key, shape=(len(images), 1, 1, 1))
     return jnp.where(is_flipped, hflip(images), images)
 
 
+@with_own_settings
 def alternating_hflip(
     key: Key[Array, ""], images: Shaped[Array, "n h w c"], indices: Int[Array, " n"], epoch: Int[Array, ""]
 ) -> Shaped[Array, "n h w c"]:
@@ -42,6 +47,7 @@ def alternating_hflip(
     return jnp.where(is_flipped[:, None, None, None], hflip(images), images)
 
 
+@with_own_settings
 def random_translate(key: Key[Array, ""], images: Shaped[Array, "n h w c"], max_shift: int) -> Shaped[Array, "n h w c"]:
     """Returns images of which each is moved by up to `max_shift` pixels in both directions.
 

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtri
 from jax.scipy.stats import norm
 
+from jnas._runtime.jax_config import with_own_settings
+
 
 def rank_to_normal(fitness: jax.Array, mask: jax.Array) -> jax.Array:
     """Returns the normal score of each of `[N]` fitness by its rank among those of the mask, 0 for the others.
@@ -20,6 +22,7 @@ def rank_to_normal(fitness: jax.Array, mask: jax.Array) -> jax.Array:
     return jnp.where(mask, ndtri(((below + upto) / 2 / count).clip(1e-6, 1 - 1e-6)), 0.0)
 
 
+@with_own_settings
 def log_expected_improvement(mean: jax.Array, std: jax.Array, best: jax.Array) -> jax.Array:
     """Returns the logarithm of the expected improvement over `best` of normal predictions (Jones et al. 1998).
 
@@ -33,6 +36,7 @@ def log_expected_improvement(mean: jax.Array, std: jax.Array, best: jax.Array) -
     return jnp.log(std) + jnp.where(z > -4, exact, series)
 
 
+@with_own_settings
 def log_penalty(
     genomes: jax.Array,
     chosen: jax.Array,
@@ -47,6 +51,7 @@ def log_penalty(
     return jnp.log(-jnp.expm1(-jax.vmap(distance, (0, None))(genomes, chosen) / length_scale) + 1e-9)
 
 
+@with_own_settings
 def local_penalization(
     log_scores: jax.Array,
     genomes: jax.Array,

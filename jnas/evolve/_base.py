@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jnas._runtime import checkpoint
+from jnas._runtime.jax_config import with_own_settings
 from jnas._runtime.random import check_key
 from jnas._validation import Rule, optional, refuse, to_array, to_float, to_int, to_path
 from jnas.errors import JnasError
@@ -54,12 +55,14 @@ class State:
         """Returns a copy with other values."""
         return dataclasses.replace(self, **changes)
 
+    @with_own_settings
     def save(self, folder: str | Path, **metadata: Any) -> None:
         """Writes the state as an Orbax checkpoint, with metadata that JSON can hold; old content is replaced."""
         folder = to_path("folder", folder)
         leaves = jax.tree.leaves(_with_key_data(self))
         checkpoint.save(folder, leaves, metadata | {"evolution": len(leaves)})
 
+    @with_own_settings
     def load(self, folder: str | Path) -> State:
         """Returns the state that `save` wrote, of the same algorithm and sizes as this one.
 
@@ -123,6 +126,7 @@ _RULES: dict[str, Rule] = {
 """What the fields of all algorithms are made by."""
 
 
+@with_own_settings
 class Algorithm(abc.ABC):
     """A maximisation as three pure functions that work under jit, vmap and scan (the shape of evosax).
 
@@ -141,6 +145,9 @@ class Algorithm(abc.ABC):
         for name, rule in _RULES.items():
             if hasattr(self, name):
                 object.__setattr__(self, name, rule(name, getattr(self, name)))
+
+    def __init_subclass__(cls) -> None:
+        with_own_settings(cls)
 
     def init(self, key: jax.Array, genomes: jax.Array, fitness: jax.Array) -> State:
         """Returns a state from a first population, `[P, ...]` genomes and their fitness.
@@ -243,6 +250,7 @@ def where_rows(mask: jax.Array, rows: jax.Array, other: jax.Array | float) -> ja
     return jnp.where(mask.reshape(-1, *[1] * (rows.ndim - 1)), rows, other)
 
 
+@with_own_settings
 def mean_pairwise_distance(
     genomes: jax.Array, mask: jax.Array, distance: Callable[[jax.Array, jax.Array], jax.Array], shifts: int = 8
 ) -> jax.Array:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from jnas._runtime.jax_config import with_own_settings
 from jnas._runtime.random import check_key
 from jnas._validation import refuse, to_int, to_tuple
 
 
+@with_own_settings
 @dataclass(frozen=True)
 class Categorical:
     """A `SearchSpace` of `[genes]` int32 genomes, gene g from 0 to `num_categories[g] - 1`.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jnas._runtime.jax_config import with_own_settings
 from jnas._validation import apply_rules, to_float, to_int
 
 _JITTER = 1e-4
@@ -44,6 +45,7 @@ class Posterior(NamedTuple):
     alpha: jax.Array
 
 
+@with_own_settings
 @dataclass(frozen=True)
 class GaussianProcess:
     """A `Surrogate` for one-hot genes `[N, genes, values]`.

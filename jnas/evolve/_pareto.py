@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jnas._runtime.jax_config import with_own_settings
 from jnas._validation import refuse, to_array
 
 _BLOCK = 256
 
 
+@with_own_settings
 def nondominated_rank(objectives: jax.Array) -> jax.Array:
     """Returns the number of the front of each of `[N, M]` objectives, `[N]` int32, 0 for those that nobody dominates.
 
@@ -68,6 +70,7 @@ def _rank_nd(ordered: jax.Array) -> jax.Array:
     return jax.lax.fori_loop(0, blocks, block, jnp.zeros(len(padded), jnp.int32))[:count]
 
 
+@with_own_settings
 def crowding_distance(objectives: jax.Array, ranks: jax.Array) -> jax.Array:
     """Returns the crowding distances (Deb et al. 2002) of `[N, M]` objectives, `[N]`, infinite at a front's ends.
 

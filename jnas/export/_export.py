@@ -12,6 +12,7 @@ from flax import nnx
 from numpy.typing import ArrayLike
 
 from jnas._runtime.checkpoint import METADATA_FILE, file_digests, load_metadata
+from jnas._runtime.jax_config import with_own_settings
 from jnas._validation import optional, to_bool, to_path, to_text
 from jnas.data import Dataset
 from jnas.errors import JnasError
@@ -35,6 +36,7 @@ class Export:
         return f"Export({str(self.folder)!r}, template {self.metadata['hash'][:16]}…)"
 
 
+@with_own_settings
 def export_model(
     store: Store | str | Path = "jnas.duckdb",
     hash: str | None = None,

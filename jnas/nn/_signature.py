@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 from flax import nnx
 
+from jnas._runtime.jax_config import with_own_settings
 from jnas.nn._build import build
 from jnas.space import Dropout, LayerTemplate, LeakyReLU, ReLU, Template
 
@@ -36,6 +37,7 @@ def _erase_scalars(layer: LayerTemplate) -> LayerTemplate:
 
 
 @functools.lru_cache(maxsize=32)
+@with_own_settings
 def graph_defs(signature: Template) -> GraphDefs:
     """Returns the graphs and state shapes of all templates with this signature."""
     module = nnx.eval_shape(lambda: build(signature, nnx.Rngs(0)))

@@ -12,6 +12,7 @@ from jaxtyping import Float32, Int32, Num
 from numpy.typing import ArrayLike
 
 from jnas._runtime import checkpoint
+from jnas._runtime.jax_config import with_own_settings
 from jnas._validation import to_array, to_integers, to_path, to_seed
 from jnas.errors import JnasError
 from jnas.predict._metrics import Scores, score
@@ -27,6 +28,7 @@ class Inputs(NamedTuple):
     early: Float32[np.ndarray, "n e"]
 
 
+@with_own_settings
 class Regressor(abc.ABC):
     """A model that predicts a number, such as an accuracy, from a sequence of layer vectors.
 
@@ -93,6 +95,7 @@ class Regressor(abc.ABC):
         checkpoint.save(folder, _by_path(self._state()), metadata)
 
     @classmethod
+    @with_own_settings
     def load(cls, folder: str | Path) -> Self:
         """Returns the model that `save` wrote; raises a `JnasError` if `folder` holds none of this class."""
         folder = to_path("folder", folder)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import ArrayLike
 
+from jnas._runtime.jax_config import with_own_settings
 from jnas._validation import to_instance, to_int
 from jnas.predict._base import Regressor, restore
 from jnas.predict._ensemble.config import EnsembleConfig
@@ -61,6 +62,7 @@ class Predictor(Regressor):
         self.params: EnsembleParams | None = None
         self.curve_params: EnsembleParams | None = None
 
+    @with_own_settings
     def predict_members(
         self, sequences: ArrayLike, lengths: ArrayLike, early: ArrayLike | None = None
     ) -> Float32[np.ndarray, "m n"]:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jnas._runtime.jax_config import with_own_settings
 from jnas.space import _layers as lt
 from jnas.space._genome import LAYER_TYPE, PADDING, VALUES, WIDTH, Genomes, layer_type_id, to_bits
 from jnas.space._packed_genome import decode, pack
@@ -47,6 +48,7 @@ class LayerBatch(NamedTuple):
     dropout: Any  # rate
 
 
+@with_own_settings
 def featurize(genomes: Genomes, in_shape: tuple[int, int, int], classes: int) -> Float[Array, "*n l f"]:
     """Returns the 32 bits and the features of each layer of valid genomes, zero for unused rows."""
     genomes = jnp.asarray(genomes)
@@ -71,6 +73,7 @@ def featurize(genomes: Genomes, in_shape: tuple[int, int, int], classes: int) ->
     return jnp.concatenate([to_bits(genomes).astype(jnp.float32), features], -1)
 
 
+@with_own_settings
 def layer_features(batch: LayerBatch, side: int) -> Float[Array, "*n t f"]:
     """Returns the features named `FEATURE_NAMES` of each layer for images of `side` pixels, zero for unused layers."""
     types = jnp.asarray(batch.layer_type)

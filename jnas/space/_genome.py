@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int8, Int32, UInt8, UInt32
 
+from jnas._runtime.jax_config import with_own_settings
 from jnas._validation import refuse, to_array
 from jnas.errors import JnasError
 from jnas.space._encoding import BITS_PER_LAYER
@@ -99,6 +100,7 @@ def from_genome(genome: Any, in_shape: Sequence[int] = (3, 32, 32), classes: int
     return Template((*layers, Linear(classes)), in_shape)
 
 
+@with_own_settings
 def to_bits(genomes: Genomes) -> UInt8[Array, "*n l 32"]:
     """Returns the bit vectors of genomes, `Template.vectors` of each; unused rows are zero."""
     shifts = jnp.arange(BITS_PER_LAYER - 1, -1, -1, dtype=jnp.uint32)
@@ -116,12 +118,14 @@ def to_uint32(genomes: Genomes) -> UInt32[Array, "*n l"]:
     return jnp.where(types > 0, ones.sum(-1, dtype=jnp.uint32), jnp.uint32(0))
 
 
+@with_own_settings
 def arch_hashes(genomes: Int8[Array | np.ndarray, "n l 6"]) -> list[str]:
     """Returns `Template.hash` of each genome."""
     rows = np.asarray(to_uint32(genomes)).astype(">u4")
     return [row[row != 0].tobytes().hex() for row in rows]
 
 
+@with_own_settings
 def lengths(genomes: Genomes) -> Int32[Array, "*n"]:
     """Returns the number of used rows of genomes."""
     return (jnp.asarray(genomes)[..., LAYER_TYPE] > 0).sum(-1, dtype=jnp.int32)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int8, Integer, UInt32
 
+from jnas._runtime.jax_config import with_own_settings
 from jnas.space import _layers as lt
 from jnas.space._genome import LAYER_TYPE, NUM_FIELDS, NUM_VALUES, layer_type_id, to_uint32
 from jnas.space._packed_genome import SHIFTS, decode, layer_types, left_align, pack, unpack
@@ -44,6 +45,7 @@ for _bit, _layer in enumerate((lt.BatchNorm2d, lt.MaxPool2d, lt.AvgPool2d, lt.Gl
 _AFTER_CONV_MASK = np.bitwise_or.reduce(_UNIQUE_PER_BLOCK_MASK[_MAP_LAYERS])
 
 
+@with_own_settings
 def crossover(key: jax.Array, first: Int8[Array, "l 6"], second: Int8[Array, "l 6"]) -> Int8[Array, "l 6"]:
     """Returns a child by one-point crossover on aligned blocks.
 
@@ -70,6 +72,7 @@ def crossover(key: jax.Array, first: Int8[Array, "l 6"], second: Int8[Array, "l 
     return unpack(jnp.where(index < first_cut, rows, tail))
 
 
+@with_own_settings
 def mutate(
     key: jax.Array, genome: Int8[Array, "l 6"], mutation_rate: Float[Array, ""] | float = 1.0
 ) -> Int8[Array, "l 6"]:
@@ -85,6 +88,7 @@ def mutate(
     return unpack(jnp.where(is_twice, _change(bits[_NUM_RANDOM_WORDS:-1], rows), rows))
 
 
+@with_own_settings
 def repair(genome: Int8[Array, "l 6"], in_shape: tuple[int, int, int]) -> Int8[Array, "l 6"]:
     """Returns a genome without the layers that do not fit; it is a template for images of `in_shape`.
 
@@ -110,6 +114,7 @@ def repair(genome: Int8[Array, "l 6"], in_shape: tuple[int, int, int]) -> Int8[A
     return unpack(left_align(jnp.where(fits, rows, 0)))
 
 
+@with_own_settings
 def distance(first: Int8[Array, "l 6"], second: Int8[Array, "l 6"]) -> Float[Array, ""]:
     """Returns the distance of two genomes, 0 to 1: the fraction of rows of another type, and half for other values."""
     rows, other_rows = pack(first), pack(second)
@@ -119,6 +124,7 @@ def distance(first: Int8[Array, "l 6"], second: Int8[Array, "l 6"]) -> Float[Arr
     return differences.sum() / jnp.maximum(length, 1)
 
 
+@with_own_settings
 def hash_genomes(genomes: Int8[Array | np.ndarray, "*n l 6"]) -> UInt32[Array, "*n 2"]:
     """Returns a 64-bit hash of each genome, as two words of a variant of FNV-1a.
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
+from jnas._runtime.jax_config import with_own_settings
 from jnas.space import _layers as lt
 from jnas.space._genome import Genomes, layer_type_id
 from jnas.space._packed_genome import DecodedRow, decode, pack, unpack
@@ -105,6 +106,7 @@ def _infer_one(genome: jax.Array | np.ndarray, in_shape: tuple[int, int, int], c
     return InferredShapes(valid & state.is_flat, shapes, *_add(total, last_linear))
 
 
+@with_own_settings
 @functools.partial(jax.jit, static_argnames=("in_shape", "classes"))
 def infer_shapes(genomes: Genomes, in_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10) -> InferredShapes:
     """Returns validity, shapes and cost of genomes."""

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int8
 
 from jnas._runtime.compile_options import fast_compile_jit
+from jnas._runtime.jax_config import with_own_settings
 from jnas._runtime.random import check_key
 from jnas._validation import Rule, apply_rules, optional, to_choice, to_int, to_seed
 from jnas.errors import JnasError
@@ -35,6 +36,7 @@ _RULES: dict[str, Rule] = {
 }
 
 
+@with_own_settings
 @dataclass(frozen=True)
 class Space:
     """A space of templates, for sampling and as a search space of `jnas.evolve`; its genomes are `[L, 6]` int8.

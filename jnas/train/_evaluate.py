@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
+from jnas._runtime.jax_config import with_own_settings
 from jnas._validation import to_bool, to_instance
 from jnas.store import Evaluation, Key, Store
 from jnas.train._engine.jobs import Job
@@ -22,6 +23,7 @@ Pruner = Callable[[Sequence[Key], Float[np.ndarray, "n k"]], Sequence[bool]]
 """From N keys and their validation accuracies after the first K epochs: which of them are trained to the end."""
 
 
+@with_own_settings
 def evaluate(
     templates: Templates,
     data: DataSource = "excerpt",

@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 from numpy.typing import ArrayLike
 
+from jnas._runtime.jax_config import with_own_settings
 from jnas._validation import refuse
 from jnas.data import check_images, check_labels, normalise
 from jnas.space import Template
@@ -31,6 +32,7 @@ def predict_with(
     return np.concatenate([np.asarray(logits_fn(part)).argmax(-1) for part in parts])
 
 
+@with_own_settings
 def predict(
     module: nnx.Module, images: ArrayLike, test_flip: bool = False, in_shape: tuple[int, int, int] | None = None
 ) -> Int[np.ndarray, " n"]:
@@ -50,6 +52,7 @@ def predict(
     return predict_with(lambda part: logits(module, jax.device_put(part), test_flip), checked)
 
 
+@with_own_settings
 def accuracy(
     module: nnx.Module,
     images: ArrayLike,
@@ -69,12 +72,14 @@ def accuracy(
     return float(correct.sum() / len(correct))
 
 
+@with_own_settings
 @functools.partial(nnx.jit, static_argnames="test_flip")
 def logits(module: nnx.Module, images: UInt8[Array, "n h w c"], test_flip: bool) -> Float[Array, "n classes"]:
     """Returns the logits of images by a module in evaluation mode."""
     return predict_logits(module, normalise(images), test_flip)
 
 
+@with_own_settings
 def latency_ms(template: Template, batch_size: int = 1) -> float:
     """Returns the milliseconds that the logits of a batch take, in evaluation mode, without compiling.
 

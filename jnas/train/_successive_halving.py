@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from jnas._runtime.jax_config import with_own_settings
 from jnas._validation import apply_rules, to_bool, to_instance, to_int
 from jnas.store import Epoch, Evaluation, Key, Store
 from jnas.train._engine.progress import ProgressBar
@@ -46,6 +47,7 @@ class HalvingSchedule:
         return [*epochs[:-1], max_epochs]
 
 
+@with_own_settings
 def successive_halving(
     templates: Templates,
     data: DataSource = "excerpt",

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from jnas._runtime.jax_config import with_own_settings
 from jnas._validation import refuse, to_instance, to_int
 from jnas.data import Split
 from jnas.errors import JnasError
@@ -83,6 +84,7 @@ def check_template(template: Template, split: Split) -> None:
         )
 
 
+@with_own_settings
 class Trainer:
     """Trains the trials of one program, of which `template` is any, on the images of a split.
 
@@ -93,6 +95,7 @@ class Trainer:
       JnasError: the template is for other images or classes, or the batch is larger than the training set.
     """
 
+    @with_own_settings
     def __init__(self, template: Template, recipe: Recipe, split: Split, num_lanes: int = 1, scan: bool | None = None):
         for name, value, kind in (
             ("template", template, Template),
@@ -191,6 +194,7 @@ class Trainer:
         return np.sum(jax.device_get(counts), 0) / len(self.split.x_val)
 
 
+@with_own_settings
 def trained_module(run: TrainingRun, lane: int = 0) -> nnx.Module:
     """Returns the trained module of one lane's template, in evaluation mode."""
     module = build(run.templates[lane], nnx.Rngs(0))

@@ -5,16 +5,19 @@ from pathlib import Path
 from flax import nnx
 
 from jnas._runtime import checkpoint
+from jnas._runtime.jax_config import with_own_settings
 from jnas.errors import JnasError
 from jnas.space import Template
 
 
+@with_own_settings
 def save_weights(folder: Path, template: Template, module: nnx.Module) -> None:
     """Writes the weights and batch statistics of a template's module; what `folder` held is replaced."""
     metadata = {"hash": template.hash, "in_shape": template.in_shape, "classes": template.classes}
     checkpoint.save(folder, nnx.to_pure_dict(_weights(module)), metadata)
 
 
+@with_own_settings
 def load_weights(folder: Path, template: Template) -> nnx.Module:
     """Returns the template's module in evaluation mode with its weights in `folder`, or a JnasError if it has none."""
     metadata = checkpoint.load_metadata(folder)

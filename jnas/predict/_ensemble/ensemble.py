@@ -12,6 +12,7 @@ from flax import nnx, struct
 from jaxtyping import Array, ArrayLike, Float, Int, Key, Num
 
 from jnas._runtime import random
+from jnas._runtime.jax_config import with_own_settings
 from jnas.predict._ensemble.calibration import EnsembleCalibration, calibrate
 from jnas.predict._ensemble.config import EnsembleConfig
 from jnas.predict._ensemble.early_curve import EarlyCurveRidge
@@ -37,6 +38,7 @@ class EnsembleParams:
 
     @staticmethod
     @functools.cache
+    @with_own_settings
     def abstract(num_features: int, num_epochs: int, config: EnsembleConfig) -> EnsembleParams:
         """Returns the shapes and types of a fitted ensemble."""
 
@@ -62,6 +64,7 @@ class EnsembleParams:
         return dataclasses.replace(self, networks=networks, curve_ridge=ridge, config=config)
 
 
+@with_own_settings
 def fit_ensemble(
     key: Key[Array, ""],
     sequences: Num[ArrayLike, "n t d"],
@@ -95,6 +98,7 @@ def fit_ensemble(
     return EnsembleParams(networks, ridge, scaler, transform, calibration, config), out_of_fold
 
 
+@with_own_settings
 def apply_ensemble(
     params: EnsembleParams,
     sequences: Num[ArrayLike, "n t d"],
@@ -125,6 +129,7 @@ def _member_outputs(
     return jax.vmap(outputs)(networks, curve_ridge)
 
 
+@with_own_settings
 def predictive_std(
     params: EnsembleParams, predictions: Float[Array, "m n"] | Float[np.ndarray, "m n"]
 ) -> Float[Array, " n"] | Float[np.ndarray, " n"]:

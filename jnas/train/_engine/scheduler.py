@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
 
+from jnas._runtime.jax_config import own_settings
 from jnas._validation import Rule, apply_rules, optional, to_float, to_function, to_instance, to_int
 from jnas.data import Split
 from jnas.store import Evaluation
@@ -180,10 +181,11 @@ class Scheduler:
     def _run_slot(self) -> None:
         error: BaseException | None = None
         try:
-            while (group := self._next_group()) is not None:
-                if not self._run_group(group):
-                    return  # another thread has this one's place
-                del group
+            with own_settings():  # of JAX: they are a thread's
+                while (group := self._next_group()) is not None:
+                    if not self._run_group(group):
+                        return  # another thread has this one's place
+                    del group
         except _StopTraining:
             pass
         except BaseException as reason:

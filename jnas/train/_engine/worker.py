@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import jax
 
 from jnas._runtime.compilation_cache import use_compilation_cache
-from jnas._runtime.jax_config import restore_jax_config
 from jnas._runtime.malloc import trim_malloc, tune_malloc
 from jnas.data import Split
 from jnas.train._compiled import ProgramSpec
@@ -54,11 +53,10 @@ def worker_main() -> None:
     trainer: GroupTrainer | None = None
     while True:
         try:
-            jax_config, message = messages.get(timeout=_IDLE_SECONDS)
+            message = messages.get(timeout=_IDLE_SECONDS)
         except queue.Empty:
             trim_malloc()
-            jax_config, message = messages.get()
-        restore_jax_config(jax_config)
+            message = messages.get()
         match message:
             case Split():
                 split = message

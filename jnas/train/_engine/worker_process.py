@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from jnas._runtime.jax_config import read_jax_config, snapshot_jax_config
+from jnas._runtime.jax_config import ENVIRONMENT, read_jax_config
 
 MAX_PROGRAMS = 32
 """Programs, of 4 to 8 MiB each on a CPU, after which a worker is replaced."""
@@ -44,7 +44,8 @@ class Worker:
         self.environment = environment
         self.num_programs = 0
         self.cached_split: Callable[[], Any] = lambda: None
-        inherited = {"PYTHONPATH": os.pathsep.join(map(os.fspath, filter(None, sys.path)))}
+        inherited = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
+        inherited["PYTHONPATH"] = os.pathsep.join(map(os.fspath, filter(None, sys.path)))
         if read_jax_config("jax_platforms"):
             inherited["JAX_PLATFORMS"] = read_jax_config("jax_platforms")
         # No multiprocessing: it would run the user's script again, in each process.
@@ -53,7 +54,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # what goes wrong there is a message, or goes wrong here, too
-            env=os.environ | inherited | environment,
+            env=inherited | environment,
             start_new_session=True,  # an interrupt in the terminal is not for it
         )
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -68,8 +69,8 @@ class Worker:
             timer.cancel()
 
     def send(self, message: Any) -> None:
-        """Sends a message and JAX's settings; raises `WorkerDied`, or what pickle raises if this is no message."""
-        content = pickle.dumps((snapshot_jax_config(), message))
+        """Sends a message; raises `WorkerDied`, or what pickle raises if this is no message."""
+        content = pickle.dumps(message)
         try:
             self._stdin.write(content)
             self._stdin.flush()
