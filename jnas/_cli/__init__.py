@@ -1,14 +1,14 @@
 """The command `jnas`: this module reads the words, the others are a subcommand each: its `Options`, and `run`."""
 
 import argparse
+import contextlib
+import difflib
 import importlib
+import os
 import sys
 
-import tyro
-
 import jnas
-from jnas._runtime.compilation_cache import use_compilation_cache
-from jnas._runtime.malloc import tune_malloc
+from jnas._validation import shown
 from jnas.errors import JnasError
 
 COMMANDS = {
@@ -23,25 +23,70 @@ COMMANDS = {
 def main(arguments: list[str] | None = None) -> int:
     """Runs a subcommand, and returns the exit code: 0, 2 for bad input, 130 after Ctrl-C."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if words == ["--version"]:
-        print(f"jnas {jnas.__version__}")
-        return 0
-    description = "Neural architecture search for small image classifiers. `jnas --version` prints the version."
-    parser = argparse.ArgumentParser("jnas", description=description)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, text in COMMANDS.items():
-        commands.add_parser(name, help=text, add_help=False)
-    name = parser.parse_args(words[:1] or ["--help"]).command
-    command = importlib.import_module(f"jnas._cli.{name}")  # only this one: some need seconds to be imported
-    tune_malloc()
-    use_compilation_cache()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that lacks a character shows another one
+            stream.reconfigure(errors="replace")
     try:
-        default = command.defaults(words[1:]) if name == "search" else None  # a preset's
-        options = tyro.cli(command.Options, prog=f"jnas {name}", args=words[1:], default=default)
-        return command.run(options) or 0
+        return _run(words)
     except JnasError as error:
         print(f"jnas: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\njnas: stopped.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # who read the output has enough
+        return 0
+    finally:
+        _close_output()
+
+
+def _run(words: list[str]) -> int:
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
+    if words and (words[-1] == "--version" or words == ["version"]):
+        print(f"jnas {jnas.__version__}")
+        return 0
+    if not words or words[0] in ("-h", "--help"):
+        _print_help()
+        return 0
+    name = words[0]
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean {near[0]}?" if near else "`jnas --help` says what each does."
+        raise JnasError(f"The command must be one of {', '.join(COMMANDS)}, got {shown(name)}; {hint}")
+    try:
+        import jax  # noqa: F401
+    except ValueError as error:  # a setting in the environment
+        got = shown(str(error))
+        raise JnasError(f"JAX must be able to read its settings, got {got}; change or unset it.") from error
+    command = importlib.import_module(f"jnas._cli.{name}")  # only this one: some need seconds to be imported
+
+    import tyro
+
+    from jnas._runtime.compilation_cache import use_compilation_cache
+    from jnas._runtime.malloc import tune_malloc
+
+    tune_malloc()
+    use_compilation_cache()
+    default = command.defaults(words[1:]) if name == "search" else None  # a preset's
+    options = tyro.cli(command.Options, prog=f"jnas {name}", args=words[1:], default=default)
+    return command.run(options) or 0
+
+
+def _print_help() -> None:
+    description = "Neural architecture search for small image classifiers. `jnas --version` prints the version."
+    parser = argparse.ArgumentParser("jnas", description=description)
+    commands = parser.add_subparsers(metavar="COMMAND")
+    for name, text in COMMANDS.items():
+        commands.add_parser(name, help=text, add_help=False)
+    parser.print_help()
+
+
+def _close_output() -> None:
+    """Writes what is left, so that Python has nothing to complain of at its end where nobody reads it any more."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

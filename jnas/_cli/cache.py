@@ -17,7 +17,10 @@ def run(options: Options) -> None:
     if options.clear:
         print(f"Freed {_format_bytes(clear_caches())}.")
         return
-    for cache in describe_caches():
+    caches = describe_caches()
+    if not caches:
+        print("No cache: neither the folder XDG_CACHE_HOME nor ~/.cache can be written.")
+    for cache in caches:
         size, limit = _format_bytes(cache.num_bytes), _format_bytes(cache.max_bytes)
         print(f"{cache.name}: {cache.num_files:,} files, {size} of at most {limit}, in {cache.folder}")
 

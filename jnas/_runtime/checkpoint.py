@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import orbax.checkpoint as ocp
 
+from jnas._runtime.logs import quiet_logging
 from jnas.errors import JnasError
+
+with quiet_logging():
+    import orbax.checkpoint as ocp
 
 METADATA_FILE = "metadata.json"
 _DIGESTS_FILE = "digests.json"
@@ -25,7 +28,7 @@ def save(folder: str | Path, arrays: Any, metadata: dict[str, Any]) -> None:
     folder = Path(folder).absolute()
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    with ocp.StandardCheckpointer() as checkpointer:
+    with quiet_logging(), ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(unfinished / "arrays", arrays)
     (unfinished / METADATA_FILE).write_text(json.dumps(metadata))
     (unfinished / _DIGESTS_FILE).write_text(json.dumps(file_digests(unfinished / "arrays")))
@@ -64,7 +67,7 @@ def restore(folder: str | Path, target: Any) -> Any:
         # Orbax reports damage in pages of text from its threads, and does not notice all of it.
         if digests.exists() and json.loads(digests.read_text()) != file_digests(folder / "arrays"):
             raise ValueError("the files are not those that were written")
-        with ocp.StandardCheckpointer() as checkpointer:
+        with quiet_logging(), ocp.StandardCheckpointer() as checkpointer:
             return checkpointer.restore(folder / "arrays", expected)
     except Exception as error:  # Orbax raises a bare `Exception` if what it reads is damaged
         raise JnasError(f"The arrays in {folder} are damaged or have another shape: save them again.") from error

@@ -1,14 +1,20 @@
 """Compiled programs on disk: where they are, how large they may become, and how to empty them.
 
 There are two caches: JAX's own, for whatever is compiled in a process that calls `use_compilation_cache` (the command
-line and the workers; `import jnas` must not change JAX's settings), and that of `executable_cache`.
+line and the workers; `import jnas` must not change JAX's settings), and that of `executable_cache`. Where there is no
+folder to write to, there is no cache, and all else works as before.
 """
 
 import contextlib
+import functools
+import glob
 import os
+import re
 import shutil
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -17,6 +23,7 @@ from jnas._runtime.jax_config import read_jax_config
 MAX_JAX_CACHE_BYTES = 2 << 30
 """JAX evicts the entries that were used the longest time ago (with a lock, by `filelock`)."""
 MAX_EXECUTABLE_CACHE_BYTES = 4 << 30
+_CACHE_WARNING = "Error (?:reading|writing) persistent compilation cache entry for '([^']*)'"
 
 
 class CacheInfo(NamedTuple):
@@ -33,11 +40,17 @@ def use_compilation_cache() -> None:
     """Switches JAX's persistent compilation cache on, in the user's cache folder, with a limit of 2 GiB.
 
     A folder that the user has chosen (JAX_COMPILATION_CACHE_DIR or `jax.config`) stays as it is, and so does no cache
-    (JAX_ENABLE_COMPILATION_CACHE=false).
+    (JAX_ENABLE_COMPILATION_CACHE=false). An entry that cannot be read, such as one of a process that was killed, is
+    made anew, and nothing warns of it, nor of a disk that is full.
     """
-    if not read_jax_config("jax_enable_compilation_cache") or read_jax_config("jax_compilation_cache_dir") is not None:
+    if not read_jax_config("jax_enable_compilation_cache"):
         return
-    jax.config.update("jax_compilation_cache_dir", str(jax_cache_dir()))
+    warnings.filterwarnings("always", message=_CACHE_WARNING)
+    warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
+    folder = jax_cache_dir()
+    if read_jax_config("jax_compilation_cache_dir") is not None or folder is None:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     # Nearly all that a search compiles takes less than JAX's threshold of one second.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_compilation_cache_max_size", MAX_JAX_CACHE_BYTES)
@@ -45,33 +58,48 @@ def use_compilation_cache() -> None:
 
 def is_own_jax_cache() -> bool:
     """Returns whether JAX's cache is, or would be, in jnas' folder, and not in one that the user has chosen."""
-    return read_jax_config("jax_compilation_cache_dir") in (None, str(cache_dir() / "xla"))
+    chosen, own = read_jax_config("jax_compilation_cache_dir"), cache_dir()
+    return chosen is None or (own is not None and chosen == str(own / "xla"))
 
 
-def cache_dir() -> Path:
-    """Returns the folder of all caches: "jnas" in XDG_CACHE_HOME, or in ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jnas"
+def cache_dir() -> Path | None:
+    """Returns the folder of all caches: "jnas" in XDG_CACHE_HOME, or in ~/.cache; None where it cannot be written."""
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        folder = (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "jnas"
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+    except (OSError, RuntimeError, KeyError):  # the user has no home folder, or may not look into it
+        return None
+    return folder if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK) else None
 
 
-def jax_cache_dir(num_threads: int | None = None) -> Path:
-    """Returns the folder of JAX's cache in processes with this number of XLA threads; None is all cores."""
+def jax_cache_dir(num_threads: int | None = None) -> Path | None:
+    """Returns the folder of JAX's cache in processes with this number of XLA threads; without a number, all cores."""
     # XLA:CPU divides loops among threads when it compiles, which JAX's key of a program does not include.
-    folder = Path(read_jax_config("jax_compilation_cache_dir") or cache_dir() / "xla")
+    if chosen := read_jax_config("jax_compilation_cache_dir"):
+        folder = Path(chosen)
+    elif (own := cache_dir()) is not None:
+        folder = own / "xla"
+    else:
+        return None
     return folder if num_threads is None else folder / f"{num_threads}-threads"
 
 
-def executable_cache_dir() -> Path:
+def executable_cache_dir() -> Path | None:
     """Returns the folder of compiled training programs."""
-    return cache_dir() / "executables"
+    folder = cache_dir()
+    return folder and folder / "executables"
 
 
 def describe_caches() -> list[CacheInfo]:
-    """Returns what is on disk of each cache."""
+    """Returns what is on disk of each cache that has a folder."""
     caches = []
     for name, folder, max_bytes in (
         ("XLA programs (JAX's cache)", jax_cache_dir(), MAX_JAX_CACHE_BYTES),
         ("training programs", executable_cache_dir(), MAX_EXECUTABLE_CACHE_BYTES),
     ):
+        if folder is None:
+            continue
         sizes = [stat.st_size for _, stat in _files(folder)]
         caches.append(CacheInfo(name, folder, len(sizes), sum(sizes), max_bytes))
     return caches
@@ -94,6 +122,17 @@ def remove_oldest(folder: Path, max_bytes: int) -> None:
         for _, size, path in files:
             total += size
             if total > max_bytes:
+                path.unlink(missing_ok=True)
+
+
+def _show_warning(show: Callable[..., None], message: Warning | str, *arguments: Any) -> None:
+    """Removes the entries of a program that JAX could not read or write, before it writes one; shows other warnings."""
+    match, folder = re.match(_CACHE_WARNING, str(message)), read_jax_config("jax_compilation_cache_dir")
+    if match is None:
+        show(message, *arguments)
+    elif folder:
+        with contextlib.suppress(OSError):
+            for path in Path(folder).glob(f"{glob.escape(match[1])}-*-cache"):
                 path.unlink(missing_ok=True)
 
 

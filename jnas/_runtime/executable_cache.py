@@ -69,13 +69,12 @@ def _save(path: Path, programs: list[jax.stages.Compiled]) -> None:
     with contextlib.suppress(Exception):  # not all programs can be serialised, nor all folders written to
         contents = [serialize_executable.serialize(one)[0] for one in programs]
         path.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file,
-            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
-        ):
-            for index, content in enumerate(contents):
-                archive.writestr(str(index), content)
-        os.replace(file.name, path)
+        with tempfile.TemporaryDirectory(dir=path.parent, suffix=".part") as folder:  # gone also if the disk is full
+            file = Path(folder) / path.name
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+                for index, content in enumerate(contents):
+                    archive.writestr(str(index), content)
+            os.replace(file, path)
         remove_oldest(path.parent, MAX_EXECUTABLE_CACHE_BYTES)
 
 
@@ -90,8 +89,10 @@ def _path(cache_key: Any) -> Path | None:
     off = os.environ.get("JNAS_EXECUTABLE_CACHE") == "0" or not read_jax_config("jax_enable_compilation_cache")
     if off or read_jax_config("jax_default_device") is not None:
         return None
+    if (folder := executable_cache_dir()) is None:
+        return None
     text = repr((cache_key, snapshot_jax_config(), _environment()))
-    return executable_cache_dir() / hashlib.sha256(text.encode()).hexdigest()
+    return folder / hashlib.sha256(text.encode()).hexdigest()
 
 
 @functools.cache

@@ -39,6 +39,14 @@ _OWN_SETTINGS: dict[str, Any] = {
 }
 """What jnas' programs are made and run with: JAX's defaults, by the name of the context manager in `jax`."""
 
+_REFUSED_UNLESS = {
+    "jax_random_seed_offset": 0,
+    "jax_error_checking_behavior_nan": "ignore",
+    "jax_error_checking_behavior_divide": "ignore",
+    "jax_error_checking_behavior_oob": "ignore",
+}
+"""Settings that change what jnas computes, too, and for which JAX has no context manager."""
+
 ENVIRONMENT = tuple(f"JAX_{name.upper()}" for name in _OWN_SETTINGS)
 """Environment variables of these settings, which worker processes do not inherit."""
 
@@ -57,8 +65,9 @@ def own_settings() -> Iterator[None]:
     So rows do not depend on them. Settings that say where JAX computes, or what it logs, stay.
     """
     check_device()
-    if offset := read_jax_config("jax_random_seed_offset"):  # JAX has no context manager for it
-        refuse("JAX's setting jax_random_seed_offset", "0", offset, "give jnas another seed")
+    for name, value in _REFUSED_UNLESS.items():
+        if (current := getattr(jax.config, name, value)) != value:
+            refuse(f"JAX's setting {name}", str(value), current, "set it so while jnas computes")
     with contextlib.ExitStack() as stack:
         for name, value in _OWN_SETTINGS.items():
             current = getattr(jax.config, f"jax_{name}", value)  # not every JAX has them all
@@ -73,7 +82,7 @@ def with_own_settings(target: _Target) -> _Target:
         for name, method in list(vars(target).items()):
             if inspect.isfunction(method) and not name.startswith("_"):
                 setattr(target, name, with_own_settings(method))
-        return target
+        return target  # pyright: ignore[reportReturnType]
 
     @functools.wraps(target)
     def call(*args, **kwargs):

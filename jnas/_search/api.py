@@ -2,11 +2,12 @@
 
 import contextlib
 import dataclasses
+import inspect
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, get_type_hints
 
 from numpy.typing import ArrayLike
 
@@ -76,3 +77,20 @@ def search(
     with contextlib.closing(progress), catch_interrupt(progress) as interrupt:
         dataset = load_data(config.data if data is None else data, config.classes)
         return Search(config, dataset, progress, start, interrupt).run()
+
+
+def _signature() -> inspect.Signature:
+    """The signature with the settings by name, which `help` shows."""
+    first = [parameter for name, parameter in inspect.signature(search).parameters.items() if name != "options"]
+    hints = get_type_hints(SearchOptions)
+    fields = [field for field in dataclasses.fields(SearchConfig) if field.name != "data"]
+    settings = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields
+    ]
+    return inspect.Signature([*first, *settings], return_annotation=SearchResult)
+
+
+search.__signature__ = _signature()  # pyright: ignore[reportFunctionMemberAccess]

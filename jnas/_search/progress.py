@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from jnas._runtime.console import is_live, make_console
 from jnas._runtime.devices import describe_device
 from jnas._search.config import Round
 from jnas._search.result import EvaluatedCandidate, SearchResult
@@ -52,8 +53,8 @@ class ConsoleProgress(Progress):
     """A live bar where there is a terminal or a notebook, a line a template elsewhere; then the tables."""
 
     def __init__(self, console: Console | None = None):
-        self.console = console or Console(highlight=False)
-        self.live = self.console.is_terminal or self.console.is_jupyter
+        self.console = console or make_console()
+        self.live = is_live(self.console)
         self.start = time.perf_counter()
         self.best = 0.0
         self.num_done = self.num_generations = 0

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from jnas._runtime.logs import quiet_logging
 from jnas._validation import shown
 from jnas.data._dataset import Dataset
 from jnas.data._files import printable
@@ -107,20 +107,15 @@ def _read(builder: tfds.core.DatasetBuilder, name: str, classes: int | None) -> 
             f"{name} must have a split train and the features image and label, got no {' and no '.join(missing)}; give "
             "another data set, or arrays."
         )
-    # Without OpenCV, TFDS decodes with Pillow and warns that this is slower.
-    absl = logging.getLogger("absl")
-    level = absl.level
-    absl.setLevel(logging.ERROR)
     arrays: dict[str, Any] = {"x_test": [], "y_test": []}
     try:
-        sources: Any = builder.as_data_source()
-        for split, key in (("train", "train"), ("validation", "val"), ("test", "test")):
-            if split in sources and len(sources[split]):
-                arrays[f"x_{key}"], arrays[f"y_{key}"] = _stack(sources[split], name)
+        with quiet_logging():  # without OpenCV, TFDS decodes with Pillow and warns that this is slower
+            sources: Any = builder.as_data_source()
+            for split, key in (("train", "train"), ("validation", "val"), ("test", "test")):
+                if split in sources and len(sources[split]):
+                    arrays[f"x_{key}"], arrays[f"y_{key}"] = _stack(sources[split], name)
     except NotImplementedError as error:  # TFDS has random access to array_record and parquet only
         raise JnasError(_NOT_RANDOM_ACCESS.format(name=name)) from error
-    finally:
-        absl.setLevel(level)
     label = features["label"]
     classes = classes or getattr(label, "num_classes", None)
     names = getattr(label, "names", None) or []

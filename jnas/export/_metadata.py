@@ -1,9 +1,8 @@
 """The description of an export: `metadata.json` for programs, `README.md` for people."""
 
 import dataclasses
+from importlib.metadata import version
 from typing import Any
-
-import orbax.checkpoint as ocp
 
 from jnas._runtime.versions import versions
 from jnas.export._codegen import PLATFORMS
@@ -42,7 +41,7 @@ def export_metadata(source: TrainedTemplate, row: Evaluation, check: dict[str, A
         "retrained": source.weights is None,
         "accuracies": {name: getattr(row, name) for name in _ACCURACIES},
         "check": check,
-        "versions": versions() | {"orbax-checkpoint": ocp.__version__},
+        "versions": versions() | {"orbax-checkpoint": version("orbax-checkpoint")},
     }
 
 

@@ -179,7 +179,7 @@ def worker_pool(num_threads: int | None) -> WorkerPool:
         }
         if num_threads is None:  # the GPU's memory is for training
             return cache | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JNAS_TUNE_MALLOC": "0"}
-        folder = str(jax_cache_dir(num_threads))
-        return cache | {"PJRT_NPROC": str(num_threads), "JAX_COMPILATION_CACHE_DIR": folder}
+        folder = jax_cache_dir(num_threads)  # None where no folder can be written, there either
+        return cache | {"PJRT_NPROC": str(num_threads), "JAX_COMPILATION_CACHE_DIR": str(folder or "")}
 
     return WorkerPool(environment)

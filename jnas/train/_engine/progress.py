@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from jnas._runtime.console import is_live, make_console
 from jnas.store import Evaluation
 from jnas.train._engine.timing import TimingStats
 
@@ -23,8 +23,8 @@ class ProgressBar:
     def __init__(self, total: int, timing: TimingStats, title: str = "evaluating", quiet: bool = False):
         self._total, self._timing = total, timing
         self._count, self._best, self._failed = 0, 0.0, 0
-        self._console = Console(highlight=False, quiet=quiet)
-        self._is_live = not quiet and (self._console.is_terminal or self._console.is_jupyter)
+        self._console = make_console(quiet)
+        self._is_live = not quiet and is_live(self._console)
         columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
         self._bar = Progress(
             *columns, TimeElapsedColumn(), console=self._console, transient=True, disable=not self._is_live

@@ -1,0 +1,51 @@
+"""Where progress is printed."""
+
+import contextlib
+import importlib.util
+import io
+import sys
+from typing import Any
+
+from rich.console import Console
+
+
+class _Output(io.TextIOBase):
+    """`sys.stdout` as it is by then: what it cannot hold is replaced, and nothing is said once nobody reads it."""
+
+    def write(self, text: str) -> int:
+        encoding = self.encoding
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # a closed pipe, a closed file, none at all
+            self._stream.write(text.encode(encoding, "replace").decode(encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        with contextlib.suppress(ValueError, AttributeError):
+            return self._stream.isatty()
+        return False
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    @property
+    def _stream(self) -> Any:
+        return getattr(sys.stdout, "rich_proxied_file", sys.stdout)  # a live bar of Rich puts itself before it
+
+
+def make_console(quiet: bool = False) -> Console:
+    """Returns a console for standard output; in a notebook without ipywidgets, which a live bar needs, a plain one."""
+    is_plain = Console().is_jupyter and importlib.util.find_spec("ipywidgets") is None
+    no = False if is_plain else None  # None: Rich looks for itself
+    return Console(file=_Output(), highlight=False, quiet=quiet, force_jupyter=no, force_terminal=no)
+
+
+def is_live(console: Console) -> bool:
+    """Returns whether a console can show a bar that moves."""
+    return console.is_jupyter or (console.is_terminal and not console.is_dumb_terminal)
