@@ -59,16 +59,23 @@ def test_doctests_of_the_package_pass():
 def test_command_version_and_help(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"jnas {jnas.__version__}\n"
+    for name in (*COMMANDS, "version"):
+        assert main([name, "--version"]) == 0
+        assert capsys.readouterr().out == f"jnas {jnas.__version__}\n"
+    for words in ([], ["--help"], ["-h"], ["help"]):
+        assert main(words) == 0
+        text = capsys.readouterr().out
+        assert all(name in text for name in COMMANDS)
     with pytest.raises(SystemExit) as exit_info:
-        main(["--help"])
-    text = capsys.readouterr().out
-    assert exit_info.value.code == 0 and all(name in text for name in COMMANDS)
+        main(["help", "cache"])
+    assert exit_info.value.code == 0 and "--clear" in capsys.readouterr().out
 
 
 def test_command_unknown_subcommand_exits_with_2(capsys):
-    with pytest.raises(SystemExit) as exit_info:
-        main(["serch"])
-    assert exit_info.value.code == 2 and "serch" in capsys.readouterr().err
+    assert main(["serch"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("jnas: The command must be one of search, ")
+    assert error.endswith(", got 'serch'; did you mean search?\n")
 
 
 def test_python_m_jnas_is_the_command():

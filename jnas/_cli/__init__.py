@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import difflib
 import importlib
+import io
 import os
 import sys
 
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a subcommand, and returns the exit code: 0, 2 for bad input, 130 after Ctrl-C."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal that lacks a character shows another one
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows another one
             stream.reconfigure(errors="replace")
     try:
         return _run(words)

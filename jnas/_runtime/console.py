@@ -4,7 +4,7 @@ import contextlib
 import importlib.util
 import io
 import sys
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console
 
@@ -43,7 +43,8 @@ def make_console(quiet: bool = False) -> Console:
     """Returns a console for standard output; in a notebook without ipywidgets, which a live bar needs, a plain one."""
     is_plain = Console().is_jupyter and importlib.util.find_spec("ipywidgets") is None
     no = False if is_plain else None  # None: Rich looks for itself
-    return Console(file=_Output(), highlight=False, quiet=quiet, force_jupyter=no, force_terminal=no)
+    file = cast("IO[str]", _Output())
+    return Console(file=file, highlight=False, quiet=quiet, force_jupyter=no, force_terminal=no)
 
 
 def is_live(console: Console) -> bool:
