@@ -165,7 +165,7 @@ def measure(options: argparse.Namespace) -> dict:
         if not options.cold_only:
             warm = train_jnas(templates, data, recipe)
             print(f"jnas, warm: {warm['seconds']:.1f} s", flush=True)
-    failed = sorted(set(cold["status"]) - {"ok", "nan"})
+    failed = sorted(set(cold["status"]) - {"ok", "diverged"})
     if failed:
         raise jnas.JnasError(f"Some templates were not trained ({', '.join(failed)}): times could not be compared.")
     images = len(templates) * options.epochs * (options.images // recipe.batch_size) * recipe.batch_size

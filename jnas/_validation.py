@@ -22,6 +22,8 @@ Rule = Callable[[str, Any], Any]
 """From a name and a value: the value as Python's, or a JnasError."""
 _MOST_SHOWN = 80
 """Characters of a value in a sentence, at most."""
+_MOST_QUOTED = 200
+"""Characters of another library's error in a sentence, at most."""
 
 
 def shown(value: Any) -> str:
@@ -41,6 +43,13 @@ def shown(value: Any) -> str:
             text = f"an object of type {type(value).__name__}"
     text = " ".join(text.split())
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the cause of an error for a sentence: the system's own words, or one short line without a full stop."""
+    text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    line = text.splitlines()[0].rstrip(".!: ")
+    return line if len(line) <= _MOST_QUOTED else f"{line[: _MOST_QUOTED - 3]}..."
 
 
 def refuse(name: str, condition: str, value: Any, hint: str = "") -> NoReturn:

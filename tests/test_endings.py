@@ -81,8 +81,8 @@ def test_the_winners_training_is_within_the_minutes():
     key = Key("00", "3x8x8", 3, "recipe", "data", 0, 0)
     row = Evaluation(key, val_acc_final=0.5, compile_seconds=10, train_seconds=6, epochs=(Epoch(1, 0.5, 0.5),) * 2)
     finalist = EvaluatedCandidate(None, row, "random", None, None, None)  # it reserves 10 + 3 * 10 * 3 seconds
-    assert stop_reason(config, 5, [finalist], seconds=19, interrupted=False) is None
-    told = stop_reason(config, 5, [finalist], seconds=21, interrupted=False)
+    assert stop_reason(config, 5, [finalist], seconds=19, interrupted_by="") is None
+    told = stop_reason(config, 5, [finalist], seconds=21, interrupted_by="")
     assert told == "for its limit of 2 minutes, of which about 100 s are kept for training the best for longer"
 
 
@@ -125,13 +125,13 @@ def test_another_thread_than_the_main_one_takes_no_signals():
 
     def work():
         with catch_interrupt(Progress()) as interrupt:
-            found.append((interrupt.is_pressed, signal.getsignal(signal.SIGINT)))
+            found.append((interrupt.by, signal.getsignal(signal.SIGINT)))
 
     before = signal.getsignal(signal.SIGINT)
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert found == [(False, before)]
+    assert found == [("", before)]
 
 
 def test_nothing_trained_is_a_sentence(tmp_path, monkeypatch):

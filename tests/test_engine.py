@@ -240,7 +240,7 @@ def test_population_in_which_everything_goes_wrong(data, trainer, monkeypatch, t
     make_faulty(monkeypatch, trainer, "train_until", trains(SMALL[2]), EXHAUSTED)
     store = Store(tmp_path / "results.duckdb")
     rows = rows_of(trials, data, store=store, max_memory=200 << 20)
-    assert [row.status for row in rows] == ["ok", "nan", "invalid", "error", "out_of_memory", "too_large", "ok"]
+    assert [row.status for row in rows] == ["ok", "diverged", "invalid", "error", "out_of_memory", "too_large", "ok"]
     assert all(row.message and "\n" not in row.message for row in rows if row.status != "ok")
     assert "epoch 1" in rows[1].message and "(3, 8, 8)" in rows[2].message
     assert [rows[0].epochs, rows[6].epochs] == [row.epochs for row in alone]
@@ -380,7 +380,7 @@ def test_progress_bar_shows_rate_and_time(data, capsys):
 
 def test_train_modules_yields_rows_and_modules(data):
     pairs = list(train_modules(request_of([SMALL[0], Trial(SMALL[1], learning_rate=1e30)], data)))
-    assert {row.status: module is None for row, module in pairs} == {"ok": False, "nan": True}
+    assert {row.status: module is None for row, module in pairs} == {"ok": False, "diverged": True}
 
 
 # Stopping losers early.
@@ -397,13 +397,13 @@ def test_run_pruned_trains_what_is_kept_as_evaluate_would(data, tmp_path):
 
     rows = list(run_pruned(request_of(trials, data, recipe, store), 1, keeps))
     whole = rows_of(trials, data, recipe)
-    assert [row.status for row in rows] == ["stopped", "ok", "stopped", "nan"]
+    assert [row.status for row in rows] == ["stopped", "ok", "stopped", "diverged"]
     assert [len(row.epochs) for row in rows] == [1, 3, 1, 1]
     assert rows[0].message == "stopped after 1 of 3 epochs" and rows[0].val_acc_final is None
     assert rows[1].epochs == whole[1].epochs and rows[0].epochs == whole[0].epochs[:1]
     assert seen == {row.key.hash: [row.epochs[0].val_acc] for row in rows[:3]}
     again = list(run_pruned(request_of(trials, data, recipe, store), 1, lambda *_: pytest.fail("decided anew")))
-    assert again[:3] == rows[:3] and again[3].status == "nan"
+    assert again[:3] == rows[:3] and again[3].status == "diverged"
     assert [row.status for row in rows_of(trials, data, recipe, store=store)[:3]] == ["ok"] * 3
 
 
@@ -427,7 +427,7 @@ def test_successive_halving_carries_the_best_on_as_if_never_stopped(data, tmp_pa
 def test_successive_halving_goes_on_without_what_failed(data):
     trials = [template(32, (3, 9, 9)), SMALL[0], Trial(SMALL[1], learning_rate=1e30)]
     rows = successive_halving(trials, data, dataclasses.replace(RECIPE, epochs=3), progress=False)
-    assert [row.status for row in rows] == ["invalid", "ok", "nan"]
+    assert [row.status for row in rows] == ["invalid", "ok", "diverged"]
 
 
 def test_successive_halving_interrupted_keeps_what_it_knows(data, tmp_path, trainer, monkeypatch):

@@ -28,7 +28,7 @@ ROWS = pd.DataFrame(
     {
         "phase": ["random", "random", "random", "screened", "evolved", "evolved"],
         "hash": HASHES,
-        "status": ["ok", "nan", "ok", "ok", "ok", "ok"],
+        "status": ["ok", "diverged", "ok", "ok", "ok", "ok"],
         "val_acc_final": [0.4, np.nan, 0.5, 0.55, 0.6, 0.45],
         "predicted_mean": [np.nan, np.nan, np.nan, 0.5, 0.55, 0.5],
         "params": [1000, 2000, 3000, 2500, 2000, 900],

@@ -41,7 +41,7 @@ class StoreContract:
         return self.open(tmp_path)
 
     def test_find_returns_equal_evaluations(self, store, tmp_path):
-        rows = [row(), row("00000002", status="nan", message="it's; DROP TABLE", val_acc_final=None, epochs=())]
+        rows = [row(), row("00000002", status="diverged", message="it's; DROP TABLE", val_acc_final=None, epochs=())]
         store.add(rows, '{"epochs": 2}')
         assert self.open(tmp_path).find([r.key for r in rows] + [row("00000003").key]) == {r.key: r for r in rows}
         assert store.recipe_json("recipe") == '{"epochs": 2}'
@@ -154,12 +154,16 @@ class StoreContract:
 
 class TestDuckDB(StoreContract):
     def open(self, folder):
-        return Store(folder / "results.duckdb", lock_timeout=10)
+        store = Store(folder / "results.duckdb", lock_timeout=10)
+        store.create()
+        return store
 
 
 @pytest.fixture
 def store(tmp_path):
-    return Store(tmp_path / "results.duckdb", lock_timeout=0.3)
+    store = Store(tmp_path / "results.duckdb", lock_timeout=0.3)
+    store.create()
+    return store
 
 
 def sentence(caught) -> str:
@@ -179,8 +183,8 @@ def test_store_foreign_file_is_refused_unchanged(tmp_path):
         connection.execute("CREATE TABLE mine (i INTEGER)")
     before = text.read_bytes(), sqlite.read_bytes()
     for path, part in (
-        (text, "cannot be opened as a DuckDB file"),
-        (sqlite, "cannot be opened as a DuckDB file"),
+        (text, "must be a DuckDB file that jnas wrote, got a text file"),
+        (sqlite, "must be a DuckDB file that jnas wrote, got a SQLite file"),
         (other, "must be a file that jnas wrote"),
         (tmp_path, "must be a file, got the folder"),
         (tmp_path / "no" / "file.duckdb", "in a folder that does not exist"),
@@ -343,7 +347,7 @@ def test_export_table_writes_the_rows(store, tmp_path, ending):
 
 def test_export_table_bad_input_is_one_sentence(store, tmp_path):
     for arguments, part in (
-        ((store.path, tmp_path / "rows.xlsx"), "must end in .parquet or .csv"),
+        ((store.path, tmp_path / "rows.xlsx"), "must be a file that ends in .parquet or .csv"),
         ((store, tmp_path / "no" / "rows.csv"), "in a folder that does not exist"),
         ((store, tmp_path / "rows.csv", "x; DROP TABLE epochs"), "table must be one of jnas, recipes"),
         ((tmp_path / "none.duckdb", tmp_path / "rows.csv"), "There is no store"),

@@ -99,7 +99,7 @@ def test_workers_keep_runs_between_rungs_and_return_modules(pool, data, monkeypa
 def test_workers_failures_are_rows(pool, data):
     trials = [SMALL[0], Trial(SMALL[1], learning_rate=1e30), template(32, (3, 4, 4)), HUGE]
     rows = rows_of(trials, data, max_memory=20 << 20)
-    assert [row.status for row in rows] == ["ok", "nan", "invalid", "too_large"]
+    assert [row.status for row in rows] == ["ok", "diverged", "invalid", "too_large"]
     assert "epoch" in rows[1].message and "(3, 4, 4)" in rows[2].message and "smaller batch" in rows[3].message
 
 

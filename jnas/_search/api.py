@@ -38,7 +38,7 @@ def search(
     trained for longer, and tested. The same call with the same store continues a search that was stopped.
 
     Ctrl-C ends it as a limit does: what is in training is finished, then the winner is trained. A second Ctrl-C ends
-    it at once. Either way everything that was finished is kept.
+    it at once. Either way everything that was finished is kept. SIGTERM and SIGHUP are like the first Ctrl-C.
 
     Args:
       data: a `Dataset`, or what `load_data` takes; by default `config.data`.

@@ -1,12 +1,11 @@
 """The longer training of the winner, and of those that might be it: with several seeds. Only the winner is tested."""
 
-import os
-import shutil
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jnas._runtime import checkpoint
 from jnas._search.config import SPLIT_SEED
 from jnas.data import Dataset, Split
 from jnas.space import Template
@@ -49,7 +48,7 @@ class FinalTraining:
         self._test(winner)
         for template in templates:  # those of the winner's first seed are in place
             for key in self._trials(template):
-                shutil.rmtree(self._finalist_dir(key), ignore_errors=True)
+                checkpoint.remove(self._finalist_dir(key))
         return winner, {template.hash: self._rows(template) for template in templates}
 
     def winner_dir(self, template: Template) -> Path:
@@ -87,10 +86,12 @@ class FinalTraining:
         keys = [key for key in trials if is_missing(key)]
         request = TrainingRequest([trials[key] for key in keys], keys, self.recipe, self.split)
         for row, module in train_modules(request, EngineOptions(on_epoch=self.on_epoch)):
-            if module is not None:
-                save_weights(self._finalist_dir(row.key), template, module)
-            # Last, so that a row has its weights, whenever the process may die.
-            self.store.add([row], self.recipe.to_json())
+            try:
+                if module is not None:
+                    save_weights(self._finalist_dir(row.key), template, module)
+            finally:
+                # Last, so that a row has its weights, whenever the process may die; a row without them is kept, too.
+                self.store.add([row], self.recipe.to_json())
 
     def _test(self, template: Template) -> None:
         """Measures what is on disk, and puts the first seed's weights in their place."""
@@ -104,8 +105,7 @@ class FinalTraining:
                 measured = accuracy(module, data.x_test, data.y_test, self.recipe.test_flip)
                 self.store.set_test_accuracy(row.key, measured)
             if row.key.seed == self.seeds[0] and folder.exists():
-                shutil.rmtree(winner_dir, ignore_errors=True)
-                os.replace(folder, winner_dir)
+                checkpoint.move(folder, winner_dir)
 
 
 def _rank(rows: Sequence[Evaluation]) -> tuple[bool, int, float]:

@@ -5,6 +5,7 @@ have yet. So a search that was stopped, run again, looks up what it chose and tr
 """
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from jnas._runtime.versions import git_commit, versions
 from jnas._search.config import SPLIT_SEED, Round, SearchConfig
 from jnas._search.evolution import PopulationEvolution, Surrogate, breed, is_member, select_batch
 from jnas._search.final_training import FinalTraining
+from jnas._search.lock import hold_lock
 from jnas._search.objectives import Latencies, find_incumbents
 from jnas._search.progress import Progress
 from jnas._search.result import EvaluatedCandidate, SearchResult
@@ -62,16 +64,15 @@ class Search:
     ) -> None:
         self.config, self.data, self.progress, self.start, self.interrupt = config, data, progress, start, interrupt
         self.store = Store(config.store)
-        self.store.lock_timeout = 600  # once it runs, a search waits for whoever reads its rows
         self.recipe = config.make_recipe(config.epochs)
         self.split = data.split(self.recipe.val_fraction, SPLIT_SEED)
         check_batch(self.recipe, self.split)
         self.space = config.search_space(data)
         self.evolution = PopulationEvolution(self.space, config.objectives, config.algorithm, config.population_size)
-        self.latencies = Latencies(self.store, self.space)
         self.experiment = config.experiment_id(data)
         self.checkpoints = paths.checkpoint_dir(self.store.path, self.experiment)
         self.evaluated: dict[str, EvaluatedCandidate] = {}  # by hash, in the order of training
+        checkpoint.try_writing(self.checkpoints)
         self.store.add_experiment(
             self.experiment,
             config_json=dataclasses.asdict(config),
@@ -85,10 +86,17 @@ class Search:
             versions=versions(),
             git_commit=git_commit(),
         )
+        self.latencies = Latencies(self.store, self.space)
+        self.store.lock_timeout = 600  # once it runs, a search waits for whoever reads its rows
         progress.on_search_start(self)
 
     def run(self) -> SearchResult:
-        """Returns what the search, or the rest of it, finds."""
+        """Returns what the search, or the rest of it, finds; waits while another process runs the same search."""
+        with hold_lock(self.checkpoints, self.progress.on_wait, lambda: bool(self.interrupt.by)) as waited:
+            self.start += waited  # its minutes begin when it may train
+            return self._run()
+
+    def _run(self) -> SearchResult:
         reason = None
         for round in self.config.rounds():
             if reason := self.stop_reason():
@@ -110,7 +118,7 @@ class Search:
     def stop_reason(self) -> str | None:
         """Returns why nothing more should begin, in a few words, or None."""
         finalists, seconds = self.ranking()[: self.config.num_finalists], time.monotonic() - self.start
-        return stop_reason(self.config, len(self.evaluated), finalists, seconds, self.interrupt.is_pressed)
+        return stop_reason(self.config, len(self.evaluated), finalists, seconds, self.interrupt.by)
 
     def run_round(self, round: Round) -> RoundResult:
         """Chooses templates, trains them, and writes down how it went."""
@@ -144,7 +152,7 @@ class Search:
         if not rows:
             return None
         folder = paths.evolution_dir(self.checkpoints, round.number)
-        population_diversity = checkpoint.load_metadata(folder).get("diversity") if folder.exists() else None
+        population_diversity = checkpoint.load_metadata(folder).get("diversity") if os.path.exists(folder) else None
         return [Proposal(Candidate.from_hash(row[0], self.space), *row[1:]) for row in rows], population_diversity
 
     def _choose(self, round: Round) -> tuple[list[Proposal], float | None]:
@@ -185,7 +193,7 @@ class Search:
             coefficients = self.latencies.fit([trained.candidate for trained in self.evaluated.values()])
         surrogate = Surrogate(predictor, coefficients)
         previous, current = (paths.evolution_dir(self.checkpoints, round.number - back) for back in (1, 0))
-        before = previous if previous.exists() else None
+        before = previous if os.path.exists(previous) else None
         state, pool = self.evolution.run(key, parents, surrogate, before, set(self.evaluated))
         members = jax.device_put(is_member(state))
         population_diversity = float(mean_pairwise_distance(state.population, members, space.distance))
@@ -237,7 +245,7 @@ class Search:
     def _keeps(self, candidates: Sequence[Candidate], curves: np.ndarray, round: Round) -> Sequence[bool]:
         """Which candidates in training go on after their first epochs."""
         folder = paths.predictor_dir(self.checkpoints, round.number)
-        if not folder.exists():  # there were too few rows for a predictor
+        if not os.path.exists(folder):  # there were too few rows for a predictor
             return [True] * len(candidates)
         good = self.good()
         incumbents = find_incumbents(
@@ -300,7 +308,10 @@ class Search:
         """Trains the winner for longer, tests it, and returns what was found."""
         ranking, config = self.ranking(), self.config
         if not self.evaluated:
-            raise JnasError(f"The search ended {reason}, before any template was trained: give it more.")
+            raise JnasError(
+                f"The search ended {reason}, before any template was trained: run it again, with "
+                "a higher limit if need be."
+            )
         if not ranking:
             reasons = "; ".join(sorted({trained.evaluation.message for trained in self.evaluated.values()}))
             raise JnasError(f"None of the {len(self.evaluated)} templates could be trained: {reasons}.")

@@ -34,6 +34,7 @@ class Progress:
     """The events of a search. This one is silent; a subclass shows them."""
 
     def on_search_start(self, search: "Search") -> None: ...  # everything is set up
+    def on_wait(self) -> None: ...  # another process runs the same search, and is waited for
     def on_message(self, text: str) -> None: ...  # what happens now, in a few words
     def on_round_start(self, round: Round, num_trials: int) -> None: ...  # what it is going to train
     def on_predictor_fit(self, predictor: Predictor | None) -> None: ...  # None: there are too few rows
@@ -91,6 +92,9 @@ class ConsoleProgress(Progress):
     def on_round_start(self, round: Round, num_trials: int) -> None:
         self.trials_by_round[round.number] = num_trials
         self.bar.update(self.task, total=self.total)
+
+    def on_wait(self) -> None:
+        self._print("Another process runs this search: this one waits for it, and then goes on from its rows.")
 
     def on_message(self, text: str) -> None:
         self.bar.update(self.task, note=text)

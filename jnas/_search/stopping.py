@@ -1,5 +1,6 @@
-"""When a search ends: by its limits, or by Ctrl-C."""
+"""When a search ends: by its limits, by Ctrl-C, or by a signal to end."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,15 +13,15 @@ from jnas._search.result import EvaluatedCandidate
 
 
 def stop_reason(
-    config: SearchConfig, num_trained: int, finalists: Sequence[EvaluatedCandidate], seconds: float, interrupted: bool
+    config: SearchConfig, num_trained: int, finalists: Sequence[EvaluatedCandidate], seconds: float, interrupted_by: str
 ) -> str | None:
     """Returns why nothing more should begin, in a few words, or None.
 
     `num_trained` counts all runs of the search, `seconds` are those of this one. The finalists are the candidates that
     would be trained for longer by now, the best first.
     """
-    if interrupted:
-        return "by Ctrl-C"
+    if interrupted_by:
+        return f"by {interrupted_by}"
     accuracy = finalists[0].accuracy if finalists else 0.0
     if config.target_accuracy is not None and accuracy >= config.target_accuracy:
         return f"at a validation accuracy of {accuracy:.4f} (target {config.target_accuracy:g})"
@@ -36,31 +37,47 @@ def stop_reason(
 
 @dataclass
 class Interrupt:
-    """Whether Ctrl-C was pressed."""
+    """What the user or the system ended the search by: "Ctrl-C", "SIGTERM" or "SIGHUP"; empty as long as none did."""
 
-    is_pressed: bool = False
+    by: str = ""
 
 
 @contextmanager
 def catch_interrupt(progress: Progress) -> Iterator[Interrupt]:
     """A context in which the first Ctrl-C is only noted; `progress` decides what the next ones do.
 
-    Python gives signals to its main thread only; elsewhere this changes nothing.
+    SIGTERM and SIGHUP, which systems send more than once, are only noted each time. A signal that is ignored, as by
+    `nohup`, stays so. Python gives signals to its main thread only; elsewhere this changes nothing.
     """
     interrupt = Interrupt()
+    terminals = [fd for fd in (0, 1, 2) if _is_terminal(fd)]
 
-    def handle(*_: object) -> None:
-        if interrupt.is_pressed:
-            progress.on_second_interrupt()
-        else:
-            interrupt.is_pressed = True
+    def handle(number: int, _: object) -> None:
+        for fd in terminals:
+            if not _is_terminal(fd):  # it was closed, and printing would fail
+                os.dup2(os.open(os.devnull, os.O_RDWR), fd)
+        if not interrupt.by:
+            interrupt.by = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
             progress.on_interrupt()
+        elif number == signal.SIGINT:
+            progress.on_second_interrupt()
 
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupt
-        return
-    previous_handler = signal.signal(signal.SIGINT, handle)
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        # None: a handler that is not Python's, and could not be put back.
+        previous = {number: old for number in numbers if (old := signal.getsignal(number)) not in (signal.SIG_IGN, None)}
     try:
+        for number in previous:
+            signal.signal(number, handle)
         yield interrupt
     finally:
-        signal.signal(signal.SIGINT, previous_handler)
+        for number, old in previous.items():
+            signal.signal(number, old)
+
+
+def _is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False

@@ -1,12 +1,15 @@
 """A table of a store as a Parquet or CSV file."""
 
+import contextlib
 import os
+import uuid
 from pathlib import Path
 
 import duckdb
 
+from jnas._validation import refuse, to_bool, to_choice, to_path
 from jnas.errors import JnasError
-from jnas.store._connection import first_line, read_connection
+from jnas.store._connection import first_line
 from jnas.store._schema import EVALUATIONS_WITH_COST, TABLE_NAMES
 from jnas.store._store import Store, open_store
 
@@ -19,32 +22,35 @@ def export_table(
     """Writes a table of a store as a file whose ending, .parquet or .csv, decides the format; returns its path.
 
     Without the name of a table, such as "epochs", these are all evaluations with the cost of their architectures.
+    Parquet keeps types; a reader of CSV has to be told that a hash is text: `pandas.read_csv(path, dtype={"hash": str})`.
     Raises a `JnasError` if there is no such store or table, the file may not be replaced, or it cannot be written.
     """
     store = store if isinstance(store, Store) else open_store(store)
-    target = Path(path).expanduser()
-    _check_target(target, overwrite)
-    if table is not None and table not in TABLE_NAMES:
-        raise JnasError(f"table must be one of {', '.join(TABLE_NAMES)}, got {table!r}.")
-    with read_connection(store.path, store.lock_timeout) as connection:
+    target = to_path("path", path, "name a file that ends in .parquet or .csv")
+    if table is not None:
+        table = to_choice("table", table, TABLE_NAMES)
+    _check_target(target, store.path, to_bool("overwrite", overwrite))
+    with store.connect() as connection:
         _write(connection.table(table) if table else connection.sql(EVALUATIONS_WITH_COST), target)
     return target
 
 
-def _check_target(target: Path, overwrite: bool) -> None:
+def _check_target(target: Path, store: Path, overwrite: bool) -> None:
     if target.suffix.lower() not in _WRITERS:
-        raise JnasError(f"The file to write must end in {' or '.join(_WRITERS)}, got {target}.")
-    if not target.parent.is_dir():
+        refuse("path", f"a file that ends in {' or '.join(_WRITERS)}", target)
+    if not os.path.isdir(target.parent):
         raise JnasError(f"{target} is in a folder that does not exist: create the folder first.")
-    if target.is_dir():
+    if os.path.isdir(target):
         raise JnasError(f"The file to write must not be a folder, got {target}: name a file in it.")
-    if target.exists() and not overwrite:
+    if os.path.exists(target) and os.path.samefile(target, store):
+        raise JnasError(f"{target} is the store itself: name another file.")
+    if os.path.lexists(target) and not overwrite:
         raise JnasError(f"{target} exists: name another file, or allow jnas to replace it with --overwrite.")
 
 
 def _write(relation: duckdb.DuckDBPyRelation, target: Path) -> None:
     """Writes the whole file, or leaves it as it was."""
-    part = target.with_name(f".{target.name}.{os.getpid()}")
+    part = target.with_name(f".{uuid.uuid4().hex}")
     try:
         _WRITERS[target.suffix.lower()](relation, str(part))
         part.replace(target)
@@ -53,4 +59,5 @@ def _write(relation: duckdb.DuckDBPyRelation, target: Path) -> None:
             f"{target} cannot be written ({first_line(error)}): name another file, or make room."
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)

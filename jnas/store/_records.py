@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Status = Literal["ok", "nan", "too_large", "out_of_memory", "timeout", "stopped", "invalid", "error"]
+Status = Literal["ok", "diverged", "too_large", "out_of_memory", "timeout", "stopped", "invalid", "error"]
 
 RETRYABLE_STATUSES = ("too_large", "out_of_memory", "timeout", "stopped", "error")
 """Statuses that may change on another device, or with more time."""
@@ -43,7 +43,7 @@ class Evaluation:
     """One template trained under one recipe with one seed. Accuracies are fractions in [0, 1].
 
     Attributes:
-      status: "ok"; "nan" if the loss was not finite; "too_large" if it needs more memory than there is, so that
+      status: "ok"; "diverged" if the loss was not finite; "too_large" if it needs more memory than there is, so that
         training was not tried; "out_of_memory" if it was tried and did not fit; "timeout" if compiling took longer
         than allowed; "stopped" if training ended before its last epoch; "invalid" if the template does not fit the
         data; "error" for anything else.

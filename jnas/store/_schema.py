@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 
 from jnas.errors import JnasError
-from jnas.store._connection import first_line
+from jnas.store._connection import damage
 from jnas.store._records import Key
 
 VERSION = 1  # of the schema; a file of another version is refused
@@ -90,8 +90,11 @@ def has_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Creates the tables within the caller's transaction, unless another process has done so."""
-    if not has_tables(connection, path):
+    """Creates the tables within the caller's transaction; those that are there are brought up to date."""
+    if has_tables(connection, path):
+        # Its former name, which readers of CSV take for a missing value.
+        connection.execute("UPDATE evaluations SET status = 'diverged' WHERE status = 'nan'")
+    else:
         connection.execute(TABLES)
         connection.execute("INSERT INTO jnas VALUES (?)", [VERSION])
 
@@ -102,10 +105,7 @@ def validate_file(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         for table in _table_names(connection) & set(TABLE_NAMES):
             connection.execute(f"SELECT max(hash(_row)) FROM {table} AS _row").fetchall()
     except duckdb.Error as error:
-        raise JnasError(
-            f"{path} is damaged ({first_line(error)}): put a copy in its place, or name another file; this one was not "
-            "changed."
-        ) from error
+        raise JnasError(damage(path, error)) from error
 
 
 def _table_names(connection: duckdb.DuckDBPyConnection) -> set[str]:

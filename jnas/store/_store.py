@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,9 @@ import numpy as np
 from duckdb import DuckDBPyConnection as Connection
 
 from jnas._runtime.versions import versions
-from jnas._validation import to_float, to_path, to_text, to_tuple
+from jnas._validation import first_line, refuse, to_float, to_path, to_text, to_tuple
 from jnas.errors import JnasError
-from jnas.store._connection import read_connection, write_connection
+from jnas.store._connection import missing, read_connection, write_connection
 from jnas.store._records import RETRYABLE_STATUSES, Epoch, Evaluation, Key, ProposalRow
 from jnas.store._schema import EVALUATIONS_WITH_COST, create_tables, has_tables, validate_file
 
@@ -41,7 +42,8 @@ _RESULTS = (
 class Store:
     """The results of evaluations and searches, in a DuckDB file. Threads and processes may share it.
 
-    A missing file is created. Each method waits `lock_timeout` seconds for another process that has the file open.
+    A missing file is made by the first method that writes; those that read say that it is missing. Each method waits
+    `lock_timeout` seconds for another process that has the file open.
 
     Raises:
       JnasError: if the file is not a DuckDB file, not one of jnas, of another schema version, damaged, or locked by
@@ -49,16 +51,17 @@ class Store:
     """
 
     def __init__(self, path: str | Path = "jnas.duckdb", lock_timeout: float = 5.0):
-        self.path = to_path("store", path)
+        self.path = to_path("store", path, "name a file, such as jnas.duckdb")
         self.lock_timeout = to_float("lock_timeout", lock_timeout, "[0, inf)")
+        if re.match(r":memory:|md:|motherduck:", os.fspath(path)):
+            refuse("store", "the path of a file", path, "rows are kept on this machine's disk only")
         if os.path.isdir(self.path):  # unlike `Path.is_dir`, it never raises
             raise JnasError(f"The store must be a file, got the folder {self.path}: name a file in it.")
         if not os.path.isdir(self.path.parent):
             raise JnasError(f"The store {self.path} is in a folder that does not exist: create the folder first.")
-        # Read first: a file that is refused is not changed, and one that has its tables is not locked.
-        if not os.path.exists(self.path) or not self._has_tables():
-            with self._write() as connection:
-                create_tables(connection, self.path)
+        self._is_current = False  # whether this object has written its tables
+        self.is_made = self._look()
+        """Whether the file was there, with its tables, when it was last looked at."""
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"
@@ -67,7 +70,7 @@ class Store:
         """Returns the result of a read-only SQL query, in which each `?` stands for the next parameter."""
         query = to_text("query", query)
         parameters = to_tuple("parameters", parameters, "a list of values, one for each ?")
-        with self._read() as connection:
+        with self.connect() as connection:
             return connection.execute(query, _to_python(parameters)).df()
 
     def to_df(self) -> pd.DataFrame:
@@ -87,7 +90,7 @@ class Store:
 
     def find(self, keys: Sequence[Key]) -> dict[Key, Evaluation]:
         """Returns the evaluations that are in the store, by key."""
-        with self._read() as connection:
+        with self.connect() as connection:
             found = ((key, _find_evaluation(connection, key)) for key in keys)
             return {key: evaluation for key, evaluation in found if evaluation is not None}
 
@@ -189,20 +192,47 @@ class Store:
         )
         return dict(rows)
 
-    def _has_tables(self) -> bool:
-        with self._read() as connection:
+    def create(self) -> None:
+        """Makes the file if it is missing, so that one that cannot be made is an error before anything is trained."""
+        # Read first: a file that is refused is not changed.
+        self.is_made = self.is_made or self._look()
+        if not self._is_current:
+            with write_connection(self.path, self.lock_timeout) as connection:
+                create_tables(connection, self.path)
+        self.is_made = self._is_current = True
+
+    def _look(self) -> bool:
+        """Returns whether the file has the tables; False where there is none, an error if it is another file."""
+        try:
+            os.stat(self.path)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise JnasError(f"{self.path} cannot be read ({first_line(error)}): name another file.") from error
+        with read_connection(self.path, self.lock_timeout) as connection:
             found = has_tables(connection, self.path)
             validate_file(connection, self.path)
             return found
 
-    def _read(self) -> AbstractContextManager[Connection]:
-        return read_connection(self.path, self.lock_timeout)
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A connection that only reads, for this package."""
+        self.is_made = self.is_made or self._look()
+        if not self.is_made:
+            raise JnasError(missing(self.path))
+        with read_connection(self.path, self.lock_timeout) as connection:
+            yield connection
 
-    def _write(self) -> AbstractContextManager[Connection]:
-        return write_connection(self.path, self.lock_timeout)
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        if self.is_made and not os.path.exists(self.path):
+            raise JnasError(missing(self.path))  # any more: the rows before this one are gone
+        self.create()
+        with write_connection(self.path, self.lock_timeout) as connection:
+            yield connection
 
     def _rows(self, query: str, *parameters: Any) -> list[tuple]:
-        with self._read() as connection:
+        with self.connect() as connection:
             return connection.execute(query, _to_python(parameters)).fetchall()
 
     def _execute(self, statement: str, *parameters: Any) -> None:
@@ -212,10 +242,10 @@ class Store:
 
 def open_store(path: str | Path) -> Store:
     """Returns the store in an existing file; raises a `JnasError` if there is none."""
-    path = to_path("store", path)
-    if not path.exists() or (path.is_file() and not path.stat().st_size):
-        raise JnasError(f"There is no store {path}: name the .duckdb file that a search wrote.")
-    return Store(path)
+    store = Store(path)
+    if not store.is_made:
+        raise JnasError(missing(store.path))
+    return store
 
 
 def _add_evaluation(connection: Connection, evaluation: Evaluation, recipe_json: str) -> None:

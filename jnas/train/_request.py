@@ -53,6 +53,8 @@ class TrainingRequest:
         trials = as_trials(templates, seed, dataset.in_shape, dataset.classes)
         keys = [make_key(trial, recipe, dataset, split_seed) for trial in trials]
         store = store if store is None or isinstance(store, Store) else Store(store)
+        if store is not None:
+            store.create()
         return cls(trials, keys, recipe, dataset.split(recipe.val_fraction, split_seed), store)
 
     def split_cached(self, stopped_after: int | None = None) -> tuple[dict[Key, Evaluation], dict[Key, Job]]:

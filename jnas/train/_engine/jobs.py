@@ -56,7 +56,7 @@ class Job:
             return self.failure
         for number, epoch in enumerate(self.epochs, 1):
             if not math.isfinite(epoch.train_loss):
-                return "nan", f"the loss stopped being a number in epoch {number}"
+                return "diverged", f"the loss stopped being a number in epoch {number}"
         if not self.epochs:
             return "stopped", "stopped before its first epoch"
         if len(self.epochs) < epochs:
