@@ -22,7 +22,7 @@ Rule = Callable[[str, Any], Any]
 """From a name and a value: the value as Python's, or a JnasError."""
 _MOST_SHOWN = 80
 """Characters of a value in a sentence, at most."""
-_MOST_QUOTED = 200
+_MOST_QUOTED = 300
 """Characters of another library's error in a sentence, at most."""
 
 

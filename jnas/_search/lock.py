@@ -15,13 +15,13 @@ _POLL_SECONDS = 0.2
 
 @contextlib.contextmanager
 def hold_lock(folder: Path, on_wait: Callable[[], None], should_stop: Callable[[], bool]) -> Iterator[float]:
-    """A context in which no other has this lock of a folder; yields the seconds it has waited for others.
+    """A context in which no other has the lock of a folder; yields the seconds it has waited for others.
 
     `on_wait` is called once if it has to wait. Once `should_stop` returns True while it waits, it raises
     KeyboardInterrupt. The system takes the lock from a process that dies.
     """
     start, has_told = time.monotonic(), False
-    with open(folder / "lock", "a") as file:
+    with open(folder.with_name(f".{folder.name}.lock"), "a") as file:
         while fcntl and not _try_lock(file.fileno()):
             if not has_told:
                 on_wait()

@@ -66,7 +66,9 @@ def catch_interrupt(progress: Progress) -> Iterator[Interrupt]:
     if threading.current_thread() is threading.main_thread():
         numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
         # None: a handler that is not Python's, and could not be put back.
-        previous = {number: old for number in numbers if (old := signal.getsignal(number)) not in (signal.SIG_IGN, None)}
+        previous = {
+            number: old for number in numbers if (old := signal.getsignal(number)) not in (signal.SIG_IGN, None)
+        }
     try:
         for number in previous:
             signal.signal(number, handle)

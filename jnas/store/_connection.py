@@ -22,7 +22,9 @@ _LOCKED = re.compile("conflicting lock|lock is already held|used by another proc
 _OTHER_OPTIONS = re.compile("different configuration", re.I)
 _NO_LOCKS = re.compile("could not set lock", re.I)
 _NO_ROOM = re.compile("no space|file too large|quota|could not write|failed to write", re.I)
-_DAMAGED = re.compile("corrupt|checksum|not read enough|deserializ|internal error|fatal|block|out of range|offset", re.I)
+_DAMAGED = re.compile(
+    "corrupt|checksum|not read enough|deserializ|internal error|fatal|block|out of range|offset", re.I
+)
 _OTHER_DUCKDB = re.compile("version number|storage version|newer version", re.I)
 _MAX_BACKOFF = 0.05
 _MAX_YIELD = 0.1
@@ -73,16 +75,20 @@ def write_connection(path: Path, lock_timeout: float) -> Iterator[duckdb.DuckDBP
             reason = first_line(error)
             hint = "; make sure that the disk has room, and run it again" if _NO_ROOM.search(reason) else ""
             raise JnasError(
-                f"{path} could not be written ({reason}): nothing of this write was kept, everything before it was{hint}."
+                f"{path} could not be written ({reason}): nothing of this write was kept, everything before it was"
+                f"{hint}."
             ) from error
         finally:
             connection.close()
 
 
 def first_line(error: Exception) -> str:
-    """Returns what an error of DuckDB says, as one short line without its advice."""
+    """Returns what an error of DuckDB says, as one short line without its advice and the name of the file."""
     line = _validation.first_line(error)
-    return re.split(r"[.;] (?=However|See also|Try|Did you)", line)[0].rstrip(". ")
+    if inner := re.search(r'"exception_message":"(.*?)(?<!\\)"', line):  # of one of its threads
+        line = inner[1].replace("\\", "")
+    line = re.split(r"[.;] (?=However|See also|Try|Did you)", line)[0]
+    return re.sub(r' "/[^"]*"', "", line).rstrip(".!: ")
 
 
 def damage(path: Path, error: Exception) -> str:
@@ -136,13 +142,15 @@ def _explain(path: Path, reason: str, error: Exception, read_only: bool) -> str:
         holder = re.search(r"PID (\d+)", reason)
         which = f" (process {holder[1]})" if holder else ""
         return f"{path} is open in another process{which}: close it there, or name another file."
-    cause = reason.rsplit('": ', 1)[-1]  # after the file's name
+    cause = reason.rsplit("file: ", 1)[-1]
     if _NO_LOCKS.search(reason):
         return f"{path} is on a drive that cannot lock files ({cause}): name a file on another drive."
     if not os.path.exists(path):
         return missing(path) if read_only else f"{path} cannot be created ({cause}): name a file that can be."
     if _is_empty(path):
-        return f"There is no store {path}, it is an empty file: delete it, or name the .duckdb file that a search wrote."
+        return (
+            f"There is no store {path}, it is an empty file: delete it, or name the .duckdb file that a search wrote."
+        )
     # The file is opened only here, where DuckDB has not: to close it would take DuckDB's lock away.
     try:
         with open(path, "rb") as file:

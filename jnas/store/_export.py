@@ -22,7 +22,8 @@ def export_table(
     """Writes a table of a store as a file whose ending, .parquet or .csv, decides the format; returns its path.
 
     Without the name of a table, such as "epochs", these are all evaluations with the cost of their architectures.
-    Parquet keeps types; a reader of CSV has to be told that a hash is text: `pandas.read_csv(path, dtype={"hash": str})`.
+    Parquet keeps types. A reader of CSV has to be told that hashes and ids are text, or takes some of them for
+    numbers: `pandas.read_csv(path, dtype={"hash": str, "recipe_id": str})`.
     Raises a `JnasError` if there is no such store or table, the file may not be replaced, or it cannot be written.
     """
     store = store if isinstance(store, Store) else open_store(store)
