@@ -347,7 +347,7 @@ def test_export_table_writes_the_rows(store, tmp_path, ending):
 
 def test_export_table_bad_input_is_one_sentence(store, tmp_path):
     for arguments, part in (
-        ((store.path, tmp_path / "rows.xlsx"), "must be a file that ends in .parquet or .csv"),
+        ((store.path, tmp_path / "rows.xlsx"), "must end in .parquet or .csv"),
         ((store, tmp_path / "no" / "rows.csv"), "in a folder that does not exist"),
         ((store, tmp_path / "rows.csv", "x; DROP TABLE epochs"), "table must be one of jnas, recipes"),
         ((tmp_path / "none.duckdb", tmp_path / "rows.csv"), "There is no store"),

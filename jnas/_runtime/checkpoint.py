@@ -60,7 +60,8 @@ def move(source: Path, target: Path) -> None:
         while True:
             _remove(target)
             try:
-                return source.rename(target)
+                source.rename(target)
+                return
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from jnas._validation import refuse, to_bool, to_choice, to_path
+from jnas._validation import to_bool, to_choice, to_path
 from jnas.errors import JnasError
 from jnas.store._connection import first_line
 from jnas.store._schema import EVALUATIONS_WITH_COST, TABLE_NAMES
@@ -26,25 +26,25 @@ def export_table(
     numbers: `pandas.read_csv(path, dtype={"hash": str, "recipe_id": str})`.
     Raises a `JnasError` if there is no such store or table, the file may not be replaced, or it cannot be written.
     """
-    store = store if isinstance(store, Store) else open_store(store)
-    target = to_path("path", path, "name a file that ends in .parquet or .csv")
+    target = to_path("path", path)
     if table is not None:
         table = to_choice("table", table, TABLE_NAMES)
-    _check_target(target, store.path, to_bool("overwrite", overwrite))
+    _check_target(target, to_bool("overwrite", overwrite))
+    store = store if isinstance(store, Store) else open_store(store)
+    if os.path.exists(target) and os.path.exists(store.path) and os.path.samefile(target, store.path):
+        raise JnasError(f"{target} is the store itself: name another file.")
     with store.connect() as connection:
         _write(connection.table(table) if table else connection.sql(EVALUATIONS_WITH_COST), target)
     return target
 
 
-def _check_target(target: Path, store: Path, overwrite: bool) -> None:
+def _check_target(target: Path, overwrite: bool) -> None:
     if target.suffix.lower() not in _WRITERS:
-        refuse("path", f"a file that ends in {' or '.join(_WRITERS)}", target)
+        raise JnasError(f"The file to write must end in {' or '.join(_WRITERS)}, got {target}.")
     if not os.path.isdir(target.parent):
         raise JnasError(f"{target} is in a folder that does not exist: create the folder first.")
     if os.path.isdir(target):
         raise JnasError(f"The file to write must not be a folder, got {target}: name a file in it.")
-    if os.path.exists(target) and os.path.samefile(target, store):
-        raise JnasError(f"{target} is the store itself: name another file.")
     if os.path.lexists(target) and not overwrite:
         raise JnasError(f"{target} exists: name another file, or allow jnas to replace it with --overwrite.")
 

@@ -51,7 +51,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path = "jnas.duckdb", lock_timeout: float = 5.0):
-        self.path = to_path("store", path, "name a file, such as jnas.duckdb")
+        self.path = to_path("store", path)
         self.lock_timeout = to_float("lock_timeout", lock_timeout, "[0, inf)")
         if re.match(r":memory:|md:|motherduck:", os.fspath(path)):
             refuse("store", "the path of a file", path, "rows are kept on this machine's disk only")

@@ -9,6 +9,7 @@ from conftest import small_arrays
 import jnas
 from borders import Row
 from jnas._runtime import checkpoint
+from jnas._search.config import SearchConfig
 from jnas.predict import Predictor
 
 ARRAYS = {"a": np.arange(6.0)}
@@ -71,6 +72,9 @@ def is_saved(folder: Path):
     return json.loads((folder / "metadata.json").read_text()) == {} and not list(folder.parent.glob(".unfinished*"))
 
 
+EXPERIMENT = SearchConfig(**{name: value for name, value in TINY.items() if name != "verbose"}).experiment_id(
+    jnas.load_data(small_arrays())
+)
 CANNOT = (
     "The checkpoint {folder}/%s cannot be written (Not a directory): make sure that its folder can be written to, and "
     "that the disk has room."
@@ -86,7 +90,7 @@ ROWS = [
         "search.store",
         "not writable",
         no_store_is_made(after(a_file("a.checkpoints"), search)),
-        CANNOT % "a.checkpoints/{id}",
+        CANNOT % f"a.checkpoints/{EXPERIMENT}",
     ),
     Row("checkpoint.save", "foreign", after(a_file("a"), save("a")), FOREIGN % "a"),
     Row("checkpoint.save", "foreign", after(user_folder, save("mine")), FOREIGN % "mine"),
