@@ -29,7 +29,8 @@ _MOST_QUOTED = 300
 def shown(value: Any) -> str:
     """Returns a value as one short line for a sentence: arrays by their type and shape, text in quotes."""
     if isinstance(value, np.ndarray) or (hasattr(value, "__array__") and getattr(value, "ndim", 0)):
-        return f"an array of {value.dtype} of shape {tuple(value.shape)}"
+        noun = f"an array of {value.dtype}" if hasattr(value, "dtype") else f"a {type(value).__name__}"
+        return f"{noun} of shape {tuple(value.shape)}"
     if isinstance(value, float) or (isinstance(value, np.floating) and np.ndim(value) == 0):
         return f"{float(value):g}"
     if isinstance(value, np.generic):
@@ -194,7 +195,10 @@ def to_tuple(name: str, value: Any, condition: str, length: int | None = None, h
     no_items = isinstance(value, str | bytes | dict) or getattr(value, "ndim", 1) == 0
     if no_items or not isinstance(value, Iterable | Sequence):
         refuse(name, condition, value, hint)
-    items = tuple(value.tolist() if isinstance(value, np.ndarray) else value)
+    try:
+        items = tuple(value.tolist() if isinstance(value, np.ndarray) else value)
+    except TypeError:  # an array without axes
+        refuse(name, condition, value, hint)
     if length is not None and len(items) != length:
         refuse(name, condition, value, hint)
     return items

@@ -71,7 +71,8 @@ class Store:
         query = to_text("query", query)
         parameters = to_tuple("parameters", parameters, "a list of values, one for each ?")
         with self.connect() as connection:
-            return connection.execute(query, _to_python(parameters)).df()
+            result = connection.execute(query, _to_python(parameters))
+            return refuse("query", "a query", query) if result is None else result.df()
 
     def to_df(self) -> pd.DataFrame:
         """Returns one row per evaluation with the architecture's cost, in the order in which they finished."""
