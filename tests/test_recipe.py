@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+import jnas
 from jnas.errors import JnasError
 from jnas.nn import program_signature
-from jnas.space import Space
+from jnas.space import Flatten, Linear, Space, Template
 from jnas.train import HalvingSchedule, Recipe, Trial, sample_trials
 
 SPACE = Space((3, 8, 8), 3, conv_num=2, lin_num=2)
@@ -90,3 +91,25 @@ def test_sample_trials_share_programs():
 def test_rungs():
     assert HalvingSchedule().rungs(20) == [1, 3, 9, 20] and HalvingSchedule().rungs(1) == [1]
     assert HalvingSchedule(2, 2).rungs(8) == [2, 4, 8] and HalvingSchedule(5).rungs(3) == [3]
+
+
+def test_what_is_not_mirrored_in_training_is_not_mirrored_when_it_is_classified():
+    assert Recipe().test_flip and not Recipe(flip=False).test_flip and Recipe(flip=False, test_flip=True).test_flip
+    assert not Recipe.standard(flip=False).test_flip and not Recipe.sophius().test_flip
+    assert Recipe.sophius(flip=True).test_flip
+    told = Recipe(flip=False, shift=1).describe_augmentation()
+    assert told == "training images are moved by up to 1 pixel"
+    assert Recipe.sophius().describe_augmentation() == "training images are left as they are"
+
+
+def test_classes_that_mirror_each_other_are_told_apart_without_flips():
+    labels = np.arange(120) % 2
+    images = np.random.default_rng(0).integers(0, 60, (120, 8, 8, 3))
+    images[labels == 0, :, :4] += 150
+    images[labels == 1, :, 4:] += 150
+    data = {"x_train": images.astype(np.uint8), "y_train": labels}
+    template = Template((Flatten(), Linear(2)), (3, 8, 8))
+    recipe = Recipe(epochs=5, batch_size=24, flip=False)
+    assert jnas.evaluate(template, data, recipe, progress=False)[0].val_acc_final > 0.9
+    recipe = Recipe(epochs=5, batch_size=24)
+    assert jnas.evaluate(template, data, recipe, progress=False)[0].val_acc_final < 0.8

@@ -25,7 +25,7 @@ from jnas.export._source import select
 from jnas.predict import EnsembleConfig, Predictor
 from jnas.space import Candidate, Space
 from jnas.space import _genome as genome
-from jnas.store import paths
+from jnas.store import Epoch, paths
 from jnas.train import Trainer, train_modules
 
 pytestmark = pytest.mark.usefixtures("small_predictor")
@@ -406,3 +406,31 @@ def test_the_acquisition_rule_decides_what_is_filtered(acquisition):
     seen = {found[0].candidate.hash}
     again = propose_screened(space, jax.random.key(1), 4, seen, predictor, config)
     assert not seen & {proposal.candidate.hash for proposal in again}
+
+
+def test_the_first_lines_tell_what_was_understood_and_a_remark_that_nothing_learns(
+    tmp_path, fake_trainer, monkeypatch, capsys
+):
+    monkeypatch.setattr(fake_trainer, "fake_epoch", lambda *_: Epoch(1.0, 0.3, 0.3))
+    data = jnas.Dataset("toy", **small_arrays(), class_names=("left", "right", "up"))
+    settings = TINY | {"num_random": 3, "num_screened": 0, "generations": 0, "store": tmp_path / "a.duckdb"}
+    jnas.search(data, minutes=5, shift=1, **settings)
+    told = capsys.readouterr().out.splitlines()
+    size, images, recipe, device, results = told[:5]
+    assert size.endswith("8 x 8 x 3 (height x width x channels), 3 classes (left, right, up).")
+    assert "77 for training, 19 for validation (taken from the training images), 24 for the test of the" in images
+    assert "1 epoch a template: training images are mirrored in every other epoch and moved by up to 1 pixel;" in recipe
+    assert "at most 5 minutes" in device and f"{tmp_path / 'a.duckdb'}" in results
+    (remark,) = [line for line in told if line.startswith("Remark: ")]
+    assert remark.startswith("Remark: all 3 are at chance (best 0.3000, chance 0.")
+    assert "Try flip=False (--no-flip) if one class looks like the mirror image of another;" in remark
+
+
+def test_augmentation_is_an_option(monkeypatch):
+    made = []
+    monkeypatch.setattr("jnas._cli.search.search", lambda config, progress: made.append(config.make_recipe(1)))
+    for words in (["--no-flip", "--shift", "0"], ["--no-test-flip"], ["--recipe", "sophius", "--flip"], []):
+        assert main(["search", *words]) == 0
+    assert [(r.flip, r.shift, r.test_flip) for r in made] == [
+        *((False, 0, False), (True, 2, False), (True, 0, True), (True, 2, True))
+    ]
