@@ -20,6 +20,8 @@ from jnas.errors import JnasError
 T = TypeVar("T")
 Rule = Callable[[str, Any], Any]
 """From a name and a value: the value as Python's, or a JnasError."""
+_LONGEST_NAME = 255
+"""Characters of a file's name, on all systems."""
 _MOST_SHOWN = 80
 """Characters of a value in a sentence, at most."""
 _MOST_QUOTED = 300
@@ -184,6 +186,8 @@ def to_path(name: str, value: Any, hint: str = "") -> Path:
     if "\0" in os.fspath(value) or not os.fspath(value):
         refuse(name, "the path of a file or folder", value, hint)
     path = Path(value)
+    if any(len(part) > _LONGEST_NAME for part in path.parts):
+        refuse(name, f"a path of names of up to {_LONGEST_NAME} characters", value, hint)
     try:
         return path.expanduser()
     except RuntimeError:  # the user has no home folder

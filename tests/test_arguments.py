@@ -187,7 +187,11 @@ CALLS = {
     "run": (
         run,
         {
-            **{"algorithm": [RandomSearch(GENES)], "fitness": [lambda genomes: genomes.sum(-1) * 1.0], "key": KEYS[:1]},
+            **{
+                "algorithm": [RandomSearch(GENES)],
+                "fitness": [lambda genomes, *_: genomes.sum(-1) * 1.0],
+                "key": KEYS[:1],
+            },
             **{"genomes": [GENOMES], "generations": [1], "fitness_args": [()], "initial_fitness": [None, np.zeros(4)]},
         },
     ),
@@ -210,14 +214,16 @@ def test_a_result_or_a_sentence(name, tmp_path, monkeypatch, fake_trainer):
     @settings(max_examples=EXAMPLES, database=None)
     @given(st.data())
     def check(data):
-        wrong = data.draw(st.sets(st.sampled_from(list(right)), min_size=1, max_size=3))
+        names = [key for key in right if key != "fitness"]  # what a caller's function raises is the caller's
+        wrong = data.draw(st.sets(st.sampled_from(names), min_size=1, max_size=3))
         pools = {key: WRONG if key in wrong else values for key, values in right.items()}
         arguments = {key: pool[data.draw(st.integers(0, len(pool) - 1))] for key, pool in pools.items()}
         receiver = (METHODS[name](),) if name in METHODS else ()
         try:
             function(*receiver, **arguments)
         except JnasError as error:
-            assert len(str(error)) < 400 and "\n" not in str(error)
+            sentence = str(error).replace("x" * 5000, "")  # the name of a data set is told whole
+            assert len(sentence) < 400 and "\n" not in sentence
 
     check()
 

@@ -17,7 +17,7 @@ def check_images(images: Any, shape: tuple[int, int, int] | None = None, name: s
     if np.ma.is_masked(images):
         raise JnasError(f"{name} must have no masked pixels; fill them with images.filled(0).")
     try:
-        array = images if isinstance(images, jax.Array) else np.asarray(images)
+        array = images if isinstance(images, jax.Array) and hasattr(images.dtype, "kind") else np.asarray(images)
     except (TypeError, ValueError, RuntimeError):  # lists of several lengths, tensors of another device
         array = np.empty(0, object)
     if array.ndim == 1 and array.dtype == float and not len(array):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 from jnas._runtime.compile_options import fast_compile_jit
 from jnas._runtime.random import check_key
@@ -36,6 +37,9 @@ def run(
     check_key(key)
     generations = to_int("generations", generations, 0, (1 << 31) - 1)
     fitness_args = to_tuple("fitness_args", fitness_args, "a tuple of arrays")
+    for leaf in jax.tree.leaves(fitness_args):
+        if not isinstance(leaf, jax.Array | np.ndarray | np.generic | int | float | complex):
+            refuse("fitness_args", "a tuple of arrays, or of trees of them", leaf)
     if initial_fitness is not None:
         initial_fitness = as_array("initial_fitness", initial_fitness)
     return _run(algorithm, fitness, key, as_population(genomes), generations, fitness_args, initial_fitness)

@@ -80,7 +80,7 @@ class Space:
         """
         check_key(key)
         count = to_int("count", count, 0, MAX_GENOMES)
-        min_count = count if min_count is None else to_int("min_count", min_count, 0)
+        min_count = count if min_count is None else to_int("min_count", min_count, 0, MAX_GENOMES)
         size = 1 << (max(count, 1024) - 1).bit_length()  # few sizes, so that few programs are compiled
         batches, total = [], 0
         for batch in range(_MAX_BATCHES):
@@ -92,7 +92,7 @@ class Space:
         if total >= min_count:
             return jax.device_put(np.concatenate(batches)[:count])  # compiles nothing for this number
         limits = {"max_params": self.max_params, "max_macs": self.max_macs}
-        shown = " and ".join(f"{name} {value:,}" for name, value in limits.items() if value is not None)
+        shown = " and ".join(f"{name} {value:,}" for name, value in limits.items() if value is not None) or "The space"
         raise JnasError(
             f"{shown} must admit {min_count} random templates, got {total} of {_MAX_BATCHES * size:,}; "
             "raise the limits."

@@ -110,7 +110,7 @@ def _of_space() -> list[Row]:
         Row("Space.sample.count", "wrong type", lambda _: _space().sample(jax.random.key(0), "3"), refused("count", "an integer from 0 to 1,048,576", "'3'")),
         Row("Space.sample_valid.key", "wrong type", lambda _: _space().sample_valid(None, 3), refused("key", key[0], None, key[1])),
         Row("Space.sample_valid.count", "huge", lambda _: _space().sample_valid(jax.random.key(0), 10**12), refused("count", "an integer from 0 to 1,048,576", 10**12)),
-        Row("Space.sample_valid.min_count", "wrong value", lambda _: _space().sample_valid(jax.random.key(0), 3, -1), refused("min_count", "an integer >= 0", -1)),
+        Row("Space.sample_valid.min_count", "wrong value", lambda _: _space().sample_valid(jax.random.key(0), 3, -1), refused("min_count", "an integer from 0 to 1,048,576", -1)),
         Row("Space.template.genome", "wrong type", lambda _: _space().template("genome"), refused("genomes", "an array of numbers", "'genome'")),
         Row("Space.template.genome", "wrong value", lambda _: _space().template(np.full((2, 6), 99)), "Each field of a genome must be below the number of its values: Space.repair mends genomes."),
         Row("Space.repair.genomes", "wrong type", lambda _: _space().repair(3), refused("genomes", "integers [N, L, 6]", 3, genomes)),

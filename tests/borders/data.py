@@ -302,7 +302,11 @@ ROWS = [
         "cifar10:9.9.9 must be a name, configuration and version of TensorFlow Datasets, got another (Dataset cifar10 "
         "cannot be loaded at version 9.9.9, only: 3.0.2); give a name such as 'emnist/letters' or 'cifar10:3.0.2'",
     ),
-    _source("huge", "x" * 999, f"{'x' * 197}... cannot be read (File name too long): check the path"),
+    _source(
+        "huge",
+        "x" * 999,
+        "The source of images must be a path of names of up to 255 characters, got '" + "x" * 76 + f"...; {_SOURCE}",
+    ),
     _file(
         "foreign",
         "photos.zip",
