@@ -2,7 +2,9 @@
 
 import doctest
 import inspect
+import os
 import pickle
+import pydoc
 import subprocess
 import sys
 from typing import get_type_hints
@@ -14,8 +16,9 @@ from jnas._cli import COMMANDS, main
 from jnas._search.config import SearchConfig, SearchOptions
 
 
-def run(*words):
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True)
+def run(*words, **environment):
+    environment = os.environ | environment
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment, errors="replace")
 
 
 def test_import_loads_nothing_heavy_and_changes_nothing():
@@ -46,6 +49,8 @@ def test_every_public_name_exists():
 
 def test_search_is_a_function_that_can_be_pickled():
     assert inspect.isfunction(jnas.search)
+    assert {"data", "config", "minutes", "epochs"} <= set(inspect.signature(jnas.search).parameters)
+    assert "minutes" in pydoc.render_doc(jnas.search)
     assert pickle.loads(pickle.dumps(jnas.search)) is jnas.search
     result = run("-c", "import jnas._search.loop, jnas; print(callable(jnas.search)); import jnas.search")
     assert result.stdout.strip() == "True" and "jnas.search is a function" in result.stderr
@@ -79,7 +84,44 @@ def test_command_unknown_subcommand_exits_with_2(capsys):
 
 
 def test_python_m_jnas_is_the_command():
-    assert run("-m", "jnas", "--version").stdout == f"jnas {jnas.__version__}\n"
+    for words in (["jnas", "--version"], ["jnas.search", "--version"]):
+        assert run("-m", *words).stdout == f"jnas {jnas.__version__}\n"
+    assert "evaluate" in run("-m", "jnas", "--help").stdout
+
+
+def test_command_says_what_is_wrong_with_the_settings_of_its_process(tmp_path):
+    """One line, exit code 2 and no file."""
+    store = str(tmp_path / "\u00e9.duckdb")
+    for words, environment, part in (
+        (["search", "--store", store], {"JAX_PLATFORMS": "cuda"}, "JAX_PLATFORMS must name platforms that JAX can use"),
+        (["cache"], {"JAX_ENABLE_X64": "banana"}, 'JAX must be able to read its settings, got "invalid truth value'),
+        (["store", store], {"PYTHONIOENCODING": "ascii"}, "?.duckdb"),
+    ):
+        result = run("-m", "jnas", *words, **environment)
+        assert result.returncode == 2 and result.stderr.count("\n") == 1 and part in result.stderr, result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_command_ends_in_silence_where_nobody_reads_its_output():
+    process = subprocess.Popen([sys.executable, "-m", "jnas"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait() == 0
+    process.stderr.close()
+
+
+def test_logging_of_the_program_is_left_alone(tmp_path):
+    code = f"""
+import logging, warnings, os, numpy as np
+before = logging.getLogger().level, warnings.filters[:], warnings.showwarning, dict(os.environ), np.geterr()
+from jnas._runtime import checkpoint
+checkpoint.save({str(tmp_path / "a")!r}, {{"x": np.ones(3)}}, {{}})
+checkpoint.restore({str(tmp_path / "a")!r}, {{"x": np.ones(3)}})
+print(logging.getLogger().handlers)
+after = logging.getLogger().level, warnings.filters[:], warnings.showwarning, dict(os.environ), np.geterr()
+print([a == b for a, b in zip(before, after)])
+"""
+    result = run("-c", code)
+    assert result.stdout.splitlines()[0] == "[]" and result.stderr == ""
 
 
 def test_command_store_shows_and_exports(tmp_path, capsys):

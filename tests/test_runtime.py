@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from borders.surroundings import strict_settings
 from conftest import small_arrays
 
 from jnas._runtime import compilation_cache, executable_cache, malloc
@@ -17,6 +19,7 @@ from jnas.nn import estimate_cost
 from jnas.space import Conv2d, Flatten, Linear, ReLU, Template
 from jnas.train import Recipe, Trainer, Trial
 from jnas.train._compiled import is_short_run
+from jnas.train._engine import worker_process
 from jnas.train._step import Steps
 
 RECIPE = Recipe(epochs=1, batch_size=24, val_fraction=0.25)
@@ -108,6 +111,43 @@ def test_cached_program_is_not_traced_and_trains_the_same(cache, split, monkeypa
         with pytest.raises(pytest.fail.Exception, match="traced"):
             train(split)
     assert train(split) == first, "a damaged file is compiled again"
+
+
+def test_training_does_not_depend_on_the_callers_settings(split):
+    expected = train(split)
+    with strict_settings():
+        assert train(split) == expected
+
+
+def test_worker_processes_inherit_none_of_the_callers_settings(monkeypatch):
+    monkeypatch.setenv("JAX_ENABLE_X64", "1")
+    monkeypatch.setenv("JAX_TRANSFER_GUARD", "disallow")
+    monkeypatch.setenv("MINE", "kept")
+    environments = []
+    monkeypatch.setattr(worker_process.subprocess, "Popen", lambda *_, env, **__: environments.append(env) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        worker_process.Worker({"PJRT_NPROC": "1"})
+    (environment,) = environments
+    assert environment["MINE"] == "kept" and environment["PJRT_NPROC"] == "1"
+    assert not {"JAX_ENABLE_X64", "JAX_TRANSFER_GUARD"} & set(environment)
+
+
+def test_entry_of_jax_cache_that_is_cut_is_made_anew_in_silence(cache, tmp_path, recwarn, monkeypatch):
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # as it was, afterwards
+    compilation_cache.use_compilation_cache()
+    try:
+        double = jax.jit(lambda x: x * 2)
+        for content in (b"", b"cut", None):
+            jax.clear_caches()
+            assert double(jnp.float32(2)) == 4
+            (entry,) = (tmp_path / "jnas" / "xla").glob("jit__lambda*-cache")
+            assert entry.stat().st_size > 100
+            if content is not None:
+                entry.write_bytes(content)
+    finally:
+        jax.config.update("jax_compilation_cache_max_size", -1)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    assert not recwarn.list
 
 
 def test_other_programs_are_not_taken_for_these(cache, split):

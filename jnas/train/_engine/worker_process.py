@@ -89,8 +89,9 @@ class Worker:
         self._process.kill()
         atexit.unregister(self.kill)
         self._process.wait()
-        with contextlib.suppress(OSError):  # what was not sent yet
-            self._stdin.close()
+        for pipe in (self._stdin, self._stdout):
+            with contextlib.suppress(OSError):  # what was not sent yet
+                pipe.close()
 
     @property
     def is_alive(self) -> bool:
