@@ -334,7 +334,7 @@ def test_help_explains_every_option(capsys):
             ["--data", "small.npz", "--batch-size", "1000"],
             "batch_size must be <= 77, the number of training images, got 1000",
         ),
-        (["--data", "small.npz", "--store", "bad.npz"], "cannot be opened as a DuckDB file"),
+        (["--data", "small.npz", "--store", "bad.npz"], "must be a DuckDB file that jnas wrote, got a text file"),
         (["--data", "small.npz", "--max-params", "3", "--batch-size", "24"], "raise the limits"),
         (["--classes", "5"], "must be from 0 to 4, got 6"),
     ],
@@ -367,7 +367,10 @@ def test_settings_from_python_may_be_paths_lists_and_numbers_of_numpy(tmp_path):
 def test_a_store_in_use(tmp_path, monkeypatch, capsys, npz):
     path = tmp_path / "results.duckdb"
     jnas.Store(path)
-    monkeypatch.setattr("duckdb.connect", lambda *_: (_ for _ in ()).throw(duckdb.IOException("Could not set lock")))
+    monkeypatch.setattr(
+        "duckdb.connect",
+        lambda *_: (_ for _ in ()).throw(duckdb.IOException("Could not set lock on file: Conflicting lock is held")),
+    )
     monkeypatch.setattr("time.sleep", lambda _: None)
     ticks = iter(range(1000))
     monkeypatch.setattr("jnas.store._connection.time.monotonic", lambda: next(ticks))
