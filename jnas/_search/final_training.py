@@ -34,6 +34,7 @@ class FinalTraining:
     store: Store
     checkpoints: Path
     on_epoch: Callable[[int], None]
+    should_stop: Callable[[], bool]
 
     def find_winner(self, templates: Sequence[Template]) -> tuple[Template, dict[str, tuple[Evaluation, ...]]]:
         """Returns the template with the best mean validation accuracy, which is tested; and the rows of all, by hash.
@@ -85,7 +86,7 @@ class FinalTraining:
 
         keys = [key for key in trials if is_missing(key)]
         request = TrainingRequest([trials[key] for key in keys], keys, self.recipe, self.split)
-        for row, module in train_modules(request, EngineOptions(on_epoch=self.on_epoch)):
+        for row, module in train_modules(request, EngineOptions(on_epoch=self.on_epoch, should_stop=self.should_stop)):
             try:
                 if module is not None:
                     save_weights(self._finalist_dir(row.key), template, module)

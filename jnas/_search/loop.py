@@ -33,6 +33,8 @@ from jnas.store import Key, Store, paths
 from jnas.train import EngineOptions, TrainingRequest, Trial, check_batch, make_key, run_pruned, run_trials
 
 _MAX_LATENCY_ATTEMPTS = 20
+_CHECK_SECONDS = 1.0
+"""Seconds between two looks at the folder of checkpoints, which may be lost long before something is written there."""
 
 Proposer = Callable[[jax.Array, int, Set[str]], list[Proposal]]
 """From a key, a count and the hashes that were proposed already: templates worth training."""
@@ -73,6 +75,7 @@ class Search:
         self.checkpoints = paths.checkpoint_dir(self.store.path, self.experiment)
         self.evaluated: dict[str, EvaluatedCandidate] = {}  # by hash, in the order of training
         checkpoint.try_writing(self.checkpoints)
+        self.checked = start
         self.store.add_experiment(
             self.experiment,
             config_json=dataclasses.asdict(config),
@@ -120,6 +123,14 @@ class Search:
         finalists, seconds = self.ranking()[: self.config.num_finalists], time.monotonic() - self.start
         return stop_reason(self.config, len(self.evaluated), finalists, seconds, self.interrupt.by)
 
+    def check_folder(self) -> bool:
+        """Returns False; a `JnasError` if nothing can be written beside the store any more, seconds after that is so."""
+        now = time.monotonic()
+        if now > self.checked + _CHECK_SECONDS:
+            checkpoint.try_writing(self.checkpoints)
+            self.checked = now
+        return False
+
     def run_round(self, round: Round) -> RoundResult:
         """Chooses templates, trains them, and writes down how it went."""
         start = time.perf_counter()
@@ -128,6 +139,7 @@ class Search:
         reason = None
 
         def should_stop() -> bool:
+            self.check_folder()
             nonlocal reason  # the first one stays, also when a better candidate needs less time for its final training
             reason = reason or self.stop_reason()
             return reason is not None
@@ -320,7 +332,9 @@ class Search:
         self.progress.on_message("training the best for longer")
         seeds = [(config.seed + i) % 2**32 for i in range(config.final_repeats)]  # as large as a seed may be
         images = (self.data, self.split, self.store, self.checkpoints)
-        training = FinalTraining(config.make_recipe(config.final_epochs), seeds, *images, self._on_epoch)
+        training = FinalTraining(
+            config.make_recipe(config.final_epochs), seeds, *images, self._on_epoch, self.check_folder
+        )
         winner, finals = training.find_winner([trained.template for trained in ranking[: config.num_finalists]])
         self.store.set_winner(self.experiment, winner.hash)
         candidates = {trained.candidate.hash: trained for trained in ranking}

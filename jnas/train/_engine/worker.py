@@ -9,6 +9,7 @@ import contextlib
 import os
 import pickle
 import queue
+import signal
 import sys
 import threading
 from typing import Any, NamedTuple
@@ -45,6 +46,8 @@ def worker_main() -> None:
 
     messages: queue.SimpleQueue = queue.SimpleQueue()
     threading.Thread(target=_read, args=(messages,), daemon=True).start()
+    # Systems send it to all processes of a job; a worker goes on until its parent has what it needs.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     tune_malloc()
     use_compilation_cache()
     jax.devices()
