@@ -124,7 +124,7 @@ class Search:
         return stop_reason(self.config, len(self.evaluated), finalists, seconds, self.interrupt.by)
 
     def check_folder(self) -> bool:
-        """Returns False; a `JnasError` if nothing can be written beside the store any more, seconds after that is so."""
+        """Returns False; a `JnasError` soon after nothing can be written beside the store any more."""
         now = time.monotonic()
         if now > self.checked + _CHECK_SECONDS:
             checkpoint.try_writing(self.checkpoints)
