@@ -46,8 +46,8 @@ class Interrupt:
 def catch_interrupt(progress: Progress) -> Iterator[Interrupt]:
     """A context in which the first Ctrl-C is only noted; `progress` decides what the next ones do.
 
-    SIGTERM and SIGHUP, which systems send more than once, are only noted each time. A signal that is ignored, as by
-    `nohup`, stays so. Python gives signals to its main thread only; elsewhere this changes nothing.
+    SIGTERM and SIGHUP, which systems send more than once, are only noted each time. One of these that is ignored, as
+    by `nohup`, stays so. Python gives signals to its main thread only; elsewhere this changes nothing.
     """
     interrupt = Interrupt()
     terminals = [fd for fd in (0, 1, 2) if _is_terminal(fd)]
@@ -64,11 +64,11 @@ def catch_interrupt(progress: Progress) -> Iterator[Interrupt]:
 
     previous = {}
     if threading.current_thread() is threading.main_thread():
-        numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-        # None: a handler that is not Python's, and could not be put back.
-        previous = {
-            number: old for number in numbers if (old := signal.getsignal(number)) not in (signal.SIG_IGN, None)
-        }
+        previous[signal.SIGINT] = signal.getsignal(signal.SIGINT)
+        for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP; None is a handler that could not be put back
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+                previous[number] = signal.getsignal(number)
     try:
         for number in previous:
             signal.signal(number, handle)
