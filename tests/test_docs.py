@@ -82,9 +82,9 @@ def test_links_in_documents_lead_somewhere(path):
 
 def test_store_page_names_every_table_and_column(tmp_path):
     page = (ROOT / "docs" / "store.md").read_text()
-    columns = jnas.Store(tmp_path / "empty.duckdb").sql(
-        "SELECT table_name, column_name FROM information_schema.columns"
-    )
+    store = jnas.Store(tmp_path / "empty.duckdb")
+    store.create()
+    columns = store.sql("SELECT table_name, column_name FROM information_schema.columns")
     assert len(columns) > 80
     for name, column in columns.itertuples(index=False):
         row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))

@@ -319,7 +319,7 @@ def spoil(kind):
             with duckdb.connect("jnas.duckdb") as connection:
                 connection.execute("UPDATE evaluations SET test_acc_final = NULL")
         case "none":
-            Store("none.duckdb")
+            Store("none.duckdb").create()
         case "text":
             Path("text.duckdb").write_text("no database " * 500)
 
@@ -329,7 +329,7 @@ def spoil(kind):
     [
         ("", {"store": "no.duckdb"}, "There is no store no.duckdb: name the .duckdb file that a search wrote"),
         ("empty", {"store": "empty.duckdb"}, "There is no store empty.duckdb"),
-        ("text", {"store": "text.duckdb"}, "text.duckdb cannot be opened as a DuckDB file"),
+        ("text", {"store": "text.duckdb"}, "text.duckdb must be a DuckDB file that jnas wrote, got a text file"),
         ("none", {"store": "none.duckdb"}, "none.duckdb has no search: run jnas search --store none.duckdb first"),
         ("", {"hash": "f00"}, "There is no template 'f00' in search"),
         ("", {"hash": ""}, "--hash must match one template in search"),
