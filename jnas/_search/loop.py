@@ -134,6 +134,7 @@ class Search:
     def run_round(self, round: Round) -> RoundResult:
         """Chooses templates, trains them, and writes down how it went."""
         start = time.perf_counter()
+        checkpoint.try_writing(self.checkpoints)  # to choose may take long
         proposals, population_diversity = self._stored_proposals(round) or self._choose(round)
         self.progress.on_round_start(round, len(proposals))
         reason = None
