@@ -116,7 +116,10 @@ class ProgramSpec:
         """Shapes and types of the arguments of both programs."""
         recipe, lanes, array = self.steps.recipe, self.num_lanes, jax.ShapeDtypeStruct
         state = jax.tree.map(lambda leaf: array((lanes, *leaf.shape), leaf.dtype), self.steps.state_shapes())
-        hyperparams = TrialHyperparams(*(array((lanes,), dtype) for dtype in (np.uint32, np.float32, np.float32)))
+        seed, rate = array((lanes,), np.uint32), array((lanes,), np.float32)
+        kernel_size = self.steps.whitened_kernel_size
+        patch = kernel_size and kernel_size**2 * self.shapes.x_train.shape[-1]
+        hyperparams = TrialHyperparams(seed, rate, rate, patch and array((lanes, patch, patch), np.float32))
         metrics = Metrics(array((lanes,), np.float32), array((lanes,), np.int32))
         if self.scan:
             images = (self.shapes.x_train, self.shapes.y_train)

@@ -8,65 +8,126 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
 from jnas.nn.ops import optimization_barrier
 from jnas.train._recipe import Recipe
+from jnas.train._whitening import apply
 
+_MUON_MOMENTUM = 0.9
+_NEWTON_SCHULZ = (3.4445, -4.775, 2.0315)
+"""Coefficients of Muon's iteration to the nearest orthogonal matrix: those of its authors."""
 _MIN_LARGE_SIZE = 1 << 16
 """Elements from which a parameter is updated where it lies, as a copy would take longer than it saves."""
 
 
 def opt_state_shapes(recipe: Recipe, params: Any) -> Any:
-    """Returns the shapes and types of the optimiser's state for `params`, which begins as zeros."""
-    return jax.eval_shape(lambda tree: _transformation(recipe).init(_pack(tree)), params)
+    """Returns the shapes and types of the optimiser's state for `params`."""
+    return jax.eval_shape(lambda tree: _transformation(recipe).init(_pack(recipe, tree)), params)
+
+
+def init_opt_state(recipe: Recipe, params: Any) -> Any:
+    """Returns the optimiser's state before the first step; made by NumPy, so that nothing is compiled for it."""
+    shapes = opt_state_shapes(recipe, params)
+    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    if recipe.optimizer == "muon":  # has constants in its state
+        return optax.tree_utils.tree_set(state, ns_coeffs=np.asarray(_NEWTON_SCHULZ, np.float32))
+    return state
 
 
 def update(
-    recipe: Recipe, params: Any, gradients: Any, opt_state: Any, learning_rate: jax.Array, weight_decay: jax.Array
+    recipe: Recipe,
+    params: Any,
+    gradients: Any,
+    opt_state: Any,
+    learning_rate: jax.Array,
+    weight_decay: jax.Array,
+    whitening: jax.Array | None = None,
 ) -> tuple[Any, Any]:
     """Returns the parameters after one step, and the optimiser's new state."""
     gradients, params, opt_state = _order_after((gradients, params, opt_state))
-    weights, gradients = _pack(params), _pack(gradients)
+    weights, gradients = _pack(recipe, params), _pack(recipe, gradients)
 
     def add_decay(arrays):
         return [array + weight_decay * weight for array, weight in zip(arrays, weights, strict=True)]
 
+    if whitening is not None:
+        gradients = _whiten_first_kernel(gradients, whitening)
     if recipe.optimizer == "sgd":
         gradients = add_decay(gradients)
     transformation = _transformation(recipe)
     updates: Any = transformation.update(gradients, opt_state)[0]
-    if recipe.optimizer == "adamw":
+    if whitening is not None:
+        updates = _whiten_first_kernel(updates, whitening)
+    if recipe.optimizer != "sgd":
         updates = add_decay(updates)  # decoupled from the gradient's moments
     weights = [weight - learning_rate * step for weight, step in zip(weights, updates, strict=True)]
     # The moments a second time, after the weights: then no array is read any more when it is written over.
     weights, gradients, opt_state = _order_after((weights, gradients, opt_state))
     _, opt_state = transformation.update(gradients, opt_state)
-    return _unpack(weights, params), _order_after(opt_state)
+    return _unpack(recipe, weights, params), _order_after(opt_state)
 
 
 def _transformation(recipe: Recipe) -> optax.GradientTransformation:
-    return optax.scale_by_adam() if recipe.optimizer == "adamw" else optax.trace(decay=0.9, nesterov=True)
+    """Muon is for kernels of convolutions, Adam for all else, as its authors advise."""
+    if recipe.optimizer == "sgd":
+        return optax.trace(decay=0.9, nesterov=True)
+    if recipe.optimizer == "adamw":
+        return optax.scale_by_adam()
+    windows = MuonDimensionNumbers(reduction_axis=(0, 1, 2), output_axis=(3,))
+    muon = scale_by_muon(
+        _NEWTON_SCHULZ,
+        beta=_MUON_MOMENTUM,
+        weight_dimension_numbers=lambda kernels: jax.tree.map(lambda _: windows, kernels),
+    )
+    muon = optax.chain(muon, optax.stateless(lambda updates, _: jax.tree.map(_scale_like_adam, updates)))
+    transformations: Any = {"muon": muon, "adam": optax.scale_by_adam()}
+    return optax.partition(transformations, lambda arrays: ["muon" if array.ndim == 4 else "adam" for array in arrays])
 
 
-def _pack(tree: Any) -> list[jax.Array]:
-    """The large arrays of a tree, and all small ones as one vector."""
+def _scale_like_adam(update: jax.Array) -> jax.Array:
+    """An orthogonal matrix times 0.2 times the root of its longer side: as large as Adam's steps are.
+
+    So that both take one learning rate for all widths (Liu et al. 2025, arXiv:2502.16982, section 2.2).
+    """
+    fan_in, fan_out = update.size // update.shape[-1], update.shape[-1]
+    return update * (0.2 * max(fan_in, fan_out) ** 0.5)
+
+
+def _stands_alone(recipe: Recipe, leaves: list) -> list[bool]:
+    """Which arrays are updated by themselves: large ones, and kernels where these are whitened or orthogonalised."""
+    with_kernels = recipe.whiten or recipe.optimizer == "muon"
+    return [leaf.size >= _MIN_LARGE_SIZE or (with_kernels and leaf.ndim == 4) for leaf in leaves]
+
+
+def _pack(recipe: Recipe, tree: Any) -> list[jax.Array]:
+    """The arrays of a tree that stand alone, and all others as one vector."""
     leaves = jax.tree.leaves(tree)
-    small = [leaf.ravel() for leaf in leaves if leaf.size < _MIN_LARGE_SIZE]
-    return [leaf for leaf in leaves if leaf.size >= _MIN_LARGE_SIZE] + ([jnp.concatenate(small)] if small else [])
+    alone = _stands_alone(recipe, leaves)
+    small = [leaf.ravel() for leaf, is_alone in zip(leaves, alone, strict=True) if not is_alone]
+    large = [leaf for leaf, is_alone in zip(leaves, alone, strict=True) if is_alone]
+    return large + ([jnp.concatenate(small)] if small else [])
 
 
-def _unpack(arrays: list[jax.Array], tree: Any) -> Any:
+def _unpack(recipe: Recipe, arrays: list[jax.Array], tree: Any) -> Any:
     """The tree, like `tree`, of which `_pack` made `arrays`."""
     leaves, structure = jax.tree.flatten(tree)
     large, start, result = iter(arrays), 0, []
-    for leaf in leaves:
-        if leaf.size >= _MIN_LARGE_SIZE:
+    for leaf, is_alone in zip(leaves, _stands_alone(recipe, leaves), strict=True):
+        if is_alone:
             result.append(next(large))
         else:
             result.append(arrays[-1][start : start + leaf.size].reshape(leaf.shape))
             start += leaf.size
     return jax.tree.unflatten(structure, result)
+
+
+def _whiten_first_kernel(arrays: list[jax.Array], whitening: jax.Array) -> list[jax.Array]:
+    """The packed arrays with the first kernel's gradient, or step, taken from or to whitened coordinates."""
+    index = next(index for index, array in enumerate(arrays) if array.ndim == 4)
+    return [*arrays[:index], jnp.asarray(apply(whitening, arrays[index])), *arrays[index + 1 :]]
 
 
 def _order_after(arrays: Any) -> Any:

@@ -20,10 +20,12 @@ AUGMENTATION = ("flip", "alternating_flip", "shift", "test_flip")
 RULES: dict[str, Rule] = {
     "epochs": partial(to_int, minimum=1, maximum=1_000_000),
     "batch_size": partial(to_int, minimum=1),
-    "optimizer": partial(to_choice, choices=("adamw", "sgd")),
+    "optimizer": partial(to_choice, choices=("adamw", "sgd", "muon")),
     "learning_rate": partial(to_float, interval="(0, inf)"),
     "weight_decay": partial(to_float, interval="[0, inf)"),
     "schedule": partial(to_choice, choices=("one_cycle", "exponential", "constant")),
+    "init": partial(to_choice, choices=("default", "dirac")),
+    "whiten": to_bool,
     "lr_decay": partial(to_float, interval="(0, 1]"),
     "label_smoothing": partial(to_float, interval="[0, 1)"),
     "flip": to_bool,
@@ -42,9 +44,13 @@ class Recipe:
 
     Args:
       batch_size: images a step; a last incomplete batch is left out, and other images fall out in each epoch.
-      optimizer: AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), or SGD with Nesterov momentum 0.9.
+      optimizer: AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), SGD with Nesterov momentum 0.9, or Muon for
+        kernels of convolutions and AdamW for all else (Jordan 2024, kellerjordan.github.io/posts/muon).
       learning_rate: the schedule's peak.
-      weight_decay: decoupled for adamw, as in PyTorch's AdamW; added to the gradient for sgd.
+      weight_decay: decoupled for adamw and muon, as in PyTorch's AdamW; added to the gradient for sgd.
+      init: "default" is PyTorch's; with "dirac" as many filters of a convolution as it has input channels begin as the
+        identity, but not those of the first one (Zagoruyko and Komodakis 2017, arXiv:1706.00388).
+      whiten: train the first convolution in coordinates in which the patches of the training images are white.
       schedule: "one_cycle" is linear to the peak over the first quarter of all steps, then a cosine to zero.
       lr_decay: factor an epoch of the exponential schedule.
       label_smoothing: fraction of each target that is spread over all classes.
@@ -64,11 +70,13 @@ class Recipe:
 
     epochs: int = 20
     batch_size: int = 128
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     schedule: Literal["one_cycle", "exponential", "constant"] = "one_cycle"
     lr_decay: float = 1.0
+    init: Literal["default", "dirac"] = "default"
+    whiten: bool = False
     label_smoothing: float = 0.1
     flip: bool = True
     alternating_flip: bool = True

@@ -16,8 +16,9 @@ from jaxtyping import Array, Float, Int32, UInt8
 
 from jnas.data import hflip, normalise
 from jnas.nn import build, graph_defs
-from jnas.space import Template
+from jnas.space import Conv2d, Template
 from jnas.train import _optimizer as optimizer
+from jnas.train._initial_params import initial_params
 from jnas.train._recipe import Recipe
 
 
@@ -25,11 +26,13 @@ class TrialHyperparams(NamedTuple):
     """Training hyper-parameters of one trial; with a leading axis on each field, of several.
 
     Image order and augmentation follow from the seed, a uint32; the learning rate, a float32, is the schedule's peak.
+    `whitening` is that of the first convolution's patches, or None.
     """
 
     seed: Any
     learning_rate: Any
     weight_decay: Any
+    whitening: Any = None
 
 
 class TrainState(NamedTuple):
@@ -54,11 +57,17 @@ class Steps:
     signature: Template
     recipe: Recipe
 
-    def init_state(self, template: Template, seed: int) -> TrainState:
+    @property
+    def whitened_kernel_size(self) -> int | None:
+        """The kernel size of the first layer where its patches are whitened, or None: only a convolution's can be."""
+        first = self.signature.layers[0]
+        return first.kernel_size if self.recipe.whiten and isinstance(first, Conv2d) else None
+
+    def init_state(self, template: Template, seed: int, whitening: np.ndarray | None = None) -> TrainState:
         """Returns a template's state before the first step; made on the host, so that nothing is compiled for it."""
         _, params, model_state = nnx.split(build(template, nnx.Rngs(jax.random.key(seed))), nnx.Param, ...)
-        shapes = optimizer.opt_state_shapes(self.recipe, params)
-        return TrainState(params, model_state, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
+        params = initial_params(self.recipe, params, whitening)
+        return TrainState(params, model_state, optimizer.init_opt_state(self.recipe, params))
 
     def state_shapes(self) -> TrainState:
         """Returns the state's shapes and types."""
@@ -95,7 +104,13 @@ class Steps:
         (loss, (model_state, correct)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         learning_rate = hyperparams.learning_rate * lr_factor
         params, opt_state = optimizer.update(
-            self.recipe, state.params, gradients, state.opt_state, learning_rate, hyperparams.weight_decay
+            self.recipe,
+            state.params,
+            gradients,
+            state.opt_state,
+            learning_rate,
+            hyperparams.weight_decay,
+            hyperparams.whitening,
         )
         metrics = Metrics(metrics.loss + loss * len(labels), metrics.correct + correct)
         return TrainState(params, model_state, opt_state), metrics

@@ -56,7 +56,7 @@ _SHARED = ("batch_size", "learning_rate", "val_fraction", "shift", "conv_num", "
 OF_EVALUATE = (*_SHARED, "max_macs", "compile_timeout", "seed", "epochs")
 _RATES = ("learning_rate", "val_fraction", "compile_timeout", "minutes", "target_accuracy", "max_latency_ms")
 _RECIPE = {
-    "optimizer": ("one of adamw, sgd", "adam", ""),
+    "optimizer": ("one of adamw, sgd, muon", "adam", ""),
     "weight_decay": ("a finite number >= 0", -1, ""),
     "schedule": ("one of one_cycle, exponential, constant", "linear", ""),
     "lr_decay": ("a number in (0, 1]", 2, ""),
