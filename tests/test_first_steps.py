@@ -7,12 +7,13 @@ import pytest
 from flax import nnx
 
 import jnas
+from jnas.data._whitening import patch_whitening
 from jnas.space import BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, ReLU
 from jnas.train import Recipe, Trial
 from jnas.train._initial_params import initial_params
 from jnas.train._optimizer import init_opt_state, update
 from jnas.train._trainer import Trainer
-from jnas.train._whitening import apply, patch_whitening
+from jnas.train._whitening import apply
 
 LAYERS = (Conv2d(16, 3), ReLU(), Conv2d(8, 3), BatchNorm2d(), ReLU(), MaxPool2d(2, 2), Flatten(), Linear(3))
 RATES = jnp.float32(0.1), jnp.float32(0.0)
@@ -37,7 +38,7 @@ def kernels(params):
 @pytest.mark.parametrize("kernel_size", [1, 2, 3])
 def test_whitened_patches_have_unit_moments(kernel_size):
     images = smooth_images()
-    whitening = patch_whitening(images, kernel_size)
+    whitening = patch_whitening(jnp.asarray(images), kernel_size)
     pixels = images.astype(np.float32) * (2 / 255) - 1
     windows = np.lib.stride_tricks.sliding_window_view(pixels, (kernel_size, kernel_size), (1, 2))[:, ::2, ::2]
     patches = np.moveaxis(windows, 3, -1).reshape(-1, 3 * kernel_size**2) @ whitening
@@ -48,13 +49,13 @@ def test_whitened_patches_have_unit_moments(kernel_size):
 
 
 def test_whitening_of_images_smaller_than_the_kernel():
-    assert np.isfinite(patch_whitening(smooth_images(size=4)[:, :2, :3], 5)).all()
+    assert np.isfinite(patch_whitening(jnp.asarray(smooth_images(size=4)[:, :2, :3]), 5)).all()
 
 
 def test_steps_are_taken_in_whitened_coordinates():
     """kernel = whitening @ coordinates, so a gradient step is the whitening twice on the gradient."""
     recipe, params = Recipe(optimizer="sgd", whiten=True), params_of(TEMPLATE)
-    whitening = patch_whitening(smooth_images(), 3)
+    whitening = patch_whitening(jnp.asarray(smooth_images()), 3)
     gradients = jax.tree.map(jnp.ones_like, params)
     after, _ = update(recipe, params, gradients, init_opt_state(recipe, params), *RATES, jnp.asarray(whitening))
     steps = [old - new for old, new in zip(kernels(params), kernels(after), strict=True)]

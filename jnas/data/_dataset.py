@@ -12,11 +12,12 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int32, UInt8
+from jaxtyping import Array, Float32, Int32, UInt8
 
 from jnas._validation import refuse, to_float, to_seed, to_tuple
 from jnas.data._images import check_images
 from jnas.data._labels import check_classes, check_labels
+from jnas.data._whitening import patch_whitening
 from jnas.errors import JnasError
 
 
@@ -30,6 +31,7 @@ class Split:
     y_val: Int32[Array, " m"]
     classes: int
     _validation_batches: dict[int, tuple[jax.Array, jax.Array]] = field(default_factory=dict, init=False)
+    _whitenings: dict[int, np.ndarray] = field(default_factory=dict, init=False)
 
     def validation_batches(self, size: int) -> tuple[UInt8[Array, "k b h w c"], Int32[Array, "k b"]]:
         """Returns the validation images in batches of `size`, the last one filled up with images labelled -1.
@@ -45,6 +47,15 @@ class Split:
             self._validation_batches[size] = batches
         return self._validation_batches[size]
 
+    def patch_whitening(self, kernel_size: int) -> Float32[np.ndarray, "d d"]:
+        """Returns the symmetric matrix that makes patches of the training images white, d = kernel_size² channels.
+
+        It is computed once per size.
+        """
+        if kernel_size not in self._whitenings:
+            self._whitenings[kernel_size] = patch_whitening(self.x_train, kernel_size)
+        return self._whitenings[kernel_size]
+
     def shapes(self) -> Split:
         """Returns a split with a `jax.ShapeDtypeStruct` in place of each array: all that compiling needs."""
         arrays = {name: getattr(self, name) for name in ("x_train", "y_train", "x_val", "y_val")}
@@ -52,8 +63,8 @@ class Split:
         return dataclasses.replace(self, **shapes)
 
     def __getstate__(self) -> dict:
-        """Pickles leave the batches out."""
-        return self.__dict__ | {"_validation_batches": {}}
+        """Pickles leave out what is computed from the images."""
+        return self.__dict__ | {"_validation_batches": {}, "_whitenings": {}}
 
     def __repr__(self) -> str:
         return (

@@ -24,7 +24,6 @@ from jnas.train._input_pipeline import epoch_permutation
 from jnas.train._recipe import Recipe
 from jnas.train._step import Metrics, Steps, TrainState, TrialHyperparams
 from jnas.train._trial import Trial
-from jnas.train._whitening import patch_whitening
 
 
 @dataclass
@@ -136,7 +135,8 @@ class Trainer:
             raise JnasError(f"Template {trial.template.hash} must have this trainer's program signature; make another.")
         recipe, seed = trial.recipe(self.steps.recipe), trial.seed or 0
         learning_rate, weight_decay = (np.array([x], np.float32) for x in (recipe.learning_rate, recipe.weight_decay))
-        whitening = self._whitening
+        kernel_size = self.steps.whitened_kernel_size
+        whitening = None if kernel_size is None else self.split.patch_whitening(kernel_size)
         lane = None if whitening is None else whitening[None]
         hyperparams = TrialHyperparams(np.array([seed], np.uint32), learning_rate, weight_decay, lane)
         with jax.default_device(_host_device()):  # on a GPU, each small array would wait for what it computes
@@ -144,11 +144,6 @@ class Trainer:
                 lambda leaf: np.asarray(leaf)[None], self.steps.init_state(trial.template, seed, whitening)
             )
         return TrainingRun([trial.template], hyperparams, state, [[]])
-
-    @functools.cached_property
-    def _whitening(self) -> np.ndarray | None:
-        kernel_size = self.steps.whitened_kernel_size
-        return None if kernel_size is None else patch_whitening(np.asarray(self.split.x_train), kernel_size)
 
     def train(self, trials: Sequence[Trial], on_epoch: Callable[[int], None] | None = None) -> TrainingRun:
         """Returns the run of `num_lanes` trials (or a JnasError), trained from the start for the recipe's epochs."""
