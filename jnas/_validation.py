@@ -8,7 +8,7 @@ import math
 import operator
 import os
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -197,7 +197,7 @@ def to_path(name: str, value: Any, hint: str = "") -> Path:
 def to_tuple(name: str, value: Any, condition: str, length: int | None = None, hint: str = "") -> tuple:
     """Returns the items of a list, a tuple, an array or another iterable, of `length` if that is given."""
     no_items = isinstance(value, str | bytes | dict) or getattr(value, "ndim", 1) == 0
-    if no_items or not isinstance(value, Iterable | Sequence):
+    if no_items or not isinstance(value, Iterable):
         refuse(name, condition, value, hint)
     try:
         items = tuple(value.tolist() if isinstance(value, np.ndarray) else value)

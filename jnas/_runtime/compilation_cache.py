@@ -46,7 +46,8 @@ def use_compilation_cache() -> None:
     if not read_jax_config("jax_enable_compilation_cache"):
         return
     warnings.filterwarnings("always", message=_CACHE_WARNING)
-    warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
+    if getattr(warnings.showwarning, "func", None) is not _show_warning:  # else another call has done so
+        warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
     folder = jax_cache_dir()
     if read_jax_config("jax_compilation_cache_dir") is not None or folder is None:
         return

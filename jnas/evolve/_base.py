@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jnas._runtime import checkpoint
 from jnas._runtime.jax_config import with_own_settings
 from jnas._runtime.random import check_key
-from jnas._validation import Rule, optional, refuse, to_array, to_float, to_int, to_path
+from jnas._validation import Rule, apply_rules, optional, refuse, to_array, to_float, to_int, to_path
 from jnas.errors import JnasError
 from jnas.evolve._archive import Archive, empty_archive, insert
 from jnas.evolve._search_space import SearchSpace
@@ -142,9 +142,7 @@ class Algorithm(abc.ABC):
     min_population: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        for name, rule in _RULES.items():
-            if hasattr(self, name):
-                object.__setattr__(self, name, rule(name, getattr(self, name)))
+        apply_rules(self, {name: rule for name, rule in _RULES.items() if hasattr(self, name)})
 
     def __init_subclass__(cls) -> None:
         with_own_settings(cls)

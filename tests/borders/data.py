@@ -103,25 +103,29 @@ _SPOILT = "one that is cut off, damaged, too large or with objects; save arrays 
 _FLAT = "give one array with these axes"
 _STACK = "give one array of numbers, with images of one size (numpy.stack makes one of a list)"
 _MANY = np.tile(X, 4)
+NOT_UINT8 = (
+    ("wrong type", X / 255, f"float64 of shape (9, 8, 8, 3); multiply by 255 and {_ROUND}"),
+    ("wrong type", X.astype("f"), f"float32 of shape (9, 8, 8, 3); {_ROUND}"),
+    (
+        "wrong type",
+        X.astype(np.uint16) * 257,
+        "uint16 of shape (9, 8, 8, 3); divide them by 257 and convert them with .astype('uint8')",
+    ),
+    ("wrong type", X > 99, f"bool of shape (9, 8, 8, 3); multiply by 255 and {_ROUND}"),
+    ("wrong type", X.astype(object), f"ndarray; {_STACK}"),
+    ("wrong type", None, f"NoneType; {_STACK}"),
+)
+"""Images of another type, and what is said of them, wherever they come in."""
 
 ROWS = [
     # Images.
-    _images("wrong type", X / 255, f"float64 of shape (9, 8, 8, 3); multiply by 255 and {_ROUND}"),
-    _images("wrong type", X.astype("f"), f"float32 of shape (9, 8, 8, 3); {_ROUND}"),
+    *(_images(*row) for row in NOT_UINT8),
     _images(
         "wrong value",
         X * np.nan,
         "float64 of shape (9, 8, 8, 3); scale them to pixels from 0 to 255 without NaN, and convert them to uint8",
     ),
-    _images(
-        "wrong type",
-        X.astype(np.uint16) * 257,
-        "uint16 of shape (9, 8, 8, 3); divide them by 257 and convert them with .astype('uint8')",
-    ),
-    _images("wrong type", X > 99, f"bool of shape (9, 8, 8, 3); multiply by 255 and {_ROUND}"),
     _images("wrong type", [X[0], X[1, :5]], f"list; {_STACK}"),
-    _images("wrong type", X.astype(object), f"ndarray; {_STACK}"),
-    _images("wrong type", None, f"NoneType; {_STACK}"),
     _images("wrong value", np.swapaxes(X, 1, 3)[..., :7], f"uint8 of shape (9, 3, 8, 7); {_TRANSPOSE}"),
     _images("wrong value", np.zeros((9, 1, 28, 28), np.uint8), f"uint8 of shape (9, 1, 28, 28); {_TRANSPOSE}"),
     _images("wrong value", np.zeros((9, 12, 32, 32), np.uint8), f"uint8 of shape (9, 12, 32, 32); {_TRANSPOSE}"),

@@ -9,13 +9,13 @@ from flax import nnx
 
 import jnas
 from borders import Row
+from borders.data import NOT_UINT8
 from jnas._search.result import EvaluatedCandidate
 from jnas.space import Flatten, Linear
 from jnas.train import accuracy, predict
 
 X, Y = (small_arrays(train=9)[name] for name in ("x_train", "y_train"))
 _MUST = "images must be uint8, from 0 to 255, of shape [N, 8, 8, 3], got"
-_ROUND = "convert them to uint8 with .round().astype('uint8')"
 _SIZE = "make them 8 pixels high and 8 wide, as the images of training are"
 _STACK = "give one array of numbers, with images of one size (numpy.stack makes one of a list)"
 
@@ -62,22 +62,13 @@ ROWS = [
     *(_row("right", images, is_as_given) for images in (X, list(X), jax.numpy.asarray(X))),
     *(_row("empty", images, is_empty) for images in (X[:0], [])),
     _row("right", X[..., 0], lambda classes: classes.shape == (9,), channels=1),
-    _row("wrong type", X / 255, f"float64 of shape (9, 8, 8, 3); multiply by 255 and {_ROUND}"),
-    _row("wrong type", X.astype("f"), f"float32 of shape (9, 8, 8, 3); {_ROUND}"),
+    *(_row(*row) for row in NOT_UINT8),
     _row(
         "wrong value",
         X * np.float32("nan"),
         "float32 of shape (9, 8, 8, 3); scale them to pixels from 0 to 255 without NaN, and convert them to uint8",
     ),
-    _row(
-        "wrong type",
-        X.astype(np.uint16) * 257,
-        "uint16 of shape (9, 8, 8, 3); divide them by 257 and convert them with .astype('uint8')",
-    ),
-    _row("wrong type", X > 99, f"bool of shape (9, 8, 8, 3); multiply by 255 and {_ROUND}"),
-    _row("wrong type", X.astype(object), f"ndarray; {_STACK}"),
     _row("wrong type", [X[0], X[0, :5]], f"list; {_STACK}"),
-    _row("wrong type", None, f"NoneType; {_STACK}"),
     _row("wrong value", X[0], "uint8 of shape (8, 8, 3); add an axis with images[None]"),
     _row(
         "wrong value",
