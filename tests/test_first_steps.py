@@ -5,13 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
 import jnas
 from jnas.data._whitening import patch_whitening
 from jnas.space import BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, ReLU
 from jnas.train import Recipe, Trial
 from jnas.train._initial_params import initial_params
-from jnas.train._optimizer import init_opt_state, update
+from jnas.train._optimizer import _orthogonalise, init_opt_state, update
 from jnas.train._trainer import Trainer
 from jnas.train._whitening import apply
 
@@ -83,6 +84,16 @@ def test_muon_takes_orthogonal_steps_as_large_as_adams():
         assert values.min() > 0.5 and values.max() < 1.4
     biases = [leaf for leaf in jax.tree.leaves(jax.tree.map(jnp.subtract, params, after)) if leaf.ndim == 1]
     np.testing.assert_allclose(np.abs(np.concatenate(biases)), 0.1, rtol=1e-3)  # Adam's first step
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 8, 16), (1, 1, 8, 32), (7, 7, 16, 96)])
+def test_muon_orthogonalises_as_optax_does(shape):
+    dimensions = MuonDimensionNumbers(reduction_axis=(0, 1, 2), output_axis=(3,))
+    peer = scale_by_muon(beta=0.0, weight_dimension_numbers=dimensions)
+    gradient = jax.random.normal(jax.random.key(0), shape)
+    expected, _ = peer.update(gradient, peer.init(gradient))
+    longer = max(gradient.size // shape[-1], shape[-1])
+    np.testing.assert_allclose(_orthogonalise(gradient), 0.2 * longer**0.5 * expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

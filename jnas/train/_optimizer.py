@@ -10,15 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
 from jnas.nn.ops import optimization_barrier
 from jnas.train._recipe import Recipe
 from jnas.train._whitening import apply
 
-_MUON_MOMENTUM = 0.9
-_NEWTON_SCHULZ = (3.4445, -4.775, 2.0315)
-"""Coefficients of Muon's iteration to the nearest orthogonal matrix: those of its authors."""
+_NEWTON_SCHULZ, _NEWTON_SCHULZ_STEPS = (3.4445, -4.775, 2.0315), 5
+"""Coefficients and steps of Muon's iteration to the nearest orthogonal matrix: those of its authors."""
 _MIN_LARGE_SIZE = 1 << 16
 """Elements from which a parameter is updated where it lies, as a copy would take longer than it saves."""
 
@@ -30,11 +28,7 @@ def opt_state_shapes(recipe: Recipe, params: Any) -> Any:
 
 def init_opt_state(recipe: Recipe, params: Any) -> Any:
     """Returns the optimiser's state before the first step; made by NumPy, so that nothing is compiled for it."""
-    shapes = opt_state_shapes(recipe, params)
-    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    if recipe.optimizer == "muon":  # has constants in its state
-        return optax.tree_utils.tree_set(state, ns_coeffs=np.asarray(_NEWTON_SCHULZ, np.float32))
-    return state
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), opt_state_shapes(recipe, params))
 
 
 def update(
@@ -76,24 +70,31 @@ def _transformation(recipe: Recipe) -> optax.GradientTransformation:
         return optax.trace(decay=0.9, nesterov=True)
     if recipe.optimizer == "adamw":
         return optax.scale_by_adam()
-    windows = MuonDimensionNumbers(reduction_axis=(0, 1, 2), output_axis=(3,))
-    muon = scale_by_muon(
-        _NEWTON_SCHULZ,
-        beta=_MUON_MOMENTUM,
-        weight_dimension_numbers=lambda kernels: jax.tree.map(lambda _: windows, kernels),
-    )
-    muon = optax.chain(muon, optax.stateless(lambda updates, _: jax.tree.map(_scale_like_adam, updates)))
+    orthogonal = optax.stateless(lambda updates, _: jax.tree.map(_orthogonalise, updates))
+    muon = optax.chain(optax.trace(decay=0.9, nesterov=True), orthogonal)
     transformations: Any = {"muon": muon, "adam": optax.scale_by_adam()}
     return optax.partition(transformations, lambda arrays: ["muon" if array.ndim == 4 else "adam" for array in arrays])
 
 
-def _scale_like_adam(update: jax.Array) -> jax.Array:
-    """An orthogonal matrix times 0.2 times the root of its longer side: as large as Adam's steps are.
+def _orthogonalise(update: jax.Array) -> jax.Array:
+    """Returns about the nearest orthogonal matrix to a kernel's windows and filters, as large as Adam's steps are.
 
-    So that both take one learning rate for all widths (Liu et al. 2025, arXiv:2502.16982, section 2.2).
+    The Newton-Schulz iteration x <- x (a + b x'x + c (x'x)²) of optax.contrib.muon, but on the small matrix x'x, whose
+    polynomials are multiplied with x in the end: a fifth of the work where windows are large. Times 0.2 times the root
+    of the longer side, so that one learning rate suits all widths (Liu et al. 2025, arXiv:2502.16982, section 2.2).
     """
-    fan_in, fan_out = update.size // update.shape[-1], update.shape[-1]
-    return update * (0.2 * max(fan_in, fan_out) ** 0.5)
+    a, b, c = _NEWTON_SCHULZ
+    matrix = update.reshape(-1, update.shape[-1])
+    scale = 0.2 * max(matrix.shape) ** 0.5
+    matrix = matrix / (jnp.linalg.norm(matrix) + 1e-8)
+    is_wide = matrix.shape[0] < matrix.shape[1]
+    gram = matrix @ matrix.T if is_wide else matrix.T @ matrix
+    product = one = jnp.eye(len(gram), dtype=gram.dtype)
+    for step in range(_NEWTON_SCHULZ_STEPS):
+        factor = a * one + b * gram + c * gram @ gram
+        product = factor @ product if step else factor
+        gram = factor @ gram @ factor
+    return scale * (product @ matrix if is_wide else matrix @ product).reshape(update.shape)
 
 
 def _stands_alone(recipe: Recipe, leaves: list) -> list[bool]:
