@@ -79,12 +79,26 @@ PATHS = [None, "a.png", Path("b.svg")]
 RECIPE = {
     **{"epochs": COUNTS, "batch_size": COUNTS, "optimizer": ["sgd"], "learning_rate": FRACTIONS},
     **{"weight_decay": FRACTIONS, "schedule": ["constant"], "lr_decay": FRACTIONS, "label_smoothing": FRACTIONS},
-    **{"flip": FLAGS, "alternating_flip": FLAGS, "shift": COUNTS, "test_flip": FLAGS, "val_fraction": FRACTIONS},
+    **{
+        "flip": FLAGS,
+        "alternating_flip": FLAGS,
+        "shift": COUNTS,
+        "test_flip": FLAGS,
+        "test_shift": COUNTS,
+        "val_fraction": FRACTIONS,
+    },
     **{"precision": ["float32"]},
 }
 SETTINGS = {
     **{"classes": [None, 3], "recipe": ["standard"], "batch_size": [24], "learning_rate": FRACTIONS},
-    **{"val_fraction": FRACTIONS, "flip": FLAGS, "shift": COUNTS, "test_flip": FLAGS, "space": ["modern"]},
+    **{
+        "val_fraction": FRACTIONS,
+        "flip": FLAGS,
+        "shift": COUNTS,
+        "test_flip": FLAGS,
+        "test_shift": COUNTS,
+        "space": ["modern"],
+    },
     **{"conv_num": [1], "lin_num": [1], "max_params": [None], "max_macs": [100_000], "compile_timeout": COUNTS},
     **{"seed": SEEDS, "store": ["a.duckdb"], "num_random": [1], "num_screened": [0], "pool_size": [64]},
     **{"refit_every": COUNTS, "acquisition": ["ucb"], "generations": [0], "minutes": [5], "max_trials": [1]},

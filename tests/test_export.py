@@ -27,7 +27,7 @@ from jnas.export._source import TrainedTemplate, load_images, resolve_prefix, se
 from jnas.space import Template
 from jnas.space import _layers as lt
 from jnas.store import Evaluation, Store, paths
-from jnas.train import Recipe, TrainingRequest, Trial, accuracy, make_key, predict, save_weights, train_modules
+from jnas.train import Recipe, TrainingRequest, Trial, Views, accuracy, make_key, predict, save_weights, train_modules
 from jnas.train._inference import logits
 
 LAYERS = [
@@ -86,7 +86,7 @@ def finished(tmp_path_factory):
     module = modules[keys[0]]
     checkpoints = paths.checkpoint_dir(store.path, EXPERIMENT)
     save_weights(paths.winner_dir(checkpoints, FINAL_RECIPE.id, winner.hash), winner, module)
-    store.set_test_accuracy(keys[0], accuracy(module, data.x_test, data.y_test, FINAL_RECIPE.test_flip))
+    store.set_test_accuracy(keys[0], accuracy(module, data.x_test, data.y_test, FINAL_RECIPE.views))
     store.set_winner(EXPERIMENT, winner.hash)
     return folder, winner, other
 
@@ -115,23 +115,39 @@ def randomised(template):
     return module
 
 
+def mean_over_views(module, images, views):
+    padding = ((0, 0), (views.shift, views.shift), (views.shift, views.shift), (0, 0))
+    padded, (height, width) = np.pad(images, padding, mode="reflect"), images.shape[1:3]
+    total = 0
+    for weight, corner in ((2, views.shift), (1, 0), (1, 2 * views.shift)):
+        view = padded[:, corner : corner + height, corner : corner + width]
+        for image in [view, view[:, :, ::-1]] if views.flip else [view, view]:
+            total += weight * np.asarray(logits(module, jax.numpy.asarray(image), Views())) / 8
+    return total
+
+
 @pytest.mark.parametrize(
-    ("layers", "count", "test_flip"),
-    [(LAYERS, 7, False), (GLOBAL, 1, True), pytest.param(LAYERS, 3, True, marks=pytest.mark.exhaustive)],
-    ids=["all", "global_flipped", "all_flipped"],
+    ("layers", "count", "views"),
+    [
+        (LAYERS, 7, Views()),
+        (GLOBAL, 1, Views(flip=True)),
+        (GLOBAL, 2, Views(flip=True, shift=2)),
+        pytest.param(LAYERS, 3, Views(flip=True), marks=pytest.mark.exhaustive),
+        pytest.param(LAYERS, 3, Views(shift=1), marks=pytest.mark.exhaustive),
+    ],
+    ids=["all", "global_flipped", "global_moved", "all_flipped", "all_moved"],
 )
-def test_generated_files_give_the_logits_of_jnas(layers, count, test_flip, tmp_path):
+def test_generated_files_give_the_logits_of_jnas(layers, count, views, tmp_path):
     template = Template(layers, (3, 19, 26))
     module = randomised(template)
     save_weights(tmp_path / "weights", template, module)
-    (tmp_path / "model.py").write_text(generate_code(template, test_flip))
+    (tmp_path / "model.py").write_text(generate_code(template, views))
     images = np.random.default_rng(0).integers(0, 256, (count, 19, 26, 3), np.uint8)
-    expected = np.asarray(logits(module, jax.numpy.asarray(images), False))
+    expected = np.asarray(logits(module, jax.numpy.asarray(images), Views()))
     assert expected.std() > 0.01
-    if test_flip:
-        flipped = jax.numpy.asarray(images[:, :, ::-1])
-        expected = (expected + np.asarray(logits(module, flipped, False))) / 2
-        np.testing.assert_allclose(logits(module, jax.numpy.asarray(images), True), expected, rtol=1e-4, atol=1e-5)
+    if views.count > 1:
+        expected = mean_over_views(module, images, views)
+        np.testing.assert_allclose(logits(module, jax.numpy.asarray(images), views), expected, rtol=1e-4, atol=1e-5)
     model = import_from_path(tmp_path / "model.py")
     network = model.load()
     np.testing.assert_allclose(nnx.jit(model.logits)(network, images), expected, rtol=1e-4, atol=1e-5)
@@ -156,8 +172,13 @@ def test_generated_files_tests_cover_every_layer_type():
 
 def test_generate_code_is_one_line_per_layer_and_formatted(tmp_path):
     path = tmp_path / "model.py"
-    for layers, test_flip in ((LAYERS, False), (GLOBAL, True)):
-        path.write_text(generate_code(Template(layers, (3, 19, 26)), test_flip))
+    for layers, views in (
+        (LAYERS, Views()),
+        (GLOBAL, Views(True)),
+        (LAYERS, Views(False, 1)),
+        (GLOBAL, Views(True, 2)),
+    ):
+        path.write_text(generate_code(Template(layers, (3, 19, 26)), views))
         lines = path.read_text().splitlines()
         first = lines.index("    return nnx.Sequential(") + 1
         assert lines[first + len(layers)] == "    )"
@@ -180,7 +201,7 @@ def test_export_model_winner_needs_no_jnas(store, finished, tmp_path):
     subprocess.run([sys.executable, "-c", WITHOUT_JNAS, str(written.folder)], check=True, capture_output=True)
     source = select(store)
     module = jnas.train.load_weights(source.weights, source.template)
-    expected = np.asarray(logits(module, jax.numpy.asarray(images), FINAL_RECIPE.test_flip))
+    expected = np.asarray(logits(module, jax.numpy.asarray(images), FINAL_RECIPE.views))
     stored = source.evaluation.test_acc_final
     with np.load("results.npz") as results:
         for name in ("code", "stablehlo"):

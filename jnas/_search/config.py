@@ -32,7 +32,7 @@ from jnas.space import Space, Style
 from jnas.train import AUGMENTATION, RECIPES, EngineOptions, Recipe
 
 Phase = Literal["random", "screened", "evolved"]
-RecipeName = Literal["standard", "sophius"]
+RecipeName = Literal["standard", "fast", "sophius"]
 Precision = Literal["float32", "bfloat16"]
 Acquisition = Literal["mean", "ucb", "thompson"]
 AlgorithmName = Literal["genetic", "regularized", "random"]
@@ -139,6 +139,8 @@ class TrainingConfig:
     """Pixels by which training images are moved at random in each direction, at most; by default the recipe's."""
     test_flip: Flag = field(default=None, metadata=_NO_IDENTITY)
     """Classify by the mean of each image and its mirror image; by default where training images are mirrored."""
+    test_shift: int | None = field(default=None, metadata=_NO_IDENTITY)
+    """Classify also by images moved by so many pixels, which is three times the work; by default the recipe's."""
     precision: Precision = "float32"
     """What networks compute in while training; bfloat16 is for GPUs. Weights and optimiser stay float32."""
     space: Style = "sophius"
@@ -181,6 +183,7 @@ class SearchOptions(TypedDict, total=False):
     alternating_flip: bool | None
     shift: int | None
     test_flip: bool | None
+    test_shift: int | None
     precision: Precision
     space: Style
     conv_num: int

@@ -103,7 +103,7 @@ class FinalTraining:
             folder = self._finalist_dir(row.key)
             if row.test_acc_final is None and len(data.x_test):
                 module = load_weights(folder if folder.exists() else winner_dir, template)
-                measured = accuracy(module, data.x_test, data.y_test, self.recipe.test_flip)
+                measured = accuracy(module, data.x_test, data.y_test, self.recipe.views)
                 self.store.set_test_accuracy(row.key, measured)
             if row.key.seed == self.seeds[0] and folder.exists():
                 checkpoint.move(folder, winner_dir)

@@ -74,14 +74,14 @@ class EvaluatedCandidate:
         """Returns the class of each of `images` `[N, H, W, C]` uint8; loads or trains the module, as `build` does.
 
         Images of one channel may be `[N, H, W]`; of no images the answer is empty. Where the recipe has `test_flip`, as
-        `standard` has, the class is by the mean logits of an image and its mirror image.
+        `standard` has, the class is by the mean logits of an image and its mirror image; `test_shift` likewise.
 
         Raises:
           JnasError: if the images are of another type or shape than those of training.
         """
         channels, *size = in_shape = self.template.in_shape
         images = check_images(images, (size[0], size[1], channels))  # before a module is trained for them
-        return predict(self.build(), images, self._recipe.test_flip, in_shape)
+        return predict(self.build(), images, self._recipe.views, in_shape)
 
     def __repr__(self) -> str:
         accuracy = self.evaluation.val_acc_final

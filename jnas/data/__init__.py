@@ -1,6 +1,6 @@
 """Images and labels: the bundled excerpt of CIFAR-10, TensorFlow Datasets, .npz files and arrays."""
 
-from jnas.data._augment import alternating_hflip, hflip, normalise, random_hflip, random_translate
+from jnas.data._augment import alternating_hflip, hflip, normalise, random_hflip, random_translate, translate
 from jnas.data._dataset import Dataset, Split
 from jnas.data._images import check_images
 from jnas.data._labels import check_labels
@@ -18,4 +18,5 @@ __all__ = [
     "normalise",
     "random_hflip",
     "random_translate",
+    "translate",
 ]

@@ -60,7 +60,14 @@ def random_translate(key: Key[Array, ""], images: Shaped[Array, "n h w c"], max_
     return images[jnp.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def _reflect(index: Int[Array, "n k"], size: int) -> Int[Array, "n k"]:
+@with_own_settings
+def translate(images: Shaped[Array, "n h w c"], shift: int) -> Shaped[Array, "n h w c"]:
+    """Returns images moved down and right by so many pixels, up and left where negative; borders are reflected."""
+    height, width = images.shape[1:3]
+    return images[:, _reflect(jnp.arange(height) - shift, height)][:, :, _reflect(jnp.arange(width) - shift, width)]
+
+
+def _reflect(index: Int[Array, "*n k"], size: int) -> Int[Array, "*n k"]:
     """Returns indices with those outside of [0, size - 1] reflected at the border, which is not repeated."""
     last = max(size - 1, 1)
     return jnp.clip(last - jnp.abs(last - jnp.abs(index)), 0, size - 1)

@@ -13,6 +13,7 @@ from jax import export
 import jnas.space as lt
 from jnas.data import check_images
 from jnas.space import Template
+from jnas.train import ONE_VIEW, Views
 
 PLATFORMS = ("cpu", "cuda")  # of the StableHLO program
 
@@ -84,13 +85,23 @@ def _compiled_predict(model: nnx.Module, images: jax.Array) -> jax.Array:
 {check}'''
 
 _LOGITS = '''def logits(model: nnx.Module, images: jax.Array) -> jax.Array:
-    """Returns the logits of images: `[N, {height}, {width}, {channels}]` uint8 to `[N, {classes}]`."""
-    return model(preprocess(images))
-'''
-_MIRRORED_LOGITS = '''def logits(model: nnx.Module, images: jax.Array) -> jax.Array:
-    """Returns mean logits of images and mirrors: `[N, {height}, {width}, {channels}]` uint8 to `[N, {classes}]`."""
+    """Returns the logits of images: `[N, {height}, {width}, {channels}]` uint8 to `[N, {classes}]`{mean}."""
     pixels = preprocess(images)
+    return {mean_logits}
+{functions}'''
+_MIRRORED = '''
+
+def mirrored(model: nnx.Module, pixels: jax.Array) -> jax.Array:
+    """Returns the mean of the logits of images and of their mirror images."""
     return (model(pixels) + model(pixels[:, :, ::-1])) / 2
+'''
+_MOVED = '''
+
+def moved(model: Callable, pixels: jax.Array) -> jax.Array:
+    """Returns mean logits; images moved {shift} px up and left, and down and right, count half as much as in place."""
+    borders = ((0, 0), ({shift}, {shift}), ({shift}, {shift}), (0, 0))
+    padded = jnp.pad(pixels, borders, mode="reflect")
+    return model(pixels) / 2 + (model(padded[:, {size}:, {size}:]) + model(padded[:, :-{size}, :-{size}])) / 4
 '''
 
 _HELPERS = {
@@ -134,11 +145,11 @@ def flatten(x: jax.Array) -> jax.Array:
 """The code that a layer needs in addition to Flax, by how the layer's line begins."""
 
 
-def generate_code(template: Template, test_flip: bool = False) -> str:
+def generate_code(template: Template, views: Views = ONE_VIEW) -> str:
     """Returns the text of `model.py`: one line per layer, and `load()`, which reads the weights beside the file.
 
     It builds a `nnx.Sequential` whose variables have the names of those of `Template.build`, so both read the same
-    checkpoint. `test_flip` is that of the recipe: whether logits are means over an image and its mirror image.
+    checkpoint. `views` are those of the recipe, over which logits are averaged.
     """
     inputs = (template.in_shape, *template.shapes)
     lines = [
@@ -150,7 +161,7 @@ def generate_code(template: Template, test_flip: bool = False) -> str:
     channels, height, width = template.in_shape
     values = {"height": height, "width": width, "channels": channels, "classes": template.classes}
     values |= {"params": template.cost.params, "macs": template.cost.macs, "hash": template.hash}
-    logits = (_MIRRORED_LOGITS if test_flip else _LOGITS).format(**values)
+    logits = _logits_code(views).format(**values)
     # The same check as jnas', which the code does not import.
     check = (
         inspect.getsource(sys.modules[check_images.__module__])
@@ -159,6 +170,16 @@ def generate_code(template: Template, test_flip: bool = False) -> str:
     )
     body = "".join((*helpers, _BUILD.format(**values, layers="\n".join(lines), logits=logits, check=check)))
     return _HEAD.format(**values, imports=_imports(body)) + body
+
+
+def _logits_code(views: Views) -> str:
+    """Returns the functions that compute logits, with the places of sizes left open."""
+    one = "partial(mirrored, model)" if views.flip else "model"
+    in_place = "mirrored(model, pixels)" if views.flip else "model(pixels)"
+    mean_logits = f"moved({one}, pixels)" if views.shift else in_place
+    functions = _MIRRORED * views.flip + (_MOVED.format(shift=views.shift, size=2 * views.shift) if views.shift else "")
+    mean = ", means over views" if views.count > 1 else ""
+    return _LOGITS.replace("{mean}", mean).replace("{mean_logits}", mean_logits).replace("{functions}", functions)
 
 
 def _imports(body: str) -> str:

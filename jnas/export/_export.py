@@ -116,7 +116,7 @@ def _write(folder: Path, source: TrainedTemplate, module: nnx.Module, row: Evalu
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".jnas-export-") as work:
         partial = Path(work) / "export"
         save_weights(partial / "weights", source.template, module)
-        (partial / "model.py").write_text(generate_code(source.template, source.recipe.test_flip))
+        (partial / "model.py").write_text(generate_code(source.template, source.recipe.views))
         (partial / "model.stablehlo").write_bytes(generate_stablehlo(partial / "model.py", source.template.in_shape))
         check = verify(partial, source, row, images) if images is not None else None
         metadata = export_metadata(source, row, check)

@@ -154,6 +154,6 @@ def retrain(source: TrainedTemplate, data: Dataset) -> tuple[nnx.Module, Evaluat
             f"it was trained ({old.device}), or name another template with --hash."
         )
     if old.test_acc_final is not None:
-        test_accuracy = accuracy(module, data.x_test, data.y_test, source.recipe.test_flip)
+        test_accuracy = accuracy(module, data.x_test, data.y_test, source.recipe.views)
         row = dataclasses.replace(row, test_acc_final=test_accuracy)
     return module, row

@@ -23,7 +23,7 @@ from jnas.export._codegen import import_from_path
 from jnas.export._source import TrainedTemplate
 from jnas.space import Template
 from jnas.store import Evaluation
-from jnas.train import load_weights, logits, predict_with
+from jnas.train import ONE_VIEW, Views, load_weights, logits, predict_with
 
 
 def verify(folder: Path, source: TrainedTemplate, row: Evaluation, data: Dataset) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def verify(folder: Path, source: TrainedTemplate, row: Evaluation, data: Dataset
         split = data.split(source.recipe.val_fraction, row.key.split_seed)
         images, labels = np.asarray(split.x_val), np.asarray(split.y_val)
     stored, precision = round((accuracy or 0.0) * len(labels)), source.recipe.precision
-    correct = num_correct_in_subprocess(folder, images, labels, source.recipe.test_flip)
+    correct = num_correct_in_subprocess(folder, images, labels, source.recipe.views)
     # An evaluation in bfloat16 is rounded as only its own program rounds; the exported files compute in float32.
     expected = stored if precision == "float32" else correct["weights"]
     differing = ", ".join(f"{name} {number}" for name, number in correct.items() if number != expected)
@@ -57,7 +57,7 @@ def verify(folder: Path, source: TrainedTemplate, row: Evaluation, data: Dataset
 
 
 def num_correct_in_subprocess(
-    folder: Path, images: UInt8[np.ndarray, "n h w c"], labels: Int32[np.ndarray, " n"], test_flip: bool = False
+    folder: Path, images: UInt8[np.ndarray, "n h w c"], labels: Int32[np.ndarray, " n"], views: Views = ONE_VIEW
 ) -> dict[str, int]:
     """Returns `num_correct`, computed in a fresh process."""
     root = str(Path(jnas.__file__).parents[1])
@@ -67,7 +67,7 @@ def num_correct_in_subprocess(
     }
     with tempfile.TemporaryDirectory() as work:
         arrays = Path(work) / "arrays.npz"
-        np.savez(arrays, images=images, labels=labels, test_flip=test_flip)
+        np.savez(arrays, images=images, labels=labels, views=views)
         code = "from jnas.export import _verify; _verify.print_num_correct()"
         command = [sys.executable, "-c", code, str(folder), str(arrays)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -80,16 +80,16 @@ def num_correct_in_subprocess(
 def print_num_correct() -> None:
     """Prints `num_correct` of a folder and an .npz file with the other arguments, named on the command line."""
     with np.load(sys.argv[2], allow_pickle=False) as file:
-        arguments = file["images"], file["labels"], bool(file["test_flip"])
+        arguments = file["images"], file["labels"], Views(*map(int, file["views"]))
     print(json.dumps(num_correct(Path(sys.argv[1]), *arguments)))
 
 
 def num_correct(
-    folder: Path, images: UInt8[np.ndarray, "n h w c"], labels: Int32[np.ndarray, " n"], test_flip: bool
+    folder: Path, images: UInt8[np.ndarray, "n h w c"], labels: Int32[np.ndarray, " n"], views: Views
 ) -> dict[str, int]:
     """Returns how many images each of the three files in a folder classifies correctly.
 
-    `test_flip`, which the recipe says, is for the weights; the other two files contain it.
+    The recipe's views are for the weights; the other two files contain it.
     """
     metadata = checkpoint.load_metadata(folder / "weights")
     template = Template.from_hash(metadata["hash"], metadata["in_shape"], metadata["classes"])
@@ -98,7 +98,7 @@ def num_correct(
     network, network_logits = model.load(), nnx.jit(model.logits)
     program = export.deserialize(bytearray((folder / "model.stablehlo").read_bytes()))
     functions = {
-        "weights": lambda batch: logits(module, jax.numpy.asarray(batch), test_flip),
+        "weights": lambda batch: logits(module, jax.numpy.asarray(batch), views),
         "model.py": lambda batch: network_logits(network, batch),
         "model.stablehlo": jax.jit(program.call),
     }

@@ -9,10 +9,12 @@ from jnas.train._request import TrainingRequest, make_key
 from jnas.train._successive_halving import HalvingSchedule, successive_halving
 from jnas.train._trainer import Trainer, TrainingRun, check_batch, trained_module
 from jnas.train._trial import Trial, sample_trials
+from jnas.train._views import ONE_VIEW, Views
 from jnas.train._weights import load_weights, save_weights
 
 __all__ = [
     "AUGMENTATION",
+    "ONE_VIEW",
     "RECIPES",
     "EngineOptions",
     "HalvingSchedule",
@@ -22,6 +24,7 @@ __all__ = [
     "TrainingRequest",
     "TrainingRun",
     "Trial",
+    "Views",
     "accuracy",
     "check_batch",
     "evaluate",

@@ -66,7 +66,9 @@ class ProgramSpec:
     @property
     def val_batch_size(self) -> int:
         """Validation images at once: fewer with more lanes, and such that the last batch is fullest."""
-        num_images, max_size = len(self.shapes.x_val), max(EVAL_BATCH_SIZE // self.num_lanes, _MIN_EVAL_BATCH_SIZE)
+        views = max(1, self.steps.recipe.views.count / 2)  # an image and its mirror image count as one
+        max_size = max(int(EVAL_BATCH_SIZE // (self.num_lanes * views)), _MIN_EVAL_BATCH_SIZE)
+        num_images = len(self.shapes.x_val)
         return -(-num_images // -(-num_images // max_size))
 
     def compile(self) -> Programs:

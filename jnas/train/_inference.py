@@ -16,7 +16,7 @@ from jnas._validation import refuse
 from jnas.data import check_images, check_labels, normalise
 from jnas.space import Template
 from jnas.train._input_pipeline import EVAL_BATCH_SIZE
-from jnas.train._step import predict_logits
+from jnas.train._views import ONE_VIEW, Views
 
 _REPEATS = 7
 _MIN_SECONDS = 0.01
@@ -34,14 +34,14 @@ def predict_with(
 
 @with_own_settings
 def predict(
-    module: nnx.Module, images: ArrayLike, test_flip: bool = False, in_shape: tuple[int, int, int] | None = None
+    module: nnx.Module, images: ArrayLike, views: Views = ONE_VIEW, in_shape: tuple[int, int, int] | None = None
 ) -> Int[np.ndarray, " n"]:
     """Returns the class of each image by a module in evaluation mode.
 
     Args:
       module: a trained module.
       images: `[N, H, W, C]` uint8, or `[N, H, W]` for one channel; there may be none.
-      test_flip: the recipe's.
+      views: the recipe's `views`.
       in_shape: `(C, H, W)` of the module's template, which images are then checked for.
 
     Raises:
@@ -49,7 +49,7 @@ def predict(
     """
     shape = None if in_shape is None else (*in_shape[1:], in_shape[0])
     checked = np.asarray(check_images(images, shape))
-    return predict_with(lambda part: logits(module, jax.device_put(part), test_flip), checked)
+    return predict_with(lambda part: logits(module, jax.device_put(part), views), checked)
 
 
 @with_own_settings
@@ -57,7 +57,7 @@ def accuracy(
     module: nnx.Module,
     images: ArrayLike,
     labels: ArrayLike,
-    test_flip: bool = False,
+    views: Views = ONE_VIEW,
     in_shape: tuple[int, int, int] | None = None,
 ) -> float:
     """Returns the fraction of images that `predict` gets right; the labels are one whole number each, from 0.
@@ -65,7 +65,7 @@ def accuracy(
     Raises:
       JnasError: if `predict` raises one, or there are no images or not as many labels.
     """
-    classes = predict(module, images, test_flip, in_shape)
+    classes = predict(module, images, views, in_shape)
     correct = classes == check_labels(labels, classes.shape, "labels")
     if not len(correct):
         refuse("images", "at least one, to have an accuracy", images)
@@ -73,10 +73,10 @@ def accuracy(
 
 
 @with_own_settings
-@functools.partial(nnx.jit, static_argnames="test_flip")
-def logits(module: nnx.Module, images: UInt8[Array, "n h w c"], test_flip: bool) -> Float[Array, "n classes"]:
+@functools.partial(nnx.jit, static_argnames="views")
+def logits(module: nnx.Module, images: UInt8[Array, "n h w c"], views: Views) -> Float[Array, "n classes"]:
     """Returns the logits of images by a module in evaluation mode."""
-    return predict_logits(module, normalise(images), test_flip)
+    return views.mean_logits(module, normalise(images))
 
 
 @with_own_settings

@@ -14,7 +14,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int32, UInt8
 
-from jnas.data import hflip, normalise
+from jnas.data import normalise
 from jnas.nn import build, graph_defs
 from jnas.space import Conv2d, Template
 from jnas.train import _optimizer as optimizer
@@ -120,7 +120,7 @@ class Steps:
     ) -> Int32[Array, ""]:
         """Returns how many images get their label, in evaluation mode; a label of -1 never counts."""
         module = self.module(TrainState(self._cast(params), model_state, None))
-        logits = predict_logits(module, self._cast(normalise(images)), self.recipe.test_flip)
+        logits = self.recipe.views.mean_logits(module, self._cast(normalise(images)))
         return (logits.argmax(-1) == labels).sum(dtype=jnp.int32)
 
     def _cast(self, tree: Any) -> Any:
@@ -128,10 +128,3 @@ class Steps:
         if self.recipe.precision == "float32":
             return tree
         return jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16) if leaf.dtype == jnp.float32 else leaf, tree)
-
-
-def predict_logits(module: nnx.Module, inputs: Float[Array, "n h w c"], test_flip: bool) -> Float[Array, "n classes"]:
-    """Returns a module's logits; with `test_flip` the mean of those of each image and its mirror image."""
-    if not test_flip:
-        return module(inputs)
-    return module(jnp.concatenate([inputs, hflip(inputs)])).reshape(2, len(inputs), -1).mean(0)

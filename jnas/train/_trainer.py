@@ -65,8 +65,10 @@ def check_batch(recipe: Recipe, split: Split) -> None:
     """Raises a JnasError if the training images do not fill one batch, or a shift leaves nothing of an image."""
     if recipe.batch_size > (count := len(split.x_train)):
         refuse("batch_size", f"<= {count:,}, the number of training images", recipe.batch_size)
-    if recipe.shift >= (side := min(split.x_train.shape[1:3])):
-        refuse("shift", f"less than the {side} pixels of an image's shorter side", recipe.shift, "0 is for no shift")
+    side = min(split.x_train.shape[1:3])
+    for name in ("shift", "test_shift"):
+        if (pixels := getattr(recipe, name)) >= side:
+            refuse(name, f"less than the {side} pixels of an image's shorter side", pixels, "0 is for no shift")
 
 
 def check_template(template: Template, split: Split) -> None:
