@@ -157,13 +157,13 @@ def test_a_stored_state_goes_on_as_if_nothing_had_happened(name, tmp_path):
 def test_small_populations_are_told(name):
     algorithm = ALGORITHMS[name]
     nothing = jnp.zeros((0, 6), jnp.int32)
-    with pytest.raises(JnasError, match=r"^The population of \w+ must have \d or more members, got 0\.$"):
+    with pytest.raises(JnasError, match=r"^genomes must have \d members or more for \w+, got 0\.$"):
         algorithm.init(jax.random.key(0), nothing, told(name, nothing))
     one = jnp.zeros((1, 6), jnp.int32)
     if name != "random":
-        with pytest.raises(JnasError, match=r"^The population of \w+ must have 2 or more members, got 1\.$"):
+        with pytest.raises(JnasError, match=r"^genomes must have 2 members or more for \w+, got 1\.$"):
             algorithm.init(jax.random.key(0), one, told(name, one))
-    with pytest.raises(JnasError, match="fitness must have a row for each of 2 genomes"):
+    with pytest.raises(JnasError, match="fitness must be a number, or a row of objectives, for each of 2 genomes"):
         algorithm.init(jax.random.key(0), jnp.zeros((2, 6), jnp.int32), jnp.zeros(3))
 
 

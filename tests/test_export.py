@@ -308,10 +308,7 @@ def test_export_model_without_images_is_not_checked(store, finished, monkeypatch
 
     monkeypatch.setattr("jnas.export._source.load_data", load_nothing)
     written = export_model(store)
-    assert (
-        "Not checked, because the images are not available: name them with --data. (There is no file.)"
-        in written.messages
-    )
+    assert "Not checked, as the images are not available (There is no file): name them with --data." in written.messages
     assert "The files were not checked." in Path("jnas.export/README.md").read_text()
     with pytest.raises(JnasError, match="has no weights on disk, and the images to train it again are not available"):
         export_model(store, finished[2].hash, "other")

@@ -155,7 +155,7 @@ def test_command_cache_shows_and_clears(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "Give hashes, or --random with 1 or more."),
+        ([], "hashes must be one or more, or --random 1 or more, got none."),
         (["zz"], "hash"),
         (["--random", "1", "--conv-num", "0"], "conv_num must be"),
         (["--random", "1", "--epochs", "0"], "epochs"),

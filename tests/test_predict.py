@@ -125,7 +125,9 @@ def test_predict_early_epochs_help_and_may_be_missing(curve_predictor, config):
     np.testing.assert_array_equal(errors(early[:, :1]), errors(np.where([True, False], early, np.nan)))
     # An epoch after an unobserved one is ignored.
     np.testing.assert_array_equal(errors(np.where([False, True], early, np.nan)), none)
-    with pytest.raises(JnasError, match="early must have <= 2 epochs, as in fit, got 3"):
+    with pytest.raises(
+        JnasError, match=r"early must be \[N, 2\] or less, as in fit, got an array of float32 of shape \(\d+, 3\)"
+    ):
         curve_predictor.predict(sequences, lengths, np.zeros((120, 3)))
 
 
@@ -230,17 +232,23 @@ def test_repr_is_one_short_line(predictor, original):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda s, n, y: (s[:9], n[:9], y[:9]), "fit needs >= 10 rows, got 9"),
+        (lambda s, n, y: (s[:9], n[:9], y[:9]), "targets must have 10 rows or more, got 9"),
         (lambda s, n, y: (s, n, np.where(np.arange(20) == 3, np.nan, y)), "targets must be finite, got nan in row 3"),
         (lambda s, n, y: (s, n, np.full(20, 0.5)), "targets must differ, got 0.5 in all 20 rows"),
         (lambda s, n, y: (s, n, 1e6 + 1e-3 * np.arange(20)), "targets must differ, got 1e+06 in all 20 rows"),
         (lambda s, n, y: (s[0], n, y), "must be [N, T, D] and [N], got (8, 5) and (20,)"),
         (lambda s, n, y: (s, n[:5], y), "must be [N, T, D] and [N], got (20, 8, 5) and (5,)"),
-        (lambda s, n, y: (s, n, y[:5]), "targets must be [N], one for each of 20 sequences, got (5,)"),
+        (
+            lambda s, n, y: (s, n, y[:5]),
+            "targets must be one number for each of 20 sequences, got an array of float64 of shape (5,)",
+        ),
         (lambda s, n, y: (s, n * 0, y), "lengths must be in [1, 8], the steps of sequences, got 0 to 0"),
         (lambda s, n, y: (s, n + 8, y), "lengths must be in [1, 8]"),
         (lambda s, n, y: (np.full_like(s, np.nan), n, y), "sequences must be finite in all valid steps"),
-        (lambda s, n, y: (s, n, y, np.zeros(20)), "early must be [N, E] with N = 20, got (20,)"),
+        (
+            lambda s, n, y: (s, n, y, np.zeros(20)),
+            "early must be [20, E], a row for each sequence, got an array of float64 of shape (20,)",
+        ),
         (lambda s, n, y: (s, n, y, np.full((20, 1), np.inf)), "early must be finite, got infinity"),
     ],
 )
@@ -259,7 +267,9 @@ def test_regressor_bad_use_raises(name, make, predictor, original, tmp_path):
         make(name).predict(sequences, lengths)
     with pytest.raises(JnasError, match="must be fitted first"):
         make(name).save(tmp_path / "nothing")
-    with pytest.raises(JnasError, match=r"must be \[N, T, 5\], as in fit, got \(20, 8, 4\)"):
+    with pytest.raises(
+        JnasError, match=r"must be \[N, T, 5\], as in fit, got an array of float32 of shape \(20, 8, 4\)"
+    ):
         {"jnas": predictor, "sophius_lstm": original}[name].predict(sequences[..., :4], lengths)
     with pytest.raises(JnasError, match="is not a checkpoint of jnas"):
         MODELS[name].load(tmp_path)

@@ -91,7 +91,7 @@ def test_plot_search_writes_a_picture(tmp_path):
     assert (tmp_path / "search.png").read_bytes().startswith(b"\x89PNG")
     labels = figure.axes[0].get_legend_handles_labels()[1]
     assert labels == ["random", "screened", "evolved", "best so far"]
-    with pytest.raises(JnasError, match="nothing to draw"):
+    with pytest.raises(JnasError, match="rows must have a template of status ok, got none"):
         plot_search(ROWS.iloc[:0])
 
 
@@ -99,7 +99,7 @@ def test_plot_front_writes_a_picture(tmp_path):
     pytest.importorskip("matplotlib")
     plot_front(ROWS, FRONT, tmp_path / "front.png", cost="params")
     assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(JnasError, match="has no latency_ms"):
+    with pytest.raises(JnasError, match="front must have values of latency_ms, got none"):
         plot_front(ROWS, FRONT, cost="latency_ms")
     with pytest.raises(JnasError, match="cost must be one of macs, params, latency_ms, got 'flops'"):
         plot_front(ROWS, FRONT, cost="flops")

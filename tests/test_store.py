@@ -205,7 +205,7 @@ def test_store_other_schema_version_is_refused_unchanged(store, version):
     before = store.path.read_bytes()
     with pytest.raises(JnasError) as caught:
         Store(store.path)
-    assert f"must be {VERSION}, got {version}: use the version of jnas that wrote" in sentence(caught)
+    assert f"must be {VERSION}, got {version}; use the version of jnas that wrote" in sentence(caught)
     assert store.path.read_bytes() == before
 
 

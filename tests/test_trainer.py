@@ -85,7 +85,7 @@ def test_trainer_learns_and_module_is_what_was_measured(tmp_path):
     save_weights(tmp_path / "weights", TEMPLATE, module)
     inputs = np.asarray(data.x_test, np.float32) * (2 / 255) - 1
     assert (load_weights(tmp_path / "weights", TEMPLATE)(jnp.asarray(inputs)) == module(jnp.asarray(inputs))).all()
-    with pytest.raises(JnasError, match="must hold the weights of"):
+    with pytest.raises(JnasError, match="must be a folder with the weights of"):
         load_weights(tmp_path / "weights", Space((3, 8, 8), 3).random(0))
     with pytest.raises(JnasError, match="is not a checkpoint of jnas"):
         load_weights(tmp_path, TEMPLATE)

@@ -62,15 +62,14 @@ def _run(words: list[str]) -> int:
         raise JnasError(f"JAX must be able to read its settings, got {got}; change or unset it.") from error
     command = importlib.import_module(f"jnas._cli.{name}")  # only this one: some need seconds to be imported
 
-    import tyro
-
+    from jnas._cli._options import read_options
     from jnas._runtime.compilation_cache import use_compilation_cache
     from jnas._runtime.malloc import tune_malloc
 
     tune_malloc()
     use_compilation_cache()
     default = command.defaults(words[1:]) if name == "search" else None  # a preset's
-    options = tyro.cli(command.Options, prog=f"jnas {name}", args=words[1:], default=default)
+    options = read_options(command.Options, f"jnas {name}", words[1:], default)
     return command.run(options) or 0
 
 

@@ -42,7 +42,7 @@ def run(options: Options) -> None:
     """Trains templates, and prints a line for each, with the hash last and whole, so that it can be copied."""
     to_int("random", options.random, 0, _MOST_RANDOM)
     if not (options.hashes or options.random):
-        raise JnasError("Give hashes, or --random with 1 or more.")
+        raise JnasError("hashes must be one or more, or --random 1 or more, got none.")
     to_seed("seed", options.seed)
     recipe = options.make_recipe(options.epochs)
     data = load_data(options.data, options.classes)
@@ -56,9 +56,10 @@ def run(options: Options) -> None:
 def _templates(options: Options, data: Dataset) -> list[Template]:
     """Returns the templates of the hashes, then the random ones, which are different from them."""
     templates = [Template.from_hash(hash, data.in_shape, data.classes) for hash in options.hashes]
+    space = options.search_space(data)
     if options.random:
         key = jax.random.key(options.seed)
-        proposals = propose_random(options.search_space(data), key, options.random, set(options.hashes))
+        proposals = propose_random(space, key, options.random, set(options.hashes))
         templates += [proposal.candidate.template for proposal in proposals]
     return templates
 

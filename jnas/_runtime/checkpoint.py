@@ -38,7 +38,7 @@ def save(folder: str | Path, arrays: Any, metadata: dict[str, Any]) -> None:
     jax.block_until_ready(arrays)
     with _sentence(folder):
         if folder.exists() and not (folder / METADATA_FILE).exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise JnasError(f"{folder} must be a new folder or a checkpoint, got files of others: name another folder.")
+            raise JnasError(f"{folder} must be a new folder or a checkpoint, got files of others; name another folder.")
         with _unfinished(folder.parent) as unfinished:
             # Not Orbax' own default, which writes in threads: if it fails, one waits for minutes for a signal.
             with quiet_logging(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:

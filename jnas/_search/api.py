@@ -17,9 +17,8 @@ from jnas._search.loop import Search
 from jnas._search.progress import ConsoleProgress, Progress
 from jnas._search.result import SearchResult
 from jnas._search.stopping import catch_interrupt
-from jnas._validation import to_bool, to_instance
+from jnas._validation import refuse, to_bool, to_instance
 from jnas.data import IN_MEMORY_SOURCE, Dataset, load_data
-from jnas.errors import JnasError
 
 
 @with_own_settings
@@ -64,7 +63,7 @@ def search(
         to_instance("progress", progress, Progress, "verbose=False is for no progress")
     verbose = to_bool("verbose", verbose)
     if config is not None and preset is not None:
-        raise JnasError("Give a config or a preset, not both: SearchConfig.from_preset makes a config of a preset.")
+        refuse("preset", "None where a config is given", preset, "SearchConfig.from_preset makes a config of it")
     changes: dict[str, Any] = {**options}
     if data is not None:
         # The store records this as the source of the images.

@@ -163,12 +163,15 @@ class TrainingConfig:
     def make_recipe(self, epochs: int | None) -> Recipe:
         """Returns the recipe, of its own number of epochs for None."""
         settings = {"epochs": epochs} | {name: getattr(self, name) for name in _RECIPE_FIELDS}
-        return RECIPES[self.recipe](**{name: value for name, value in settings.items() if value is not None})
+        return RECIPES[to_choice("recipe", self.recipe, RECIPES)](
+            **{name: value for name, value in settings.items() if value is not None}
+        )
 
     def search_space(self, data: Dataset | None = None) -> Space:
         """Returns the space of templates for images; without images, for the shape and classes of CIFAR-10."""
         images, settings = Space() if data is None else data, {name: getattr(self, name) for name in _SPACE_FIELDS}
-        return Space(images.in_shape, images.classes, style=self.space, **settings)
+        style = to_choice("space", self.space, get_args(Style))
+        return Space(images.in_shape, images.classes, style=style, **settings)
 
 
 class SearchOptions(TypedDict, total=False):

@@ -108,15 +108,17 @@ class Dataset:
         if not isinstance(self.name, str):
             refuse("The name of a data set", "text", self.name)
         if (self.x_val is None) != (self.y_val is None):
-            raise JnasError(f"{self.name} must have both x_val and y_val, or none of them, got one.")
+            given = "x_val" if self.y_val is None else "y_val"
+            raise JnasError(f"{self.name} must have both x_val and y_val, or none of them, got only {given}.")
         values: dict[str, Any] = {}
         for split in ("train", "test") + ("val",) * (self.x_val is not None):
             x, y = f"x_{split}", f"y_{split}"
             shape = values["x_train"].shape[1:] if split != "train" else None
             values[x] = np.asarray(check_images(getattr(self, x), shape, f"{x} of {self.name}"))
             values[y] = check_labels(getattr(self, y), values[x].shape, f"{y} of {self.name}")
-        if len(values["y_train"]) < 2 or len(values.get("y_val", "-")) < 1:
-            raise JnasError(f"{self.name} must have 2 training images or more, and no empty x_val; add some.")
+            least = {"train": 2, "val": 1, "test": 0}[split]
+            if len(values[x]) < least:
+                raise JnasError(f"{x} of {self.name} must have {least} or more images, got {len(values[x])}; add some.")
         names = self.class_names
         if names is not None:
             names = to_tuple(f"class_names of {self.name}", names, "a list of text")
@@ -164,8 +166,8 @@ class Dataset:
             return Split(x_train, y_train, x_val, y_val, self.classes)
         count = round(val_fraction * len(self.x_train))
         if not 0 < count < len(self.x_train):
-            images = f"{count} of {len(self.x_train)} images"
-            refuse("val_fraction", "such that images are left on both sides", val_fraction, f"that is {images}")
+            hint = f"give {'less' if count else 'more'} than this, {count} of {len(self.x_train)} images"
+            refuse("val_fraction", "such that images are left on both sides", val_fraction, hint)
         order = np.random.default_rng(seed).permutation(len(self.x_train))
         val, train = np.sort(order[:count]), np.sort(order[count:])
         x_train, y_train = jnp.asarray(self.x_train[train]), jnp.asarray(self.y_train[train])

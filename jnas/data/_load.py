@@ -124,8 +124,9 @@ def _from_arrays(name: str, location: str, arrays: Mapping[str, Any], classes: i
             hint = f"it may be meant as {near[0]}" if near else "leave it out, or rename it"
             raise JnasError(f"{location} must hold {_EXPECTED_ARRAYS}, got {shown(array)} as well; {hint}.")
     values = {_MEDMNIST.get(array, array): value for array, value in arrays.items()}
-    if len(values) < len(arrays):
-        raise JnasError(f"{location} must hold each array once, got both {', '.join(arrays)}; leave one out.")
+    if twice := [array for array in arrays if _MEDMNIST.get(array) in arrays]:
+        both = f"{_MEDMNIST[twice[0]]} and {twice[0]}"
+        raise JnasError(f"{location} must hold each array once, got both {both}; leave one out.")
     missing = [array for array in ("x_train", "y_train") if array not in values]
     for one, other in (("x_val", "y_val"), ("x_test", "y_test")):
         if (one in values) != (other in values):
@@ -133,6 +134,6 @@ def _from_arrays(name: str, location: str, arrays: Mapping[str, Any], classes: i
     if missing:
         raise JnasError(
             f"{location} must hold {_EXPECTED_ARRAYS}, got no {' and no '.join(missing)} "
-            f"(it holds {', '.join(arrays) or 'nothing'})."
+            f"(it holds {', '.join(arrays) or 'nothing'}); add what is missing, or rename it."
         )
     return Dataset(name=name, **{"x_test": [], "y_test": [], "classes": classes} | values)

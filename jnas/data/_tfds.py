@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 TFDS_NAME = r"[a-zA-Z]\w*(/[\w\-]+)?(:\d+\.\d+\.\d+)?"
 """A regular expression of names such as cifar10, emnist/letters and cifar10:3.0.2."""
 _NOT_RANDOM_ACCESS = (
-    "{name} must be prepared in the array_record format, which is read without TensorFlow: prepare it again with "
-    "tfds.builder(..., file_format='array_record'), or give an .npz file."
+    "{name} must be prepared in the array_record format, which is read without TensorFlow, got another; prepare it "
+    "again with tfds.builder(..., file_format='array_record'), or give an .npz file."
 )
 
 

@@ -173,9 +173,9 @@ def init_state(algorithm: Algorithm, key: jax.Array, genomes: jax.Array, fitness
     check_key(key)
     genomes, fitness = as_population(genomes), as_array("fitness", fitness)
     if len(genomes) < least:
-        raise JnasError(f"The population of {name} must have {least} or more members, got {len(genomes)}.")
+        raise JnasError(f"genomes must have {least} members or more for {name}, got {len(genomes)}.")
     if fitness.shape[:1] != genomes.shape[:1] or fitness.ndim > 2:
-        raise JnasError(f"fitness must have a row for each of {len(genomes)} genomes, got shape {fitness.shape}.")
+        refuse("fitness", f"a number, or a row of objectives, for each of {len(genomes)} genomes", fitness)
     size, zero = max(size, len(genomes)), jnp.int32(0)
     return State(
         key=key,

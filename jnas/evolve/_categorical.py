@@ -21,7 +21,7 @@ class Categorical:
     num_categories: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        counts = to_tuple("num_categories", self.num_categories, "the number of values of each gene")
+        counts = to_tuple("num_categories", self.num_categories, "a list with the number of values of each gene")
         counts = tuple(to_int("Each of num_categories", count, 1, 1 << 16) for count in counts)
         if max(counts, default=0) < 2:
             refuse("num_categories", ">= 2 for some gene", counts)

@@ -98,7 +98,7 @@ def pareto_front(objectives: np.ndarray) -> np.ndarray:
     """
     values = to_array("objectives", objectives).astype(float)
     if values.ndim != 2:
-        refuse("objectives", "of shape [N, M], a row for each candidate", objectives)
+        refuse("objectives", "[N, M], a row for each candidate", values, "numpy.column_stack makes it of vectors")
     objectives = values
     good = np.flatnonzero(~np.isnan(objectives).any(-1))
     front = []

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from jnas._runtime.checkpoint import METADATA_FILE, file_digests, load_metadata
 from jnas._runtime.jax_config import with_own_settings
-from jnas._validation import optional, to_bool, to_path, to_text
+from jnas._validation import first_line, optional, to_bool, to_path, to_text
 from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.export._codegen import generate_code, generate_stablehlo
@@ -81,7 +81,7 @@ def export_model(
     try:
         metadata = _write(folder, source, module, row, images if check else None)
     except OSError as error:
-        raise JnasError(f"{folder} cannot be written ({error}): name another folder with --out.") from error
+        raise JnasError(f"{folder} cannot be written ({first_line(error)}): name another folder with --out.") from error
     if metadata["check"]:
         messages.append(format_check(metadata["check"]))
     return Export(folder, metadata, (*messages, f"Template {source.template.hash} is in {folder}."))
@@ -97,9 +97,9 @@ def _load_images(source: TrainedTemplate, data: Any, messages: list[str]) -> Dat
         if source.weights is None:
             raise JnasError(
                 f"Template {source.template.hash} has no weights on disk, and the images to train it again are not "
-                f"available: name them with --data. ({error})"
+                f"available ({first_line(error)}): name them with --data."
             ) from error
-        messages.append(f"Not checked, because the images are not available: name them with --data. ({error})")
+        messages.append(f"Not checked, as the images are not available ({first_line(error)}): name them with --data.")
         return None
 
 

@@ -100,7 +100,7 @@ def resolve_prefix(prefix: str, names: Iterable[str], kind: str, location: str, 
     if len(matches) > 1:
         raise JnasError(
             f"{option} must match one {kind} in {location}, got {prefix!r}, which matches {len(matches)} "
-            f"({_sample(matches)}): give more of it."
+            f"({_sample(matches)}); give more of it."
         )
     return matches[0]
 
@@ -123,7 +123,7 @@ def load_images(
     if images.fingerprint != search.dataset_fingerprint:
         raise JnasError(
             f"--data must be the images of search {search.experiment_id} ({search.dataset_name}), got other images "
-            f"({images.name})."
+            f"({images.name}); name where they are now."
         )
     return images
 

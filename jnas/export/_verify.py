@@ -50,7 +50,7 @@ def verify(folder: Path, source: TrainedTemplate, row: Evaluation, data: Dataset
     if differing:
         raise JnasError(
             f"The exported files must classify {expected} of {len(labels)} {split_name} images correctly, as in the "
-            f"training on {row.device}, got another number on {device_name()} ({differing}): export the template where "
+            f"training on {row.device}, got another number on {device_name()} ({differing}); export the template where "
             "it was trained, or write it unchecked with --no-check."
         )
     return {"split": split_name, "images": len(labels), "stored": stored, "stored_in": precision, **correct}

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from jnas._runtime import checkpoint
 from jnas._runtime.jax_config import with_own_settings
-from jnas._validation import to_array, to_integers, to_path, to_seed
+from jnas._validation import refuse, to_array, to_integers, to_path, to_seed
 from jnas.errors import JnasError
 from jnas.predict._metrics import Scores, score
 
@@ -101,7 +101,7 @@ class Regressor(abc.ABC):
         folder = to_path("folder", folder)
         metadata = checkpoint.load_metadata(folder)
         if metadata.get("model") != cls.name:
-            raise JnasError(f"folder must hold a {cls.__name__}, got {folder}: name what {cls.__name__}.save wrote.")
+            raise JnasError(f"folder must hold a {cls.__name__}, got {folder}; name what {cls.__name__}.save wrote.")
         model = cls(metadata["seed"])
         model.num_features, model.num_epochs = metadata["num_features"], metadata["num_epochs"]
         model.scores = metadata["scores"] and Scores(*metadata["scores"])
@@ -130,17 +130,17 @@ class Regressor(abc.ABC):
 
     def _check_fitted(self) -> None:
         if self.num_features is None:
-            raise JnasError("The predictor must be fitted first: call fit, or load a saved one.")
+            raise JnasError("The predictor must be fitted first; call fit, or load a saved one.")
 
     def _validate_and_pad(self, sequences: ArrayLike, lengths: ArrayLike, early: ArrayLike | None) -> Inputs:
         """Valid rows for a fitted model, with as many epochs as in `fit`."""
         self._check_fitted()
         rows = _validate(sequences, lengths, early)
-        if (shape := rows.sequences.shape)[2] != self.num_features:
-            raise JnasError(f"sequences must be [N, T, {self.num_features}], as in fit, got {shape}.")
+        if rows.sequences.shape[2] != self.num_features:
+            refuse("sequences", f"[N, T, {self.num_features}], as in fit", rows.sequences, "give the same features")
         missing = self.num_epochs - rows.early.shape[1]
         if missing < 0:
-            raise JnasError(f"early must have <= {self.num_epochs} epochs, as in fit, got {rows.early.shape[1]}.")
+            refuse("early", f"[N, {self.num_epochs}] or less, as in fit", rows.early, "leave later epochs out")
         padding = np.full((len(rows.early), missing), np.nan, np.float32)
         return rows._replace(early=np.concatenate([rows.early, padding], 1))
 
@@ -164,7 +164,7 @@ def _validate(sequences: ArrayLike, lengths: ArrayLike, early: ArrayLike | None)
     if sequences.ndim != 3 or lengths.shape != sequences.shape[:1]:
         raise JnasError(
             f"sequences and lengths must be [N, T, D] and [N], got {sequences.shape} and {lengths.shape}; "
-            "Template.vectors of one template are [T, 32]."
+            "pad Template.vectors, [T, 32] of each template, to one length."
         )
     lengths = lengths.clip(-1, np.iinfo(np.int32).max).astype(np.int32)
     count, steps, _ = sequences.shape
@@ -180,24 +180,24 @@ def _validate(sequences: ArrayLike, lengths: ArrayLike, early: ArrayLike | None)
             raise JnasError("sequences must be finite in all valid steps, as float32, got NaN or infinity; drop them.")
     early = np.zeros((count, 0), np.float32) if early is None else to_array("early", early)
     if early.ndim != 2 or len(early) != count:
-        raise JnasError(f"early must be [N, E] with N = {count}, got {early.shape}.")
+        refuse("early", f"[{count}, E], a row for each sequence", early, "give NaN for an epoch that is not observed")
     early = early.astype(np.float32)
     if np.isinf(early).any():
-        raise JnasError("early must be finite, got infinity: give NaN for an epoch that is not observed.")
+        raise JnasError("early must be finite, got infinity; give NaN for an epoch that is not observed.")
     return Inputs(sequences, lengths, early)
 
 
 def _validate_targets(targets: ArrayLike, rows: Inputs) -> np.ndarray:
     targets = to_array("targets", targets).astype(float)
     if targets.shape != rows.lengths.shape:
-        raise JnasError(f"targets must be [N], one for each of {len(rows.lengths)} sequences, got {targets.shape}.")
+        refuse("targets", f"one number for each of {len(rows.lengths)} sequences", targets, "give as many as sequences")
     if len(targets) < MIN_ROWS:
-        raise JnasError(f"fit needs >= {MIN_ROWS} rows, got {len(targets)}: evaluate more templates first.")
+        raise JnasError(f"targets must have {MIN_ROWS} rows or more, got {len(targets)}; evaluate more templates.")
     with np.errstate(over="ignore"):
         finite = np.isfinite(targets.astype(np.float32))  # models compute in float32
     if not finite.all():
         row = int(np.argmin(finite))
-        raise JnasError(f"targets must be finite, got {targets[row]} in row {row}: leave out failed evaluations.")
+        raise JnasError(f"targets must be finite, got {targets[row]} in row {row}; leave out failed evaluations.")
     if np.ptp(targets.astype(np.float32)) == 0:
-        raise JnasError(f"targets must differ, got {targets[0]:g} in all {len(targets)} rows: nothing can be learnt.")
+        raise JnasError(f"targets must differ, got {targets[0]:g} in all {len(targets)} rows; evaluate others as well.")
     return targets

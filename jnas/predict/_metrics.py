@@ -74,7 +74,7 @@ def to_vectors(**arrays: ArrayLike) -> list[np.ndarray]:
     vectors = [to_array(name, array).astype(float) for name, array in arrays.items()]
     if any(vector.shape != (vectors[0].size,) for vector in vectors):
         shapes = " and ".join(str(vector.shape) for vector in vectors)
-        raise JnasError(f"{', '.join(arrays)} must be vectors of one length, got the shapes {shapes}.")
+        raise JnasError(f"{', '.join(arrays)} must be vectors of one length, got {shapes}; give one number a row.")
     for name, vector in zip(arrays, vectors, strict=True):
         if not np.isfinite(vector).all():
             refuse(name, "finite", float(vector[np.argmin(np.isfinite(vector))]), "leave out failed evaluations")

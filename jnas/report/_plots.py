@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
-from jnas._validation import refuse, shown, to_choice, to_instance, to_path, to_text
+from jnas._validation import first_line, refuse, shown, to_choice, to_instance, to_path, to_text
 from jnas.errors import JnasError
 from jnas.predict import calibration, score, to_vectors
 
@@ -39,7 +39,7 @@ def plot_search(rows: pd.DataFrame, path: str | Path | None = None) -> Figure:
     rows = _to_frame("rows", rows, columns).reset_index(drop=True)
     good = rows[rows.status == "ok"]
     if good.empty:
-        raise JnasError("No template of the search was trained successfully, so there is nothing to draw.")
+        raise JnasError(f"rows must have a template of status ok, got none of {len(rows)}; run the search again.")
     order, cost, agreement = figure.subplots(1, 3)
     for color, (phase, part) in zip(_PHASE_COLORS, good.groupby("phase", sort=False), strict=False):
         for axes, values in ((order, part.index + 1), (cost, part.macs), (agreement, part.predicted_mean)):
@@ -69,9 +69,7 @@ def plot_front(rows: pd.DataFrame, front: pd.DataFrame, path: str | Path | None 
     front = _to_frame("front", front, (cost, "val_acc_final"))
     best = front.dropna(subset=[cost]).sort_values(cost)
     if best.empty:
-        raise JnasError(
-            f"The front has no {cost}, so there is nothing to draw: add it to the objectives of the search."
-        )
+        raise JnasError(f"front must have values of {cost}, got none; add it to the objectives of the search.")
     axes = figure.subplots()
     if cost in rows:
         good = rows[rows.status == "ok"]
@@ -93,7 +91,7 @@ def plot_predictions(
     figure, path, title = _new_figure(8.4, 3.8), _to_picture(path), to_text("title", title)
     targets, means, stds = to_vectors(measured=measured, predicted=predicted, std=std)
     if len(targets) < 2:
-        raise JnasError(f"A picture of predictions needs 2 rows or more, got {len(targets)}; predict more templates.")
+        raise JnasError(f"measured must have 2 rows or more, got {len(targets)}; predict more templates.")
     if (stds < 0).any():
         refuse("std", ">= 0", stds.min())
     scores, coverage = score(targets, means), calibration(targets, means, stds)
@@ -162,6 +160,5 @@ def _finish_figure(figure: Figure, path: Path | None) -> Figure:
         try:
             figure.savefig(path, dpi=150)
         except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise JnasError(f"{shown(path)} cannot be written ({reason}): name another file.") from error
+            raise JnasError(f"{shown(path)} cannot be written ({first_line(error)}): name another file.") from error
     return figure

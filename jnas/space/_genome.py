@@ -67,7 +67,9 @@ def to_genome(template: Template, length: int) -> Int8[np.ndarray, "{length} 6"]
     """Returns the genome of a template; raises a `JnasError` if it is too long, or a parameter is outside the space."""
     layers = template.layers[:-1]
     if len(layers) > length:
-        raise JnasError(f"template must have at most {length} layers before its last Linear, got {len(layers)}.")
+        raise JnasError(
+            f"template must have at most {length} layers before the last, got {len(layers)}; use a larger Space."
+        )
     template.vectors  # noqa: B018  raises if a parameter has no bit, and so no index
     genome = np.zeros((length, NUM_FIELDS), np.int8)
     for row, layer in zip(genome, layers, strict=False):
@@ -79,10 +81,10 @@ def to_genome(template: Template, length: int) -> Int8[np.ndarray, "{length} 6"]
 
 def check_genomes(genomes: Any, ndim: int = 3) -> Any:
     """Returns genomes as an array, traced or not; raises a `JnasError` if they are none by shape or type."""
-    array = genomes if isinstance(genomes, jax.Array) else to_array("genomes", genomes)
+    name, shape = ("genome", "[L, 6]") if ndim == 2 else ("genomes", "[N, L, 6]")
+    array = genomes if isinstance(genomes, jax.Array) else to_array(name, genomes)
     if array.ndim != ndim or array.shape[-1] != NUM_FIELDS or not jnp.issubdtype(array.dtype, jnp.integer):
-        shape = "[L, 6]" if ndim == 2 else "[N, L, 6]"
-        refuse("genomes", f"integers {shape}", genomes, "Space.sample makes them, and to_genome of a template")
+        refuse(name, f"integers {shape}", genomes, "Space.sample makes them, and to_genome of a template")
     return array
 
 
@@ -90,8 +92,10 @@ def from_genome(genome: Any, in_shape: Sequence[int] = (3, 32, 32), classes: int
     """Returns the template of a genome `[L, 6]`; raises a `JnasError` if it is none, or does not fit `in_shape`."""
     layers = []
     rows = np.asarray(check_genomes(genome, ndim=2))
-    if (rows < 0).any() or (rows[:, LAYER_TYPE] >= len(NUM_VALUES)).any() or (rows >= NUM_VALUES[rows[:, 0]]).any():
-        raise JnasError("Each field of a genome must be below the number of its values: Space.repair mends genomes.")
+    wrong = (rows < 0) | (rows >= NUM_VALUES[rows[:, LAYER_TYPE].clip(0, len(NUM_VALUES) - 1)])
+    if wrong.any():
+        row = rows[wrong.any(1)][0].tolist()
+        refuse("Each field of genome", "an index of its values", row, "Space.repair mends genomes")
     for row in rows:
         if row[LAYER_TYPE]:
             cls = LAYER_TYPES[row[LAYER_TYPE] - 1]

@@ -73,10 +73,10 @@ def write_connection(path: Path, lock_timeout: float) -> Iterator[duckdb.DuckDBP
             connection.commit()
         except duckdb.Error as error:
             reason = first_line(error)
-            hint = "; make sure that the disk has room, and run it again" if _NO_ROOM.search(reason) else ""
+            room = "make sure that the disk has room, and " if _NO_ROOM.search(reason) else ""
             raise JnasError(
-                f"{path} could not be written ({reason}): nothing of this write was kept, everything before it was"
-                f"{hint}."
+                f"{path} could not be written ({reason}): nothing of this write was kept, everything before it was; "
+                f"{room}run it again."
             ) from error
         finally:
             connection.close()
@@ -94,7 +94,7 @@ def first_line(error: Exception) -> str:
 def damage(path: Path, error: Exception) -> str:
     """Returns the sentence of a damaged file."""
     return (
-        f"{path} is damaged ({first_line(error)}): put a copy in its place, or name another file; this one was not "
+        f"{path} is damaged ({first_line(error)}): put a copy in its place, or name another file, this one was not "
         "changed."
     )
 
@@ -160,7 +160,7 @@ def _explain(path: Path, reason: str, error: Exception, read_only: bool) -> str:
     where, mark = _DUCKDB_MARK
     if content[where] != mark:
         return (
-            f"{path} must be a DuckDB file that jnas wrote, got {_kind(content)}: name another file; this one was not "
+            f"{path} must be a DuckDB file that jnas wrote, got {_kind(content)}; name another file, this one was not "
             "changed."
         )
     if "WAL" in reason:

@@ -44,7 +44,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
     if not os.path.isdir(target.parent):
         raise JnasError(f"{target} is in a folder that does not exist: create the folder first.")
     if os.path.isdir(target):
-        raise JnasError(f"The file to write must not be a folder, got {target}: name a file in it.")
+        raise JnasError(f"The file to write must not be a folder, got {target}; name a file in it.")
     if os.path.lexists(target) and not overwrite:
         raise JnasError(f"{target} exists: name another file, or allow jnas to replace it with --overwrite.")
 

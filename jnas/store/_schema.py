@@ -83,10 +83,10 @@ def has_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
             return True
         case [(int(version),)]:
             raise JnasError(
-                f"The schema version of {path} must be {VERSION}, got {version}: use the version of jnas that wrote "
+                f"The schema version of {path} must be {VERSION}, got {version}; use the version of jnas that wrote "
                 "the file, or name another file."
             )
-    raise JnasError(f"{path} must be a file that jnas wrote, got another DuckDB file: name another file.")
+    raise JnasError(f"{path} must be a file that jnas wrote, got another DuckDB file; name another file.")
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> None:

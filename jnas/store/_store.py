@@ -56,7 +56,7 @@ class Store:
         if re.match(r":memory:|md:|motherduck:", os.fspath(path)):
             refuse("store", "the path of a file", path, "rows are kept on this machine's disk only")
         if os.path.isdir(self.path):  # unlike `Path.is_dir`, it never raises
-            raise JnasError(f"The store must be a file, got the folder {self.path}: name a file in it.")
+            raise JnasError(f"The store must be a file, got the folder {self.path}; name a file in it.")
         if not os.path.isdir(self.path.parent):
             raise JnasError(f"The store {self.path} is in a folder that does not exist: create the folder first.")
         self._is_current = False  # whether this object has written its tables
@@ -72,7 +72,7 @@ class Store:
         parameters = to_tuple("parameters", parameters, "a list of values, one for each ?")
         with self.connect() as connection:
             result = connection.execute(query, _to_python(parameters))
-            return refuse("query", "a query", query) if result is None else result.df()
+            return refuse("query", "a statement that has a result", query) if result is None else result.df()
 
     def to_df(self) -> pd.DataFrame:
         """Returns one row per evaluation with the architecture's cost, in the order in which they finished."""
@@ -113,7 +113,7 @@ class Store:
         """Returns `Recipe.to_json` of the recipe of a stored evaluation, or raises a JnasError if there is none."""
         rows = self._rows("SELECT recipe_json FROM recipes WHERE recipe_id = ?", recipe_id)
         if not rows:
-            raise JnasError(f"recipe_id must be of an evaluation in {self.path}, got {recipe_id!r}.")
+            refuse("recipe_id", f"of an evaluation in {self.path}", recipe_id, "Store.to_df has them")
         return rows[0][0]
 
     def set_test_accuracy(self, key: Key, accuracy: float) -> None:

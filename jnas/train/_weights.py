@@ -6,7 +6,7 @@ from flax import nnx
 
 from jnas._runtime import checkpoint
 from jnas._runtime.jax_config import with_own_settings
-from jnas.errors import JnasError
+from jnas._validation import refuse
 from jnas.space import Template
 
 
@@ -22,7 +22,9 @@ def load_weights(folder: Path, template: Template) -> nnx.Module:
     """Returns the template's module in evaluation mode with its weights in `folder`, or a JnasError if it has none."""
     metadata = checkpoint.load_metadata(folder)
     if metadata.get("hash") != template.hash or metadata.get("classes") != template.classes:
-        raise JnasError(f"{folder} must hold the weights of {template.hash}, got those of {metadata.get('hash')}.")
+        refuse(
+            str(folder), f"a folder with the weights of {template.hash}", metadata.get("hash"), "name another folder"
+        )
     module = template.build(nnx.Rngs(0))
     state = _weights(module)
     nnx.replace_by_pure_dict(state, checkpoint.restore(folder, nnx.to_pure_dict(state)))

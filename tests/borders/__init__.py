@@ -47,25 +47,14 @@ def is_fine(_: Any) -> bool:
 
 
 def command(*words: str) -> str:
-    """What a command prints; its refusal, exit code 2 and a line or a box on stderr, becomes a `JnasError`."""
+    """What a command prints; its refusal, exit code 2 and a line on stderr, becomes a `JnasError`."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = main(list(words))
-        except SystemExit as stop:
-            code = stop.code
+        code = main(list(words))
     if code:
-        assert code == 2, err.getvalue()
-        raise JnasError(_sentence(err.getvalue()))
+        assert code == 2 and err.getvalue().startswith("jnas: "), err.getvalue()
+        raise JnasError(err.getvalue().removeprefix("jnas: ").removesuffix("\n"))
     return out.getvalue()
-
-
-def _sentence(text: str) -> str:
-    if text.startswith("jnas: "):
-        return text.removeprefix("jnas: ").removesuffix("\n")
-    lines = [line.strip("│ ") for line in text.strip().splitlines()[2:]]  # below the title and a ruler, in a box or not
-    end = next(i for i, line in enumerate(lines) if line.startswith(("───", "---", "╰")))
-    return f"{' '.join(lines[:end]).removesuffix('.')}."
 
 
 def refused(name: str, condition: str, value: Any, hint: str = "") -> str:

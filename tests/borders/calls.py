@@ -29,7 +29,7 @@ def _stored(*words):
 
 
 _TABLES = "jnas, recipes, experiments, architectures, evaluations, epochs, programs, candidates, latencies, fronts, generations, predictors"
-_IS_FOLDER = "The store must be a file, got the folder folder: name a file in it."
+_IS_FOLDER = "The store must be a file, got the folder folder; name a file in it."
 _SINGLE = "give single settings as keywords, such as epochs=5"
 _OF_STORES = [
     ("evaluate.store", lambda store: _evaluate(store=store)),
@@ -39,7 +39,7 @@ _OF_STORES = [
 ]
 
 _NUMBER = "give one array of numbers, with images of one size (numpy.stack makes one of a list)"
-_BOTH = "toy must have both x_val and y_val, or none of them, got one."
+_BOTH = "toy must have both x_val and y_val, or none of them, got only"
 _OF_DATASET = {
     "name": (3, "The name of a data set must be text, got 3."),
     "x_train": (
@@ -59,8 +59,8 @@ _OF_DATASET = {
         "y_test of toy must be one whole number for each of 24 images, got [0.5]; give the labels 0, 1, 2 and so on.",
     ),
     "classes": ("3", "The number of classes of toy must be an integer from 2 to 2,147,483,647, got '3'."),
-    "x_val": ([3], _BOTH),
-    "y_val": ([3], _BOTH),
+    "x_val": ([3], f"{_BOTH} x_val."),
+    "y_val": ([3], f"{_BOTH} y_val."),
     "class_names": ("abc", "class_names of toy must be a list of text, got 'abc'."),
 }
 
@@ -84,7 +84,9 @@ ROWS = [
         "Dataset.split.val_fraction",
         "wrong value",
         lambda _: _dataset().split(0.001),
-        refused("val_fraction", "such that images are left on both sides", 0.001, "that is 0 of 96 images"),
+        refused(
+            "val_fraction", "such that images are left on both sides", 0.001, "give more than this, 0 of 96 images"
+        ),
     ),
     Row(
         "Dataset.split.seed",
@@ -115,7 +117,7 @@ ROWS = [
         "search.preset",
         "wrong value",
         lambda _: jnas.search(config=jnas.SearchConfig(), preset="record"),
-        "Give a config or a preset, not both: SearchConfig.from_preset makes a config of a preset.",
+        "preset must be None where a config is given, got 'record'; SearchConfig.from_preset makes a config of it.",
     ),
     Row(
         "search.progress",
@@ -240,5 +242,10 @@ ROWS = [
         lambda _: _stored("--export", "a.csv", "--table", "x"),
         refused("table", f"one of {_TABLES}", "'x'"),
     ),
-    Row("store --overwrite", "wrong value", lambda _: _stored("--overwrites"), "Unrecognized options: --overwrites."),
+    Row(
+        "store --overwrite",
+        "wrong value",
+        lambda _: _stored("--overwrites"),
+        "'--overwrites' is no option of jnas store: perhaps you mean --overwrite.",
+    ),
 ]

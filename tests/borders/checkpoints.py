@@ -80,7 +80,7 @@ CANNOT = (
     "that the disk has room."
 )
 EXISTS = CANNOT.replace("Not a directory", "File exists")
-FOREIGN = "{folder}/%s must be a new folder or a checkpoint, got files of others: name another folder."
+FOREIGN = "{folder}/%s must be a new folder or a checkpoint, got files of others; name another folder."
 DAMAGED = "The arrays in {folder}/a are damaged or have another shape: save them again."
 
 ROWS = [

@@ -141,7 +141,7 @@ ROWS = [
         "load_data.x_train",
         "empty",
         lambda _: jnas.load_data(([], [])),
-        "your arrays must have 2 training images or more, and no empty x_val; add some.",
+        "x_train of your arrays must have 2 or more images, got 0; add some.",
     ),
     Row("load_data.x_train", "right", lambda _: jnas.load_data((_MANY, Y)), has(in_shape=(12, 8, 8), x_train=_MANY)),
     Row("load_data.x_train", "right", lambda _: jnas.load_data(([*X[..., 0]], Y)), has(in_shape=(1, 8, 8))),
@@ -156,7 +156,7 @@ ROWS = [
         "x_val",
         "empty",
         {"x_val": X[:0], "y_val": Y[:0]},
-        "your arrays must have 2 training images or more, and no empty x_val; add some.",
+        "x_val of your arrays must have 1 or more images, got 0; add some.",
     ),
     _arrays("x_val", "right", {"x_val": X[:4], "y_val": Y[:4]}, has(x_val=X[:4], y_val=Y[:4])),
     # Labels.
@@ -263,15 +263,18 @@ ROWS = [
         "source",
         "missing",
         {"x_val": X},
-        f"your arrays must hold {_WITH}, got no y_val (it holds x_train, y_train, x_test, y_test, x_val).",
+        f"your arrays must hold {_WITH}, got no y_val (it holds x_train, y_train, x_test, y_test, x_val); add what is missing, or rename it.",
     ),
-    _source("empty", {}, f"your arrays must hold {_WITH}, got no x_train and no y_train (it holds nothing)"),
+    _source(
+        "empty",
+        {},
+        f"your arrays must hold {_WITH}, got no x_train and no y_train (it holds nothing); add what is missing, or rename it",
+    ),
     _arrays(
         "source",
         "wrong value",
         {"train_images": X},
-        "your arrays must hold each array once, got both x_train, y_train, x_test, y_test, train_images; "
-        "leave one out.",
+        "your arrays must hold each array once, got both x_train and train_images; leave one out.",
     ),
     # Other sources.
     Row(
@@ -369,6 +372,6 @@ ROWS = [
         "Dataset.x_val",
         "missing",
         lambda _: jnas.Dataset("mine", X, Y, [], [], x_val=X),
-        "mine must have both x_val and y_val, or none of them, got one.",
+        "mine must have both x_val and y_val, or none of them, got only x_val.",
     ),
 ]

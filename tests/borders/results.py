@@ -72,7 +72,7 @@ def _read_only(folder):
 def _of_pictures() -> list[Row]:
     rows, measured = (
         [],
-        "measured, predicted, std must be vectors of one length, got the shapes (3,) and (2,) and (2,).",
+        "measured, predicted, std must be vectors of one length, got (3,) and (2,) and (2,); give one number a row.",
     )
     for name, call in (("plot_search", _search), ("plot_front", _front), ("plot_predictions", _predictions)):
         rows += [
@@ -112,7 +112,7 @@ def _of_pictures() -> list[Row]:
             "plot_search.rows",
             "empty",
             lambda _: _search(_frame()[:0]),
-            "No template of the search was trained successfully, so there is nothing to draw.",
+            "rows must have a template of status ok, got none of 0; run the search again.",
         ),
         Row("plot_front.rows", "wrong type", lambda _: _front(3), refused("rows", "a DataFrame", 3, _TAKE)),
         Row("plot_front.front", "wrong type", lambda _: _front(front=3), refused("front", "a DataFrame", 3, _TAKE)),
@@ -120,7 +120,7 @@ def _of_pictures() -> list[Row]:
             "plot_front.front",
             "empty",
             lambda _: _front(front=_frame()[:0]),
-            "The front has no macs, so there is nothing to draw: add it to the objectives of the search.",
+            "front must have values of macs, got none; add it to the objectives of the search.",
         ),
         Row(
             "plot_front.cost",
@@ -146,7 +146,7 @@ def _of_pictures() -> list[Row]:
             "plot_predictions.measured",
             "empty",
             lambda _: _predictions(measured=[], predicted=[], std=[]),
-            "A picture of predictions needs 2 rows or more, got 0; predict more templates.",
+            "measured must have 2 rows or more, got 0; predict more templates.",
         ),
         Row("plot_predictions.title", "wrong type", lambda _: _predictions(title=3), refused("title", "text", 3)),
     ]
@@ -196,7 +196,7 @@ def _of_predictors() -> list[Row]:
             "Predictor.fit.sequences",
             "wrong value",
             lambda _: _fit(sequences=np.zeros((12, 3))),
-            f"{shapes} (12, 3) and (12,); Template.vectors of one template are [T, 32].",
+            f"{shapes} (12, 3) and (12,); pad Template.vectors, [T, 32] of each template, to one length.",
         ),
         Row(
             "Predictor.fit.sequences",
@@ -214,13 +214,14 @@ def _of_predictors() -> list[Row]:
             "Predictor.fit.targets",
             "wrong type",
             lambda _: _fit(targets=None),
-            "targets must be [N], one for each of 12 sequences, got ().",
+            "targets must be one number for each of 12 sequences, got an array of float64 of shape (); give as many as "
+            "sequences.",
         ),
         Row(
             "Predictor.fit.targets",
             "empty",
             lambda _: _fit(sequences=np.zeros((0, 3, 2)), lengths=[], targets=[]),
-            "fit needs >= 10 rows, got 0: evaluate more templates first.",
+            "targets must have 10 rows or more, got 0; evaluate more templates.",
         ),
         Row(
             "Predictor.fit.early",
@@ -232,7 +233,7 @@ def _of_predictors() -> list[Row]:
             "Predictor.predict.sequences",
             "wrong value",
             lambda _: _predict(sequences=np.zeros((12, 3, 9))),
-            "sequences must be [N, T, 2], as in fit, got (12, 3, 9).",
+            "sequences must be [N, T, 2], as in fit, got an array of float32 of shape (12, 3, 9); give the same features.",
         ),
         Row(
             "Predictor.predict.lengths",
@@ -244,7 +245,7 @@ def _of_predictors() -> list[Row]:
             "Predictor.predict.early",
             "wrong value",
             lambda _: _predict(early=np.zeros((12, 9))),
-            "early must have <= 0 epochs, as in fit, got 9.",
+            "early must be [N, 0] or less, as in fit, got an array of float32 of shape (12, 9); leave later epochs out.",
         ),
         Row(
             "Predictor.predict.sequences",
@@ -282,7 +283,7 @@ def _of_predictors() -> list[Row]:
             "score.measured",
             "wrong value",
             lambda _: score([1, 2], [1]),
-            "measured, predicted must be vectors of one length, got the shapes (2,) and (1,).",
+            "measured, predicted must be vectors of one length, got (2,) and (1,); give one number a row.",
         ),
     ]
 
@@ -347,7 +348,7 @@ def _of_evolution() -> list[Row]:
             "Categorical.num_categories",
             "wrong type",
             lambda _: Categorical(3),
-            refused("num_categories", "the number of values of each gene", 3),
+            refused("num_categories", "a list with the number of values of each gene", 3),
         ),
         Row(
             "Categorical.num_categories",
@@ -401,13 +402,19 @@ def _of_evolution() -> list[Row]:
             "run.initial_fitness",
             "wrong value",
             lambda _: _evolve(initial_fitness=np.zeros(3)),
-            "fitness must have a row for each of 4 genomes, got shape (3,).",
+            "fitness must be a number, or a row of objectives, for each of 4 genomes, got an array of float32 of shape "
+            "(3,).",
         ),
         Row(
             "pareto_front.objectives",
             "wrong value",
             lambda _: pareto_front([1, 2]),
-            refused("objectives", "of shape [N, M], a row for each candidate", "[1, 2]"),
+            refused(
+                "objectives",
+                "[N, M], a row for each candidate",
+                "an array of float64 of shape (2,)",
+                "numpy.column_stack makes it of vectors",
+            ),
         ),
     ]
 
@@ -431,10 +438,18 @@ def _of_exports() -> list[Row]:
     return [
         *rows,
         Row(
-            "export --check", "wrong value", lambda _: command("export", "--checks"), "Unrecognized options: --checks."
+            "export --check",
+            "wrong value",
+            lambda _: command("export", "--checks"),
+            "'--checks' is no option of jnas export: perhaps you mean --check.",
         ),
         Row("export --store", "missing", lambda folder: command("export", str(folder / "a.duckdb")), no_store),
-        Row("cache --clear", "wrong value", lambda _: command("cache", "--clears"), "Unrecognized options: --clears."),
+        Row(
+            "cache --clear",
+            "wrong value",
+            lambda _: command("cache", "--clears"),
+            "'--clears' is no option of jnas cache: perhaps you mean --clear.",
+        ),
         Row("cache", "right", lambda _: command("cache"), is_fine),
     ]
 

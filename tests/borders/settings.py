@@ -50,11 +50,9 @@ CONDITIONS = {
     "max_latency_ms": (_RATE, 0, ""),
 }
 """By setting: what it must be, a value that it must not be, and what to do."""
-CHOICES = ("recipe", "precision", "space", "acquisition", "algorithm", "objectives")
 FLAGS = ("flip", "alternating_flip", "test_flip")
 _SHARED = ("batch_size", "learning_rate", "val_fraction", "shift", "conv_num", "lin_num", "max_params")
-OF_EVALUATE = (*_SHARED, "max_macs", "compile_timeout", "seed", "epochs")
-_RATES = ("learning_rate", "val_fraction", "compile_timeout", "minutes", "target_accuracy", "max_latency_ms")
+OF_EVALUATE = (*_SHARED, *FLAGS, "recipe", "precision", "space", "max_macs", "compile_timeout", "seed", "epochs")
 _RECIPE = {
     "optimizer": ("one of adamw, sgd, muon", "adam", ""),
     "weight_decay": ("a finite number >= 0", -1, ""),
@@ -98,21 +96,17 @@ def _on_the_command_line() -> list[Row]:
     rows = []
     for name, (condition, wrong, hint) in CONDITIONS.items():
         flag = _flag(name)
-        commands = ("search",) + ("evaluate",) * (name in OF_EVALUATE)
-        if name in CHOICES:
-            choices = tuple(condition.removeprefix("one of ").split(", "))
-            sentence = f"invalid choice '{wrong}' for argument '{flag}'. Expected one of {choices}."
-            commands = ("search", "evaluate") if name in ("recipe", "precision", "space") else ("search",)
-        elif name in FLAGS:
-            sentence, flag = f"Unrecognized options: {flag}s.", f"{flag}s"
-            commands = ("search", "evaluate")
-        else:
-            sentence = refused(name, condition, f"{wrong:g}" if name in _RATES else wrong, hint)
-        for command_name in commands:
-            words = (flag,) if name in FLAGS else (flag, str(wrong))
-            words += ("--random", "1") * (command_name == "evaluate")
-            subject = f"{command_name} {_flag(name)}"
-            rows.append(Row(subject, "wrong value", lambda _, w=(command_name, *words): command(*w), sentence))
+        for command_name in ("search",) + ("evaluate",) * (name in OF_EVALUATE):
+            subject, rest = f"{command_name} {flag}", ("--random", "1") * (command_name == "evaluate")
+            if name in FLAGS:
+                words = (command_name, f"{flag}s", *rest)
+                sentence = f"'{flag}s' is no option of jnas {command_name}: perhaps you mean {flag}."
+                rows.append(Row(subject, "wrong value", lambda _, w=words: command(*w), sentence))
+                continue
+            for kind, value in (("wrong value", wrong), ("wrong type", "x")):
+                words = (command_name, flag, str(value), *rest)
+                sentence = refused(name, condition, repr(value), hint)
+                rows.append(Row(subject, kind, lambda _, w=words: command(*w), sentence))
     return rows
 
 

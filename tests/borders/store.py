@@ -260,9 +260,9 @@ def sentence_of_tables(got):
     return f"table must be one of {', '.join(TABLE_NAMES)}, got {got}."
 
 
-DAMAGED = "{folder}/a.duckdb is damaged (%s): put a copy in its place, or name another file; this one was not changed."
+DAMAGED = "{folder}/a.duckdb is damaged (%s): put a copy in its place, or name another file, this one was not changed."
 FOREIGN = (
-    "{folder}/a.duckdb must be a DuckDB file that jnas wrote, got %s: name another file; this one was not changed."
+    "{folder}/a.duckdb must be a DuckDB file that jnas wrote, got %s; name another file, this one was not changed."
 )
 NONE = "There is no store {folder}/none.duckdb: name the .duckdb file that a search wrote."
 NOT_KEPT = "store must be the path of a file, got '%s'; rows are kept on this machine's disk only."
@@ -303,7 +303,7 @@ ROWS = [
         "Store.path",
         "foreign",
         lambda folder: Store(folder),
-        "The store must be a file, got the folder {folder}: name a file in it.",
+        "The store must be a file, got the folder {folder}; name a file in it.",
     ),
     Row(
         "Store.path",
@@ -347,13 +347,13 @@ ROWS = [
         "Store.path",
         "foreign",
         made_of(write_duckdb),
-        "{folder}/a.duckdb must be a file that jnas wrote, got another DuckDB file: name another file.",
+        "{folder}/a.duckdb must be a file that jnas wrote, got another DuckDB file; name another file.",
     ),
     Row(
         "Store.path",
         "foreign",
         made_of(of_version),
-        "The schema version of {folder}/a.duckdb must be 1, got 99: use the version of jnas that wrote the file, or "
+        "The schema version of {folder}/a.duckdb must be 1, got 99; use the version of jnas that wrote the file, or "
         "name another file.",
     ),
     Row(
@@ -453,7 +453,7 @@ ROWS = [
         "export_table.path",
         "foreign",
         export_to("rows.csv", Path.mkdir),
-        "The file to write must not be a folder, got {folder}/rows.csv: name a file in it.",
+        "The file to write must not be a folder, got {folder}/rows.csv; name a file in it.",
     ),
     Row(
         "export_table.path",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from jnas._runtime.devices import device_name
+from jnas._validation import first_line
 from jnas.errors import JnasError
 from jnas.nn import program_signature
 from jnas.space import Template
@@ -56,7 +57,7 @@ class Job:
             return self.failure
         for number, epoch in enumerate(self.epochs, 1):
             if not math.isfinite(epoch.train_loss):
-                return "diverged", f"the loss stopped being a number in epoch {number}"
+                return "diverged", f"the loss stopped being a number in epoch {number}: lower the learning rate"
         if not self.epochs:
             return "stopped", "stopped before its first epoch"
         if len(self.epochs) < epochs:
@@ -90,9 +91,9 @@ def make_groups(jobs: Iterable[Job]) -> list[TrialGroup]:
 
 def failure_of(error: BaseException) -> Failure:
     """Returns the status and the first line of what was raised."""
-    lines = str(error).strip().splitlines()
-    text = lines[0] if lines else type(error).__name__
+    text = first_line(error)
     if isinstance(error, JnasError):
         return "invalid", text
-    is_memory = "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError)
-    return "out_of_memory" if is_memory else "error", text
+    if "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError):
+        return "out_of_memory", f"{text}: choose a smaller batch size, or limit the size of templates"
+    return "error", text
