@@ -246,7 +246,7 @@ def test_export_model_without_weights_retrains_and_checks(store, finished, in_pr
 def test_export_model_failing_check_writes_nothing(store, monkeypatch):
     monkeypatch.setattr(_verify, "num_correct_in_subprocess", lambda *_: dict.fromkeys(FILES, 1))
     before = sorted(path.name for path in store.path.parent.iterdir())
-    with pytest.raises(JnasError, match=r"\(weights 1, model.py 1, model.stablehlo 1\): export the template where"):
+    with pytest.raises(JnasError, match=r"\(weights 1, model.py 1, model.stablehlo 1\); export the template where"):
         export_model(store)
     assert sorted(path.name for path in store.path.parent.iterdir()) == before
 

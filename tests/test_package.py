@@ -173,3 +173,29 @@ def test_search_options_are_the_fields_of_the_config():
     assert list(options) == names
     wider = {"store", "objectives"}  # Python gives paths and lists, too
     assert all(options[name] == fields[name] for name in names if name not in wider)
+
+
+NOTEBOOK = """
+import sys
+sys.path[:0], sys.modules["ipywidgets"] = {path}, None
+import jnas
+from conftest import small_arrays
+from fakes import FakeTrainer
+from jnas.train._engine import group_trainer
+group_trainer.TRAINER_CLASS = FakeTrainer
+few = dict(num_random=3, num_screened=0, generations=0, epochs=1, final_epochs=1, final_repeats=1, num_finalists=1)
+jnas.search(small_arrays(), conv_num=1, lin_num=1, batch_size=24, store="a.duckdb", **few)
+jnas.evaluate(jnas.Space((3, 8, 8), 3).random(0), small_arrays(), jnas.Recipe(epochs=1, batch_size=24))
+"""
+
+
+def test_notebook_without_ipywidgets_has_a_line_a_template(tmp_path):
+    """Rich's live bar needs ipywidgets: it warns, and shows nothing until the end."""
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    path = [os.path.dirname(__file__), *sys.path]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(NOTEBOOK.format(path=path))])
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = notebook.cells[0].outputs
+    told = "".join(output.text for output in outputs if output.output_type == "stream")
+    assert {output.get("name", output.output_type) for output in outputs} <= {"stdout", "execute_result"}, outputs
+    assert told.count("/4 random: ") == 3 and "ipywidgets" not in told, told

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -148,6 +149,22 @@ def test_entry_of_jax_cache_that_is_cut_is_made_anew_in_silence(cache, tmp_path,
         jax.config.update("jax_compilation_cache_max_size", -1)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     assert not recwarn.list
+
+
+def test_cut_entries_of_another_process_are_made_anew_in_silence(tmp_path, npz):
+    """A full disk or a killed process leaves such entries, of both caches."""
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path), "JNAS_EXECUTABLE_CACHE": "1"}
+    words = ("evaluate", TEMPLATE.hash, "--data", str(npz), "--epochs", "1", "--batch-size", "24")
+    seen: list[list[Path]] = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-m", "jnas", *words], env=environment, capture_output=True, text=True)
+        assert (done.stderr, done.returncode) == ("", 0) and " ok " in done.stdout
+        entries = [path for path in (tmp_path / "jnas").rglob("*") if path.is_file() and path.stat().st_size > 100]
+        seen.append(sorted(entries))
+        for path in entries:
+            path.write_bytes(path.read_bytes()[:100])
+    assert seen[0] == seen[1] and {path.parent.name for path in seen[0]} == {"executables", "xla"}
 
 
 def test_other_programs_are_not_taken_for_these(cache, split):

@@ -3,6 +3,8 @@
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import time
 
 import jax
@@ -55,6 +57,27 @@ def workers_are_idle_at_the_end(pool):
     while pool._busy or pool._num_starting:
         assert time.monotonic() < deadline, "a worker is still at work"
         time.sleep(0.05)
+
+
+AT_WORK = """
+import os
+from conftest import small_arrays
+import jnas
+os.environ["JNAS_NUM_WORKERS"] = "2"
+templates = [jnas.Space((3, 8, 8), 3, conv_num=1, lin_num=1).random(seed) for seed in range(4)]
+print(*(row.status for row in jnas.evaluate(templates, small_arrays(), jnas.Recipe(epochs=1, batch_size=24))))
+from jnas.train._engine import executor
+print(executor.worker_pool.cache_info().currsize)
+"""
+
+
+def test_workers_leave_no_warning_behind_at_the_end():
+    """Their pipes are closed, and their processes are waited for, whatever Python says of what is not."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", AT_WORK], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.split()[-5:] == ["ok"] * 4 + ["1"] and (done.stderr, done.returncode) == ("", 0)
 
 
 def request_of(trials, data, epochs=2, store=None):
