@@ -350,14 +350,6 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, monkeypatch, capsys
     assert (tmp_path / "bad.npz").read_text().startswith("this is neither")
 
 
-@pytest.mark.parametrize("words", [["--no-such-option"], ["--epochs", "many"], ["--recipe", "secret"]])
-def test_options_that_do_not_exist(words, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["search", *words])
-    assert stop.value.code == 2
-    assert words[0] in capsys.readouterr().err
-
-
 def test_settings_from_python_may_be_paths_lists_and_numbers_of_numpy(tmp_path):
     config = SearchConfig(store=tmp_path / "a.duckdb", objectives=["accuracy", "macs"], seed=np.int64(3))
     assert config == SearchConfig(store=str(tmp_path / "a.duckdb"), objectives=("accuracy", "macs"), seed=3)

@@ -122,4 +122,18 @@ ROWS = [
         lambda _: jnas.search(objectives=3),
         "objectives must be names among accuracy, macs, params, latency, got 3.",
     ),
+    *(
+        Row(
+            f"{name} {word}",
+            "wrong value",
+            lambda _, n=name, w=word: command(n, w, "3"),
+            f"'{word}' is no option of jnas {name}: {hint}.",
+        )
+        for name, word, hint in (
+            ("search", "--epoch", "perhaps you mean --epochs"),
+            ("search", "--xyz", "`jnas search --help` shows all"),
+            ("search", "cifar10", "`jnas search --help` shows all"),
+            ("store", "--tables", "perhaps you mean --table"),
+        )
+    ),
 ]
