@@ -26,6 +26,19 @@ _MOST_SHOWN = 80
 """Characters of a value in a sentence, at most."""
 _MOST_QUOTED = 300
 """Characters of another library's error in a sentence, at most."""
+_FIRST_BYTES = {
+    b"SQLite format 3\0": "a SQLite file",
+    b"PAR1": "a Parquet file",
+    b"PK\x03\x04": "a ZIP archive, as .npz and .xlsx are",
+    b"\x89HDF": "an HDF5 file",
+    b"MATLAB 5.0": "a MATLAB file",
+    b"\x93NUMPY": "a NumPy file",
+    b"\x1f\x8b": "a gzip file",
+    b"%PDF": "a PDF",
+    **dict.fromkeys((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*"), "one picture"),
+    # Python's own format of any objects. Its name is left out: reading it runs what is in it.
+    **dict.fromkeys((bytes((0x80, version)) for version in range(2, 6)), "a file of Python objects"),
+}
 
 
 def shown(value: Any) -> str:
@@ -53,6 +66,13 @@ def first_line(error: BaseException) -> str:
     text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
     line = text.splitlines()[0].rstrip(".!: ")
     return line if len(line) <= _MOST_QUOTED else f"{line[: _MOST_QUOTED - 3]}..."
+
+
+def kind_of_file(first: bytes) -> str:
+    """Returns what a file is, for a sentence, by its first bytes."""
+    kinds = (kind for begin, kind in _FIRST_BYTES.items() if first.startswith(begin))
+    other = "a file of another kind" if any(byte < 9 for byte in first) else "a text file"
+    return next(kinds, other) if first else "an empty file"
 
 
 def refuse(name: str, condition: str, value: Any, hint: str = "") -> NoReturn:

@@ -4,25 +4,10 @@ import os
 import zipfile
 from pathlib import Path
 
+from jnas._validation import kind_of_file
+
 _CONVERT = "read the images into arrays and save them with numpy.savez"
-_SIGNATURES = {
-    b"\x93NUMPY": "a single array; save images and labels together with numpy.savez",
-    b"\x89HDF\r\n": f"an HDF5 file; {_CONVERT} (h5py reads it)",
-    b"MATLAB 5.0": f"a MATLAB file; {_CONVERT} (scipy.io.loadmat reads it)",
-    b"\x89PNG": f"one picture; {_CONVERT}",
-    b"\xff\xd8\xff": f"one picture; {_CONVERT}",
-    b"GIF8": f"one picture; {_CONVERT}",
-    b"BM": f"one picture; {_CONVERT}",
-    b"RIFF": f"one picture; {_CONVERT}",
-    b"II*\0": f"one picture; {_CONVERT}",
-    b"MM\0*": f"one picture; {_CONVERT}",
-    b"\x1f\x8b": f"a gzip file; {_CONVERT}",
-    b"PAR1": f"a Parquet file; {_CONVERT}",
-    b"SQLite format 3": f"a SQLite file; {_CONVERT}",
-    b"%PDF": f"a PDF; {_CONVERT}",
-    # Python's own format of any objects. Its name is left out: reading it runs what is in it.
-    **{bytes((0x80, version)): f"a file of Python objects; {_CONVERT}" for version in range(2, 6)},
-}
+_READERS = {"an HDF5 file": " (h5py reads it)", "a MATLAB file": " (scipy.io.loadmat reads it)"}
 
 
 def printable(path: str | Path) -> str:
@@ -37,14 +22,10 @@ def describe_file(path: Path) -> str | None:
         first = file.read(1024)
     if first[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return _describe_zip(path)
-    if not first:
-        return f"an empty file; {_CONVERT}"
-    for signature, what in _SIGNATURES.items():
-        if first.startswith(signature):
-            return what
-    if b"\0" in first:
-        return f"a file of another kind; {_CONVERT}"
-    return f"{'a table as text' if path.suffix.lower() in ('.csv', '.tsv') else 'text'}; {_CONVERT}"
+    kind = kind_of_file(first)
+    if kind == "a NumPy file":
+        return f"{kind} of a single array; save images and labels together with numpy.savez"
+    return f"{kind}; {_CONVERT}{_READERS.get(kind, '')}"
 
 
 def _describe_zip(path: Path) -> str | None:

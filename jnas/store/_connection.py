@@ -32,14 +32,6 @@ _MAX_EMPTY = 1.0
 """Seconds after which a file that is still empty is not one that another process creates."""
 _WRITER_LOCK = threading.Lock()
 
-_FIRST_BYTES = {
-    b"SQLite format 3\0": "a SQLite file",
-    b"PAR1": "a Parquet file",
-    b"PK\x03\x04": "a ZIP archive, as .npz and .xlsx are",
-    b"\x89HDF": "an HDF5 file",
-    b"\x93NUMPY": "a NumPy file",
-    b"\x1f\x8b": "a gzip file",
-}
 _DUCKDB_MARK = slice(8, 12), b"DUCK"
 
 
@@ -160,8 +152,8 @@ def _explain(path: Path, reason: str, error: Exception, read_only: bool) -> str:
     where, mark = _DUCKDB_MARK
     if content[where] != mark:
         return (
-            f"{path} must be a DuckDB file that jnas wrote, got {_kind(content)}; name another file, this one was not "
-            "changed."
+            f"{path} must be a DuckDB file that jnas wrote, got {_validation.kind_of_file(content)}; name another "
+            "file, this one was not changed."
         )
     if "WAL" in reason:
         return (
@@ -173,12 +165,3 @@ def _explain(path: Path, reason: str, error: Exception, read_only: bool) -> str:
     if _DAMAGED.search(reason):
         return damage(path, error)
     return f"{path} cannot be opened ({cause}): make sure that it can be read and written, or name another file."
-
-
-def _kind(content: bytes) -> str:
-    """What a file is, by its first bytes."""
-    for first, name in _FIRST_BYTES.items():
-        if content.startswith(first):
-            return name
-    is_text = not any(byte < 9 for byte in content)
-    return "a text file" if is_text else "another kind of file"

@@ -329,7 +329,7 @@ ROWS = [
         made_of(lambda p: np.savez(p.open("wb"), a=1)),
         FOREIGN % "a ZIP archive, as .npz and .xlsx are",
     ),
-    Row("Store.path", "foreign", with_bytes(bytes(20_000)), FOREIGN % "another kind of file"),
+    Row("Store.path", "foreign", with_bytes(bytes(20_000)), FOREIGN % "a file of another kind"),
     Row("Store.path", "foreign", with_bytes(b"DUCK"), FOREIGN % "a text file"),
     Row(
         "Store.path",
