@@ -1,11 +1,12 @@
 """Gains in validation accuracy of each ingredient of a recipe: trained with it and without it.
 
     python benchmarks/recipe.py --data PATH.npz --seeds 5 --json OUT.json [--hashes FILE.csv --limit N]
+        [--recipe fast]
 
-Each line is the recipe `standard` with one thing changed, on the same images. Gains are over the unchanged recipe (the
-first line), training by training: one training a seed of a template with two convolutions (1.4 M MACs, 30,000
-parameters), or, with FILE, of its first N templates with each seed. What `--base` names is changed in all lines.
-`val_acc` is the validation accuracy after the last epoch. Test images are not looked at.
+Each line is the recipe of `--recipe` (by default `standard`) with one thing changed, on the same images. Gains are over
+the unchanged recipe (the first line), training by training: one training a seed of a template with two convolutions
+(1.4 M MACs, 30,000 parameters), or, with FILE, of its first N templates with each seed. What `--base` names is changed
+in all lines. `val_acc` is the validation accuracy after the last epoch. Test images are not looked at.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from common import read_templates, report, run
 import jnas
 from jnas.data import Dataset, load_data
 from jnas.space import _layers as lt
-from jnas.train import Recipe, Trial
+from jnas.train import RECIPES, Trial
 
 TEMPLATE = [
     *(lt.Conv2d(32, 3, 2, True), lt.ReLU(), lt.MaxPool2d(2, 2, False), lt.BatchNorm2d()),
@@ -27,7 +28,6 @@ TEMPLATE = [
     *(lt.Flatten(), lt.Linear(10)),
 ]
 CHANGES = {
-    "standard": {},
     "no label smoothing": {"label_smoothing": 0.0},
     "label smoothing 0.2": {"label_smoothing": 0.2},
     "no flips": {"flip": False},
@@ -45,6 +45,16 @@ CHANGES = {
     "flips when testing": {"test_flip": True},
     "no flips when testing": {"test_flip": False},
     "bfloat16": {"precision": "bfloat16"},
+    "Muon, rate 1e-2": {"optimizer": "muon", "learning_rate": 1e-2},
+    "AdamW, rate 1e-2": {"optimizer": "adamw", "learning_rate": 1e-2},
+    "whitened first patches": {"whiten": True},
+    "no whitened first patches": {"whiten": False},
+    "identity at the start": {"init": "dirac"},
+    "no identity at the start": {"init": "default"},
+    "moved images when testing": {"test_shift": 1},
+    "batches of 64": {"batch_size": 64},
+    "batches of 256": {"batch_size": 256},
+    "learning rate 2e-2": {"learning_rate": 2e-2},
 }
 
 
@@ -65,6 +75,7 @@ def merged(names: list[str]) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
+    parser.add_argument("--recipe", choices=list(RECIPES), default="standard")
     parser.add_argument("--hashes")
     parser.add_argument("--limit", type=int, default=16)
     parser.add_argument("--images", type=int, default=10_000, help="to train on")
@@ -82,17 +93,17 @@ def main() -> None:
         templates = read_templates(options.hashes, options.limit)
     trials = [Trial(template, seed) for template in templates for seed in range(options.seeds)]
     share = options.validation / (options.images + options.validation)
-    changes = {name: CHANGES[name] for name in ["standard", *options.only]}
+    changes: dict[str, dict] = {options.recipe: {}} | {name: CHANGES[name] for name in options.only}
     if options.together:
         changes["together"] = merged(options.together)
     found: dict[str, dict] = {}
     width = max(map(len, changes))
     for name, change in changes.items():
         start = time.perf_counter()
-        recipe = Recipe.standard(epochs=options.epochs, val_fraction=share, **merged(options.base) | change)
+        recipe = RECIPES[options.recipe](epochs=options.epochs, val_fraction=share, **merged(options.base) | change)
         rows = jnas.evaluate(trials, data, recipe, progress=False)
         accuracies = np.array([row.epochs[-1].val_acc for row in rows])
-        gains = accuracies - np.array(found["standard"]["val_acc"]) if found else np.zeros(len(rows))
+        gains = accuracies - np.array(found[options.recipe]["val_acc"]) if found else np.zeros(len(rows))
         found[name] = {
             "val_acc": accuracies.tolist(),
             "val_acc_mean": float(accuracies.mean()),
