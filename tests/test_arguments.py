@@ -78,7 +78,13 @@ PATHS = [None, "a.png", Path("b.svg")]
 
 RECIPE = {
     **{"epochs": COUNTS, "batch_size": COUNTS, "optimizer": ["sgd"], "learning_rate": FRACTIONS},
-    **{"weight_decay": FRACTIONS, "schedule": ["constant"], "lr_decay": FRACTIONS, "label_smoothing": FRACTIONS},
+    **{
+        "weight_decay": FRACTIONS,
+        "schedule": ["triangular"],
+        "lr_decay": FRACTIONS,
+        "norm_bias_rate": FRACTIONS,
+        "label_smoothing": FRACTIONS,
+    },
     **{
         "flip": FLAGS,
         "alternating_flip": FLAGS,

@@ -96,6 +96,19 @@ def test_muon_orthogonalises_as_optax_does(shape):
     np.testing.assert_allclose(_orthogonalise(gradient), 0.2 * longer**0.5 * expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_biases_of_batch_norm_have_a_rate_of_their_own(optimizer):
+    gradients = jax.tree.map(jnp.ones_like, params := params_of(TEMPLATE))
+    once, faster = (Recipe(optimizer=optimizer, norm_bias_rate=rate) for rate in (1, 8))
+    steps = []
+    for recipe in (once, faster):
+        after, _ = update(recipe, params, gradients, init_opt_state(recipe, params), *RATES)
+        steps.append(nnx.to_flat_state(jax.tree.map(jnp.subtract, params, after)))
+    for (path, step), (_, longer) in zip(*steps, strict=True):
+        factor = 8 if path[1:] == (3, "bias") else 1
+        np.testing.assert_allclose(longer[...], factor * step[...], rtol=1e-5)
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_trials_side_by_side_train_alike(arrays, optimizer):
     recipe = Recipe(epochs=2, batch_size=24, whiten=True, init="dirac", optimizer=optimizer)

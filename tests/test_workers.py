@@ -22,6 +22,7 @@ from jnas.train import (
     Trainer,
     TrainingRequest,
     Trial,
+    Views,
     run_trials,
     successive_halving,
     train_modules,
@@ -116,7 +117,10 @@ def test_workers_keep_runs_between_rungs_and_return_modules(pool, data, monkeypa
     assert winner.epochs == whole[rows.index(winner)].epochs
     ((row, module),) = train_modules(request_of([CONV], data))
     split = data.split(0.25)
-    assert jnas.train.accuracy(module, np.asarray(split.x_val), np.asarray(split.y_val), True) == row.val_acc_final
+    assert (
+        jnas.train.accuracy(module, np.asarray(split.x_val), np.asarray(split.y_val), Views(flip=True))
+        == row.val_acc_final
+    )
 
 
 def test_workers_failures_are_rows(pool, data):

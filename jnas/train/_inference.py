@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from numpy.typing import ArrayLike
 
 from jnas._runtime.jax_config import with_own_settings
-from jnas._validation import refuse
+from jnas._validation import refuse, to_instance
 from jnas.data import check_images, check_labels, normalise
 from jnas.space import Template
 from jnas.train._input_pipeline import EVAL_BATCH_SIZE
@@ -47,6 +47,7 @@ def predict(
     Raises:
       JnasError: if the images are something else.
     """
+    views = to_instance("views", views, Views, "give a recipe's views")
     shape = None if in_shape is None else (*in_shape[1:], in_shape[0])
     checked = np.asarray(check_images(images, shape))
     return predict_with(lambda part: logits(module, jax.device_put(part), views), checked)

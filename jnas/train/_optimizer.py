@@ -57,6 +57,8 @@ def update(
         updates = _whiten_first_kernel(updates, whitening)
     if recipe.optimizer != "sgd":
         updates = add_decay(updates)  # decoupled from the gradient's moments
+    if recipe.norm_bias_rate != 1:
+        updates = [step * rate for step, rate in zip(updates, _pack(recipe, _rates(recipe, params)), strict=True)]
     weights = [weight - learning_rate * step for weight, step in zip(weights, updates, strict=True)]
     # The moments a second time, after the weights: then no array is read any more when it is written over.
     weights, gradients, opt_state = _order_after((weights, gradients, opt_state))
@@ -95,6 +97,18 @@ def _orthogonalise(update: jax.Array) -> jax.Array:
         product = factor @ product if step else factor
         gram = factor @ gram @ factor
     return scale * (product @ matrix if is_wide else matrix @ product).reshape(update.shape)
+
+
+def _rates(recipe: Recipe, params: Any) -> Any:
+    """Returns the rate of each parameter, in units of the learning rate, as a tree like `params`."""
+    flat = jax.tree_util.tree_flatten_with_path(params)[0]
+    names = [jax.tree_util.keystr(path) for path, _ in flat]
+    norms = {name.replace("'scale'", "'bias'") for name in names if "'scale'" in name}
+    rates = [
+        jnp.full(leaf.shape, recipe.norm_bias_rate if name in norms else 1.0, leaf.dtype)
+        for name, (_, leaf) in zip(names, flat, strict=True)
+    ]
+    return jax.tree.unflatten(jax.tree.structure(params), rates)
 
 
 def _stands_alone(recipe: Recipe, leaves: list) -> list[bool]:

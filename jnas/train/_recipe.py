@@ -24,7 +24,8 @@ RULES: dict[str, Rule] = {
     "optimizer": partial(to_choice, choices=("adamw", "sgd", "muon")),
     "learning_rate": partial(to_float, interval="(0, inf)"),
     "weight_decay": partial(to_float, interval="[0, inf)"),
-    "schedule": partial(to_choice, choices=("one_cycle", "exponential", "constant")),
+    "schedule": partial(to_choice, choices=("one_cycle", "triangular", "exponential", "constant")),
+    "norm_bias_rate": partial(to_float, interval="(0, inf)"),
     "init": partial(to_choice, choices=("default", "dirac")),
     "whiten": to_bool,
     "lr_decay": partial(to_float, interval="(0, 1]"),
@@ -53,7 +54,9 @@ class Recipe:
       init: "default" is PyTorch's; with "dirac" as many filters of a convolution as it has input channels begin as the
         identity, but not those of the first one (Zagoruyko and Komodakis 2017, arXiv:1706.00388).
       whiten: train the first convolution in coordinates in which the patches of the training images are white.
-      schedule: "one_cycle" is linear to the peak over the first quarter of all steps, then a cosine to zero.
+      norm_bias_rate: learning rate of batch norm's biases, in units of `learning_rate`.
+      schedule: "one_cycle" is linear to the peak over the first quarter of all steps, then a cosine to zero;
+        "triangular" is linear to zero.
       lr_decay: factor an epoch of the exponential schedule.
       label_smoothing: fraction of each target that is spread over all classes.
       flip: mirror training images left to right, with probability 0.5. Switch it off where mirror images are of another
@@ -77,7 +80,8 @@ class Recipe:
     optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
-    schedule: Literal["one_cycle", "exponential", "constant"] = "one_cycle"
+    norm_bias_rate: float = 1.0
+    schedule: Literal["one_cycle", "triangular", "exponential", "constant"] = "one_cycle"
     lr_decay: float = 1.0
     init: Literal["default", "dirac"] = "default"
     whiten: bool = False
@@ -107,8 +111,8 @@ class Recipe:
         The ingredients are those of airbench (Jordan 2024, arXiv:2404.00498; github.com/KellerJordan/cifar10-airbench),
         with rates that suit all widths; benchmarks/README.md has what each of them brings.
         """
-        ingredients = {"optimizer": "muon", "learning_rate": 1e-2, "whiten": True, "init": "dirac"}
-        return cls(**ingredients | changes)
+        ingredients = {"optimizer": "muon", "learning_rate": 1e-2, "norm_bias_rate": 8.0, "schedule": "triangular"}
+        return cls(**ingredients | {"whiten": True, "init": "dirac"} | changes)
 
     @classmethod
     def sophius(cls, **changes: Any) -> Recipe:
@@ -146,9 +150,12 @@ class Recipe:
     def learning_rates(self, steps_per_epoch: int) -> Float32[np.ndarray, "epochs steps"]:
         """Returns the learning rate of each step as a fraction of `learning_rate`."""
         total = self.epochs * steps_per_epoch
+        warmup = max(1, total // 4)
         if self.schedule == "one_cycle":
-            warmup = max(1, total // 4)
             schedule = optax.warmup_cosine_decay_schedule(1 / (warmup + 1), 1.0, warmup, max(total, warmup + 1))
+        elif self.schedule == "triangular":
+            rise = optax.linear_schedule(1 / (warmup + 1), 1.0, warmup)
+            schedule = optax.join_schedules([rise, optax.linear_schedule(1.0, 0.0, max(total - warmup, 1))], [warmup])
         elif self.schedule == "exponential":
             schedule = optax.exponential_decay(1.0, steps_per_epoch, self.lr_decay, staircase=True)
         else:

@@ -12,7 +12,7 @@ from borders import Row
 from borders.data import NOT_UINT8
 from jnas._search.result import EvaluatedCandidate
 from jnas.space import Flatten, Linear
-from jnas.train import accuracy, predict
+from jnas.train import Views, accuracy, predict
 
 X, Y = (small_arrays(train=9)[name] for name in ("x_train", "y_train"))
 _MUST = "images must be uint8, from 0 to 255, of shape [N, 8, 8, 3], got"
@@ -40,7 +40,7 @@ def candidate(channels=3):
 
 def is_as_given(classes):
     """Whether these are the classes of all of `X`."""
-    return classes.tolist() == predict(candidate().build(), X, True).tolist()
+    return classes.tolist() == predict(candidate().build(), X, Views(flip=True)).tolist()
 
 
 def is_empty(classes):
@@ -97,6 +97,12 @@ ROWS = [
         "uint8 of shape (9, 8, 8, 4); leave the last channel out with images[..., :3]",
     ),
     _row("wrong value", X[..., :2], "uint8 of shape (9, 8, 8, 2); give images of 3 channels"),
+    Row(
+        "train.accuracy.views",
+        "wrong type",
+        lambda _: accuracy(template().build(nnx.Rngs(0)), X, Y, True),  # type: ignore[arg-type]
+        "views must be a Views, got True; give a recipe's views.",
+    ),
     _labels("right", Y, lambda result: 0 <= result <= 1),
     _labels(
         "wrong value",

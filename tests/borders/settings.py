@@ -56,9 +56,12 @@ OF_EVALUATE = (*_SHARED, *FLAGS, "recipe", "precision", "space", "max_macs", "co
 _RECIPE = {
     "optimizer": ("one of adamw, sgd, muon", "adam", ""),
     "weight_decay": ("a finite number >= 0", -1, ""),
-    "schedule": ("one of one_cycle, exponential, constant", "linear", ""),
+    "schedule": ("one of one_cycle, triangular, exponential, constant", "linear", ""),
     "lr_decay": ("a number in (0, 1]", 2, ""),
     "label_smoothing": ("a number in [0, 1)", 1, ""),
+    "norm_bias_rate": ("a finite number > 0", 0, ""),
+    "init": ("one of default, dirac", "zeros", ""),
+    "whiten": (_TRUTH, 1, ""),
 }
 _OF_RECIPE = ("epochs", "batch_size", "learning_rate", "flip", "alternating_flip", "shift", "val_fraction", "precision")
 
