@@ -26,7 +26,9 @@ def test_recipe_presets_and_ids():
     sophius = Recipe.sophius()
     assert (sophius.epochs, sophius.batch_size, sophius.learning_rate, sophius.lr_decay) == (50, 256, 1e-3, 0.95)
     assert not sophius.flip and sophius.shift == 0 and sophius.label_smoothing == 0
-    assert Recipe().id == Recipe.standard().id == Recipe.of(None).id == Recipe.of("standard").id != sophius.id
+    assert Recipe().id == Recipe.standard().id == Recipe.of("standard").id != sophius.id
+    assert Recipe.of(None) == Recipe.of("fast") == Recipe.fast() != Recipe.standard()
+    assert (Recipe.fast().test_shift, Recipe.fast(shift=0).test_shift, Recipe.fast(shift=4).test_shift) == (1, 0, 1)
     assert Recipe.of("sophius") == sophius and Recipe.of(sophius) is sophius
     for recipe in (Recipe(), sophius, Recipe(test_flip=False, flip=False)):
         assert Recipe.from_json(recipe.to_json()) == recipe

@@ -73,8 +73,8 @@ class EvaluatedCandidate:
     def predict(self, images: ArrayLike) -> np.ndarray:
         """Returns the class of each of `images` `[N, H, W, C]` uint8; loads or trains the module, as `build` does.
 
-        Images of one channel may be `[N, H, W]`; of no images the answer is empty. Where the recipe has `test_flip`, as
-        `standard` has, the class is by the mean logits of an image and its mirror image; `test_shift` likewise.
+        Images of one channel may be `[N, H, W]`; of no images the answer is empty. The class is by the mean logits of
+        the recipe's `views`: `fast` has mirror images and moved ones.
 
         Raises:
           JnasError: if the images are of another type or shape than those of training.

@@ -67,7 +67,7 @@ def num_correct_in_subprocess(
     }
     with tempfile.TemporaryDirectory() as work:
         arrays = Path(work) / "arrays.npz"
-        np.savez(arrays, images=images, labels=labels, views=views)
+        np.savez(arrays, images=images, labels=labels, views=np.asarray(views))
         code = "from jnas.export import _verify; _verify.print_num_correct()"
         command = [sys.executable, "-c", code, str(folder), str(arrays)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -80,7 +80,7 @@ def num_correct_in_subprocess(
 def print_num_correct() -> None:
     """Prints `num_correct` of a folder and an .npz file with the other arguments, named on the command line."""
     with np.load(sys.argv[2], allow_pickle=False) as file:
-        arguments = file["images"], file["labels"], Views(*map(int, file["views"]))
+        arguments = file["images"], file["labels"], Views(bool(file["views"][0]), int(file["views"][1]))
     print(json.dumps(num_correct(Path(sys.argv[1]), *arguments)))
 
 

@@ -1,4 +1,4 @@
-"""Compiled programs of a signature: what trains one step or one epoch, and what counts correct answers.
+"""Compiled programs of a signature: what trains one step or one epoch, and what classifies.
 
 On a CPU a convolution inside `lax.scan` can be many times slower than one that is stepped from the host, and
 dispatching costs little; on a GPU dispatching is what costs, so there an epoch is one program.
@@ -35,10 +35,10 @@ _MIN_EVAL_BATCH_SIZE = 32
 
 
 class Programs(NamedTuple):
-    """`train` does a step, or an epoch if the trainer scans; `count` counts correct answers in a validation batch."""
+    """`train` does a step, or an epoch if the trainer scans; `logits` classifies a batch of normalised images."""
 
     train: jax.stages.Compiled
-    count: jax.stages.Compiled
+    logits: jax.stages.Compiled
 
 
 def is_short_run(cost: CostEstimate, batch_size: int, steps: int) -> bool:
@@ -66,9 +66,7 @@ class ProgramSpec:
     @property
     def val_batch_size(self) -> int:
         """Validation images at once: fewer with more lanes, and such that the last batch is fullest."""
-        views = max(1, self.steps.recipe.views.count / 2)  # an image and its mirror image count as one
-        max_size = max(int(EVAL_BATCH_SIZE // (self.num_lanes * views)), _MIN_EVAL_BATCH_SIZE)
-        num_images = len(self.shapes.x_val)
+        num_images, max_size = len(self.shapes.x_val), max(EVAL_BATCH_SIZE // self.num_lanes, _MIN_EVAL_BATCH_SIZE)
         return -(-num_images // -(-num_images // max_size))
 
     def compile(self) -> Programs:
@@ -105,14 +103,14 @@ class ProgramSpec:
         return (architecture, self.steps.recipe.to_json(), images, self.num_lanes, self.scan, self._options)
 
     def _lower(self) -> list[jax.stages.Lowered]:
-        train, count = self._arguments()
+        train, classified = self._arguments()
         function = self._train_epoch if self.scan else self._train_step
-        return [jax.jit(function, donate_argnums=(0, 1)).lower(*train), jax.jit(self._count_correct).lower(*count)]
+        return [jax.jit(function, donate_argnums=(0, 1)).lower(*train), jax.jit(self._logits).lower(*classified)]
 
     def _in_out_trees(self) -> list[tuple]:
-        train, count = self._arguments()
+        train, classified = self._arguments()
         structure = jax.tree.structure
-        return [(structure((train, {})), structure(train[:2])), (structure((count, {})), structure(0))]
+        return [(structure((train, {})), structure(train[:2])), (structure((classified, {})), structure(0))]
 
     def _arguments(self) -> tuple[tuple, tuple]:
         """Shapes and types of the arguments of both programs."""
@@ -130,9 +128,8 @@ class ProgramSpec:
         else:
             inputs = array((lanes, recipe.batch_size, *self.shapes.x_train.shape[1:]), jnp.float32)
             batch = (inputs, array((lanes, recipe.batch_size), jnp.int32), array((), jnp.float32))
-        images = array((self.val_batch_size, *self.shapes.x_val.shape[1:]), self.shapes.x_val.dtype)
-        labels = array((self.val_batch_size,), self.shapes.y_val.dtype)
-        return (state, metrics, hyperparams, *batch), (state.params, state.model_state, images, labels)
+        images = array((self.val_batch_size, *self.shapes.x_val.shape[1:]), jnp.float32)
+        return (state, metrics, hyperparams, *batch), (state.params, state.model_state, images)
 
     # What is compiled. Every argument and result has a leading axis of lanes, unless it is shared.
 
@@ -149,8 +146,8 @@ class ProgramSpec:
         steps = first_step + jnp.arange(self.steps_per_epoch)
         return jax.lax.scan(body, (state, metrics), (jnp.swapaxes(order, 0, 1), lr_factors, steps))[0]
 
-    def _count_correct(self, params, model_state, images, labels):
-        return self._over_lanes(self.steps.count_correct, 2, (images, labels))(params, model_state)
+    def _logits(self, params, model_state, images):
+        return self._over_lanes(self.steps.logits, 2, (images,))(params, model_state)
 
     def _over_lanes(self, function: Callable, num_mapped: int, shared: tuple) -> Callable:
         """`function` over the lanes of its first `num_mapped` arguments; the `shared` ones follow.

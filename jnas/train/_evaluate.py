@@ -45,7 +45,7 @@ def evaluate(
       templates: any mix of architectures, or one; a hash is one for these images, a `Trial` one with a seed, learning
         rate or weight decay of its own.
       data: a `Dataset`, or what `load_data` takes.
-      recipe: how to train: a `Recipe`, or the name of a preset; None is `Recipe.standard()`.
+      recipe: how to train: a `Recipe`, or the name of a preset; None is `Recipe.fast()`.
       seed: of initial weights, image order, augmentation and dropout, where a trial has none of its own.
       split_seed: which training images are kept for validation.
       store: a `Store` or its path. Rows that it has are not trained again, unless an error, a lack of memory or

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float32, Int32, UInt8, UInt32
 
 from jnas._runtime.compile_options import fast_compile_jit
 from jnas.data import alternating_hflip, normalise, random_hflip, random_translate
+from jnas.train._views import Views
 
 # The module's own streams are small numbers folded into the seed's key; these are far from them.
 _ORDER, _AUGMENTATION, _ALTERNATION = 0x0DE50001, 0x0DE50002, 0x0DE50003
@@ -61,6 +62,20 @@ def augment_batch(
         return normalise(inputs), labels[batch]
 
     return jax.vmap(augment_lane)(seeds, batch)
+
+
+@functools.partial(jax.jit, static_argnames="views")
+def normalised_views(images: UInt8[Array, "n h w c"], views: Views) -> list[Float32[Array, "n h w c"]]:
+    """Returns the views of images as a module takes them."""
+    return views.of(normalise(images))
+
+
+@functools.partial(jax.jit, static_argnames="views")
+def count_correct(
+    logits: list[Float32[Array, "lanes n classes"]], labels: Int32[Array, " n"], views: Views
+) -> Int32[Array, " lanes"]:
+    """Returns how many images get their label by the logits of their views; a label of -1 never counts."""
+    return (views.mean(logits).argmax(-1) == labels).sum(-1, dtype=jnp.int32)
 
 
 def _stream(seed: jax.Array, purpose: int) -> jax.Array:

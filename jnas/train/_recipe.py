@@ -63,8 +63,9 @@ class Recipe:
         class or of none, as hands and letters are.
       alternating_flip: with `flip`, mirror each image in every other epoch instead (Jordan 2024, arXiv:2404.00498).
       shift: move training images by up to this many pixels in each direction.
-      test_flip: measure accuracies and predict classes by the mean of the logits of each image and its mirror image,
-        which is twice the work. None is as `flip`: what must not be mirrored in training must not be later.
+      test_flip: predict classes, and measure accuracies after the last epoch, by the mean of the logits of each image
+        and its mirror image, which is twice the work. None is as `flip`: what must not be mirrored in training must
+        not be later.
       test_shift: with a number of pixels, also by images moved by so many up and left, and down and right; three times
         the work.
       val_fraction: fraction of the training images that is kept for validation.
@@ -101,7 +102,7 @@ class Recipe:
 
     @classmethod
     def standard(cls, **changes: Any) -> Recipe:
-        """Returns the default recipe; benchmarks/README.md has what each part of it brings."""
+        """Returns AdamW with one cycle, as many train; benchmarks/README.md has what each part of it brings."""
         return cls(**changes)
 
     @classmethod
@@ -111,8 +112,14 @@ class Recipe:
         The ingredients are those of airbench (Jordan 2024, arXiv:2404.00498; github.com/KellerJordan/cifar10-airbench),
         with rates that suit all widths; benchmarks/README.md has what each of them brings.
         """
-        ingredients = {"optimizer": "muon", "learning_rate": 1e-2, "norm_bias_rate": 8.0, "schedule": "triangular"}
-        return cls(**ingredients | {"whiten": True, "init": "dirac"} | changes)
+        ingredients: dict[str, Any] = {
+            "optimizer": "muon",
+            "learning_rate": 1e-2,
+            "norm_bias_rate": 8.0,
+            "schedule": "triangular",
+        }
+        ingredients |= {"whiten": True, "init": "dirac", "batch_size": 64}
+        return cls(**ingredients | {"test_shift": int(changes.get("shift") != 0)} | changes)
 
     @classmethod
     def sophius(cls, **changes: Any) -> Recipe:
@@ -127,10 +134,10 @@ class Recipe:
 
     @classmethod
     def of(cls, recipe: Recipe | str | None) -> Recipe:
-        """Returns a recipe: itself, the preset of that name (or a JnasError), or the standard one for None."""
+        """Returns a recipe: itself, the preset of that name (or a JnasError), or the fast one for None."""
         if isinstance(recipe, Recipe):
             return recipe
-        name = "standard" if recipe is None else recipe
+        name = "fast" if recipe is None else recipe
         return RECIPES[to_choice("recipe", name, RECIPES, "or give a Recipe")]()
 
     def describe_augmentation(self) -> str:
@@ -181,5 +188,5 @@ class Recipe:
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
 
-RECIPES = {"standard": Recipe.standard, "fast": Recipe.fast, "sophius": Recipe.sophius}
+RECIPES = {"fast": Recipe.fast, "standard": Recipe.standard, "sophius": Recipe.sophius}
 """The presets by name."""

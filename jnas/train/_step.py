@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int32, UInt8
+from jaxtyping import Array, Float, Int32
 
-from jnas.data import normalise
 from jnas.nn import build, graph_defs
 from jnas.space import Conv2d, Template
 from jnas.train import _optimizer as optimizer
@@ -115,13 +114,10 @@ class Steps:
         metrics = Metrics(metrics.loss + loss * len(labels), metrics.correct + correct)
         return TrainState(params, model_state, opt_state), metrics
 
-    def count_correct(
-        self, params: Any, model_state: Any, images: UInt8[Array, "n h w c"], labels: Int32[Array, " n"]
-    ) -> Int32[Array, ""]:
-        """Returns how many images get their label, in evaluation mode; a label of -1 never counts."""
+    def logits(self, params: Any, model_state: Any, inputs: Float[Array, "n h w c"]) -> Float[Array, "n classes"]:
+        """Returns the logits of normalised images, in evaluation mode."""
         module = self.module(TrainState(self._cast(params), model_state, None))
-        logits = self.recipe.views.mean_logits(module, self._cast(normalise(images)))
-        return (logits.argmax(-1) == labels).sum(dtype=jnp.int32)
+        return module(self._cast(inputs)).astype(jnp.float32)
 
     def _cast(self, tree: Any) -> Any:
         """Float32 arrays in the recipe's precision; gradients come back in float32."""

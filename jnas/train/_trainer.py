@@ -20,10 +20,11 @@ from jnas.nn import build, program_signature
 from jnas.space import Template
 from jnas.store import Epoch
 from jnas.train._compiled import Programs, ProgramSpec
-from jnas.train._input_pipeline import epoch_permutation
+from jnas.train._input_pipeline import count_correct, epoch_permutation, normalised_views
 from jnas.train._recipe import Recipe
 from jnas.train._step import Metrics, Steps, TrainState, TrialHyperparams
 from jnas.train._trial import Trial
+from jnas.train._views import ONE_VIEW, Views
 
 
 @dataclass
@@ -157,7 +158,9 @@ class Trainer:
     def train_until(self, run: TrainingRun, epoch: int, on_epoch: Callable[[int], None] | None = None) -> TrainingRun:
         """Trains a run of `num_lanes` lanes until so many epochs are done, and returns it.
 
-        The optimiser and the schedule go on. `on_epoch` is called after each epoch with its number, from 1.
+        The optimiser and the schedule go on. After the recipe's last epoch the validation accuracy is by all of its
+        `views`; before, by the images as they are, which takes a fraction of the time. `on_epoch` is called after each
+        epoch with its number, from 1.
         """
         recipe, steps = self.steps.recipe, self.spec.steps_per_epoch
         images_per_epoch = steps * recipe.batch_size
@@ -165,7 +168,7 @@ class Trainer:
         while run.epoch < epoch:
             metrics = self._train_epoch(run, lr_factors[run.epoch])
             run.epoch += 1
-            accuracy = self._accuracy(run.state)
+            accuracy = self._accuracy(run.state, recipe.views if run.epoch == recipe.epochs else ONE_VIEW)
             loss, correct = jax.device_get(metrics)  # last: a GPU has all its work before it is waited for
             for lane, epochs in enumerate(run.history):
                 train_loss, train_acc = float(loss[lane]) / images_per_epoch, int(correct[lane]) / images_per_epoch
@@ -194,10 +197,13 @@ class Trainer:
             run.state, metrics = train(run.state, metrics, hyperparams, *batch, lr_factor)
         return metrics
 
-    def _accuracy(self, state: TrainState) -> np.ndarray:
+    def _accuracy(self, state: TrainState, views: Views) -> np.ndarray:
         """The validation accuracy of each lane."""
-        batches = zip(*self.split.validation_batches(self.spec.val_batch_size), strict=True)
-        counts = [self.programs.count(state.params, state.model_state, *batch) for batch in batches]
+        counts = []
+        for images, labels in zip(*self.split.validation_batches(self.spec.val_batch_size), strict=True):
+            inputs = normalised_views(images, views)
+            logits = [self.programs.logits(state.params, state.model_state, view) for view in inputs]
+            counts.append(count_correct(logits, labels, views))
         return np.sum(jax.device_get(counts), 0) / len(self.split.x_val)
 
 

@@ -1,6 +1,8 @@
 """Test-time augmentation: the views of an image over which logits are averaged."""
 
-from collections.abc import Callable
+import functools
+import operator
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -24,16 +26,24 @@ class Views(NamedTuple):
         """How many views of an image there are, which is how many times the work of one it is."""
         return (1 + self.flip) * (3 if self.shift else 1)
 
+    def of(self, inputs: Float[Array, "n h w c"]) -> list[Float[Array, "n h w c"]]:
+        """Returns all views of images; without a flip or a shift, the images alone."""
+        moved = [inputs, translate(inputs, -self.shift), translate(inputs, self.shift)] if self.shift else [inputs]
+        return [view for images in moved for view in ([images, hflip(images)] if self.flip else [images])]
+
+    def mean(self, logits: Sequence[Float[Array, "*n classes"]]) -> Float[Array, "*n classes"]:
+        """Returns the weighted mean of the logits of each view, in the order of `of`."""
+        mirrored = 1 + self.flip
+        weights = [0.5, 0.25, 0.25] if self.shift else [1.0]
+        weighted = [weights[i // mirrored] / mirrored * one for i, one in enumerate(logits)]
+        return functools.reduce(operator.add, weighted)
+
     def mean_logits(
         self, classify: Callable[[Float[Array, "m h w c"]], Float[Array, "m classes"]], inputs: Float[Array, "n h w c"]
     ) -> Float[Array, "n classes"]:
-        """Returns the weighted mean over all views of the logits that `classify` has for them."""
-        moved = [inputs, translate(inputs, -self.shift), translate(inputs, self.shift)] if self.shift else [inputs]
-        views = [view for image in moved for view in ([image, hflip(image)] if self.flip else [image])]
-        if len(views) == 1:
-            return classify(inputs)
-        logits = classify(jnp.concatenate(views)).reshape(len(moved), 1 + self.flip, len(inputs), -1).mean(1)
-        return logits[0] if len(moved) == 1 else (2 * logits[0] + logits[1] + logits[2]) / 4
+        """Returns the mean of the logits that `classify` has for the views of images, all at once."""
+        logits = classify(jnp.concatenate(self.of(inputs)))
+        return self.mean(list(logits.reshape(self.count, len(inputs), -1)))
 
 
 ONE_VIEW = Views()

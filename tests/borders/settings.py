@@ -13,7 +13,7 @@ _FEW = ("an integer from 1 to 1,000", 0, "")
 
 CONDITIONS = {
     "classes": ("an integer >= 2", 1, ""),
-    "recipe": ("one of standard, fast, sophius", "quick", ""),
+    "recipe": ("one of fast, standard, sophius", "quick", ""),
     "batch_size": ("an integer >= 1", 0, ""),
     "learning_rate": (_RATE, -1, ""),
     "val_fraction": (_FRACTION, 1, ""),
