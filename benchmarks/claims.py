@@ -137,6 +137,27 @@ def recipe_table(figures: dict) -> str:
     return table("one thing changed|validation accuracy:|gain:", rows)
 
 
+def speedrun_claims(figures: dict) -> list[Claim]:
+    seconds, target = figures["seconds_to_target"], figures["target"]
+    reached = "not in each run" if seconds is None else f"{seconds / 60:.1f} min"
+    text = f"A known chain of {count(figures['params'])} parameters: minutes from the start of Python to {target:.2f}"
+    return [Claim(text, reached, f"{len(figures['runs'])} seed{'s' * (len(figures['runs']) > 1)}")]
+
+
+def speedrun_table(figures: dict) -> str:
+    rows = [
+        [
+            row["seed"],
+            "not reached" if row["seconds_to_target"] is None else f"{row['seconds_to_target']:.0f}",
+            f"{row['seconds']:.0f}",
+            "-" if row["val_acc"] is None else f"{row['val_acc']:.4f}",
+            f"{row['test_acc']:.4f}",
+        ]
+        for row in figures["runs"]
+    ]
+    return table("seed|seconds to the target:|seconds in all:|validation accuracy:|test accuracy:", rows)
+
+
 def population_claims(figures: dict) -> list[Claim]:
     n = f"{figures['templates']} templates"
     ratios = {"cold cache": "ratio_total", "warm cache": "ratio_total_warm", "training alone": "ratio_train"}
@@ -384,6 +405,9 @@ RENDERERS: dict[str, tuple[Callable[[dict], list[Claim]] | None, Callable[[dict]
     "programs": (programs_claims, programs_table),
     "gpu_programs": (programs_claims, programs_table),
     "recipe": (recipe_claims, recipe_table),
+    "recipe_fast": (None, recipe_table),
+    "recipe_fast_long": (None, recipe_table),
+    "speedrun": (speedrun_claims, speedrun_table),
     "population": (population_claims, population_table),
     "population_12": (population_claims, population_table),
     "gpu_population": (gpu_population_claims, gpu_population_table),

@@ -113,6 +113,29 @@ BENCHMARKS = [
         "--together 'learning rate 1e-2' 'alternating flips' 'flips when testing'",
         5400,
     ),
+    *(
+        Benchmark(
+            name,
+            f"Ingredients of the recipe `fast`, {epochs} epochs",
+            "quality",
+            "recipe",
+            "recipe",
+            f"--data {{cifar10}} --recipe fast --hashes benchmarks/templates/chains.csv --limit 3 --epochs {epochs} "
+            "--images 5000 --seeds 5 --only 'AdamW, rate 1e-2' 'no whitened first patches' 'no identity at the start' "
+            "'no rate of their own for biases' 'one cycle' 'batches of 128' 'no moved images when testing'",
+            seconds,
+        )
+        for name, epochs, seconds in (("recipe_fast", 5, 5400), ("recipe_fast_long", 20, 21600))
+    ),
+    Benchmark(
+        "speedrun",
+        "Seconds of a known chain to an accuracy of 0.90",
+        "quality",
+        "recipe",
+        "speedrun",
+        "--target 0.9 --data {cifar10} --seeds 3",
+        2200,
+    ),
     Benchmark(
         "population",
         "Population of 32 against PyTorch",

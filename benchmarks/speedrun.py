@@ -4,10 +4,11 @@
         [--hash HASH] [--epochs N] [--all-images]
 
 Each seed is a process of its own with an empty compilation cache, so everything counts: imports, reading, compiling,
-training, measuring. 45,000 images train and 5,000 measure the validation accuracy after each epoch;
-`seconds_to_target` is when it is first as high as the target, or null. With `--all-images` all 50,000 train, and what
-is measured is the test accuracy: for chains, recipes and epochs that were chosen before on validation images. The chain
-is that of `CHAINS` for the target and the limit of parameters, unless `--hash` names another.
+training, measuring. Nine tenths of the training images train and a tenth measures the validation accuracy after each
+epoch (the last one by the recipe's `views`); `seconds_to_target` is when it is first as high as the target, or null.
+With `--all-images` all of them train, and what is measured is the test accuracy: for chains, recipes and epochs that
+were chosen before on validation images. The chain is that of `CHAINS` for the target and the limit of parameters,
+unless `--hash` names another.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from common import report, run
 import jnas
 from jnas.train import Recipe, Trainer, Trial, accuracy, trained_module
 
-VAL_IMAGES = 5000
+VAL_FRACTION = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,13 +76,12 @@ def choose_chain(target: float, max_params: int | None) -> Chain:
 def train_once(chain: Chain, path: str, seed: int, all_images: bool, start: float) -> dict[str, Any]:
     """Returns the accuracies of one training, and the seconds since `start` (of `time.time`) after each epoch."""
     data = jnas.load_data(path)
-    val_fraction = VAL_IMAGES / len(data.x_train)
     if all_images:
         data = jnas.Dataset(
             data.name, data.x_train, data.y_train, data.x_test, data.y_test, x_val=data.x_test, y_val=data.y_test
         )
-    recipe = Recipe.fast(epochs=chain.epochs, val_fraction=val_fraction, **chain.changes)
-    trainer = Trainer(chain.template, recipe, data.split(val_fraction))
+    recipe = Recipe.fast(epochs=chain.epochs, val_fraction=VAL_FRACTION, **chain.changes)
+    trainer = Trainer(chain.template, recipe, data.split(VAL_FRACTION))
     compile_seconds, seconds = trainer.compile(), []
     result = trainer.train([Trial(chain.template, seed=seed)], lambda _: seconds.append(time.time() - start))
     curve = [epoch.val_acc for epoch in result.history[0]]
@@ -106,7 +106,12 @@ def in_new_process(chain: Chain, options: argparse.Namespace, seed: int) -> dict
       JnasError: if it fails.
     """
     start = time.time()
-    words = [*sys.argv, "--child", json.dumps([chain.target, chain.hash, chain.epochs, chain.changes, seed, start])]
+    words = [
+        __file__,
+        *sys.argv[1:],
+        "--child",
+        json.dumps([chain.target, chain.hash, chain.epochs, chain.changes, seed, start]),
+    ]
     with tempfile.TemporaryDirectory() as cache:
         environment = os.environ | {"XDG_CACHE_HOME": cache}
         environment.pop("JAX_COMPILATION_CACHE_DIR", None)
@@ -144,6 +149,7 @@ def main() -> None:
     measured = "test_acc" if options.all_images else "val_acc"
     values = [one[measured] for one in runs]
     figures = {
+        "target": chain.target,
         "seconds_to_target": None if None in reached else statistics.fmean(reached),
         "seconds": statistics.fmean(one["seconds"] for one in runs),
         "val_acc": None if options.all_images else float(np.mean(values)),
@@ -156,7 +162,7 @@ def main() -> None:
         "recipe": chain.changes,
         "runs": runs,
     }
-    report(figures, options, tuple(figures)[:7])
+    report(figures, options, tuple(figures)[:8])
 
 
 if __name__ == "__main__":

@@ -17,6 +17,29 @@ def test_recipe_gains_are_over_the_first_line(run_main, hashes, images):
     )
 
 
+def test_speedrun_times_a_chain_from_the_start_of_python(run_main, hashes, images):
+    import speedrun
+
+    hash = hashes.read_text().split()[1].split(",")[0]
+    options = ("--data", images, "--hash", hash, "--epochs", 1, "--changes", '{"batch_size": 64}', "--seeds", 1)
+    figures = run_main(speedrun, *options, "--target", 0.001)["figures"]
+    claims, table = (renderer(figures) for renderer in RENDERERS["speedrun"])
+    assert 0 < figures["seconds_to_target"] == figures["seconds"] and figures["macs"] < 1e6
+    assert claims[0].n == "1 seed" and f"{figures['val_acc']:.4f}" in table
+    measured = run_main(speedrun, *options, "--target", 0.99, "--all-images")["figures"]
+    assert measured["seconds_to_target"] is None and measured["val_acc"] is None and 0 <= measured["test_acc"] <= 1
+
+
+def test_speedrun_knows_no_chain_for_every_target():
+    from speedrun import choose_chain
+
+    import jnas
+
+    assert choose_chain(0.9, None).template.cost.params < 300_000
+    with pytest.raises(jnas.JnasError, match="give a --hash"):
+        choose_chain(0.99, None)
+
+
 def test_search_summary_counts_wins():
     from search import summary
 

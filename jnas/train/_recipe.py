@@ -112,14 +112,10 @@ class Recipe:
         The ingredients are those of airbench (Jordan 2024, arXiv:2404.00498; github.com/KellerJordan/cifar10-airbench),
         with rates that suit all widths; benchmarks/README.md has what each of them brings.
         """
-        ingredients: dict[str, Any] = {
-            "optimizer": "muon",
-            "learning_rate": 1e-2,
-            "norm_bias_rate": 8.0,
-            "schedule": "triangular",
-        }
-        ingredients |= {"whiten": True, "init": "dirac", "batch_size": 64}
-        return cls(**ingredients | {"test_shift": int(changes.get("shift") != 0)} | changes)
+        ingredients: dict[str, Any] = {"optimizer": "muon", "learning_rate": 1e-2, "batch_size": 64}
+        ingredients |= {"whiten": True, "init": "dirac", "norm_bias_rate": 8.0, "schedule": "triangular"}
+        ingredients["test_shift"] = int(changes.get("shift") != 0)  # what must not be moved is not
+        return cls(**ingredients | changes)
 
     @classmethod
     def sophius(cls, **changes: Any) -> Recipe:
