@@ -21,6 +21,7 @@ CONDITIONS = {
     "flip": (_TRUTH, 1, ""),
     "alternating_flip": (_TRUTH, 1, ""),
     "shift": ("an integer >= 0", -1, ""),
+    "test_shift": ("an integer >= 0", -1, ""),
     "test_flip": (_TRUTH, 1, ""),
     "space": ("one of sophius, modern", "wide", ""),
     "conv_num": _LAYERS,
@@ -51,7 +52,7 @@ CONDITIONS = {
 }
 """By setting: what it must be, a value that it must not be, and what to do."""
 FLAGS = ("flip", "alternating_flip", "test_flip")
-_SHARED = ("batch_size", "learning_rate", "val_fraction", "shift", "conv_num", "lin_num", "max_params")
+_SHARED = ("batch_size", "learning_rate", "val_fraction", "shift", "test_shift", "conv_num", "lin_num", "max_params")
 OF_EVALUATE = (*_SHARED, *FLAGS, "recipe", "precision", "space", "max_macs", "compile_timeout", "seed", "epochs")
 _RECIPE = {
     "optimizer": ("one of adamw, sgd, muon", "adam", ""),
@@ -63,7 +64,17 @@ _RECIPE = {
     "init": ("one of default, dirac", "zeros", ""),
     "whiten": (_TRUTH, 1, ""),
 }
-_OF_RECIPE = ("epochs", "batch_size", "learning_rate", "flip", "alternating_flip", "shift", "val_fraction", "precision")
+_OF_RECIPE = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "flip",
+    "alternating_flip",
+    "shift",
+    "test_shift",
+    "val_fraction",
+    "precision",
+)
 
 
 def _flag(name: str) -> str:
