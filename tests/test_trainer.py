@@ -26,7 +26,7 @@ from jnas.space import (
     Space,
     Template,
 )
-from jnas.train import Recipe, Trainer, Trial, accuracy, load_weights, save_weights, trained_module
+from jnas.train import ONE_VIEW, Recipe, Trainer, Trial, accuracy, load_weights, save_weights, trained_module
 from jnas.train._step import Metrics, Steps, TrialHyperparams
 
 RECIPE = Recipe(epochs=2, batch_size=24, val_fraction=0.25, learning_rate=1e-2, shift=1)
@@ -89,6 +89,16 @@ def test_trainer_learns_and_module_is_what_was_measured(tmp_path):
         load_weights(tmp_path / "weights", Space((3, 8, 8), 3).random(0))
     with pytest.raises(JnasError, match="is not a checkpoint of jnas"):
         load_weights(tmp_path, TEMPLATE)
+
+
+def test_trainer_measures_by_views_after_the_last_epoch_only(split):
+    recipe = dataclasses.replace(RECIPE, epochs=2, learning_rate=1e-3, test_shift=2)
+    images, labels = np.asarray(split.x_val), np.asarray(split.y_val)
+    trainer = Trainer(TEMPLATE, recipe, split)
+    run = trainer.start(Trial(TEMPLATE, 0))
+    for epoch, views in ((1, ONE_VIEW), (2, recipe.views)):
+        trainer.train_until(run, epoch)
+        assert run.history[0][-1].val_acc == pytest.approx(accuracy(trained_module(run), images, labels, views))
 
 
 def test_trainer_test_flip_measures_mean_of_mirror_images(trainer, split):
