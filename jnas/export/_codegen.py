@@ -99,8 +99,8 @@ _MOVED = '''
 
 def moved(model: Callable, pixels: jax.Array) -> jax.Array:
     """Returns mean logits; images moved {shift} px up and left, and down and right, count half as much as in place."""
-    borders = ((0, 0), ({shift}, {shift}), ({shift}, {shift}), (0, 0))
-    padded = jnp.pad(pixels, borders, mode="reflect")
+    borders = (({shift}, {shift}), ({shift}, {shift}), (0, 0))
+    padded = jax.vmap(lambda image: jnp.pad(image, borders, mode="reflect"))(pixels)
     return model(pixels) / 2 + (model(padded[:, {size}:, {size}:]) + model(padded[:, :-{size}, :-{size}])) / 4
 '''
 
