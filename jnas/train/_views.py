@@ -1,7 +1,5 @@
 """Test-time augmentation: the views of an image over which logits are averaged."""
 
-import functools
-import operator
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -15,7 +13,7 @@ class Views(NamedTuple):
     """Which views of an image are classified beside itself; without arguments, none.
 
     With `flip`, the mirror image of each view. With a `shift` of some pixels, the image moved by so many up and left,
-    and down and right; each counts half as much as the image in its place (Jordan 2024, arXiv:2404.00498, section 3.5).
+    and down and right; each counts half as much as the image in its place (Jordan 2024, arXiv:2404.00498).
     """
 
     flip: bool = False
@@ -36,7 +34,7 @@ class Views(NamedTuple):
         mirrored = 1 + self.flip
         weights = [0.5, 0.25, 0.25] if self.shift else [1.0]
         weighted = [weights[i // mirrored] / mirrored * one for i, one in enumerate(logits)]
-        return functools.reduce(operator.add, weighted)
+        return sum(weighted[1:], start=weighted[0])
 
     def mean_logits(
         self, classify: Callable[[Float[Array, "m h w c"]], Float[Array, "m classes"]], inputs: Float[Array, "n h w c"]
