@@ -3,9 +3,7 @@
     python benchmarks/candidates.py --json OUT.json
 
 `candidates_per_second` is with a predictor of the original's size (two LSTMs of 32, one network, bits alone),
-`candidates_per_second_default` with the default ensemble, which also sees the facts: its first
-members judge all candidates, the whole ensemble the best fifth (`_unfiltered`: the whole ensemble all).
-Compiling is not in it.
+`candidates_per_second_default` with the default ensemble, which also sees the facts. Compiling is not in it.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from tables import read
 
 from jnas._runtime.compilation_cache import use_compilation_cache
 from jnas._runtime.compile_options import fast_compile_jit
-from jnas._search.screening import chunks, encode, predict_members, shortlist
+from jnas._search.screening import chunks, encode
 from jnas.predict import OriginalLSTM, Predictor, Regressor
 from jnas.space import Space, to_bits
 
@@ -52,12 +50,6 @@ def seconds(work: Callable[[int], object], repeats: int) -> list[float]:
     return found
 
 
-def shortlisted(space: Space, genomes: np.ndarray, model: Predictor) -> np.ndarray:
-    """Places of the best candidates, best first: the first members judge all, the others a fifth of them."""
-    front = shortlist(space, genomes, model)
-    return front[np.argsort(-predict_members(space, genomes[front], model).mean(0))]
-
-
 def measure(space: Space, model: Regressor, encoder, count: int, repeats: int) -> dict:
     """Candidates a second: all three steps in one, and each alone."""
 
@@ -85,14 +77,6 @@ def measure(space: Space, model: Regressor, encoder, count: int, repeats: int) -
     return result
 
 
-def agreement(space: Space, model: Predictor, count: int) -> dict:
-    """What the shortlist costs in quality: how many of the ensemble's best are on it."""
-    genomes = np.asarray(space.sample(jax.random.key(0), count))
-    order = np.argsort(-predict_members(space, genomes, model).mean(0))
-    front = set(shortlist(space, genomes, model).tolist())
-    return {f"of_the_best_{n}": float(np.mean([i in front for i in order[:n].tolist()])) for n in (10, 100, 1000)}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", default=HASHES, help="a table with a column hash to fit the predictors on")
@@ -107,25 +91,16 @@ def main() -> None:
     default = Predictor().fit(table.sequences, table.lengths, table.targets)
     small = measure(space, original, encode_bits, options.candidates, options.repeats)
     large = measure(space, default, encode, options.candidates, options.repeats)
-    rates = [
-        options.candidates / s
-        for s in seconds(
-            lambda i: shortlisted(space, np.asarray(space.sample(jax.random.key(i), options.candidates)), default),
-            options.repeats,
-        )
-    ]
     result = {
         "candidates_per_second": small["candidates_per_second"],
-        "candidates_per_second_default": statistics.median(rates),
-        "candidates_per_second_default_unfiltered": large["candidates_per_second"],
-        "shortlist": agreement(space, default, options.candidates),
+        "candidates_per_second_default": large["candidates_per_second"],
         "parts": {
             key: {name: value for name, value in found.items() if not name.endswith("_runs")}
             for key, found in (("original_size", small), ("default", large))
         },
-        "runs": {"original_size": small, "default": large, "default_filtered": rates},
+        "runs": {"original_size": small, "default": large},
     }
-    report(result, options, ("candidates_per_second", "candidates_per_second_default", "shortlist", "parts"))
+    report(result, options, ("candidates_per_second", "candidates_per_second_default", "parts"))
 
 
 if __name__ == "__main__":

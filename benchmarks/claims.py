@@ -140,7 +140,8 @@ def recipe_table(figures: dict) -> str:
 def speedrun_claims(figures: dict) -> list[Claim]:
     seconds, target = figures["seconds_to_target"], figures["target"]
     reached = "not in each run" if seconds is None else f"{seconds / 60:.1f} min"
-    text = f"A known chain of {count(figures['params'])} parameters: minutes from the start of Python to {target:.2f}"
+    chain = f"A known chain of {count(figures['params'])} parameters"
+    text = f"{chain}: minutes from the start of Python to a validation accuracy of {target:.2f}"
     return [Claim(text, reached, f"{len(figures['runs'])} seed{'s' * (len(figures['runs']) > 1)}")]
 
 
@@ -273,7 +274,6 @@ def candidates_table(figures: dict) -> str:
             ("default", "default, all members"),
         )
     ]
-    rows.append(["default, screened by two members", count(figures["candidates_per_second_default"]), "", "", ""])
     return table("candidates a second|all three:|generate:|encode:|predict:", rows)
 
 
@@ -314,73 +314,26 @@ def generations_table(figures: dict) -> str:
     return table("genomes:|ask, s:|encode, s:|tell, s:|individuals/s:|with all members predicting:", rows)
 
 
-def default_search_claims(figures: dict) -> list[Claim]:
-    found, n = figures["summary"], f"{len(figures['runs'])} seeds"
-    seconds = f"{plus_minus(found['seconds']['mean'], found['seconds']['std'], 0)} s"
-    return [
-        Claim("`python -m jnas.search` from an empty cache: seconds", seconds, n),
-        Claim("The same: test accuracy of the winner", plus_minus(*found["test_acc"].values()), n),
-    ]
-
-
-def default_search_table(figures: dict) -> str:
-    rows = [
-        [name, plus_minus(row["mean"], row["std"], 0 if name == "seconds" else 3)]
-        for name, row in figures["summary"].items()
-    ]
-    return table("|mean ± standard deviation over seeds:", rows)
-
-
-def search_claims(figures: dict) -> list[Claim]:
-    claims = []
-    for key, name in (("val_acc_final", "validation"), ("test_acc_final", "test")):
-        row = figures["summary"][key]
-        value = f"{row['wins']} to {row['losses']}, gain {plus_minus(row['gain_mean'], row['gain_std'])}"
-        text = f"Search against random search by {name} accuracy: wins to losses"
-        claims.append(Claim(text, value, f"{figures['summary']['seeds']} seeds"))
-    return claims
-
-
-def search_table(figures: dict) -> str:
-    names = {
-        "val_acc_final": "best validation accuracy",
-        "mean_of_best_5": "mean validation accuracy of the 5 best",
-        "test_acc_final": "test accuracy of the winner",
-    }
-    rows = []
-    for key, name in names.items():
-        row = figures["summary"][key]
-        rows.append([name, f"{row['full_mean']:.3f}", f"{row['random_mean']:.3f}"])
-        rows[-1] += [plus_minus(row["gain_mean"], row["gain_std"]), f"{row['wins']}, {row['losses']}"]
-    return table("|search:|random search:|gain:|won, lost:", rows)
-
-
-def record_claims(figures: dict) -> list[Claim]:
-    row = figures.get("full", {})
-    accuracies = row.get("winner_test_acc_final") or []
-    if not accuracies:
+def outcome_claims(figures: dict) -> list[Claim]:
+    found, n = figures["summary"].get("search"), f"{len(figures['runs'])} seeds"
+    if found is None:
         return []
-    mean = sum(accuracies) / len(accuracies)
-    seconds = row["seconds_to_target"]
-    reached = "not reached" if seconds is None else f"{seconds / 60:.1f} min"
-    return [
-        Claim("Preset `record`: minutes to a validation accuracy of 0.90", reached, "1 run"),
-        Claim("The same: test accuracy of the winner", f"{mean:.4f}", f"{len(accuracies)} repeats"),
-    ]
+    test = plus_minus(found["test_acc"]["mean"], found["test_acc"]["std"])
+    text = f"Test accuracy of a search of {figures['minutes']:g} minutes"
+    known = figures["summary"].get("known")
+    beside = f" (the best hand-made network with the same time: {known['test_acc']['mean']:.3f})" if known else ""
+    return [Claim(text + beside, test, n)]
 
 
-def record_table(figures: dict) -> str:
-    rows = [
-        [
-            name,
-            row["statuses"].get("ok", 0),
-            f"{row['val_acc_final_best']:.3f}",
-            " ".join(f"{accuracy:.3f}" for accuracy in row["winner_test_acc_final"]),
-            f"{row['share_compiling']:.0%}",
-        ]
-        for name, row in figures.items()
-    ]
-    return table("search|trained to the end:|best validation accuracy:|winner's test accuracies:|compiling:", rows)
+def outcome_table(figures: dict) -> str:
+    names = {"search": "search", "known": "the best hand-made network", "random": "random search"}
+    rows = []
+    for kind, row in figures["summary"].items():
+        accuracies = [plus_minus(row[name]["mean"], row[name]["std"]) for name in ("val_acc", "test_acc")]
+        costs = [count(row[name]["mean"]) for name in ("params", "macs", "trials")]
+        ahead = f"{row['search_ahead']} of {row['of']}" if "search_ahead" in row else ""
+        rows.append([names[kind], *accuracies, *costs, f"{row['seconds']['mean']:.0f}", ahead])
+    return table("|validation:|test:|params:|MACs:|networks tried:|seconds:|search ahead:", rows)
 
 
 def soak_claims(figures: dict) -> list[Claim]:
@@ -396,6 +349,14 @@ def soak_table(figures: dict) -> str:
     return table("from minute:|process, MiB:|workers, MiB:|together, MiB:", rows)
 
 
+def fidelity_table(figures: dict) -> str:
+    rows = [
+        [name, *(f"{row[key]:.3f}" for key in ("short_mean", "long_mean")), plus_minus(row["kendall_tau"], row["std"])]
+        for name, row in figures.items()
+    ]
+    return table("recipe|mean after the short one:|after the long one:|Kendall's τ of the two:", rows)
+
+
 RENDERERS: dict[str, tuple[Callable[[dict], list[Claim]] | None, Callable[[dict], str]]] = {
     "steps": (steps_claims, steps_table),
     "gpu_steps": (steps_claims, steps_table),
@@ -407,6 +368,7 @@ RENDERERS: dict[str, tuple[Callable[[dict], list[Claim]] | None, Callable[[dict]
     "recipe": (recipe_claims, recipe_table),
     "recipe_fast": (None, recipe_table),
     "recipe_fast_long": (None, recipe_table),
+    "fidelity": (None, fidelity_table),
     "speedrun": (speedrun_claims, speedrun_table),
     "population": (population_claims, population_table),
     "population_12": (population_claims, population_table),
@@ -418,8 +380,8 @@ RENDERERS: dict[str, tuple[Callable[[dict], list[Claim]] | None, Callable[[dict]
     "candidates": (candidates_claims, candidates_table),
     "evolve": (evolve_claims, evolve_table),
     "generations": (generations_claims, generations_table),
-    "default_search": (default_search_claims, default_search_table),
-    "search": (search_claims, search_table),
-    "record": (record_claims, record_table),
+    "outcome": (outcome_claims, outcome_table),
+    "outcome_10": (outcome_claims, outcome_table),
+    "outcome_60": (outcome_claims, outcome_table),
     "soak": (soak_claims, soak_table),
 }

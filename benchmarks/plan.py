@@ -121,12 +121,14 @@ BENCHMARKS = [
             "recipe",
             "recipe",
             f"--data {{cifar10}} --recipe fast --hashes benchmarks/templates/chains.csv --limit 3 --epochs {epochs} "
-            "--images 5000 --seeds 5 --only 'AdamW, rate 1e-2' 'no whitened first patches' 'no identity at the start' "
+            "--images 2000 --validation 5000 --seeds 5 --only 'AdamW, rate 1e-2' 'no whitened first patches' "
+            "'no identity at the start' "
             "'no rate of their own for biases' 'one cycle' 'batches of 128' 'no moved images when testing'",
             seconds,
         )
-        for name, epochs, seconds in (("recipe_fast", 5, 5400), ("recipe_fast_long", 20, 21600))
+        for name, epochs, seconds in (("recipe_fast", 5, 900), ("recipe_fast_long", 20, 3200))
     ),
+    Benchmark("fidelity", "Short trainings and long ones", "quality", "recipe", "fidelity", "--data {cifar10}", 1500),
     Benchmark(
         "speedrun",
         "Seconds of a known chain to an accuracy of 0.90",
@@ -241,16 +243,33 @@ BENCHMARKS = [
     ),
     Benchmark("generations", "Individuals a second", "performance", "evolution", "generations", "--repeats 5", 180),
     Benchmark(
-        "default_search",
-        "The default search",
+        "outcome",
+        "Three minutes of search",
         "quality",
         "search",
-        "default_search",
-        "--seeds 3",
-        600,
+        "outcome",
+        "--minutes 3 --seeds 5",
+        2900,
         picture="search.png",
     ),
-    Benchmark("search", "Search against random search", "quality", "search", "search", "--seeds 10", 4800),
+    Benchmark(
+        "outcome_10",
+        "Ten minutes of search",
+        "quality",
+        "search",
+        "outcome",
+        "--minutes 10 --seeds 5 --kinds search known",
+        6300,
+    ),
+    Benchmark(
+        "outcome_60",
+        "An hour of search on all of CIFAR-10",
+        "quality",
+        "search",
+        "outcome",
+        "--minutes 60 --seeds 3 --kinds search --data {cifar10}",
+        11400,
+    ),
     Benchmark("soak", "Memory in two hours", "performance", "robustness", "soak", "--minutes 120", 7400),
     Benchmark(
         "gpu_steps",
@@ -280,16 +299,6 @@ BENCHMARKS = [
         "population",
         f"{_POPULATION} --limit 64 --epochs 5 --images 45000 --peer-seeds 2",
         600,
-        "gpu",
-    ),
-    Benchmark(
-        "record",
-        "Preset `record`: more than 0.9 on CIFAR-10",
-        "quality",
-        "search",
-        "record",
-        "--minutes 45 --data {cifar10}",
-        5600,
         "gpu",
     ),
 ]

@@ -20,7 +20,7 @@ from plan import BENCHMARKS, Benchmark
 
 FOLDER = pathlib.Path(__file__).parent
 TOPICS = ("training", "recipe", "population", "predictor", "evolution", "search", "robustness")
-HIGHLIGHTS = ("steps", "population_12", "gpu_population", "predictor_sophius", "evolve", "default_search", "record")
+HIGHLIGHTS = ("outcome", "speedrun", "steps", "predictor_sophius", "evolve")
 """Benchmarks whose first claim is in the README of jnas."""
 MOST_LINES = 80
 """Lines of a topic page, at most."""

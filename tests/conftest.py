@@ -86,12 +86,14 @@ def fake_trainer(monkeypatch):
 
 @pytest.fixture(scope="module")
 def small_predictor():
-    """Searches fit ensembles that are trained in moments."""
+    """Searches fit ensembles that are trained in moments, to few rows."""
+    from jnas._search import screening
     from jnas.predict import EnsembleConfig, Predictor
 
     config = EnsembleConfig(members=2, folds=2, hidden_dim=4, head_dim=4, num_steps=8)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Predictor.__init__, "__defaults__", (0, config))
+        patch.setattr(screening, "MIN_ROWS", 10)
         yield
 
 

@@ -19,9 +19,10 @@ from jnas.errors import JnasError
 
 TINY = {
     "num_random": 3,
-    "num_screened": 2,
-    "generations": 0,
-    "pool_size": 64,
+    "trials_per_generation": 2,
+    "known_networks": False,
+    "space": "sophius",
+    "generations": 1,
     "population_size": 64,
     "epochs": 1,
     "final_epochs": 2,

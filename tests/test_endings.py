@@ -9,18 +9,16 @@ from conftest import small_arrays
 import jnas
 from jnas._search.config import SearchConfig
 from jnas._search.progress import Progress
-from jnas._search.result import EvaluatedCandidate
 from jnas._search.stopping import catch_interrupt, stop_reason
 from jnas.errors import JnasError
-from jnas.store import Epoch, Evaluation, Key
 from jnas.train._trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("small_predictor")
 
 TINY = {
     "num_random": 3,
-    "num_screened": 0,
-    "pool_size": 64,
+    "known_networks": False,
+    "space": "sophius",
     "population_size": 64,
     "trials_per_generation": 2,
     "epochs": 1,
@@ -78,12 +76,9 @@ def test_minutes_end_it(tmp_path, monkeypatch, capsys):
 
 def test_the_winners_training_is_within_the_minutes():
     config = SearchConfig(minutes=2, final_epochs=10, final_repeats=3)
-    key = Key("00", "3x8x8", 3, "recipe", "data", 0, 0)
-    row = Evaluation(key, val_acc_final=0.5, compile_seconds=10, train_seconds=6, epochs=(Epoch(1, 0.5, 0.5),) * 2)
-    finalist = EvaluatedCandidate(None, row, "random", None, None, None)  # it reserves 10 + 3 * 10 * 3 seconds
-    assert stop_reason(config, 5, [finalist], seconds=19, interrupted_by="") is None
-    told = stop_reason(config, 5, [finalist], seconds=21, interrupted_by="")
-    assert told == "for its limit of 2 minutes, of which about 100 s are kept for training the best for longer"
+    assert stop_reason(config, 5, 0.5, seconds=19, reserve=100, interrupted_by="") is None
+    told = stop_reason(config, 5, 0.5, seconds=21, reserve=100, interrupted_by="")
+    assert told == "for its limit of 2 minutes, of which 99 s are left for training the best for longer"
 
 
 def test_ctrl_c_once_finishes_what_trains_and_the_winner(tmp_path, monkeypatch, capsys):
@@ -146,7 +141,12 @@ def test_limits_do_not_make_another_search():
     for limit in ({"minutes": 5}, {"max_trials": 3}, {"target_accuracy": 0.9}, {"final_repeats": 5}):
         assert SearchConfig(**TINY | limit).experiment_id(data) == plain
     assert SearchConfig(**TINY | {"num_random": 4}).experiment_id(data) != plain
-    assert SearchConfig(minutes=5).endless and not SearchConfig(minutes=5, generations=2).endless
+
+
+def test_without_another_limit_a_search_takes_three_minutes():
+    assert SearchConfig().time_limit == 180 and SearchConfig(minutes=5, generations=2).time_limit == 300
+    for limit in ({"generations": 1}, {"max_trials": 3}, {"target_accuracy": 0.9}):
+        assert SearchConfig(**limit).time_limit is None
 
 
 def test_the_largest_seed_has_seeds_after_it(tmp_path):

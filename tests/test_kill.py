@@ -20,10 +20,10 @@ ALL = bool(os.environ.get("JNAS_TEST_ALL"))
 KILLS = 20 if ALL else 1
 SEARCH = {
     "num_random": 11,
-    "num_screened": 2,
-    "pool_size": 64,
+    "known_networks": False,
+    "space": "sophius",
     "population_size": 64,
-    "generations": int(ALL),
+    "generations": 1 + int(ALL),
     "trials_per_generation": 2,
     "epochs": 2,
 }

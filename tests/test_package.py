@@ -171,7 +171,7 @@ def test_search_options_are_the_fields_of_the_config():
     options, fields = get_type_hints(SearchOptions), get_type_hints(SearchConfig)
     names = [name for name in SearchConfig.__dataclass_fields__ if name != "data"]
     assert list(options) == names
-    wider = {"store", "objectives"}  # Python gives paths and lists, too
+    wider = {"store", "objectives", "start"}  # Python gives paths and lists, too
     assert all(options[name] == fields[name] for name in names if name not in wider)
 
 
@@ -183,7 +183,7 @@ from conftest import small_arrays
 from fakes import FakeTrainer
 from jnas.train._engine import group_trainer
 group_trainer.TRAINER_CLASS = FakeTrainer
-few = dict(num_random=3, num_screened=0, generations=0, epochs=1, final_epochs=1, final_repeats=1, num_finalists=1)
+few = dict(num_random=3, known_networks=False, generations=0, epochs=1, final_epochs=1, final_repeats=1)
 jnas.search(small_arrays(), conv_num=1, lin_num=1, batch_size=24, store="a.duckdb", **few)
 jnas.evaluate(jnas.Space((3, 8, 8), 3).random(0), small_arrays(), jnas.Recipe(epochs=1, batch_size=24))
 """
@@ -198,4 +198,4 @@ def test_notebook_without_ipywidgets_has_a_line_a_template(tmp_path):
     outputs = notebook.cells[0].outputs
     told = "".join(output.text for output in outputs if output.output_type == "stream")
     assert {output.get("name", output.output_type) for output in outputs} <= {"stdout", "execute_result"}, outputs
-    assert told.count("/4 random: ") == 3 and "ipywidgets" not in told, told
+    assert told.count(" s  random   val acc") == 3 and "ipywidgets" not in told, told

@@ -26,7 +26,7 @@ from jnas.store import Evaluation, Key
 HASHES = [f"{i:08x}" * 4 for i in range(6)]
 ROWS = pd.DataFrame(
     {
-        "phase": ["random", "random", "random", "screened", "evolved", "evolved"],
+        "phase": ["random", "random", "known", "evolved", "evolved", "evolved"],
         "hash": HASHES,
         "status": ["ok", "diverged", "ok", "ok", "ok", "ok"],
         "val_acc_final": [0.4, np.nan, 0.5, 0.55, 0.6, 0.45],
@@ -90,7 +90,7 @@ def test_plot_search_writes_a_picture(tmp_path):
     figure = plot_search(ROWS, tmp_path / "search.png")
     assert (tmp_path / "search.png").read_bytes().startswith(b"\x89PNG")
     labels = figure.axes[0].get_legend_handles_labels()[1]
-    assert labels == ["random", "screened", "evolved", "best so far"]
+    assert labels == ["random", "known", "evolved", "best so far"]
     with pytest.raises(JnasError, match="rows must have a template of status ok, got none"):
         plot_search(ROWS.iloc[:0])
 

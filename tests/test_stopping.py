@@ -19,10 +19,10 @@ SPACE = Space((3, 8, 8), 3, conv_num=1, lin_num=1)
 RECIPE = Recipe(epochs=3, batch_size=24)
 SEARCH = {
     "num_random": 11,
-    "num_screened": 2,
-    "pool_size": 64,
+    "known_networks": False,
+    "space": "sophius",
     "population_size": 64,
-    "generations": 1,
+    "generations": 2,
     "trials_per_generation": 2,
     "epochs": 2,
 }

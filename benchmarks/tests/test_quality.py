@@ -35,33 +35,64 @@ def test_speedrun_knows_no_chain_for_every_target():
 
     import jnas
 
-    assert choose_chain(0.9, None).template.cost.params < 300_000
+    assert choose_chain(0.9, None).template.cost.params < 600_000
     with pytest.raises(jnas.JnasError, match="give a --hash"):
         choose_chain(0.99, None)
 
 
-def test_search_summary_counts_wins():
-    from search import summary
+def test_outcome_counts_who_is_ahead():
+    from outcome import FIGURES, summary
 
-    names = ("val_acc_final", "test_acc_final", "mean_of_best_5")
-    runs = [
-        {"full": dict.fromkeys(names, full), "random": dict.fromkeys(names, random)}
-        for full, random in ((0.5, 0.4), (0.6, 0.6), (0.5, 0.6))
-    ]
-    found = summary(runs)
-    assert found["seeds"] == 3 and found["val_acc_final"]["wins"] == found["val_acc_final"]["losses"] == 1
-    claims, table = (renderer({"summary": found}) for renderer in RENDERERS["search"])
-    assert claims[0].value.startswith("1 to 1, gain") and "1, 1 |" in table
+    found = summary(
+        [
+            {"seed": seed, "search": dict.fromkeys(FIGURES, search), "known": dict.fromkeys(FIGURES, known)}
+            for seed, (search, known) in enumerate(((0.5, 0.4), (0.6, 0.6), (0.5, 0.6)))
+        ]
+    )
+    assert found["known"]["search_ahead"] == 1 and found["known"]["gain"]["mean"] == pytest.approx(0)
+    claims, table = (renderer({"minutes": 3, "summary": found, "runs": [1, 2, 3]}) for renderer in RENDERERS["outcome"])
+    assert claims[0].name.endswith("(the best hand-made network with the same time: 0.533)") and "1 of 3 |" in table
 
 
 @pytest.mark.exhaustive
-def test_default_search_reports_accuracies(run_main, tmp_path):
-    import default_search
+def test_outcome_of_three_kinds_of_search(run_main, tmp_path):
+    import outcome
 
-    tiny = ("--num-random", 2, "--num-screened", 0, "--generations", 0, "--epochs", 1, "--final-epochs", 2)
-    limits = ("--conv-num", 1, "--max-macs", 200000, "--final-repeats", 2, "--picture", tmp_path / "search.png")
-    figures = run_main(default_search, "--seeds", 1, *tiny, *limits)["figures"]
-    summary = figures["summary"]
-    assert (tmp_path / "search.png").stat().st_size > 10_000
-    assert len(RENDERERS["default_search"][0](figures)) == 2
-    assert 0 < summary["test_acc"]["mean"] < 1 and summary["seconds"]["mean"] > 0
+    tiny = ("--epochs", 1, "--final-epochs", 2, "--conv-num", 2, "--max-macs", 200000, "--max-trials", 3)
+    figures = run_main(outcome, "--seeds", 1, *tiny, "--picture", tmp_path / "search.png")["figures"]
+    assert (tmp_path / "search.png").stat().st_size > 10_000 and set(figures["summary"]) == {
+        "search",
+        "known",
+        "random",
+    }
+    assert 0 < figures["summary"]["search"]["test_acc"]["mean"] < 1 and figures["runs"][0]["known"]["trials"] <= 3
+
+
+def test_fidelity_correlates_short_and_long_trainings(run_main, images, monkeypatch):
+    import fidelity
+
+    monkeypatch.setattr(fidelity, "MAX_MACS", 200_000)
+    monkeypatch.setattr(fidelity, "SAMPLES", 9)
+    options = ("--data", images, "--templates", 3, "--epochs", 1, "--times", 2, "--images", 256, "--validation", 64)
+    figures = run_main(fidelity, *options, "--recipes", "standard")["figures"]
+    assert -1 <= figures["standard"]["kendall_tau"] <= 1 and len(figures["standard"]["long"]) == 3
+    assert "| standard |" in RENDERERS["fidelity"][1](figures)
+
+
+def test_a_table_is_made_in_parts(run_main, images, monkeypatch, tmp_path):
+    import csv
+
+    import make_table
+
+    import jnas
+
+    for name, value in (("IMAGES", 128), ("VAL_IMAGES", 64), ("EPOCHS", 1), ("MAX_MACS", 100_000)):
+        monkeypatch.setattr(make_table, name, value)
+    table, store = tmp_path / "table.csv", tmp_path / "table.duckdb"
+    options = ("--data", images, "--store", store, "--rows", 3)
+    assert run_main(make_table, *options, "--minutes", 0)["figures"] == {"rows": 0, "left": 5, "lines": None}
+    assert run_main(make_table, *options, "--csv", table)["figures"] == {"rows": 5, "left": 0, "lines": 5}
+    lines = list(csv.DictReader(table.open()))
+    assert [line["seed"] for line in lines].count("0") == 3 and {line["source"] for line in lines} >= {"sophius"}
+    assert all(len(line["val_acc"].split()) == len(line["train_loss"].split()) == 1 for line in lines)
+    assert jnas.Template.from_hash(lines[0]["hash"]).cost.macs == int(lines[0]["macs"])

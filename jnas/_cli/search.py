@@ -18,7 +18,7 @@ class Options(SearchConfig):
     __doc__ = SearchConfig.__doc__
 
     preset: PresetName | None = None
-    """Settings to begin with, which other options change. 'record': all of CIFAR-10 on one GPU, for more than 0.9."""
+    """Settings to begin with, which other options change. 'gpu': all of CIFAR-10 on one GPU."""
 
     def __post_init__(self) -> None:
         """Checks nothing: tyro would wrap the sentence of the error in words of its own. `config` does."""

@@ -31,10 +31,10 @@ def search(
     verbose: bool = True,
     **options: Unpack[SearchOptions],
 ) -> SearchResult:
-    """Returns the best small image classifier found by a search, and all templates that it trained.
+    """Returns the best small image classifier found in a given time, and all templates that were trained.
 
-    Random templates are trained first, then ones that a predictor screens from many, then evolved ones. The winner is
-    trained for longer, and tested. The same call with the same store continues a search that was stopped.
+    Networks that people build by hand are trained first, then random ones, then what evolution makes of the best. The
+    winner is trained for longer, and tested. The same call with the same store continues a search that was stopped.
 
     Ctrl-C ends it as a limit does: what is in training is finished, then the winner is trained. A second Ctrl-C ends
     it at once. Either way everything that was finished is kept. SIGTERM and SIGHUP are like the first Ctrl-C.
@@ -42,7 +42,7 @@ def search(
     Args:
       data: a `Dataset`, or what `load_data` takes; by default `config.data`.
       config: all settings in one object; by default those of the preset.
-      preset: settings by name ("record") where there is no `config`.
+      preset: settings by name ("gpu") where there is no `config`.
       progress: receives the events of the search, in place of the console.
       verbose: whether to print progress and the final tables.
       **options: fields of `SearchConfig` that differ from `config` or the preset, such as `generations=3`.
@@ -52,7 +52,7 @@ def search(
 
     Example:
       >>> import jnas
-      >>> result = jnas.search("excerpt", num_random=24, generations=3)  # doctest: +SKIP
+      >>> result = jnas.search("excerpt", minutes=10)  # doctest: +SKIP
       >>> result.best.predict(images)  # doctest: +SKIP
     """
     start = time.monotonic()

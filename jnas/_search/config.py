@@ -11,14 +11,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, NamedTuple, Self, TypedDict, get_args
 
+import jax
 from tyro.conf import DisallowNone
 
+from jnas._runtime.devices import num_cores
+from jnas._search.plan import make_plan
 from jnas._validation import (
     Rule,
     apply_rules,
     optional,
     refuse,
     shown,
+    to_bool,
     to_choice,
     to_float,
     to_int,
@@ -31,41 +35,32 @@ from jnas.errors import JnasError
 from jnas.space import Space, Style
 from jnas.train import AUGMENTATION, RECIPES, EngineOptions, Recipe
 
-Phase = Literal["random", "screened", "evolved"]
+Phase = Literal["known", "random", "evolved"]
 RecipeName = Literal["fast", "standard", "sophius"]
 Precision = Literal["float32", "bfloat16"]
-Acquisition = Literal["mean", "ucb", "thompson"]
 AlgorithmName = Literal["genetic", "regularized", "random"]
 Objective = Literal["accuracy", "macs", "params", "latency"]
-PresetName = Literal["record"]
+PresetName = Literal["gpu"]
 Flag = DisallowNone[bool | None]
 """True, False, or None for what the recipe does; on the command line --NAME and --no-NAME."""
 
 PRESETS: dict[PresetName, dict[str, Any]] = {
-    "record": {
+    "gpu": {
         "data": "cifar10",
-        "space": "modern",
-        "conv_num": 10,
-        "lin_num": 2,
-        "max_macs": 150_000_000,
-        "objectives": ("accuracy", "params"),
-        "num_random": 48,
-        "num_screened": 48,
-        "refit_every": 24,
-        "pool_size": 8192,
-        "population_size": 8192,
-        "trials_per_generation": 24,
-        "epochs": 8,
-        "prune_after_epochs": 2,
-        "final_epochs": 60,
-        "final_repeats": 5,
-        "num_finalists": 3,
         "minutes": 45.0,
+        "conv_num": 10,
+        "num_random": 24,
+        "trials_per_generation": 16,
+        "population_size": 8192,
         "batch_size": 256,
         "precision": "bfloat16",
     },
 }
-"""Settings by name. "record" is for all of CIFAR-10 on one GPU, and aims at an accuracy of more than 0.9."""
+"""Settings by name. "gpu" is for all of CIFAR-10 on one GPU."""
+
+DEFAULT_MINUTES = 3.0
+MAX_KNOWN = 4
+"""Networks that people build by hand, at most, that a search begins with."""
 
 SPLIT_SEED = 0
 """One split into training and validation images for all searches, so that their accuracies can be compared."""
@@ -78,7 +73,7 @@ _LARGEST = 1_000_000
 """Of all counts that decide how much memory is taken at once."""
 _COUNT = partial(to_int, minimum=1, maximum=_LARGEST)
 _TIME = optional(partial(to_float, interval="(0, inf)"))
-_MAY_BE_NONE = ("classes", "generations", "max_trials", "target_accuracy")
+_MAY_BE_NONE = ("classes", "generations", "max_trials", "target_accuracy", "epochs", "train_images", "final_epochs")
 _RULES: dict[str, Rule] = {
     "data": lambda name, value: os.fspath(to_path(name, value)),
     "classes": partial(to_int, minimum=2),
@@ -87,15 +82,18 @@ _RULES: dict[str, Rule] = {
     "compile_timeout": partial(to_float, interval="(0, inf)"),
     "seed": to_seed,
     "store": lambda name, value: os.fspath(to_path(name, value)),
-    **dict.fromkeys(("num_random", "refit_every", "trials_per_generation"), _COUNT),
+    "trials_per_generation": _COUNT,
+    "known_networks": to_bool,
+    "start": lambda name, value: tuple(map(str, to_tuple(name, value, "hashes of templates"))),
+    **dict.fromkeys(("epochs", "final_epochs"), _COUNT),
+    "train_images": partial(to_int, minimum=1),
     **dict.fromkeys(("final_repeats", "num_finalists"), partial(to_int, minimum=1, maximum=1000)),
     "max_trials": partial(to_int, minimum=1),
     "generations": partial(to_int, minimum=0),
-    "num_screened": partial(to_int, minimum=0, maximum=_LARGEST),
-    **dict.fromkeys(("pool_size", "population_size"), partial(to_int, minimum=2, maximum=_LARGEST)),
+    "num_random": partial(to_int, minimum=0, maximum=_LARGEST),
+    "population_size": partial(to_int, minimum=2, maximum=_LARGEST),
     **dict.fromkeys(("minutes", "max_latency_ms"), _TIME),
     "target_accuracy": partial(to_float, interval="(0, 1]", hint="write 0.9 for 90 %"),
-    "acquisition": partial(to_choice, choices=get_args(Acquisition)),
     "algorithm": partial(to_choice, choices=get_args(AlgorithmName)),
     "prune_after_epochs": partial(to_int, minimum=0),
 }
@@ -144,26 +142,28 @@ class TrainingConfig:
     """Classify also by images moved by so many pixels, which is three times the work; by default the recipe's."""
     precision: Precision = "float32"
     """What networks compute in while training; bfloat16 is for GPUs. Weights and optimiser stay float32."""
-    space: Style = "sophius"
-    """Random templates: as those of Sophius, or modern: padded 3x3 convolutions with batch norm, an activation and now
-    and then a pooling (they need a higher --max-macs). Evolution goes beyond either."""
+    space: Style = "modern"
+    """Random templates: modern ones, of padded 3x3 convolutions with batch norm, an activation and now and then a
+    pooling, or as those of Sophius. Evolution goes beyond either."""
     conv_num: int = 6
     """Convolution layers of a random template, at most."""
     lin_num: int = 3
     """Linear layers of a random template, at most, the last one included."""
     max_params: int | None = None
     """Learnable parameters of a template, at most."""
-    max_macs: int | None = 2_000_000
-    """Multiply-accumulates of a template for one image, at most; 'None' for no limit."""
+    max_macs: int | None = None
+    """Multiply-accumulates of a template for one image, at most. By default a search allows what it can train well in
+    its time."""
     compile_timeout: float = field(default=EngineOptions.compile_timeout, metadata=_NO_IDENTITY)
     """Seconds that a program may take to compile; a template that takes longer fails (timeout)."""
     seed: int = 0
     """Of everything random (templates, initial weights, image order, augmentation, dropout): the same seed
     on the same CPU gives the same results."""
 
-    def make_recipe(self, epochs: int | None) -> Recipe:
-        """Returns the recipe, of its own number of epochs for None."""
-        settings = {"epochs": epochs} | {name: getattr(self, name) for name in _RECIPE_FIELDS}
+    def make_recipe(self, epochs: int | None, train_images: int | None = None) -> Recipe:
+        """Returns the recipe, of its own number of epochs for None, for so many training images or all."""
+        settings = {name: getattr(self, name) for name in _RECIPE_FIELDS}
+        settings |= {"epochs": epochs, "train_images": train_images}
         return RECIPES[to_choice("recipe", self.recipe, RECIPES)](
             **{name: value for name, value in settings.items() if value is not None}
         )
@@ -196,97 +196,93 @@ class SearchOptions(TypedDict, total=False):
     max_macs: int | None
     compile_timeout: float
     seed: int
-    store: str | os.PathLike[str]
-    num_random: int
-    num_screened: int
-    pool_size: int
-    refit_every: int
-    acquisition: Acquisition
-    generations: int | None
     minutes: float | None
+    store: str | os.PathLike[str]
+    objectives: Sequence[Objective]
+    max_latency_ms: float | None
+    start: Sequence[str]
+    known_networks: bool
+    num_random: int
     max_trials: int | None
     target_accuracy: float | None
-    population_size: int
+    generations: int | None
     trials_per_generation: int
+    population_size: int
     algorithm: AlgorithmName
-    objectives: Sequence[Objective]
-    epochs: int
+    epochs: int | None
+    train_images: int | None
     prune_after_epochs: int
-    final_epochs: int
+    final_epochs: int | None
     final_repeats: int
     num_finalists: int
-    max_latency_ms: float | None
 
 
 @dataclass(frozen=True)
 class SearchConfig(TrainingConfig):
-    """Find a small image classifier: random templates, then screened ones, then evolved ones.
+    """Find a small image classifier in a given time.
 
-    Phase 1 trains random templates. Phase 2 fits LSTMs to their validation accuracies, and trains the best of many
-    random candidates by their predictions. Phase 3 evolves candidates against the LSTMs, and trains the best of each
-    generation. The winner by validation accuracy is trained again, for longer, and only then tested.
+    Networks that people build by hand are trained first, for a few epochs, and some random templates. Then evolution
+    changes and combines the best of all, round after round; an LSTM that learns from their accuracies chooses which
+    children are trained. The winner by validation accuracy is trained again in the time that is kept for it, and only
+    then tested.
 
     Run the same command on the same store again, and the search goes on where it stopped.
     """
 
+    minutes: float | None = field(default=None, metadata=_NO_IDENTITY)
+    """Minutes that this run may take, the winner's training included. By default 3, or no limit where --generations,
+    --max-trials or --target-accuracy ends the search."""
     store: str = field(default="jnas.duckdb", metadata=_NO_IDENTITY)
     """File of the results (DuckDB). Weights are kept in a folder of the same name ending in .checkpoints."""
-    num_random: int = 12
-    """Phase 1: random templates to train. The predictor needs 10 that were trained without a failure."""
-    num_screened: int = 4
-    """Phase 2: screened templates to train."""
-    pool_size: int = 2048
-    """Phase 2: random candidates that the predictor chooses from."""
-    refit_every: int = 20
-    """Phase 2: templates to train between two fits of the predictor."""
-    acquisition: Acquisition = "ucb"
-    """Phase 2: how candidates are ranked: by the predicted mean, by the mean plus one standard deviation (ucb), or by
-    one member of the ensemble after the other, drawn at random (thompson)."""
-    generations: int | None = field(default=None, metadata=_NO_IDENTITY)
-    """Phase 3: generations. By default 2, or, with any of the three limits that follow, as many as they allow."""
-    minutes: float | None = field(default=None, metadata=_NO_IDENTITY)
-    """Limit: minutes that this run may take, final training included as far as it can be foreseen."""
-    max_trials: int | None = field(default=None, metadata=_NO_IDENTITY)
-    """Limit: templates to train, in all phases and all runs of this search together."""
-    target_accuracy: float | None = field(default=None, metadata=_NO_IDENTITY)
-    """Limit: validation accuracy, 0 to 1, at which the search ends."""
-    population_size: int = 2048
-    """Phase 3: size of the population that evolves against the predictor."""
-    trials_per_generation: int = 3
-    """Phase 3: templates to train in each generation."""
-    algorithm: AlgorithmName = "genetic"
-    """Phase 3: the evolutionary algorithm. With several objectives, genetic is NSGA-II."""
     objectives: tuple[Objective, ...] = ("accuracy",)
-    """Phase 3: what to optimise: accuracy alone, or accuracy against any of macs, params and (measured) latency."""
-    epochs: int = 3
-    """Passes over the training images for each template."""
-    prune_after_epochs: int = 0
-    """Phases 2 and 3: epochs after which a template is stopped if, by the predictor, it will hardly become the best; 0
-    trains all to the end."""
-    final_epochs: int = field(default=10, metadata=_NO_IDENTITY)
-    """Passes over the training images in the final training."""
-    final_repeats: int = field(default=3, metadata=_NO_IDENTITY)
-    """Final trainings of each finalist, each with another seed. The winner's first weights are kept."""
-    num_finalists: int = field(default=1, metadata=_NO_IDENTITY)
-    """Templates that get a final training; the one with the best mean validation accuracy wins."""
+    """What to optimise: accuracy alone, or accuracy against any of macs, params and (measured) latency."""
     max_latency_ms: float | None = None
     """Milliseconds for one image, at most, measured on this device before a template is trained."""
+    start: tuple[str, ...] = ()
+    """Templates of your own to begin with, by their hashes."""
+    known_networks: bool = True
+    """Begin with networks that people build by hand, those within the limits."""
+    num_random: int = 0
+    """Random templates to train after these."""
+    max_trials: int | None = field(default=None, metadata=_NO_IDENTITY)
+    """Limit: templates to train, in all runs of this search together."""
+    target_accuracy: float | None = field(default=None, metadata=_NO_IDENTITY)
+    """Limit: validation accuracy, 0 to 1, at which the search ends."""
+    generations: int | None = field(default=None, metadata=_NO_IDENTITY)
+    """Limit: rounds of evolution."""
+    trials_per_generation: int = 4
+    """Templates to train in each round of evolution."""
+    population_size: int = 2048
+    """Size of the population that evolves against the LSTM."""
+    algorithm: AlgorithmName = "genetic"
+    """How it evolves. With several objectives, genetic is NSGA-II."""
+    epochs: int | None = None
+    """Passes over the training images for each template; by default as the time allows."""
+    train_images: int | None = None
+    """Training images for each template; the winner is trained on all. By default as the time allows."""
+    prune_after_epochs: int = 0
+    """Epochs after which a template is stopped if, by the LSTM, it will hardly become the best; 0 trains all to the
+    end."""
+    final_epochs: int | None = field(default=None, metadata=_NO_IDENTITY)
+    """Passes over the training images in the winner's training; by default as the time allows."""
+    final_repeats: int = field(default=1, metadata=_NO_IDENTITY)
+    """Trainings of each finalist for longer, each with another seed. The winner's first weights are kept."""
+    num_finalists: int = field(default=1, metadata=_NO_IDENTITY)
+    """Templates that are trained for longer; the one with the best mean validation accuracy wins."""
 
     def __post_init__(self) -> None:
         apply_rules(self, _RULES)
         self._check_objectives()
-        for name, least in (("pool_size", "num_screened"), ("population_size", "trials_per_generation")):
-            if getattr(self, name) < (minimum := getattr(self, least)):
-                refuse(name, f">= {least} ({minimum})", getattr(self, name))
+        if self.population_size < (least := self.trials_per_generation):
+            refuse("population_size", f">= trials_per_generation ({least})", self.population_size)
         # These check the other settings, and make them numbers of Python's.
         recipe, space = self.make_recipe(self.epochs), self.search_space()
-        final_epochs = self.make_recipe(to_int("final_epochs", self.final_epochs, 1)).epochs
         given = [name for name in _RECIPE_FIELDS if getattr(self, name) is not None]
-        settings = {name: getattr(recipe, name) for name in ("epochs", *given)} | {"final_epochs": final_epochs}
+        settings = {name: getattr(recipe, name) for name in given}
         settings |= {name: getattr(space, name) for name in _SPACE_FIELDS}
         for name, value in settings.items():
             object.__setattr__(self, name, value)
-        if self.prune_after_epochs >= self.epochs:
+        if self.epochs is not None and self.prune_after_epochs >= self.epochs:
             condition = f"less than epochs ({self.epochs})"
             refuse("prune_after_epochs", condition, self.prune_after_epochs, "use 0 to train all to the end")
 
@@ -302,7 +298,7 @@ class SearchConfig(TrainingConfig):
 
     @classmethod
     def from_preset(cls, preset: PresetName | None, **changes: Any) -> Self:
-        """Returns the settings of a preset ("record"), with some of them changed; None is the defaults."""
+        """Returns the settings of a preset ("gpu"), with some of them changed; None is the defaults."""
         settings = {} if preset is None else PRESETS[to_choice("preset", preset, PRESETS, "leave it out for none")]
         check_names(changes)
         return cls(**(settings | changes))
@@ -312,28 +308,45 @@ class SearchConfig(TrainingConfig):
         """The objectives besides the accuracy."""
         return tuple(name for name in self.objectives if name != "accuracy")
 
+    @property
+    def time_limit(self) -> float | None:
+        """Seconds that a run may take; None where something else ends it."""
+        others = (self.generations, self.max_trials, self.target_accuracy)
+        minutes = self.minutes or (None if any(limit is not None for limit in others) else DEFAULT_MINUTES)
+        return minutes and 60 * minutes
+
     def rounds(self) -> Iterator[Round]:
         """Yields the rounds of the search; without end where only a limit ends it."""
         numbers = itertools.count()
-        yield Round(next(numbers), "random", self.num_random)
-        for start in range(0, self.num_screened, self.refit_every):  # the predictor is fitted anew before each
-            yield Round(next(numbers), "screened", min(self.refit_every, self.num_screened - start))
-        generations = 2 if self.generations is None else self.generations
-        for _ in itertools.count() if self.endless else range(generations):
+        if self.known_networks or self.start:
+            yield Round(next(numbers), "known", MAX_KNOWN + len(self.start))
+        if self.num_random:
+            yield Round(next(numbers), "random", self.num_random)
+        for _ in itertools.count() if self.generations is None else range(self.generations):
             yield Round(next(numbers), "evolved", self.trials_per_generation)
-
-    @property
-    def endless(self) -> bool:
-        """Whether only a limit ends the search."""
-        limits = (self.minutes, self.max_trials, self.target_accuracy)
-        return self.generations is None and limits != (None, None, None)
 
     def experiment_id(self, data: Dataset) -> str:
         """Returns 12 hex digits that identify the search: all that decides which templates are trained, and how."""
         names = [setting.name for setting in dataclasses.fields(self) if setting.metadata.get("identity", True)]
         settings = {name: getattr(self, name) for name in names}
-        identity = json.dumps([settings, self.make_recipe(self.epochs).id, data.fingerprint], sort_keys=True)
+        recipe = self.make_recipe(self.epochs, self.train_images)
+        identity = json.dumps([settings, recipe.id, data.fingerprint], sort_keys=True)
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
+
+
+def with_plan(config: SearchConfig, num_images: int) -> SearchConfig:
+    """Returns the settings with numbers in place of what follows from the time and the number of training images.
+
+    `final_epochs` stays None where there is a limit of time: the winner has what is left of it.
+    """
+    on_gpu = jax.default_backend() != "cpu"
+    plan = make_plan(config.time_limit or 60 * DEFAULT_MINUTES, num_images, num_cores(), on_gpu)
+    changes: dict[str, Any] = {"max_macs": config.max_macs or plan.max_macs, "epochs": config.epochs or plan.epochs}
+    if config.train_images is None and config.epochs is None:
+        changes["train_images"] = plan.train_images
+    if config.final_epochs is None and config.time_limit is None:
+        changes["final_epochs"] = plan.final_epochs
+    return dataclasses.replace(config, **changes)
 
 
 def check_names(settings: Iterable[str]) -> None:

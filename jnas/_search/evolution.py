@@ -1,5 +1,6 @@
 """Phase 3: a population evolves against the predictor, and a few of it are chosen to be trained."""
 
+import functools
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,8 @@ from jnas.space import Candidate, Space, lengths
 INNER_GENERATIONS = 3
 """Generations between two rounds of training: the further children get from what was trained, the more the predictor's
 errors choose them. The population lives on from round to round."""
+NUM_CHILDREN, TOURNAMENT_SIZE, CROSSOVER_RATE = 256, 3, 0.3
+"""Of breeding without a predictor."""
 IMMIGRANT_FRACTION = 0.25
 """Share of a population that are random templates in each round (Grefenstette 1992). While the predictor knows little,
 the relatives of the few that were trained are no better than these, only more alike."""
@@ -191,13 +194,30 @@ def select_batch(
 def breed(
     space: Space, key: jax.Array, count: int, parents: Sequence[EvaluatedCandidate], seen: Set[str]
 ) -> list[Proposal]:
-    """Returns children of what was trained, where there is no predictor to choose among them."""
-    genomes = jax.device_put(stack_genomes((parent.candidate for parent in parents), space))
-    fitness = jax.device_put(np.array([parent.accuracy for parent in parents], np.float32))
-    algorithm = GeneticAlgorithm(space, batch_size=4 * count, archive_capacity=1 << 12)
-    children, _ = fast_compile_jit(algorithm.ask)(algorithm.init(key, genomes, fitness))
-    valid = np.asarray(children)[np.asarray(space.valid(children))]
-    return select_new(map(Proposal, Candidate.from_genomes(valid, space)), seen, count)
+    """Returns children of what was trained, the best first, where there is no predictor to choose among them.
+
+    Each parent is the best of a few drawn at random; a child has one or two, and one or two mutations.
+    """
+    known = stack_genomes((parent.candidate for parent in parents), space)
+    generator = np.random.default_rng(int(jax.random.bits(key)))
+    first, second = generator.integers(len(known), size=(2, NUM_CHILDREN, TOURNAMENT_SIZE)).min(-1)
+    second = np.where(generator.random(NUM_CHILDREN) < CROSSOVER_RATE, second, first)
+    children, valid = _children(space, jax.random.split(key, NUM_CHILDREN), known[first], known[second])
+    children = np.asarray(children)[np.asarray(valid)]
+    return select_new(map(Proposal, Candidate.from_genomes(children, space)), seen, count)
+
+
+@functools.partial(fast_compile_jit, static_argnums=0)
+def _children(space: Space, keys: Array, first: Array, second: Array) -> tuple[Array, Array]:
+    """A child of each pair of genomes, and which of them are valid."""
+
+    def child(key: Array, first: Array, second: Array) -> Array:
+        cross_key, mutate_key = jax.random.split(key)
+        same = (first == second).all()
+        return space.mutate(mutate_key, jnp.where(same, first, space.crossover(cross_key, first, second)), 1.5)
+
+    children = space.repair(jax.vmap(child)(keys, first, second))
+    return children, space.valid(children)
 
 
 _judge = fast_compile_jit(AcquisitionFitness.__call__, static_argnums=0)

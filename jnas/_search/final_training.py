@@ -1,9 +1,12 @@
 """The longer training of the winner, and of those that might be it: with several seeds. Only the winner is tested."""
 
+import dataclasses
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from jnas._runtime import checkpoint
 from jnas._search.config import SPLIT_SEED
@@ -18,9 +21,16 @@ from jnas.train import (
     accuracy,
     load_weights,
     make_key,
+    run_trials,
     save_weights,
     train_modules,
 )
+
+_SPEED_STEPS = 24
+_TRAIN_TO_CLASSIFY_RATIO = 3
+_TEST_SECONDS = 4.0
+"""To load and test the winner, and to end."""
+_MAX_EPOCHS = 500
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,48 @@ class FinalTraining:
                 self.store.set_test_accuracy(row.key, measured)
             if row.key.seed == self.seeds[0] and folder.exists():
                 checkpoint.move(folder, winner_dir)
+
+
+class Speed(NamedTuple):
+    """How long a template trains."""
+
+    compile_seconds: float
+    seconds_per_image: float
+    """Of training; to classify an image takes a third of that."""
+
+
+def measure_speed(template: Template, recipe: Recipe, split: Split) -> Speed | None:
+    """Returns how long a template trains as one that is trained alone; None where it cannot be trained.
+
+    That is measured on the second of three epochs of a few steps.
+    """
+    images = min(_SPEED_STEPS * recipe.batch_size, len(split.x_train))
+    recipe = dataclasses.replace(recipe, epochs=3, train_images=images)
+    times: list[float] = []
+    key = Key(template.hash, "", template.classes, recipe.id, "", SPLIT_SEED, 0)  # no row is kept
+    options = EngineOptions(on_epoch=lambda _: times.append(time.monotonic()))
+    row = next(run_trials(TrainingRequest([Trial(template, 0)], [key], recipe, split), options))
+    if row.status != "ok":
+        return None
+    work = images + len(split.x_val) / _TRAIN_TO_CLASSIFY_RATIO
+    return Speed(row.compile_seconds, (times[1] - times[0]) / work)
+
+
+def affordable_epochs(
+    seconds: float, speeds: Sequence[Speed | None], repeats: int, recipe: Recipe, split: Split, data: Dataset
+) -> int:
+    """Returns for how many epochs templates of these speeds can be trained and the best one be tested; at least 1."""
+    known = [speed for speed in speeds if speed is not None]
+    views = recipe.views.count / _TRAIN_TO_CLASSIFY_RATIO
+    fixed, epoch = _TEST_SECONDS, 0.0
+    for speed in known:
+        fixed += speed.compile_seconds + repeats * speed.seconds_per_image * views * len(split.x_val)
+        validation = len(split.x_val) / _TRAIN_TO_CLASSIFY_RATIO
+        epoch += repeats * speed.seconds_per_image * (len(split.x_train) + validation)
+    if not known:
+        return 1
+    fixed += repeats * max(speed.seconds_per_image for speed in known) * views * len(data.x_test)
+    return min(max(int((seconds - fixed) / epoch), 1), _MAX_EPOCHS)
 
 
 def _rank(rows: Sequence[Evaluation]) -> tuple[bool, int, float]:

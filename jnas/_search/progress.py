@@ -3,11 +3,11 @@
 import math
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
 from jnas._runtime.console import is_live, make_console
@@ -16,6 +16,7 @@ from jnas._search.config import Round
 from jnas._search.result import EvaluatedCandidate, SearchResult
 from jnas.predict import Predictor
 from jnas.report import finalist_table, format_count, front_table, layer_summary, leaderboard, mean_std
+from jnas.space import describe_chain
 from jnas.store import Evaluation
 
 if TYPE_CHECKING:
@@ -23,11 +24,7 @@ if TYPE_CHECKING:
 
 _MIN_FOR_REMARK = 3
 """Templates from which on it is no accident that none of them learns."""
-TITLES = {
-    "random": "Phase 1: random templates",
-    "screened": "Phase 2: screened by the predictor",
-    "evolved": "Phase 3: evolved",
-}
+TITLES = {"known": "Known networks", "random": "Random templates", "evolved": "Evolved"}
 
 
 class Progress:
@@ -66,52 +63,41 @@ class ConsoleProgress(Progress):
 
     def on_search_start(self, search: "Search") -> None:
         self.search = search
-        # Where only a limit ends the search, the rounds to come are not counted.
-        coming = () if search.config.endless else search.config.rounds()
-        self.trials_by_round = {round.number: round.num_trials for round in coming}
         for line in first_lines(search):
             self._print(line)
         self.bar = RichProgress(
-            *("{task.description}", BarColumn(), MofNCompleteColumn(), "best val acc {task.fields[best]}"),
-            *(TimeElapsedColumn(), "ETA", TimeRemainingColumn(), "{task.fields[note]}"),
+            *("{task.description}", BarColumn(20), TimeElapsedColumn(), "{task.fields[done]} trained"),
+            *("best {task.fields[best]}", "{task.fields[note]}"),
             console=self.console,
             transient=True,
             disable=not self.live,
         )
-        self.task = self.bar.add_task(TITLES["random"], total=self.total, best="-", note="")
+        # The bar shows the time that has passed; without a limit of time it only moves.
+        self.task = self.bar.add_task("Beginning", total=search.config.time_limit, best="-", note="", done=0)
         self.bar.start()
 
-    @property
-    def total(self) -> int:
-        """Trainings, as it is known by now."""
-        num_trials, config = sum(self.trials_by_round.values()), self.search.config
-        if config.max_trials is not None:
-            num_trials = min(num_trials, config.max_trials)
-        return num_trials + config.num_finalists
+    def _update(self, **changes: Any) -> None:
+        self.bar.update(self.task, completed=time.monotonic() - self.search.start, **changes)
 
     def on_round_start(self, round: Round, num_trials: int) -> None:
-        self.trials_by_round[round.number] = num_trials
-        self.bar.update(self.task, total=self.total)
+        self._update(description=TITLES[round.phase])
 
     def on_wait(self) -> None:
         self._print("Another process runs this search: this one waits for it, and then goes on from its rows.")
 
     def on_message(self, text: str) -> None:
-        self.bar.update(self.task, note=text)
+        self._update(note=text)
 
     def on_trial_end(self, candidate: EvaluatedCandidate) -> None:
         row, phase = candidate.evaluation, candidate.phase
         self.num_done += 1
         self.best = max(self.best, row.val_acc_final or 0.0)
-        self.bar.update(self.task, advance=1, description=TITLES[phase], best=f"{self.best:.4f}", note="compiling")
+        self._update(done=self.num_done, best=f"{self.best:.4f}", note="compiling")
         if not self.live:
             outcome = f"val acc {row.val_acc_final:.4f}" if row.status == "ok" else f"{row.status}: {row.message}"
-            eta = (time.perf_counter() - self.start) / self.num_done * (self.total - self.num_done)
-            self._print(
-                f"{self.num_done}/{self.total} {phase}: {outcome}, best {self.best:.4f}, {format_count(row.params)} "
-                f"params, {format_count(row.macs)} MACs, {row.compile_seconds + row.train_seconds:.1f} s, "
-                f"ETA {eta:.0f} s",
-            )
+            costs = f"{format_count(row.params)} params, {format_count(row.macs)} MACs"
+            seconds = time.monotonic() - self.search.start
+            self._print(f"{seconds:4.0f} s  {phase:7}  {outcome}, best {self.best:.4f}, {costs}")
 
     def on_predictor_fit(self, predictor: Predictor | None) -> None:
         if predictor is None or predictor.scores is None:
@@ -134,7 +120,7 @@ class ConsoleProgress(Progress):
             self.num_generations += 1
             title += f", generation {self.num_generations}"
         self._print(f"{title}: {text}")
-        if result.round.phase == "random" and (remark := remark_at_chance(accuracies, self.search)):
+        if result.round.phase != "evolved" and (remark := remark_at_chance(accuracies, self.search)):
             self._print(remark)
 
     def on_interrupt(self) -> None:
@@ -166,6 +152,8 @@ class ConsoleProgress(Progress):
         self._print(layer_summary(best.template))
         self._print(f"hash {best.template.hash}\n")
         self._print(_describe_finals(best.finals, len(search.data.x_test)))
+        if (known := result.known) is not None:
+            self._print(compare_with_known(best, known, num_val))
         self._print(
             f"Results: {result.store.path} (experiment {result.experiment}), weights: {search.checkpoints}. "
             f"{time.perf_counter() - self.start:.0f} s.",
@@ -177,19 +165,21 @@ class ConsoleProgress(Progress):
 
 
 def first_lines(search: "Search") -> list[str]:
-    """Returns what a search has understood, in five lines."""
+    """Returns what a search has understood, in six lines."""
     data, split, recipe, config = search.data, search.split, search.recipe, search.config
     channels, height, width = data.in_shape
     names = f" ({_shorten(data.class_names)})" if data.class_names else ""
     validation = "taken from the training images" if data.x_val is None else "your own"
-    minutes = "no limit of time" if config.minutes is None else f"at most {config.minutes:g} minutes"
+    minutes = "no limit of time" if config.time_limit is None else f"at most {config.time_limit / 60:g} minutes"
+    images = "" if recipe.train_images is None else f" on {recipe.train_images:,} images"
     return [
         f"jnas searches on {data.name}: images of {height} x {width} x {channels} (height x width x channels), "
         f"{data.classes} classes{names}.",
         f"Images: {len(split.x_train):,} for training, {len(split.x_val):,} for validation ({validation}), "
         f"{len(data.x_test):,} for the test of the winner.",
-        f"Recipe {config.recipe}, {recipe.epochs} epoch{'s' * (recipe.epochs > 1)} a template: "
-        f"{recipe.describe_augmentation()}.",
+        f"Recipe {config.recipe}, {recipe.epochs} epoch{'s' * (recipe.epochs > 1)} a network{images}, of at most "
+        f"{format_count(config.max_macs or 0)} multiply-accumulates (MACs).",
+        f"Training images are {recipe.describe_augmentation()}.",
         f"Device: {describe_device()}; {minutes}.",
         f"Results: {search.store.path} (experiment {search.experiment}), weights: {search.checkpoints}.",
     ]
@@ -200,7 +190,7 @@ def _shorten(names: Sequence[str]) -> str:
 
 
 def remark_at_chance(accuracies: Sequence[float], search: "Search") -> str | None:
-    """Returns what to try where no random template is better than always naming the most frequent class."""
+    """Returns what to try where none of some networks is better than always naming the most frequent class."""
     labels = np.asarray(search.split.y_val)
     chance = np.bincount(labels).max() / len(labels)
     noise = math.sqrt(chance * (1 - chance) / len(labels))
@@ -211,6 +201,24 @@ def remark_at_chance(accuracies: Sequence[float], search: "Search") -> str | Non
         f"Remark: all {len(accuracies)} are at chance (best {max(accuracies):.4f}, chance {chance:.4f}). Try "
         f"{unmirrored if search.recipe.flip else ''}another learning_rate, or more epochs; and see that each label "
         "belongs to its image."
+    )
+
+
+def compare_with_known(best: EvaluatedCandidate, known: EvaluatedCandidate, num_val: int) -> str:
+    """Returns in a sentence what a search brought over the best network that it began with.
+
+    Both accuracies are those of the same training, before the winner's longer one.
+    """
+    name = f"the best network that it began with ({describe_chain(known.template)}, {known.accuracy:.4f})"
+    if best.candidate == known.candidate:
+        return f"The search found nothing better than {name}: give it more time."
+    noise = math.sqrt(sum(c.accuracy * (1 - c.accuracy) for c in (best, known)) / num_val)
+    gain, cost, known_cost = best.accuracy - known.accuracy, best.template.cost, known.template.cost
+    place = f"{abs(gain):.4f} {'ahead of' if gain > 0 else 'behind'} {name}"
+    params, macs = cost.params / known_cost.params, cost.macs / known_cost.macs
+    return (
+        f"After the same training in the search it is {place}, with {params:.2g} times its parameters and {macs:.2g} "
+        f"times its MACs; the noise of such a difference is {noise:.4f} ({num_val:,} images)."
     )
 
 

@@ -101,6 +101,14 @@ class SearchResult:
     best: EvaluatedCandidate
     """The winner by validation accuracy, of the longer trainings where there were several."""
 
+    @property
+    def known(self) -> EvaluatedCandidate | None:
+        """The best of the networks that the search began with: those that people build by hand, and those of `start`.
+
+        None where it began with none, or none could be trained.
+        """
+        return next((candidate for candidate in self.candidates if candidate.phase == "known"), None)
+
     def top(self, k: int = 10) -> list[EvaluatedCandidate]:
         """Returns the best k."""
         return list(self.candidates[:k])

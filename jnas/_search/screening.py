@@ -1,14 +1,13 @@
-"""Which templates a round trains: random ones, or those of many genomes that the predictor expects to be good."""
+"""What the predictor says of candidates, and random ones."""
 
 from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float32, Int, Int8, Int32
+from jaxtyping import Array, Bool, Float32, Int8, Int32
 
 from jnas._runtime.compile_options import fast_compile_jit
-from jnas._search.config import Acquisition, SearchConfig
 from jnas._search.result import EvaluatedCandidate
 from jnas.errors import JnasError
 from jnas.predict import Predictor, predictive_std
@@ -19,8 +18,9 @@ Genomes = Int8[np.ndarray, "n l 6"]
 CHUNK_SIZE = 1024
 """Genomes that are encoded and predicted together: their features should fit into a processor's cache."""
 
-NUM_FIRST_MEMBERS, SHORTLIST_FRACTION, MIN_SHORTLIST = 2, 0.2, 256
-"""Of many genomes, so many members judge all, and this share of the best, or at least so many, goes to the others."""
+MIN_ROWS = 32
+"""Trained templates from which on a predictor is fitted: with fewer its choices are hardly better than chance, and a
+fit takes as long as training two."""
 
 LENGTH_STEP = 4
 """Genomes of one chunk are cut to a multiple of so many rows."""
@@ -105,21 +105,6 @@ def predict_std(predictor: Predictor, members: Float32[np.ndarray, "m n"]) -> Fl
     return np.asarray(predictive_std(predictor.params, members))
 
 
-def shortlist(
-    space: Space, genomes: Genomes, predictor: Predictor, min_size: int = MIN_SHORTLIST
-) -> Int[np.ndarray, " s"]:
-    """Returns which genomes are worth the whole ensemble, the best first by the mean of its first members.
-
-    A fifth of them, or `min_size` where that is more. The best of all members is seldom elsewhere (see
-    `benchmarks/README.md`), and the rest costs a fifth of the time.
-    """
-    size = max(min_size, int(SHORTLIST_FRACTION * len(genomes)))
-    if size >= len(genomes):
-        return np.arange(len(genomes))
-    first = predict_members(space, genomes, predictor.subset(NUM_FIRST_MEMBERS)).mean(0)
-    return np.argsort(-first, kind="stable")[:size]
-
-
 def may_improve(
     space: Space, candidates: Sequence[Candidate], curves: np.ndarray, predictor: Predictor, incumbents: np.ndarray
 ) -> Bool[np.ndarray, " n"]:
@@ -131,45 +116,15 @@ def may_improve(
     return mean + NUM_STD * std > incumbents
 
 
-def rank(
-    rule: Acquisition, members: Float32[np.ndarray, "m n"], std: Float32[np.ndarray, " n"], count: int, seed: int = 0
-) -> Int[np.ndarray, " r"]:
-    """Returns the first `count` or more of N candidates, the best first, by the predictions of M members.
-
-    `mean` ranks by their mean, `ucb` by the upper confidence bound, mean + std (Auer 2002). With `thompson` each place
-    goes to the best remaining candidate of a member drawn at random (Thompson 1933): doubt shows as variety.
-    """
-    if rule != "thompson":
-        return np.argsort(-(members.mean(0) + (std if rule == "ucb" else 0)), kind="stable")
-    orders = np.argsort(-members, axis=1, kind="stable")
-    chosen: dict[int, None] = {}
-    for member in np.random.default_rng(seed).integers(len(members), size=min(count, members.shape[1])):
-        chosen[next(i for i in orders[member].tolist() if i not in chosen)] = None
-    return np.array(list(chosen), int)
-
-
-def propose_screened(
-    space: Space, key: jax.Array, count: int, seen: Set[str], predictor: Predictor, config: SearchConfig
-) -> list[Proposal]:
-    """Returns the best of `config.pool_size` random templates, by the acquisition rule of the config."""
-    genomes = np.asarray(space.sample_valid(key, config.pool_size, min_count=count))
-    front = count + 2 * len(seen) + 256
-    genomes = genomes[shortlist(space, genomes, predictor, front)]
-    members = predict_members(space, genomes, predictor)
-    mean, std = members.mean(0), predict_std(predictor, members)
-    # Only the front of the ranking is named: names are made on the host, one by one.
-    order = rank(config.acquisition, members, std, front, int(jax.random.bits(key)))[:front]
-    candidates = Candidate.from_genomes(genomes[order], space)
-    return select_new(map(Proposal, candidates, mean[order].tolist(), std[order].tolist()), seen, count)
-
-
 def fit_predictor(
     space: Space, rows: Sequence[EvaluatedCandidate], seed: int, early_epochs: int = 0
 ) -> Predictor | None:
-    """Returns a predictor of final validation accuracy, or None where rows are too few or all alike.
+    """Returns a predictor of final validation accuracy, or None where rows are too few to learn from, or all alike.
 
     It understands the validation accuracies of so many early epochs, and does without.
     """
+    if len(rows) < MIN_ROWS:
+        return None
     features = featurize(space, stack_genomes((row.candidate for row in rows), space))
     accuracies = np.array([row.accuracy for row in rows])
     curves = [[epoch.val_acc for epoch in row.evaluation.epochs[:early_epochs]] for row in rows]

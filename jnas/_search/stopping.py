@@ -3,35 +3,32 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from jnas._search.config import SearchConfig
 from jnas._search.progress import Progress
-from jnas._search.result import EvaluatedCandidate
 
 
 def stop_reason(
-    config: SearchConfig, num_trained: int, finalists: Sequence[EvaluatedCandidate], seconds: float, interrupted_by: str
+    config: SearchConfig, num_trained: int, best: float, seconds: float, reserve: float, interrupted_by: str
 ) -> str | None:
     """Returns why nothing more should begin, in a few words, or None.
 
-    `num_trained` counts all runs of the search, `seconds` are those of this one. The finalists are the candidates that
-    would be trained for longer by now, the best first.
+    `num_trained` counts all runs of the search, `seconds` are those of this one, of which `reserve` are kept for what
+    comes after. `best` is the best validation accuracy so far, 0 where there is none.
     """
     if interrupted_by:
         return f"by {interrupted_by}"
-    accuracy = finalists[0].accuracy if finalists else 0.0
-    if config.target_accuracy is not None and accuracy >= config.target_accuracy:
-        return f"at a validation accuracy of {accuracy:.4f} (target {config.target_accuracy:g})"
+    if config.target_accuracy is not None and best >= config.target_accuracy:
+        return f"at a validation accuracy of {best:.4f} (target {config.target_accuracy:g})"
     if config.max_trials is not None and num_trained >= config.max_trials:
         return f"after {num_trained} templates"
-    rows, epochs = [finalist.evaluation for finalist in finalists], config.final_repeats * config.final_epochs
-    reserve = sum(row.compile_seconds + row.train_seconds / len(row.epochs) * epochs for row in rows)
-    if config.minutes is not None and seconds + reserve > 60 * config.minutes:
-        kept = f", of which about {reserve:.0f} s are kept for training the best for longer" if reserve else ""
-        return f"for its limit of {config.minutes:g} minutes{kept}"
+    limit = config.time_limit
+    if limit is not None and seconds + reserve > limit:
+        left = f", of which {limit - seconds:.0f} s are left for training the best for longer" * (seconds < limit)
+        return f"for its limit of {limit / 60:g} minutes{left}"
     return None
 
 

@@ -32,6 +32,20 @@ class Split:
     classes: int
     _validation_batches: dict[int, tuple[jax.Array, jax.Array]] = field(default_factory=dict, init=False)
     _whitenings: dict[int, np.ndarray] = field(default_factory=dict, init=False)
+    _parts: dict[int, Split] = field(default_factory=dict, init=False)
+
+    def take(self, count: int | None) -> Split:
+        """Returns the split with so many of its training images, the same ones each time; None is all of them.
+
+        The same object each time, so that it is sent to worker processes once.
+        """
+        if count is None or count >= len(self.x_train):
+            return self
+        if count not in self._parts:
+            order = np.random.default_rng(0).permutation(len(self.x_train))[:count]
+            images, labels = self.x_train[order], self.y_train[order]
+            self._parts[count] = dataclasses.replace(self, x_train=images, y_train=labels)
+        return self._parts[count]
 
     def validation_batches(self, size: int) -> tuple[UInt8[Array, "k b h w c"], Int32[Array, "k b"]]:
         """Returns the validation images in batches of `size`, the last one filled up with images labelled -1.
@@ -64,7 +78,7 @@ class Split:
 
     def __getstate__(self) -> dict:
         """Pickles leave out what is computed from the images."""
-        return self.__dict__ | {"_validation_batches": {}, "_whitenings": {}}
+        return self.__dict__ | {"_validation_batches": {}, "_whitenings": {}, "_parts": {}}
 
     def __repr__(self) -> str:
         return (

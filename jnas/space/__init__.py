@@ -4,6 +4,7 @@ from jnas.space._candidate import Candidate
 from jnas.space._encoding import BITS_PER_LAYER
 from jnas.space._features import FEATURE_NAMES, LayerBatch, featurize, layer_features
 from jnas.space._genome import arch_hashes, from_genome, lengths, to_bits, to_genome
+from jnas.space._known import describe_chain, known_networks
 from jnas.space._layers import (
     LAYER_TYPES,
     Activation,
@@ -56,9 +57,11 @@ __all__ = [
     "Template",
     "WindowedLayer",
     "arch_hashes",
+    "describe_chain",
     "featurize",
     "from_genome",
     "infer_shapes",
+    "known_networks",
     "layer_features",
     "lengths",
     "to_bits",

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Float32
 
-from jnas._validation import Rule, apply_rules, refuse, to_bool, to_choice, to_float, to_int, to_text
+from jnas._validation import Rule, apply_rules, optional, refuse, to_bool, to_choice, to_float, to_int, to_text
 from jnas.train._views import Views
 
 AUGMENTATION = ("flip", "alternating_flip", "shift", "test_flip", "test_shift")
@@ -36,6 +36,7 @@ RULES: dict[str, Rule] = {
     "test_flip": to_bool,
     "test_shift": partial(to_int, minimum=0),
     "val_fraction": partial(to_float, interval="(0, 1)"),
+    "train_images": optional(partial(to_int, minimum=1)),
     "precision": partial(to_choice, choices=("float32", "bfloat16")),
 }
 """What each field of a recipe is made by."""
@@ -69,6 +70,7 @@ class Recipe:
       test_shift: with a number of pixels, also by images moved by so many up and left, and down and right; three times
         the work.
       val_fraction: fraction of the training images that is kept for validation.
+      train_images: train on so many of the others, the same ones each time; None is all of them.
       precision: of the forward and backward pass (weights, statistics, loss and optimiser stay float32); bfloat16 is
         faster on GPUs, slower on most CPUs.
 
@@ -93,6 +95,7 @@ class Recipe:
     test_flip: bool = None  # pyright: ignore[reportAssignmentType]  made a boolean
     test_shift: int = 0
     val_fraction: float = 0.2
+    train_images: int | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
@@ -137,13 +140,13 @@ class Recipe:
         return RECIPES[to_choice("recipe", name, RECIPES, "or give a Recipe")]()
 
     def describe_augmentation(self) -> str:
-        """Returns in words which other images count as the same, in training and when classes are predicted."""
+        """Returns in words what is done to images, in training and when classes are predicted."""
         mirrored = "mirrored in every other epoch" if self.alternating_flip else "mirrored at random"
         parts = [mirrored] if self.flip else []
         parts += [f"moved by up to {self.shift} pixel{'s' * (self.shift > 1)}"] if self.shift else []
         views = ["their mirror images"] * self.test_flip + ["moved ones"] * (self.test_shift > 0)
         tested = f"; classified with {' and '.join(views)}" if views else ""
-        return f"training images are {' and '.join(parts) or 'left as they are'}{tested}"
+        return f"{' and '.join(parts) or 'left as they are'}{tested}"
 
     @property
     def views(self) -> Views:

@@ -36,6 +36,7 @@ class TrainingRequest:
     store: Store | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "split", self.split.take(self.recipe.train_images))
         check_batch(self.recipe, self.split)
 
     @classmethod

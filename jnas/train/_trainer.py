@@ -106,7 +106,7 @@ class Trainer:
             ("split", split, Split),
         ):
             to_instance(name, value, kind)
-        num_lanes = to_int("num_lanes", num_lanes, 1)
+        num_lanes, split = to_int("num_lanes", num_lanes, 1), split.take(recipe.train_images)
         check_template(template, split)
         check_batch(recipe, split)
         self.steps = Steps(program_signature(template), recipe)

@@ -9,11 +9,11 @@ from conftest import small_arrays
 import jnas
 from borders import Row
 from jnas._runtime import checkpoint
-from jnas._search.config import SearchConfig
+from jnas._search.config import SearchConfig, with_plan
 from jnas.predict import Predictor
 
 ARRAYS = {"a": np.arange(6.0)}
-TINY = {"num_random": 1, "num_screened": 0, "generations": 0, "epochs": 1, "batch_size": 24, "verbose": False}
+TINY = {"num_random": 1, "known_networks": False, "generations": 0, "epochs": 1, "batch_size": 24, "verbose": False}
 
 
 def save(name, arrays=ARRAYS):
@@ -72,9 +72,9 @@ def is_saved(folder: Path):
     return json.loads((folder / "metadata.json").read_text()) == {} and not list(folder.parent.glob(".unfinished*"))
 
 
-EXPERIMENT = SearchConfig(**{name: value for name, value in TINY.items() if name != "verbose"}).experiment_id(
-    jnas.load_data(small_arrays())
-)
+DATA = jnas.load_data(small_arrays())
+CONFIG = SearchConfig(**{name: value for name, value in TINY.items() if name != "verbose"})
+EXPERIMENT = with_plan(CONFIG, len(DATA.split(0.2).x_train)).experiment_id(DATA)
 CANNOT = (
     "The checkpoint {folder}/%s cannot be written (Not a directory): make sure that its folder can be written to, and "
     "that the disk has room."

@@ -30,11 +30,9 @@ CONDITIONS = {
     "max_macs": _LIMIT,
     "compile_timeout": (_RATE, 0, ""),
     "seed": ("an integer from 0 to 4,294,967,295", 4294967296, ""),
-    "num_random": (_COUNT, 0, ""),
-    "num_screened": ("an integer from 0 to 1,000,000", -1, ""),
-    "pool_size": ("an integer from 2 to 1,000,000", 1, ""),
-    "refit_every": (_COUNT, 0, ""),
-    "acquisition": ("one of mean, ucb, thompson", "best", ""),
+    "num_random": ("an integer from 0 to 1,000,000", -1, ""),
+    "known_networks": ("True or False", 3, ""),
+    "train_images": ("an integer >= 1", 0, ""),
     "generations": ("an integer >= 0", -1, ""),
     "minutes": (_RATE, 0, ""),
     "max_trials": ("an integer >= 1", 0, ""),
@@ -45,7 +43,7 @@ CONDITIONS = {
     "objectives": ("one of accuracy, macs, params, latency", "size", ""),
     "epochs": (_COUNT, 0, ""),
     "prune_after_epochs": ("an integer >= 0", -1, ""),
-    "final_epochs": ("an integer >= 1", 0, ""),
+    "final_epochs": (_COUNT, 0, ""),
     "final_repeats": _FEW,
     "num_finalists": _FEW,
     "max_latency_ms": (_RATE, 0, ""),
@@ -61,6 +59,7 @@ _RECIPE = {
     "lr_decay": ("a number in (0, 1]", 2, ""),
     "label_smoothing": ("a number in [0, 1)", 1, ""),
     "norm_bias_rate": ("a finite number > 0", 0, ""),
+    "train_images": ("an integer >= 1", 0, ""),
     "init": ("one of default, dirac", "zeros", ""),
     "whiten": (_TRUTH, 1, ""),
 }
@@ -112,7 +111,7 @@ def _on_the_command_line() -> list[Row]:
         flag = _flag(name)
         for command_name in ("search",) + ("evaluate",) * (name in OF_EVALUATE):
             subject, rest = f"{command_name} {flag}", ("--random", "1") * (command_name == "evaluate")
-            if name in FLAGS:
+            if name in (*FLAGS, "known_networks"):
                 words = (command_name, f"{flag}s", *rest)
                 sentence = f"'{flag}s' is no option of jnas {command_name}: perhaps you mean {flag}."
                 rows.append(Row(subject, "wrong value", lambda _, w=words: command(*w), sentence))

@@ -1,0 +1,75 @@
+"""How the time of a search is spent: what is decided before it begins.
+
+Nothing here is measured: the plan follows from the minutes, the number of images and the processor's kind and cores, so
+that the same command trains the same templates on machines that are alike. What is measured decides later: how many
+rounds there are, and for how long the winner is trained (see `final_training`).
+"""
+
+import math
+from typing import NamedTuple
+
+FINAL_SHARE = 0.35
+"""Of the time that is for training the winner."""
+
+_FLOPS_PER_CORE = 40e9
+"""Of training small networks on one core of a server, floating-point operations a second; half of what large ones
+reach."""
+_FLOPS_PER_GPU = 5e12
+"""Of training one small network after the other on a data-centre GPU: a few per cent of its peak."""
+_SHARED_CORE = 0.8
+"""What a core contributes to one training that has all of them, relative to a training of its own."""
+_FLOPS_PER_MAC = 6
+"""Of training: twice one multiply-accumulate, in the forward pass and for both gradients."""
+_START_SECONDS, _COMPILE_SECONDS = 12.0, 4.0
+_MEAN_SIZE = 0.5
+"""Multiply-accumulates of a candidate, relative to the most that are allowed."""
+_NUM_CANDIDATES, _CANDIDATES_EXPONENT = 16, 0.5
+"""Trained in three minutes on two cores, and how that grows with the time: half of it goes into longer trainings."""
+_BASE_SECONDS, _BASE_CORES = 180.0, 2
+_EPOCHS = 4
+"""Of a candidate's training, unless there are so few images that it can have more."""
+_MIN_IMAGES, _MIN_MACS = 2000, 100_000
+_FINAL_EPOCHS, _FINAL_IMAGES, _FINAL_MACS = 24, 3200, 6_250_000
+"""A good use of three minutes on two cores: so many epochs of so many images for a network of this size."""
+_EPOCHS_BY_IMAGES, _EPOCHS_BY_TIME = 0.42, 0.35
+"""Exponents: with more images fewer epochs do, and of more time a third goes into longer training, the rest into larger
+networks."""
+_NEARLY_ALL = 0.8
+_MIN_FINAL_EPOCHS, _MAX_FINAL_EPOCHS = 3, 200
+
+
+class Plan(NamedTuple):
+    """What each candidate may cost, and how it is trained."""
+
+    max_macs: int
+    epochs: int
+    train_images: int
+    """Training images of a candidate; the winner is trained on all."""
+    final_epochs: int
+    """Epochs that the largest candidate can be trained for in the time that is kept for it."""
+
+
+def make_plan(seconds: float, num_images: int, num_cores: int, on_gpu: bool) -> Plan:
+    """Returns the plan of a search that may take so many seconds on so many training images.
+
+    The largest candidate is one that can be trained nearly to its best in the time that is kept for the winner. The
+    others' time is for some dozens of candidates; those are trained for a few epochs on as many images as that allows.
+    """
+    together = _FLOPS_PER_GPU if on_gpu else _FLOPS_PER_CORE * (1 + _SHARED_CORE * (num_cores - 1))
+    side_by_side = _FLOPS_PER_GPU if on_gpu else _FLOPS_PER_CORE * num_cores
+    work = FINAL_SHARE * seconds * together / (_FLOPS_PER_MAC * num_images)  # in multiply-accumulates times epochs
+    growth = work / (_FINAL_EPOCHS * _FINAL_MACS)
+    epochs_by_images = _FINAL_EPOCHS * (_FINAL_IMAGES / num_images) ** _EPOCHS_BY_IMAGES
+    final_epochs = round(epochs_by_images * growth**_EPOCHS_BY_TIME)
+    final_epochs = min(max(final_epochs, _MIN_FINAL_EPOCHS), _MAX_FINAL_EPOCHS)
+    max_macs = max(int(work / final_epochs), _MIN_MACS)
+    left = max((1 - FINAL_SHARE) * seconds - _START_SECONDS, 1.0)
+    lanes = 1 if on_gpu else num_cores
+    num_candidates = _NUM_CANDIDATES * (seconds / _BASE_SECONDS) ** _CANDIDATES_EXPONENT * lanes / _BASE_CORES
+    num_candidates = max(num_candidates, 1.0)
+    flops = side_by_side * max(left - num_candidates * _COMPILE_SECONDS / lanes, left / 4) / num_candidates
+    presentations = flops / (_FLOPS_PER_MAC * _MEAN_SIZE * max_macs)
+    train_images = max(int(presentations / _EPOCHS), _MIN_IMAGES)
+    train_images = num_images if train_images > _NEARLY_ALL * num_images else train_images
+    epochs = min(max(round(presentations / train_images), 1), max(math.ceil(final_epochs / 2), 1))
+    return Plan(max_macs, epochs, train_images, final_epochs)
