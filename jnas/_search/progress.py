@@ -101,7 +101,6 @@ class ConsoleProgress(Progress):
 
     def on_predictor_fit(self, predictor: Predictor | None) -> None:
         if predictor is None or predictor.scores is None:
-            self._print("Predictor: too few templates trained well to fit one; choosing at random.")
             return
         s = predictor.scores
         self._print(
