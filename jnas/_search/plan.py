@@ -8,7 +8,7 @@ rounds there are, and for how long the winner is trained (see `final_training`).
 import math
 from typing import NamedTuple
 
-FINAL_SHARE = 0.35
+FINAL_SHARE = 0.4
 """Of the time that is for training the winner."""
 
 _FLOPS_PER_CORE = 40e9
