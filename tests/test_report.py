@@ -90,7 +90,8 @@ def test_plot_search_writes_a_picture(tmp_path):
     figure = plot_search(ROWS, tmp_path / "search.png")
     assert (tmp_path / "search.png").read_bytes().startswith(b"\x89PNG")
     labels = figure.axes[0].get_legend_handles_labels()[1]
-    assert labels == ["random", "known", "evolved", "best so far"]
+    assert labels == ["random", "known", "evolved", "best so far"] and len(figure.axes) == 3
+    assert len(plot_search(ROWS.assign(predicted_mean=np.nan)).axes) == 2
     with pytest.raises(JnasError, match="rows must have a template of status ok, got none"):
         plot_search(ROWS.iloc[:0])
 

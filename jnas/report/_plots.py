@@ -29,7 +29,7 @@ _COST_LABELS = {
 
 
 def plot_search(rows: pd.DataFrame, path: str | Path | None = None) -> Figure:
-    """Returns a picture of a search: accuracy in the order of training, against MACs, and against the prediction.
+    """Returns a picture of a search: accuracy in the order of training, against MACs, and against any predictions.
 
     The rows are those of `SearchResult.to_df`; the file to write is PNG or SVG by its ending. Raises a `JnasError` if
     no template was trained successfully, or matplotlib is not installed, as the other functions do.
@@ -40,20 +40,21 @@ def plot_search(rows: pd.DataFrame, path: str | Path | None = None) -> Figure:
     good = rows[rows.status == "ok"]
     if good.empty:
         raise JnasError(f"rows must have a template of status ok, got none of {len(rows)}; run the search again.")
-    order, cost, agreement = figure.subplots(1, 3)
+    predicted = good.loc[good.predicted_mean.notna(), ["predicted_mean", "val_acc_final"]]
+    order, cost, *others = figure.subplots(1, 2 if predicted.empty else 3)
     for color, (phase, part) in zip(_PHASE_COLORS, good.groupby("phase", sort=False), strict=False):
-        for axes, values in ((order, part.index + 1), (cost, part.macs), (agreement, part.predicted_mean)):
+        panels = [(order, part.index + 1), (cost, part.macs), *((axes, part.predicted_mean) for axes in others)]
+        for axes, values in panels:
             axes.scatter(values, part.val_acc_final, s=22, color=color, label=phase)
     best = good.val_acc_final.cummax()
     order.step(good.index + 1, best, where="post", color="black", linewidth=1, label="best so far")
     order.set(xlabel="template, in the order of training", ylabel="validation accuracy, last epoch")
     order.legend(**_LEGEND)
     cost.set(xlabel=_COST_LABELS["macs"], xscale="log")
-    agreement.set(xlabel="predicted before training", ylabel="validation accuracy, last epoch")
-    predicted = good.loc[good.predicted_mean.notna(), ["predicted_mean", "val_acc_final"]]
-    if not predicted.empty:
+    for axes in others:
+        axes.set(xlabel="predicted before training", ylabel="validation accuracy, last epoch")
         ends = [predicted.min(axis=None), predicted.max(axis=None)]
-        agreement.plot(ends, ends, **_DOTTED)
+        axes.plot(ends, ends, **_DOTTED)
     return _finish_figure(figure, path)
 
 
