@@ -51,7 +51,7 @@ def test_outcome_counts_who_is_ahead():
     )
     assert found["known"]["search_ahead"] == 1 and found["known"]["gain"]["mean"] == pytest.approx(0)
     claims, table = (renderer({"minutes": 3, "summary": found, "runs": [1, 2, 3]}) for renderer in RENDERERS["outcome"])
-    assert claims[0].name.endswith("(the best hand-made network with the same time: 0.533)") and "1 of 3 |" in table
+    assert claims[0].text.endswith("(the best hand-made network with the same time: 0.533)") and "1 of 3 |" in table
 
 
 @pytest.mark.exhaustive
@@ -86,7 +86,7 @@ def test_a_table_is_made_in_parts(run_main, images, monkeypatch, tmp_path):
 
     import jnas
 
-    for name, value in (("IMAGES", 128), ("VAL_IMAGES", 64), ("EPOCHS", 1), ("MAX_MACS", 100_000)):
+    for name, value in (("IMAGES", 128), ("VAL_IMAGES", 64), ("EPOCHS", 1), ("MAX_MACS", 1_000_000)):
         monkeypatch.setattr(make_table, name, value)
     table, store = tmp_path / "table.csv", tmp_path / "table.duckdb"
     options = ("--data", images, "--store", store, "--rows", 3)
