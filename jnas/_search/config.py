@@ -342,7 +342,7 @@ def with_plan(config: SearchConfig, num_images: int) -> SearchConfig:
     on_gpu = jax.default_backend() != "cpu"
     plan = make_plan(config.time_limit or 60 * DEFAULT_MINUTES, num_images, num_cores(), on_gpu)
     changes: dict[str, Any] = {"max_macs": config.max_macs or plan.max_macs, "epochs": config.epochs or plan.epochs}
-    if config.train_images is None and config.epochs is None:
+    if config.train_images is None and config.epochs is None and plan.train_images < num_images:
         changes["train_images"] = plan.train_images
     if config.final_epochs is None and config.time_limit is None:
         changes["final_epochs"] = plan.final_epochs
