@@ -53,7 +53,7 @@ def searched(folder: Path, options: list[str]) -> dict[str, Any]:
     lines = log.read_text().splitlines()
     if done.returncode:
         raise jnas.JnasError(f"The search ended with {done.returncode}: {' / '.join(lines[-3:])}")
-    return {"seconds": seconds, **facts(jnas.Store(store)), "last_lines": lines[-4:]}
+    return {"seconds": seconds, **facts(jnas.Store(store))}
 
 
 def facts(store: jnas.Store) -> dict[str, Any]:
@@ -122,8 +122,7 @@ def main() -> None:
                 if options.picture and kind == "search" and not seed:
                     store = jnas.Store(Path(folder) / "jnas.duckdb")
                     jnas.plot_search(store.experiment_df(store.experiments_df().experiment_id[0]), options.picture)
-            brief = {key: value for key, value in runs[-1][kind].items() if key != "last_lines"}
-            print(json.dumps({"seed": seed, "kind": kind} | brief), flush=True)
+            print(json.dumps({"seed": seed, "kind": kind} | runs[-1][kind]), flush=True)
             report({"minutes": options.minutes, "summary": summary(runs), "runs": runs}, options)
     print(json.dumps(summary(runs), indent=1))
 

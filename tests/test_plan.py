@@ -1,5 +1,7 @@
 """How the time of a search is spent, and the networks that it begins with."""
 
+import signal
+
 import numpy as np
 import pytest
 from conftest import small_arrays
@@ -7,7 +9,7 @@ from conftest import small_arrays
 import jnas
 from jnas._search.final_training import Speed, affordable_epochs, measure_speed
 from jnas._search.plan import make_plan
-from jnas._search.progress import compare_with_known
+from jnas._search.progress import Progress, compare_with_known
 from jnas._search.result import EvaluatedCandidate
 from jnas.space import BatchNorm2d, Candidate, Conv2d, Space, describe_chain, known_networks
 from jnas.store import Evaluation, Key
@@ -105,6 +107,34 @@ def test_a_search_begins_with_known_networks_and_templates_of_ones_own(tmp_path,
     assert frame.hash[0] == own and frame.phase.tolist()[:5] == ["known"] * 5 and frame.phase[5] == "random"
     assert result.known.evaluation.val_acc_final == frame[frame.phase == "known"].val_acc_final.max()
     assert "the best network that it began with" in capsys.readouterr().out
+
+
+def test_who_presses_ctrl_c_waits_for_a_winner_in_proportion_to_the_search(tmp_path, fake_trainer, monkeypatch):
+    seconds = []
+
+    class Impatient(Progress):
+        has_pressed = False
+
+        def on_trial_end(self, candidate):
+            if not self.has_pressed:
+                self.has_pressed = True
+                signal.raise_signal(signal.SIGINT)
+
+    def note(left, *_):
+        seconds.append(left)
+        return 1
+
+    monkeypatch.setattr("jnas._search.loop.affordable_epochs", note)
+    settings = {"minutes": 60, "batch_size": 24, "max_macs": 40_000, "store": str(tmp_path / "a.duckdb")}
+    assert jnas.search(small_arrays(), progress=Impatient(), **settings).best.final.status == "ok"
+    assert len(seconds) == 1 and 0 < seconds[0] < 60
+
+
+def test_a_latency_that_no_network_has_is_told(tmp_path, fake_trainer, monkeypatch):
+    monkeypatch.setattr("jnas._search.objectives.latency_ms", lambda *_: 1.0)
+    settings = {"max_latency_ms": 1e-3, "batch_size": 24, "max_macs": 40_000, "max_trials": 1}
+    with pytest.raises(jnas.JnasError, match=r"None of \d+ random templates satisfies max_latency_ms 0.001: raise the"):
+        jnas.search(small_arrays(), store=str(tmp_path / "a.duckdb"), verbose=False, **settings)
 
 
 def test_candidates_are_trained_on_a_part_of_the_images(tmp_path):

@@ -33,8 +33,8 @@ def search(
 ) -> SearchResult:
     """Returns the best small image classifier found in a given time, and all templates that were trained.
 
-    Networks that people build by hand are trained first, then random ones, then what evolution makes of the best. The
-    winner is trained for longer, and tested. The same call with the same store continues a search that was stopped.
+    Networks that people build by hand are trained first, then what evolution makes of the best. The winner is trained
+    for longer, and tested. The same call with the same store continues a search that was stopped.
 
     Ctrl-C ends it as a limit does: what is in training is finished, then the winner is trained. A second Ctrl-C ends
     it at once. Either way everything that was finished is kept. SIGTERM and SIGHUP are like the first Ctrl-C.

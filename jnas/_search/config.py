@@ -221,8 +221,8 @@ class SearchOptions(TypedDict, total=False):
 class SearchConfig(TrainingConfig):
     """Find a small image classifier in a given time.
 
-    Networks that people build by hand are trained first, for a few epochs, and some random templates. Then evolution
-    changes and combines the best of all, round after round; an LSTM that learns from their accuracies chooses which
+    Networks that people build by hand are trained first, for a few epochs. Then evolution changes and combines the best
+    of all, round after round; once some dozens are trained, LSTMs learn from their accuracies, and choose which
     children are trained. The winner by validation accuracy is trained again in the time that is kept for it, and only
     then tested.
 

@@ -203,7 +203,7 @@ class Search:
             chosen += [p for p in batch if limit is None or self.latencies.measure(p.candidate) <= limit]
             if len(chosen) == round.num_trials or not batch:
                 break
-        if not chosen and limit is not None and round.phase == "random" and not self.evaluated:
+        if not chosen and limit is not None and round.phase != "known" and not self.evaluated:
             tried = len(seen) - len(self.evaluated)
             raise JnasError(f"None of {tried} random templates satisfies max_latency_ms {limit:g}: raise the limit.")
         if "latency" in self.config.objectives:
@@ -381,5 +381,8 @@ class Search:
         limit, config = self.config.time_limit, self.config
         assert limit is not None, "without a limit the plan says how many"
         speeds = [measure_speed(template, config.make_recipe(None), self.split) for template in finalists]
-        left = limit - (time.monotonic() - self.start)
+        elapsed = time.monotonic() - self.start
+        left = limit - elapsed
+        if self.interrupt.by:  # who wants an end does not wait for all the time that was allowed
+            left = min(left, FINAL_SHARE / (1 - FINAL_SHARE) * elapsed)
         return affordable_epochs(left, speeds, config.final_repeats, config.make_recipe(None), self.split, self.data)
