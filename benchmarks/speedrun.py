@@ -6,9 +6,9 @@
 Each seed is a process of its own with an empty compilation cache, so everything counts: imports, reading, compiling,
 training, measuring. Nine tenths of the training images train and a tenth measures the validation accuracy after each
 epoch (the last one by the recipe's `views`); `seconds_to_target` is when it is first as high as the target, or null.
-With `--all-images` all of them train, and what is measured is the test accuracy: for chains, recipes and epochs that
-were chosen before on validation images. The chain is that of `CHAINS` for the target and the limit of parameters,
-unless `--hash` names another.
+With `--all-images` all of them train, nothing is measured on other images before the end, and the target is one of test
+accuracy: for chains, recipes and epochs that were chosen before on validation images. The chain is that of `CHAINS` for
+the target and the limit of parameters, unless `--hash` names another.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ import jnas
 from jnas.train import Recipe, Trainer, Trial, accuracy, trained_module
 
 VAL_FRACTION = 0.1
+NUM_MONITORED = 1_000
+"""Training images whose accuracy is measured after each epoch where no others are left for that."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,16 +79,16 @@ def train_once(chain: Chain, path: str, seed: int, all_images: bool, start: floa
     """Returns the accuracies of one training, and the seconds since `start` (of `time.time`) after each epoch."""
     data = jnas.load_data(path)
     if all_images:
-        data = jnas.Dataset(
-            data.name, data.x_train, data.y_train, data.x_test, data.y_test, x_val=data.x_test, y_val=data.y_test
-        )
+        monitor = {"x_val": data.x_train[:NUM_MONITORED], "y_val": data.y_train[:NUM_MONITORED]}
+        data = dataclasses.replace(data, **monitor)
     recipe = Recipe.fast(epochs=chain.epochs, val_fraction=VAL_FRACTION, **chain.changes)
     trainer = Trainer(chain.template, recipe, data.split(VAL_FRACTION))
     compile_seconds, seconds = trainer.compile(), []
     result = trainer.train([Trial(chain.template, seed=seed)], lambda _: seconds.append(time.time() - start))
     curve = [epoch.val_acc for epoch in result.history[0]]
-    reached = [at for at, measured in zip(seconds, curve, strict=True) if measured >= chain.target]
     test_acc = accuracy(trained_module(result), data.x_test, data.y_test, recipe.views)
+    measured, seconds = ([test_acc], [time.time() - start]) if all_images else (curve, seconds)
+    reached = [at for at, acc in zip(seconds, measured, strict=True) if acc >= chain.target]
     return {
         "seed": seed,
         "seconds_to_target": reached[0] if reached else None,
@@ -94,7 +96,7 @@ def train_once(chain: Chain, path: str, seed: int, all_images: bool, start: floa
         "compile_seconds": compile_seconds,
         "val_acc": None if all_images else curve[-1],
         "test_acc": test_acc,
-        "curve": curve,
+        "curve": None if all_images else curve,
         "train_losses": [epoch.train_loss for epoch in result.history[0]],
     }
 
