@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jnas._runtime.compilation_cache import use_compilation_cache as use_compilation_cache
     from jnas._search.api import search as search
     from jnas._search.config import SearchConfig as SearchConfig
+    from jnas._search.opening import open as open
     from jnas._search.progress import Progress as Progress
     from jnas._search.result import SearchResult as SearchResult
     from jnas.data import Dataset as Dataset
@@ -45,6 +46,7 @@ _HOMES = {
     "_runtime.compilation_cache": ("use_compilation_cache",),
     "_search.api": ("search",),
     "_search.config": ("SearchConfig",),
+    "_search.opening": ("open",),
     "_search.progress": ("Progress",),
     "_search.result": ("SearchResult",),
     "data": ("Dataset", "load_data"),
@@ -58,7 +60,8 @@ _HOMES = {
 }
 _HOME_OF = {name: f"jnas.{home}" for home, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
+# `from jnas import *` must not take the place of Python's `open`.
+__all__ = sorted(_HOME_OF.keys() - {"open"})  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str):

@@ -41,6 +41,7 @@ CALLED_BY_JNAS = {
     "Store": (
         *("add", "add_candidates", "add_experiment", "add_front", "add_program", "add_row", "candidates", "find"),
         *("evaluations_of", "experiment_df", "front_df", "latencies", "recipe_json", "set_test_accuracy", "set_winner"),
+        *("earlier_hashes", "seconds", "set_seconds"),
     ),
     "Trial": ("recipe",),
 }

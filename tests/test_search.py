@@ -94,7 +94,7 @@ def test_the_winner_is_the_module_that_was_tested(finished):
     final = result.best.final
     assert final.status == "ok" and len(final.epochs) == 2
     module, inputs = result.best.build(), normalise(jnp.asarray(arrays["x_test"]))
-    predicted = np.asarray(module(inputs) + module(inputs[:, :, ::-1])).argmax(-1)
+    predicted = np.asarray(jnas.Recipe.fast().views.mean_logits(module, inputs)).argmax(-1)
     assert (predicted == arrays["y_test"]).mean() == pytest.approx(final.test_acc_final)
     assert (result.best.predict(arrays["x_test"]) == predicted).all()
     # Only the winner has seen test images.
@@ -266,12 +266,9 @@ def test_several_objectives_and_a_limit_of_latency(finished, fake_trainer, tmp_p
         jnas.search(arrays, store=str(store), verbose=False, **TINY | {"max_latency_ms": 1e-6, "num_random": 1})
 
 
-def test_a_search_without_a_predictor_breeds(finished, tmp_path):
-    result, arrays = finished
-    store = tmp_path / "results.duckdb"
-    shutil.copy(result.store.path, store)
+def test_a_search_without_a_predictor_breeds(fake_trainer, tmp_path):
     settings = TINY | {"num_random": 4, "generations": 1, "algorithm": "regularized"}  # too few rows for a predictor
-    frame = jnas.search(arrays, store=str(store), verbose=False, **settings).to_df()
+    frame = jnas.search(small_arrays(), out=tmp_path, verbose=False, **settings).to_df()
     assert frame.phase.tolist() == ["random"] * 4 + ["evolved"] * 2 and frame.hash.is_unique
     assert frame.predicted_mean.isna().all()
 
@@ -279,7 +276,7 @@ def test_a_search_without_a_predictor_breeds(finished, tmp_path):
 def pool(names, means, far=1):
     genomes = np.zeros((len(names), 4, 6), np.int8)
     genomes[:, 0, 0] = np.arange(len(names)) * far
-    candidates = [Candidate(*pair, Space()) for pair in zip(names, genomes, strict=True)]
+    candidates = [Candidate(*values, Space()) for values in zip(names, names, genomes, strict=True)]
     std, costs = np.full(len(names), 0.02), np.zeros((len(names), 0), np.float32)
     return CandidatePool(candidates, np.array(means), std, costs, np.array([[0.5], [0.4]]))
 
@@ -309,7 +306,7 @@ def test_command_line(tmp_path):
     for _ in range(2):
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert "Random templates: 3 trained" in done.stdout
+        assert "Random networks: 3 trained" in done.stdout
         assert "The winner" in done.stdout and "test accuracy" in done.stdout and "jnas.duckdb" in done.stdout
     assert "Traceback" not in done.stderr
 

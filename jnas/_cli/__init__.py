@@ -14,6 +14,7 @@ from jnas.errors import JnasError
 
 COMMANDS = {
     "search": "Find a small image classifier.",
+    "show": "Print what a search found, or has found so far.",
     "evaluate": "Train given templates, or random ones.",
     "export": "Write a trained template as files that need no jnas.",
     "store": "Show what a file of results holds, or write it as Parquet or CSV.",

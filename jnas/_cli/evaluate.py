@@ -59,8 +59,9 @@ def _templates(options: Options, data: Dataset) -> list[Template]:
     space = options.search_space(data)
     if options.random:
         key = jax.random.key(options.seed)
-        proposals = propose_random(space, key, options.random, set(options.hashes))
-        templates += [proposal.candidate.template for proposal in proposals]
+        proposals = propose_random(space, key, options.random + len(options.hashes), set())
+        others = [p.candidate.template for p in proposals if p.candidate.hash not in options.hashes]
+        templates += others[: options.random]
     return templates
 
 

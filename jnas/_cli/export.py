@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import tyro
 
 from jnas.export import export_model
+from jnas.store import paths
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,8 @@ class Options:
     training in bfloat16: as the weights do).
     """
 
-    store: tyro.conf.Positional[str] = "jnas.duckdb"
-    """File of a search's results."""
+    store: tyro.conf.Positional[str] = paths.DEFAULT_STORE
+    """File of a search's results, or the folder that it is in."""
     hash: str | None = None
     """Template, by its hash or the beginning of it; by default the winner. A template without weights on disk is
     trained again, as its row says."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from jnas._search.api import search
 from jnas._search.config import PresetName, SearchConfig
-from jnas._search.progress import ConsoleProgress
+from jnas._search.progress import ConsoleProgress, Progress
 
 _STOPPED = "\njnas: stopped. What was trained is kept; run the same command again to go on."
 
@@ -19,6 +19,8 @@ class Options(SearchConfig):
 
     preset: PresetName | None = None
     """Settings to begin with, which other options change. 'gpu': all of CIFAR-10 on one GPU."""
+    quiet: bool = False
+    """Print nothing but errors; `jnas show` prints the result."""
 
     def __post_init__(self) -> None:
         """Checks nothing: tyro would wrap the sentence of the error in words of its own. `config` does."""
@@ -48,7 +50,7 @@ def defaults(words: list[str]) -> Options:
 
 def run(options: Options) -> int:
     try:
-        search(config=options.config(), progress=CommandProgress())
+        search(config=options.config(), progress=Progress() if options.quiet else CommandProgress())
     except KeyboardInterrupt:
         print(_STOPPED, file=sys.stderr)
         return 130

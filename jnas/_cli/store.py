@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import tyro
 
-from jnas.store import Store, export_table, open_store
+from jnas.store import Store, export_table, open_store, paths
 
 
 @dataclass(frozen=True)
 class Options:
     """Show what a file of results holds, or write it as a Parquet or CSV file."""
 
-    store: tyro.conf.Positional[str] = "jnas.duckdb"
-    """File of a search's results."""
+    store: tyro.conf.Positional[str] = paths.DEFAULT_STORE
+    """File of a search's results, or the folder that it is in."""
     export: str | None = None
     """File to write; its ending, .parquet or .csv, is its format."""
     table: str | None = None

@@ -33,9 +33,10 @@ from jnas._validation import (
 from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.space import Space, Style
+from jnas.store import paths
 from jnas.train import AUGMENTATION, RECIPES, EngineOptions, Recipe
 
-Phase = Literal["known", "random", "evolved"]
+Phase = Literal["stored", "known", "random", "evolved"]
 RecipeName = Literal["fast", "standard", "sophius"]
 Precision = Literal["float32", "bfloat16"]
 AlgorithmName = Literal["genetic", "regularized", "random"]
@@ -61,6 +62,8 @@ PRESETS: dict[PresetName, dict[str, Any]] = {
 DEFAULT_MINUTES = 3.0
 MAX_KNOWN = 4
 """Networks that people build by hand, at most, that a search begins with."""
+MAX_STORED = 256
+"""Networks, at most, that earlier searches trained alike on the same images."""
 
 SPLIT_SEED = 0
 """One split into training and validation images for all searches, so that their accuracies can be compared."""
@@ -69,19 +72,25 @@ _NO_IDENTITY = {"identity": False}
 """Marks settings, such as limits, of which other values continue the same search: it trains the same templates; and
 those that only the recipe's identity needs to tell apart."""
 
+
+def _to_file_name(name: str, value: Any) -> str:
+    return os.fspath(to_path(name, value))
+
+
 _LARGEST = 1_000_000
 """Of all counts that decide how much memory is taken at once."""
 _COUNT = partial(to_int, minimum=1, maximum=_LARGEST)
 _TIME = optional(partial(to_float, interval="(0, inf)"))
 _MAY_BE_NONE = ("classes", "generations", "max_trials", "target_accuracy", "epochs", "train_images", "final_epochs")
 _RULES: dict[str, Rule] = {
-    "data": lambda name, value: os.fspath(to_path(name, value)),
+    "data": _to_file_name,
     "classes": partial(to_int, minimum=2),
     "recipe": partial(to_choice, choices=get_args(RecipeName)),
     "space": partial(to_choice, choices=get_args(Style)),
     "compile_timeout": partial(to_float, interval="(0, inf)"),
     "seed": to_seed,
-    "store": lambda name, value: os.fspath(to_path(name, value)),
+    "out": _to_file_name,
+    "store": optional(_to_file_name),
     "trials_per_generation": _COUNT,
     "known_networks": to_bool,
     "start": lambda name, value: tuple(map(str, to_tuple(name, value, "hashes of templates"))),
@@ -99,7 +108,7 @@ _RULES: dict[str, Rule] = {
 }
 _RULES |= {name: optional(_RULES[name]) for name in _MAY_BE_NONE}
 _RECIPE_FIELDS = ("batch_size", "learning_rate", "val_fraction", "precision", *AUGMENTATION)
-_SPACE_FIELDS = ("conv_num", "lin_num", "max_params", "max_macs")
+SPACE_FIELDS = ("conv_num", "lin_num", "max_params", "max_macs")
 
 
 class Round(NamedTuple):
@@ -170,7 +179,7 @@ class TrainingConfig:
 
     def search_space(self, data: Dataset | None = None) -> Space:
         """Returns the space of templates for images; without images, for the shape and classes of CIFAR-10."""
-        images, settings = Space() if data is None else data, {name: getattr(self, name) for name in _SPACE_FIELDS}
+        images, settings = Space() if data is None else data, {name: getattr(self, name) for name in SPACE_FIELDS}
         style = to_choice("space", self.space, get_args(Style))
         return Space(images.in_shape, images.classes, style=style, **settings)
 
@@ -197,7 +206,8 @@ class SearchOptions(TypedDict, total=False):
     compile_timeout: float
     seed: int
     minutes: float | None
-    store: str | os.PathLike[str]
+    out: str | os.PathLike[str]
+    store: str | os.PathLike[str] | None
     objectives: Sequence[Objective]
     max_latency_ms: float | None
     start: Sequence[str]
@@ -232,8 +242,11 @@ class SearchConfig(TrainingConfig):
     minutes: float | None = field(default=None, metadata=_NO_IDENTITY)
     """Minutes that this run may take, the winner's training included. By default 3, or no limit where --generations,
     --max-trials or --target-accuracy ends the search."""
-    store: str = field(default="jnas.duckdb", metadata=_NO_IDENTITY)
-    """File of the results (DuckDB). Weights are kept in a folder of the same name ending in .checkpoints."""
+    out: str = field(default=paths.DEFAULT_FOLDER, metadata=_NO_IDENTITY)
+    """Folder of all that is written; it is made where it is missing."""
+    store: str | None = field(default=None, metadata=_NO_IDENTITY)
+    """File of the results (DuckDB), if it is not to be jnas.duckdb in that folder. Weights are kept beside it, in a
+    folder of the same name ending in .checkpoints."""
     objectives: tuple[Objective, ...] = ("accuracy",)
     """What to optimise: accuracy alone, or accuracy against any of macs, params and (measured) latency."""
     max_latency_ms: float | None = None
@@ -279,7 +292,7 @@ class SearchConfig(TrainingConfig):
         recipe, space = self.make_recipe(self.epochs), self.search_space()
         given = [name for name in _RECIPE_FIELDS if getattr(self, name) is not None]
         settings = {name: getattr(recipe, name) for name in given}
-        settings |= {name: getattr(space, name) for name in _SPACE_FIELDS}
+        settings |= {name: getattr(space, name) for name in SPACE_FIELDS}
         for name, value in settings.items():
             object.__setattr__(self, name, value)
         if self.epochs is not None and self.prune_after_epochs >= self.epochs:
@@ -304,6 +317,11 @@ class SearchConfig(TrainingConfig):
         return cls(**(settings | changes))
 
     @property
+    def store_path(self) -> str:
+        """The file of the results."""
+        return self.store or os.path.join(self.out, paths.STORE_NAME)
+
+    @property
     def cost_objectives(self) -> tuple[Objective, ...]:
         """The objectives besides the accuracy."""
         return tuple(name for name in self.objectives if name != "accuracy")
@@ -318,6 +336,7 @@ class SearchConfig(TrainingConfig):
     def rounds(self) -> Iterator[Round]:
         """Yields the rounds of the search; without end where only a limit ends it."""
         numbers = itertools.count()
+        yield Round(next(numbers), "stored", MAX_STORED)
         if self.known_networks or self.start:
             yield Round(next(numbers), "known", MAX_KNOWN + len(self.start))
         if self.num_random:

@@ -100,7 +100,7 @@ class PopulationEvolution:
         previous: Path | None,
         seen: Set[str],
     ) -> tuple[State, CandidatePool]:
-        """Returns a population after some generations, and those of its members whose hashes are not in `seen`.
+        """Returns a population after some generations, and those of its members whose functions are not in `seen`.
 
         The parents are what was trained well, the best first. The members of the last round, whose checkpoint is
         `previous`, go on, the best first; random templates take the other places.
@@ -128,7 +128,9 @@ class PopulationEvolution:
         return state, self._pool(np.asarray(state.population)[is_member(state)], surrogate, seen, measured)
 
     def _pool(self, genomes: np.ndarray, surrogate: Surrogate, seen: Set[str], incumbents: np.ndarray) -> CandidatePool:
-        candidates = [c for c in Candidate.from_genomes(genomes, self.space) if c.hash not in seen]
+        candidates = [
+            p.candidate for p in select_new(map(Proposal, Candidate.from_genomes(genomes, self.space)), seen, self.size)
+        ]
         genomes = stack_genomes(candidates, self.space)
         members = predict_members(self.space, genomes, surrogate.predictor)
         std, costs = predict_std(surrogate.predictor, members), self._costs(genomes, surrogate, len(genomes))
@@ -165,7 +167,7 @@ def add_immigrants(old: np.ndarray, immigrants: np.ndarray, places: int, count: 
 def select_batch(
     pool: CandidatePool, count: int, seen: Set[str], seed: int, distance: Callable[[jax.Array, jax.Array], jax.Array]
 ) -> list[Proposal]:
-    """Returns the candidates to train, whose hashes are not in `seen`: for the improvement expected, and for variety.
+    """Returns candidates to train, whose functions are not in `seen`: for the improvement expected, and for variety.
 
     One after the other, the highest logarithm of the expected improvement is taken, less a discount for what is close
     to those before. With several objectives each place has weights of its own, drawn at random, under which the
@@ -174,7 +176,7 @@ def select_batch(
     num_candidates = len(pool.candidates)
     if not num_candidates:
         return []
-    discount = np.where([candidate.hash in seen for candidate in pool.candidates], -np.inf, 0)
+    discount = np.where([candidate.function_hash in seen for candidate in pool.candidates], -np.inf, 0)
     generator = np.random.default_rng(seed)
     genomes = pad_to_power(np.array([candidate.genome for candidate in pool.candidates]), 64)
     padding = (0, len(genomes) - num_candidates)

@@ -26,6 +26,7 @@ from jnas._search.progress import Progress
 from jnas._search.result import EvaluatedCandidate, SearchResult
 from jnas._search.screening import Proposal, fit_predictor, may_improve, propose_random, select_new, stack_genomes
 from jnas._search.stopping import Interrupt, stop_reason
+from jnas._validation import refuse
 from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.evolve import mean_pairwise_distance, pareto_front
@@ -72,7 +73,9 @@ class Search:
         self.split = data.split(config.make_recipe(None).val_fraction, SPLIT_SEED)
         self.config = config = with_plan(config, len(self.split.x_train))
         self.data, self.progress, self.start, self.interrupt = data, progress, start, interrupt
-        self.store = Store(config.store)
+        if config.store is None:
+            _make_folder(config.out)
+        self.store = Store(config.store_path)
         self.recipe = config.make_recipe(config.epochs, config.train_images)
         check_batch(self.recipe, self.split.take(config.train_images))
         self.space = config.search_space(data)
@@ -90,11 +93,15 @@ class Search:
             dataset_name=data.name,
             in_shape="x".join(map(str, data.in_shape)),
             num_classes=data.classes,
+            num_train=len(self.split.x_train),
+            num_val=len(self.split.x_val),
+            num_test=len(data.x_test),
             split_seed=SPLIT_SEED,
             seed=config.seed,
             versions=versions(),
             git_commit=git_commit(),
         )
+        self.seconds_before = self.store.seconds(self.experiment)
         self.latencies = Latencies(self.store, self.space)
         self.store.lock_timeout = 600  # once it runs, a search waits for whoever reads its rows
         progress.on_search_start(self)
@@ -116,6 +123,11 @@ class Search:
                 break
         return self.finish(reason)
 
+    @property
+    def num_trained(self) -> int:
+        """Templates that all runs of the search have trained, those that failed too."""
+        return sum(trained.phase != "stored" for trained in self.evaluated.values())
+
     def good(self) -> list[EvaluatedCandidate]:
         """Returns what was trained well, in the order of training."""
         return [trained for trained in self.evaluated.values() if trained.is_ok]
@@ -132,7 +144,7 @@ class Search:
     def stop_reason(self) -> str | None:
         """Returns why nothing more should begin, in a few words, or None."""
         best, seconds = max((trained.accuracy for trained in self.good()), default=0.0), time.monotonic() - self.start
-        return stop_reason(self.config, len(self.evaluated), best, seconds, self._reserve(), self.interrupt.by)
+        return stop_reason(self.config, self.num_trained, best, seconds, self._reserve(), self.interrupt.by)
 
     def _reserve(self) -> float:
         """Seconds that are kept for training the best for longer, and half of what one more template takes."""
@@ -145,6 +157,10 @@ class Search:
         more_images = len(self.split.x_train) / len(self.split.take(config.train_images).x_train)
         epochs = config.final_repeats * config.final_epochs * more_images
         return next_trial + sum(row.compile_seconds + row.train_seconds / len(row.epochs) * epochs for row in rows)
+
+    def _store_seconds(self, hash: str | None = None) -> None:
+        """Stores how long all runs of the search have taken, and that a template was trained then."""
+        self.store.set_seconds(self.experiment, self.seconds_before + time.monotonic() - self.start, hash)
 
     def check_folder(self) -> bool:
         """Returns False; a `JnasError` soon after nothing can be written beside the store any more."""
@@ -159,6 +175,8 @@ class Search:
         start = time.perf_counter()
         checkpoint.try_writing(self.checkpoints)  # to choose may take long
         proposals, population_diversity = self._stored_proposals(round) or self._choose(round)
+        if round.phase == "stored" and not proposals:
+            return RoundResult(round, (), None, None)
         self.progress.on_round_start(round, len(proposals))
         reason = None
 
@@ -172,7 +190,9 @@ class Search:
         for trained in self._train(proposals, round, should_stop):
             self.evaluated[trained.candidate.hash] = trained
             evaluated.append(trained)
-            self.progress.on_trial_end(trained)
+            if round.phase != "stored":
+                self._store_seconds(trained.candidate.hash)
+                self.progress.on_trial_end(trained)
         front_size = self._store_front(round)
         if is_incomplete := len(evaluated) < len(proposals):
             should_stop()
@@ -195,17 +215,18 @@ class Search:
         """Templates to train, less those that are too slow, and the diversity of the population that they are from."""
         key = jax.random.fold_in(jax.random.key(self.config.seed), round.number)
         propose, population_diversity = self._make_proposer(round, key)
-        limit, seen = self.config.max_latency_ms, set(self.evaluated)
+        limit, seen = self.config.max_latency_ms, self._seen()
         chosen: list[Proposal] = []
         for attempt in range(1 if limit is None else _MAX_LATENCY_ATTEMPTS):
             batch = propose(jax.random.fold_in(key, attempt), round.num_trials - len(chosen), seen)
-            seen |= {proposal.candidate.hash for proposal in batch}
+            seen |= {proposal.candidate.function_hash for proposal in batch}
             chosen += [p for p in batch if limit is None or self.latencies.measure(p.candidate) <= limit]
             if len(chosen) == round.num_trials or not batch:
                 break
-        if not chosen and limit is not None and round.phase != "known" and not self.evaluated:
-            tried = len(seen) - len(self.evaluated)
-            raise JnasError(f"None of {tried} random templates satisfies max_latency_ms {limit:g}: raise the limit.")
+        if not chosen and limit is not None and round.phase not in ("stored", "known") and not self.evaluated:
+            raise JnasError(
+                f"None of {len(seen)} random templates satisfies max_latency_ms {limit:g}: raise the limit."
+            )
         if "latency" in self.config.objectives:
             for proposal in chosen:
                 self.latencies.measure(proposal.candidate)
@@ -216,6 +237,8 @@ class Search:
     def _make_proposer(self, round: Round, key: jax.Array) -> tuple[Proposer, float | None]:
         """What proposes the templates of a round, and the diversity of the population that evolved for it."""
         space, parents = self.space, self.ranking()
+        if round.phase == "stored":
+            return lambda key, count, seen: select_new(map(Proposal, self._stored_candidates()), seen, count), None
         if round.phase == "known":
             return lambda key, count, seen: select_new(map(Proposal, self._known_candidates()), seen, count), None
         predictor = None if round.phase == "random" else self._fit_predictor(round)
@@ -230,7 +253,7 @@ class Search:
         surrogate = Surrogate(predictor, coefficients)
         previous, current = (paths.evolution_dir(self.checkpoints, round.number - back) for back in (1, 0))
         before = previous if os.path.exists(previous) else None
-        state, pool = self.evolution.run(key, parents, surrogate, before, set(self.evaluated))
+        state, pool = self.evolution.run(key, parents, surrogate, before, self._seen())
         members = jax.device_put(is_member(state))
         population_diversity = float(mean_pairwise_distance(state.population, members, space.distance))
         state.save(current, diversity=population_diversity)
@@ -240,6 +263,22 @@ class Search:
             return select_batch(pool, count, seen, int(jax.random.bits(key)), space.distance)
 
         return propose, population_diversity
+
+    def _stored_candidates(self) -> list[Candidate]:
+        """What earlier searches trained alike, but those that this one begins with anyway."""
+        known = {candidate.hash for candidate in self._known_candidates()}
+        costs_time = self.config.max_latency_ms is not None or "latency" in self.config.objectives
+        candidates = []
+        for hash in self.store.earlier_hashes(self.experiment):
+            template = Template.from_hash(hash, self.space.in_shape, self.space.classes)
+            is_measured = hash in self.latencies.measured or not costs_time
+            if hash not in known and is_measured and self.space.admits(template):
+                candidates.append(Candidate.from_template(template, self.space))
+        return candidates
+
+    def _seen(self) -> set[str]:
+        """The functions that were trained."""
+        return {trained.candidate.function_hash for trained in self.evaluated.values()}
 
     def _known_candidates(self) -> list[Candidate]:
         """The user's own templates, then those that people build by hand."""
@@ -266,7 +305,8 @@ class Search:
     ) -> Iterator[EvaluatedCandidate]:
         """Trains as many as `max_trials` admits."""
         config = self.config
-        count = None if config.max_trials is None else max(0, config.max_trials - len(self.evaluated))
+        count = None if config.max_trials is None else max(0, config.max_trials - self.num_trained)
+        count = None if round.phase == "stored" else count
         by_hash = {proposal.candidate.hash: proposal for proposal in proposals[:count]}
         trials = [Trial(proposal.candidate.template, config.seed) for proposal in by_hash.values()]
         keys = [make_key(trial, self.recipe, self.data, SPLIT_SEED) for trial in trials]
@@ -359,7 +399,7 @@ class Search:
             raise JnasError(f"None of the {len(self.evaluated)} templates could be trained: {reasons}.")
         if reason:
             self.progress.on_stop(reason)
-        self.progress.on_message("training the best for longer")
+        self.progress.on_message("final training")
         finalists = [trained.template for trained in ranking[: config.num_finalists]]
         seeds = [(config.seed + i) % 2**32 for i in range(config.final_repeats)]  # as large as a seed may be
         recipe = config.make_recipe(config.final_epochs or self._affordable_epochs(finalists))
@@ -367,6 +407,7 @@ class Search:
         training = FinalTraining(recipe, seeds, *images, self._on_epoch, self.check_folder)
         winner, finals = training.find_winner(finalists)
         self.store.set_winner(self.experiment, winner.hash)
+        self._store_seconds()
         by_accuracy = sorted(ranking, key=lambda trained: -trained.accuracy)
         candidates = {trained.candidate.hash: trained for trained in by_accuracy}
         for hash, rows in finals.items():
@@ -386,3 +427,11 @@ class Search:
         if self.interrupt.by:  # who wants an end does not wait for all the time that was allowed
             left = min(left, FINAL_SHARE / (1 - FINAL_SHARE) * elapsed)
         return affordable_epochs(left, speeds, config.final_repeats, config.make_recipe(None), self.split, self.data)
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        hint = f"name another one with --out ({error.strerror})"
+        refuse("out", "a folder, or one that can be made", path, hint)

@@ -14,17 +14,16 @@ from jnas._runtime.console import is_live, make_console
 from jnas._runtime.devices import describe_device
 from jnas._search.config import Round
 from jnas._search.result import EvaluatedCandidate, SearchResult
+from jnas._search.summary import describe_result
 from jnas.predict import Predictor
-from jnas.report import finalist_table, format_count, front_table, layer_summary, leaderboard, mean_std
-from jnas.space import describe_chain
-from jnas.store import Evaluation
+from jnas.report import format_count
 
 if TYPE_CHECKING:
     from jnas._search.loop import RoundResult, Search
 
 _MIN_FOR_REMARK = 3
 """Templates from which on it is no accident that none of them learns."""
-TITLES = {"known": "Known networks", "random": "Random templates", "evolved": "Evolved"}
+TITLES = {"stored": "Earlier searches", "known": "Known networks", "random": "Random networks", "evolved": "Evolved"}
 
 
 class Progress:
@@ -57,16 +56,16 @@ class ConsoleProgress(Progress):
         self.best = 0.0
         self.num_done = self.num_generations = 0
 
-    def _print(self, what: object, style: str | None = None) -> None:
+    def _print(self, what: object) -> None:
         """Prints a line or a table, as it is; lines are wrapped by the terminal, so that they can be copied whole."""
-        self.console.print(what, style=style, markup=False, soft_wrap=isinstance(what, str))
+        self.console.print(what, markup=False, soft_wrap=isinstance(what, str))
 
     def on_search_start(self, search: "Search") -> None:
         self.search = search
         for line in first_lines(search):
             self._print(line)
         self.bar = RichProgress(
-            *("{task.description}", BarColumn(20), TimeElapsedColumn(), "{task.fields[done]} trained"),
+            *("{task.description}", BarColumn(10), TimeElapsedColumn(), "{task.fields[done]} trained"),
             *("best {task.fields[best]}", "{task.fields[note]}"),
             console=self.console,
             transient=True,
@@ -99,21 +98,14 @@ class ConsoleProgress(Progress):
             seconds = time.monotonic() - self.search.start
             self._print(f"{seconds:4.0f} s  {phase:7}  {outcome}, best {self.best:.4f}, {costs}")
 
-    def on_predictor_fit(self, predictor: Predictor | None) -> None:
-        if predictor is None or predictor.scores is None:
-            return
-        s = predictor.scores
-        self._print(
-            f"Predictor on held-out rows ({s.num_rows}, each unseen by the member that predicts it): "
-            f"R² {s.r2:.2f}, Kendall tau {s.kendall_tau:.2f}, Spearman {s.spearman:.2f}; "
-            f"fitted in {predictor.seconds:.1f} s."
-        )
-
     def on_round_end(self, result: "RoundResult") -> None:
         text = "no template could be trained."
         if accuracies := result.accuracies:
             mean = sum(accuracies) / len(accuracies)
-            text = f"{len(accuracies)} trained, val acc mean {mean:.4f}, best {max(accuracies):.4f}."
+            verb = "found" if result.round.phase == "stored" else "trained"
+            text = f"{len(accuracies)} {verb}, val acc mean {mean:.4f}, best {max(accuracies):.4f}"
+            expected = [trained.predicted_mean for trained in result.evaluated if trained.predicted_mean is not None]
+            text += f" (expected {np.mean(expected):.4f})." if expected else "."
         title = TITLES[result.round.phase]
         if result.round.phase == "evolved":
             self.num_generations += 1
@@ -134,29 +126,8 @@ class ConsoleProgress(Progress):
 
     def on_search_end(self, result: SearchResult) -> None:
         self.bar.stop()
-        search, best = self.search, result.best
-        num_val = len(search.split.x_val)
-        self._print(leaderboard([(candidate.phase, candidate.evaluation) for candidate in result.top(10)], num_val))
-        if len(search.config.objectives) > 1:
-            self._print(front_table(result.front))
-        if stopped := sum(candidate.evaluation.status == "stopped" for candidate in search.evaluated.values()):
-            self._print(f"{stopped} templates were stopped early.")
-        if failed := len(search.evaluated) - len(result.candidates) - stopped:
-            self._print(f"{failed} templates failed; their rows say why.")
-        finalists = [(candidate.evaluation, candidate.finals) for candidate in result.candidates if candidate.finals]
-        if len(finalists) > 1:
-            self._print(finalist_table(finalists, num_val))
-        cost = best.template.cost
-        self._print(f"\nThe winner ({format_count(cost.params)} params, {format_count(cost.macs)} MACs):", "bold")
-        self._print(layer_summary(best.template))
-        self._print(f"hash {best.template.hash}\n")
-        self._print(_describe_finals(best.finals, len(search.data.x_test)))
-        if (known := result.known) is not None:
-            self._print(compare_with_known(best, known, num_val))
-        self._print(
-            f"Results: {result.store.path} (experiment {result.experiment}), weights: {search.checkpoints}. "
-            f"{time.perf_counter() - self.start:.0f} s.",
-        )
+        for part in describe_result(result):
+            self._print(part)
 
     def close(self) -> None:
         if hasattr(self, "bar"):
@@ -201,35 +172,3 @@ def remark_at_chance(accuracies: Sequence[float], search: "Search") -> str | Non
         f"{unmirrored if search.recipe.flip else ''}another learning_rate, or more epochs; and see that each label "
         "belongs to its image."
     )
-
-
-def compare_with_known(best: EvaluatedCandidate, known: EvaluatedCandidate, num_val: int) -> str:
-    """Returns in a sentence what a search brought over the best network that it began with.
-
-    Both accuracies are those of the same training, before the winner's longer one.
-    """
-    name = f"the best network that it began with ({describe_chain(known.template)}, {known.accuracy:.4f})"
-    if best.candidate == known.candidate:
-        return f"The search found nothing better than {name}: give it more time."
-    noise = math.sqrt(sum(c.accuracy * (1 - c.accuracy) for c in (best, known)) / num_val)
-    gain, cost, known_cost = best.accuracy - known.accuracy, best.template.cost, known.template.cost
-    place = f"{abs(gain):.4f} {'ahead of' if gain > 0 else 'behind'} {name}"
-    params, macs = cost.params / known_cost.params, cost.macs / known_cost.macs
-    return (
-        f"After the same training in the search it is {place}, with {params:.2g} times its parameters and {macs:.2g} "
-        f"times its MACs; the noise of such a difference is {noise:.4f} ({num_val:,} images)."
-    )
-
-
-def _describe_finals(finals: Sequence[Evaluation], num_test: int) -> str:
-    """A sentence on the winner's longer training."""
-    good = [row for row in finals if row.status == "ok"]
-    if not good:
-        return f"Its longer training failed ({finals[0].status}: {finals[0].message})."
-    accuracies = mean_std([row.val_acc_final for row in good if row.val_acc_final is not None])
-    tested = [row.test_acc_final for row in good if row.test_acc_final is not None]
-    test = f"test accuracy {mean_std(tested)} ({num_test:,} images)" if tested else "no test images"
-    epochs = f"{len(good[0].epochs)} epoch{'s' * (len(good[0].epochs) > 1)}"
-    seeds = "one seed" if len(good) == 1 else f"mean ± standard deviation of {len(good)} seeds"
-    failed = f"; {len(finals) - len(good)} more failed" if len(good) < len(finals) else ""
-    return f"Trained for {epochs}: validation accuracy {accuracies}, {test}, after the last epoch, {seeds}{failed}."

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from jnas._runtime.jax_config import with_own_settings
 from jnas._search.config import Phase
+from jnas._search.stored_images import StoredImages
 from jnas.data import Dataset, check_images
 from jnas.space import Candidate, Template
 from jnas.store import Evaluation, Store
@@ -29,7 +30,7 @@ class EvaluatedCandidate:
     phase: Phase
     predicted_mean: float | None
     """The accuracy that the predictor expected; None if there was no predictor."""
-    _data: Dataset
+    _data: Dataset | StoredImages
     _recipe: Recipe
     finals: tuple[Evaluation, ...] = ()
     """The rows of its longer training, one a seed: of the winner, and of those trained for longer beside it."""
@@ -66,7 +67,8 @@ class EvaluatedCandidate:
         key = self.evaluation.key
         if self._weights is not None and self._weights.exists():
             return load_weights(self._weights, self.template)
-        trainer = Trainer(self.template, self._recipe, self._data.split(self._recipe.val_fraction, key.split_seed))
+        data = self._data.load() if isinstance(self._data, StoredImages) else self._data
+        trainer = Trainer(self.template, self._recipe, data.split(self._recipe.val_fraction, key.split_seed))
         return trained_module(trainer.train([Trial(self.template, key.seed)]))
 
     @with_own_settings
@@ -90,7 +92,7 @@ class EvaluatedCandidate:
 
 @dataclass(frozen=True, repr=False)
 class SearchResult:
-    """What a search found."""
+    """What a search found, or has found so far."""
 
     candidates: tuple[EvaluatedCandidate, ...]
     """The templates that were trained well, best validation accuracy (after the last epoch) first."""
@@ -99,7 +101,8 @@ class SearchResult:
     experiment: str
     """The search's id in the store."""
     best: EvaluatedCandidate
-    """The winner by validation accuracy, of the longer trainings where there were several."""
+    """The winner by validation accuracy, of the longer trainings where there were several; the best so far of a search
+    that has none yet."""
 
     @property
     def known(self) -> EvaluatedCandidate | None:

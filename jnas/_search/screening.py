@@ -43,15 +43,15 @@ class Proposal(NamedTuple):
 
 
 def select_new(proposals: Iterable[Proposal], seen: Set[str], count: int) -> list[Proposal]:
-    """Returns the first `count` proposals that are all different and whose hashes are not in `seen`."""
-    by_hash: dict[str, Proposal] = {}
+    """Returns the first `count` proposals that compute different functions, whose hashes are not in `seen`."""
+    by_function: dict[str, Proposal] = {}
     for proposal in proposals:
-        by_hash.setdefault(proposal.candidate.hash, proposal)
-    return [proposal for hash, proposal in by_hash.items() if hash not in seen][:count]
+        by_function.setdefault(proposal.candidate.function_hash, proposal)
+    return [proposal for hash, proposal in by_function.items() if hash not in seen][:count]
 
 
 def propose_random(space: Space, key: jax.Array, count: int, seen: Set[str]) -> list[Proposal]:
-    """Returns random templates whose hashes are not in `seen`."""
+    """Returns random templates whose functions are not in `seen`."""
     genomes = space.sample_valid(key, count + 4 * len(seen), min_count=count)
     return select_new(map(Proposal, Candidate.from_genomes(genomes, space)), seen, count)
 

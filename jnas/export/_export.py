@@ -20,7 +20,7 @@ from jnas.export._codegen import generate_code, generate_stablehlo
 from jnas.export._metadata import export_metadata, format_check, readme
 from jnas.export._source import TrainedTemplate, load_images, load_module, retrain, select
 from jnas.export._verify import verify
-from jnas.store import Evaluation, Store, open_store
+from jnas.store import Evaluation, Store, open_store, paths
 from jnas.train import save_weights
 
 
@@ -38,7 +38,7 @@ class Export:
 
 @with_own_settings
 def export_model(
-    store: Store | str | Path = "jnas.duckdb",
+    store: Store | str | Path = paths.DEFAULT_STORE,
     hash: str | None = None,
     out: str | Path | None = None,
     *,

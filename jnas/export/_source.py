@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from jnas.data import IN_MEMORY_SOURCE, Dataset, load_data
 from jnas.errors import JnasError
 from jnas.space import Template
-from jnas.store import Evaluation, Store, paths
+from jnas.store import Evaluation, Store, find_experiment, paths, resolve_prefix
 from jnas.train import Recipe, TrainingRequest, Trial, accuracy, load_weights, train_modules
 
 
@@ -34,7 +34,7 @@ class TrainedTemplate:
 
 def select(store: Store, hash: str | None = None, experiment: str | None = None) -> TrainedTemplate:
     """Returns the template to export: see `export_model`."""
-    search = _select_experiment(store, experiment)
+    search = find_experiment(store, experiment)
     rows = store.experiment_df(search.experiment_id)
     good = rows[rows.status == "ok"]
     if good.empty:
@@ -67,16 +67,6 @@ def select(store: Store, hash: str | None = None, experiment: str | None = None)
     return TrainedTemplate(search, template, row, Recipe.from_json(store.recipe_json(row.key.recipe_id)), weights)
 
 
-def _select_experiment(store: Store, experiment: str | None) -> pd.Series:
-    searches = store.experiments_df()
-    if searches.empty:
-        raise JnasError(f"{store.path} has no search: run jnas search --store {store.path} first.")
-    if experiment is None:
-        return searches.iloc[-1]
-    selected = resolve_prefix(experiment, searches.experiment_id, "search", str(store.path), "--experiment")
-    return searches[searches.experiment_id == selected].iloc[0]
-
-
 def _select_hash(hash: str, rows: pd.DataFrame, experiment_id: str) -> str:
     selected = resolve_prefix(hash.lower(), rows.hash, "template", f"search {experiment_id}", "--hash")
     row = rows[rows.hash == selected].iloc[0]
@@ -85,28 +75,6 @@ def _select_hash(hash: str, rows: pd.DataFrame, experiment_id: str) -> str:
             f"Template {selected} was not trained to the end ({row.status}: {row.message}): name another one."
         )
     return selected
-
-
-def resolve_prefix(prefix: str, names: Iterable[str], kind: str, location: str, option: str) -> str:
-    """Returns the only name with a prefix; a whole name is meant even if others begin with it.
-
-    The last three arguments are for errors: what the names are of, where they are, and the option that gives one.
-    """
-    matches = [name for name in names if name.startswith(prefix)]
-    if prefix in matches:
-        return prefix
-    if not matches:
-        raise JnasError(f"There is no {kind} {prefix!r} in {location}: give {option} one of {_sample(list(names))}.")
-    if len(matches) > 1:
-        raise JnasError(
-            f"{option} must match one {kind} in {location}, got {prefix!r}, which matches {len(matches)} "
-            f"({_sample(matches)}); give more of it."
-        )
-    return matches[0]
-
-
-def _sample(names: list[str]) -> str:
-    return ", ".join(names[:3]) + ", …" * (len(names) > 3)
 
 
 def load_images(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Array, Int8
 
+from jnas.space._equivalence import function_hashes
 from jnas.space._genome import arch_hashes, to_genome
 from jnas.space._space import Space
 from jnas.space._template import Template
@@ -15,9 +16,13 @@ from jnas.space._template import Template
 
 @dataclass(frozen=True)
 class Candidate:
-    """An architecture of a space, with a read-only genome and `Template.hash`; equal if these and the spaces are."""
+    """An architecture of a space, with a read-only genome and `Template.hash`; equal if these and the spaces are.
+
+    `function_hash` is that of what it computes: templates with activations and max poolings exchanged share it.
+    """
 
     hash: str
+    function_hash: str = field(compare=False, repr=False)
     genome: Int8[np.ndarray, "l 6"] = field(compare=False, repr=False)
     space: Space = field(repr=False)
 
@@ -26,14 +31,15 @@ class Candidate:
         """Returns the candidates of genomes; they are not checked for validity."""
         genomes = np.array(genomes)
         genomes.flags.writeable = False
-        return [cls(*pair, space) for pair in zip(arch_hashes(genomes), genomes, strict=True)]
+        hashes = zip(arch_hashes(genomes), function_hashes(genomes), genomes, strict=True)
+        return [cls(*values, space) for values in hashes]
 
     @classmethod
     def from_template(cls, template: Template, space: Space) -> Candidate:
         """Returns the candidate of a template; raises as `to_genome` does."""
         genome = to_genome(template, space.length)
         genome.flags.writeable = False
-        return cls(template.hash, genome, space)
+        return cls(template.hash, function_hashes(genome[None])[0], genome, space)
 
     @classmethod
     def from_hash(cls, arch_hash: str, space: Space) -> Candidate:

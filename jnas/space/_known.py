@@ -28,7 +28,7 @@ def known_networks(space: Space) -> list[Template]:
     found: list[list[Template]] = []
     for convs in _BLOCKS.values():
         chains = [_chain(space, convs, width) for width in reversed(_WIDTHS)]
-        found.append([chain for chain in chains if chain is not None and _is_within(chain, space)])
+        found.append([chain for chain in chains if chain is not None and space.admits(chain)])
     ranks = [[chains[rank] for chains in found if rank < len(chains)] for rank in range(len(_WIDTHS))]
     ordered = [chain for rank in ranks for chain in sorted(rank, key=lambda chain: -chain.cost.macs)]
     return list({chain.hash: chain for chain in ordered}.values())
@@ -51,13 +51,6 @@ def _chain(space: Space, convs: tuple[int, ...], width: int) -> Template | None:
         return Template([*layers, lt.Flatten(), lt.Linear(space.classes)], space.in_shape)
     except JnasError:  # such as images of one pixel
         return None
-
-
-def _is_within(template: Template, space: Space) -> bool:
-    cost = template.cost
-    limits = (cost.params, space.max_params), (cost.macs, space.max_macs)
-    fits = all(limit is None or value <= limit for value, limit in limits)
-    return fits and len(template.layers) - 1 <= space.length
 
 
 def describe_chain(template: Template) -> str:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int8
 from jnas._runtime.compile_options import fast_compile_jit
 from jnas._runtime.jax_config import with_own_settings
 from jnas._runtime.random import check_key
-from jnas._validation import Rule, apply_rules, optional, to_choice, to_int, to_seed
+from jnas._validation import Rule, apply_rules, optional, to_choice, to_instance, to_int, to_seed
 from jnas.errors import JnasError
 from jnas.space import _operators as operators
 from jnas.space._features import featurize
@@ -120,6 +120,13 @@ class Space:
             if limit is not None:
                 valid &= count <= limit
         return valid
+
+    def admits(self, template: Template) -> bool:
+        """Returns whether a template is within `max_params` and `max_macs`, and not too long for a genome."""
+        cost = to_instance("template", template, Template, "use Template.from_hash").cost
+        limits = (cost.params, self.max_params), (cost.macs, self.max_macs)
+        is_small = all(limit is None or value <= limit for value, limit in limits)
+        return is_small and len(template.layers) - 1 <= self.length
 
     def encode(self, genomes: Int8[Array | np.ndarray, "n l 6"]) -> Float[Array, "n l f"]:
         """Returns what a predictor sees of genomes: each layer's bits and features; see `jnas.space.featurize`."""

@@ -1,5 +1,6 @@
 """Results in a DuckDB file: the only package that contains SQL."""
 
+from jnas.store._experiments import find_experiment, resolve_prefix
 from jnas.store._export import export_table
 from jnas.store._records import RETRYABLE_STATUSES, Epoch, Evaluation, Key, ProposalRow, Status
 from jnas.store._store import Store, open_store
@@ -13,5 +14,7 @@ __all__ = [
     "Status",
     "Store",
     "export_table",
+    "find_experiment",
     "open_store",
+    "resolve_prefix",
 ]

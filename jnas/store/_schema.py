@@ -9,7 +9,7 @@ from jnas.errors import JnasError
 from jnas.store._connection import damage
 from jnas.store._records import Key
 
-VERSION = 1  # of the schema; a file of another version is refused
+VERSION = 2  # of the schema; a file of another version is refused
 
 _EVALUATION = (
     "hash VARCHAR, in_shape VARCHAR, num_classes INTEGER, recipe_id VARCHAR, dataset_fingerprint VARCHAR, "
@@ -23,8 +23,9 @@ CREATE TABLE jnas (schema_version INTEGER);
 CREATE TABLE recipes (recipe_id VARCHAR PRIMARY KEY, recipe_json JSON);
 CREATE TABLE experiments (
     experiment_id VARCHAR PRIMARY KEY, started_at TIMESTAMP, config_json JSON, recipe_id VARCHAR,
-    dataset_fingerprint VARCHAR, dataset_name VARCHAR, in_shape VARCHAR, num_classes INTEGER, split_seed BIGINT,
-    seed BIGINT, versions JSON, git_commit VARCHAR, winner_hash VARCHAR
+    dataset_fingerprint VARCHAR, dataset_name VARCHAR, in_shape VARCHAR, num_classes INTEGER, num_train INTEGER,
+    num_val INTEGER, num_test INTEGER, split_seed BIGINT, seed BIGINT, versions JSON, git_commit VARCHAR,
+    winner_hash VARCHAR, seconds DOUBLE
 );
 CREATE TABLE architectures (
     hash VARCHAR, in_shape VARCHAR, num_classes INTEGER, params BIGINT, macs BIGINT, flops BIGINT,
@@ -45,7 +46,7 @@ CREATE TABLE programs (
 );
 CREATE TABLE candidates (
     experiment_id VARCHAR, phase VARCHAR, generation INTEGER, position INTEGER, hash VARCHAR, predicted_mean DOUBLE,
-    predicted_std DOUBLE, PRIMARY KEY (experiment_id, phase, generation, position)
+    predicted_std DOUBLE, seconds DOUBLE, PRIMARY KEY (experiment_id, phase, generation, position)
 );
 CREATE TABLE latencies (
     hash VARCHAR, in_shape VARCHAR, num_classes INTEGER, device VARCHAR, batch_size INTEGER, latency_ms DOUBLE,
@@ -90,13 +91,11 @@ def has_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Creates the tables within the caller's transaction; those that are there are brought up to date."""
+    """Creates the tables within the caller's transaction; those that are there stay."""
     if has_tables(connection, path):
-        # Its former name, which readers of CSV take for a missing value.
-        connection.execute("UPDATE evaluations SET status = 'diverged' WHERE status = 'nan'")
-    else:
-        connection.execute(TABLES)
-        connection.execute("INSERT INTO jnas VALUES (?)", [VERSION])
+        return
+    connection.execute(TABLES)
+    connection.execute("INSERT INTO jnas VALUES (?)", [VERSION])
 
 
 def validate_file(connection: duckdb.DuckDBPyConnection, path: Path) -> None:

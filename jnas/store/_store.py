@@ -22,6 +22,7 @@ from duckdb import DuckDBPyConnection as Connection
 from jnas._runtime.versions import versions
 from jnas._validation import first_line, refuse, to_float, to_path, to_text, to_tuple
 from jnas.errors import JnasError
+from jnas.store import paths
 from jnas.store._connection import missing, read_connection, write_connection
 from jnas.store._records import RETRYABLE_STATUSES, Epoch, Evaluation, Key, ProposalRow
 from jnas.store._schema import EVALUATIONS_WITH_COST, create_tables, has_tables, validate_file
@@ -42,6 +43,8 @@ _RESULTS = (
 class Store:
     """The results of evaluations and searches, in a DuckDB file. Threads and processes may share it.
 
+    The folder of a search may be named in place of the file `jnas.duckdb` in it.
+
     A missing file is made by the first method that writes; those that read say that it is missing. Each method waits
     `lock_timeout` seconds for another process that has the file open.
 
@@ -50,8 +53,10 @@ class Store:
         another process. Every method raises it if the file cannot be read or written; earlier writes are kept.
     """
 
-    def __init__(self, path: str | Path = "jnas.duckdb", lock_timeout: float = 5.0):
+    def __init__(self, path: str | Path = paths.DEFAULT_STORE, lock_timeout: float = 5.0):
         self.path = to_path("store", path)
+        if os.path.isfile(inside := self.path / paths.STORE_NAME):
+            self.path = inside
         self.lock_timeout = to_float("lock_timeout", lock_timeout, "[0, inf)")
         if re.match(r":memory:|md:|motherduck:", os.fspath(path)):
             refuse("store", "the path of a file", path, "rows are kept on this machine's disk only")
@@ -124,6 +129,21 @@ class Store:
         """Writes a search with its columns of the table `experiments`, unless it is in the store."""
         self.add_row("experiments", experiment_id=experiment_id, started_at=_now(), **columns)
 
+    def seconds(self, experiment_id: str) -> float:
+        """Returns how long all runs of a search have taken; 0 where none has trained anything."""
+        rows = self._rows("SELECT seconds FROM experiments WHERE experiment_id = ?", experiment_id)
+        return (rows[0][0] if rows else None) or 0.0
+
+    def set_seconds(self, experiment_id: str, seconds: float, hash: str | None = None) -> None:
+        """Writes how long a search has run, and that a template was trained then; the first time counts."""
+        statement = "UPDATE experiments SET seconds = ? WHERE experiment_id = ?"
+        with self._write() as connection:
+            connection.execute(statement, [seconds, experiment_id])
+            connection.execute(
+                "UPDATE candidates SET seconds = ? WHERE experiment_id = ? AND hash = ? AND seconds IS NULL",
+                [seconds, experiment_id, hash],
+            )
+
     def experiments_df(self) -> pd.DataFrame:
         """Returns one row per search, the newest last."""
         return self.sql("SELECT * FROM experiments ORDER BY started_at")
@@ -131,12 +151,26 @@ class Store:
     def experiment_df(self, experiment_id: str) -> pd.DataFrame:
         """Returns one row per template that a search trained, in order, with its cost and what was predicted of it."""
         return self.sql(
-            "SELECT c.phase, c.generation, c.predicted_mean, c.predicted_std, e.*, a.params, a.macs, a.flops "
+            "SELECT c.phase, c.generation, c.predicted_mean, c.predicted_std, c.seconds, e.*, "
+            "a.params, a.macs, a.flops "
             f"FROM candidates c JOIN experiments x USING (experiment_id) JOIN evaluations e USING ({_KEY}) "
             f"JOIN architectures a USING ({_ARCHITECTURE}) "
             "WHERE c.experiment_id = ? ORDER BY c.generation, c.position",
             [experiment_id],
         )
+
+    def earlier_hashes(self, experiment_id: str) -> list[str]:
+        """Returns the templates that were trained well before a search began, on its images, by its recipe and seed.
+
+        The most accurate come first.
+        """
+        rows = self._rows(
+            f"SELECT hash FROM evaluations e JOIN experiments x USING ({', '.join(Key._fields[1:])}) "
+            "WHERE x.experiment_id = ? AND e.status = 'ok' AND e.finished_at < x.started_at "
+            "ORDER BY e.val_acc_final DESC, hash",
+            experiment_id,
+        )
+        return [hash for (hash,) in rows]
 
     def set_winner(self, experiment_id: str, hash: str) -> None:
         """Writes the architecture that a search found."""

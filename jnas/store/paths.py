@@ -6,6 +6,11 @@ from pathlib import Path
 from jnas._runtime import checkpoint
 from jnas.errors import JnasError
 
+STORE_NAME = "jnas.duckdb"
+"""Of the results in the folder of a search."""
+DEFAULT_FOLDER = "jnas-run"
+DEFAULT_STORE = f"{DEFAULT_FOLDER}/{STORE_NAME}"
+
 
 def checkpoint_dir(store: Path, experiment_id: str) -> Path:
     """Returns the folder of a search, given the store's file."""

@@ -100,6 +100,7 @@ def _of_space() -> list[Row]:
     genomes = "Space.sample makes them, and to_genome of a template"
     return [
         *rows,
+        Row("Space.admits.template", "wrong type", lambda _: _space().admits(_HASH), refused("template", "a Template", f"'{_HASH}'", "use Template.from_hash")),
         Row("Space.in_shape", "wrong type", lambda _: _space(in_shape=8), refused("in_shape", _SHAPE, 8)),
         Row("Space.in_shape", "wrong value", lambda _: _space(in_shape=(8, 8)), refused("in_shape", _SHAPE, "(8, 8)")),
         Row("Space.in_shape", "wrong value", lambda _: _space(in_shape=(3, 0, 8)), refused(_SIDE, "an integer from 1 to 16,384", 0)),

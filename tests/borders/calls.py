@@ -28,6 +28,13 @@ def _stored(*words):
     return command("store", "a.duckdb", *words)
 
 
+def _made():
+    jnas.Store("a.duckdb").create()
+    return "a.duckdb"
+
+
+_NO_STORE = "There is no store no.duckdb: name the .duckdb file that a search wrote."
+_NO_FLAG = "'%ss' is no option of jnas %s: perhaps you mean %s."
 _TABLES = "jnas, recipes, experiments, architectures, evaluations, epochs, programs, candidates, latencies, fronts, generations, predictors"
 _IS_FOLDER = "The store must be a file, got the folder folder; name a file in it."
 _SINGLE = "give single settings as keywords, such as epochs=5"
@@ -142,6 +149,39 @@ ROWS = [
     ),
     Row("SearchConfig.data", "wrong type", lambda _: jnas.SearchConfig(data=3), refused("data", _PATH, 3)),
     Row("SearchConfig.store", "wrong type", lambda _: jnas.SearchConfig(store=3), refused("store", _PATH, 3)),
+    Row("SearchConfig.out", "wrong type", lambda _: jnas.SearchConfig(out=3), refused("out", _PATH, 3)),
+    Row("search.out", "wrong type", lambda _: jnas.search(out=3), refused("out", _PATH, 3)),
+    Row(
+        "search --out",
+        "wrong value",
+        lambda folder: command("search", "--out", _text(folder)),
+        refused("out", "a folder, or one that can be made", "'text.npz'", "name another one with --out (File exists)"),
+    ),
+    Row("open.store", "wrong type", lambda _: jnas.open(3), refused("store", _PATH, 3)),
+    Row("open.experiment", "wrong type", lambda _: jnas.open(_made(), 3), refused("experiment", "text", 3)),
+    Row("open.store", "missing", lambda _: jnas.open("no.duckdb"), _NO_STORE),
+    Row("show STORE", "missing", lambda _: command("show", "no.duckdb"), _NO_STORE),
+    Row(
+        "show --store",
+        "wrong value",
+        lambda _: command("show", _made()),
+        "a.duckdb has no search: run jnas search --store a.duckdb first.",
+    ),
+    Row(
+        "show --experiment",
+        "wrong value",
+        lambda _: command("show", _made(), "--experiment", "1"),
+        "a.duckdb has no search: run jnas search --store a.duckdb first.",
+    ),
+    *(
+        Row(
+            f"{name} {flag}",
+            "wrong value",
+            lambda _, n=name, f=flag: command(n, f"{f}s"),
+            _NO_FLAG % (flag, name, flag),
+        )
+        for name, flag in (("show", "--json"), ("search", "--quiet"))
+    ),
     Row(
         "SearchConfig.from_preset.preset",
         "wrong type",

@@ -1,0 +1,134 @@
+"""What a search found, in a terminal and as JSON; from its store, so of one that runs or is over, too."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from jnas._search.result import EvaluatedCandidate, SearchResult
+from jnas.report import finalist_table, format_count, front_table, layer_summary, leaderboard, mean_std
+from jnas.space import describe_chain
+from jnas.store import Evaluation, find_experiment, paths
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NUM_BEST = 10
+
+
+def describe_result(result: SearchResult) -> list[str | Text | Table]:
+    """Returns lines and tables: the best candidates, the winner, what it is better than, and where all of it is."""
+    experiment = find_experiment(result.store, result.experiment)
+    num_val = int(experiment.num_val)
+    best, known = result.best, result.known
+    parts: list[str | Text | Table] = [
+        leaderboard([(candidate.phase, candidate.evaluation) for candidate in result.top(_NUM_BEST)], num_val)
+    ]
+    if len(json.loads(experiment.config_json)["objectives"]) > 1:
+        parts.append(front_table(result.front))
+    statuses = result.to_df().status
+    if stopped := int((statuses == "stopped").sum()):
+        parts.append(f"{stopped} templates were stopped early.")
+    if failed := len(statuses) - len(result.candidates) - stopped:
+        parts.append(f"{failed} templates failed; their rows say why.")
+    finalists = [(candidate.evaluation, candidate.finals) for candidate in result.candidates if candidate.finals]
+    if len(finalists) > 1:
+        parts.append(finalist_table(finalists, num_val))
+    name, cost = "winner" if best.finals else "best so far", best.template.cost
+    title = f"\nThe {name} ({format_count(cost.params)} params, {format_count(cost.macs)} MACs):"
+    parts += [Text(title, "bold"), layer_summary(best.template), f"hash {best.template.hash}\n"]
+    if best.finals:
+        parts.append(_describe_finals(best.finals, int(experiment.num_test)))
+    if known is not None:
+        parts.append(compare_with_known(best, known, num_val))
+    return [*parts, *_describe_files(result, experiment)]
+
+
+def result_to_json(result: SearchResult) -> dict[str, Any]:
+    """Returns the outcome of a search for programs: accuracies as fractions, times in seconds.
+
+    Keys: `experiment`, `finished`, `seconds` (of all its runs), `trials`, `seconds_to_best` (until the network with the
+    best validation accuracy was trained), `winner` and `known` (the best network that it began with, or None): each
+    `hash`, `params`, `macs`, `search_val_acc` (after the training that all candidates have), `val_acc` and `test_acc`
+    (after the longer training, where there was one; else `val_acc` is `search_val_acc`).
+    """
+    experiment, rows = find_experiment(result.store, result.experiment), result.to_df()
+    seconds = None if experiment.seconds != experiment.seconds else float(experiment.seconds)
+    best_row = rows.loc[rows.val_acc_final.idxmax()]
+    final = result.best.final
+    is_final_best = final is not None and (final.val_acc_final or 0.0) >= best_row.val_acc_final
+    return {
+        "experiment": result.experiment,
+        "finished": final is not None,
+        "seconds": seconds,
+        "trials": len(rows),
+        "seconds_to_best": seconds if is_final_best else _number(best_row.seconds),
+        "winner": _network(result.best),
+        "known": None if result.known is None else _network(result.known),
+    }
+
+
+def _network(candidate: EvaluatedCandidate) -> dict[str, Any]:
+    final, cost = candidate.final, candidate.template.cost
+    longest = candidate.evaluation if final is None or final.status != "ok" else final
+    return {
+        "hash": candidate.candidate.hash,
+        "val_acc": longest.val_acc_final,
+        "test_acc": longest.test_acc_final,
+        "search_val_acc": candidate.accuracy,
+        "params": cost.params,
+        "macs": cost.macs,
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else float(value)
+
+
+def _describe_files(result: SearchResult, experiment: "pd.Series") -> list[str]:
+    """Where everything is, and the next command."""
+    store = result.store.path
+    weights = paths.checkpoint_dir(store, result.experiment)
+    seconds = _number(experiment.seconds)
+    took = "" if seconds is None else f" {seconds:.0f} s."
+    return [
+        f"Results: {store} (experiment {result.experiment}), weights: {weights}.{took}",
+        f"Next: jnas export {store} writes the winner as files; jnas show {store} prints this again."
+        if result.best.finals
+        else "The search has not trained a winner yet: the same command goes on.",
+    ]
+
+
+def compare_with_known(best: EvaluatedCandidate, known: EvaluatedCandidate, num_val: int) -> str:
+    """What a search brought over the best network that it began with.
+
+    Both accuracies are those of the same training, before the winner's longer one.
+    """
+    name = f"the best network that it began with ({describe_chain(known.template)}, {known.accuracy:.4f})"
+    if best.candidate == known.candidate:
+        return f"The search found nothing better than {name}: give it more time."
+    noise = math.sqrt(sum(c.accuracy * (1 - c.accuracy) for c in (best, known)) / num_val)
+    gain, cost, known_cost = best.accuracy - known.accuracy, best.template.cost, known.template.cost
+    place = f"{abs(gain):.4f} {'ahead of' if gain > 0 else 'behind'} {name}"
+    params, macs = cost.params / known_cost.params, cost.macs / known_cost.macs
+    return (
+        f"After the same training in the search it is {place}, with {params:.2g} times its parameters and {macs:.2g} "
+        f"times its MACs; the noise of such a difference is {noise:.4f} ({num_val:,} images)."
+    )
+
+
+def _describe_finals(finals: Sequence[Evaluation], num_test: int) -> str:
+    """A sentence on the winner's longer training."""
+    good = [row for row in finals if row.status == "ok"]
+    if not good:
+        return f"Its longer training failed ({finals[0].status}: {finals[0].message})."
+    accuracies = mean_std([row.val_acc_final for row in good if row.val_acc_final is not None])
+    tested = [row.test_acc_final for row in good if row.test_acc_final is not None]
+    test = f"test accuracy {mean_std(tested)} ({num_test:,} images)" if tested else "no test images"
+    epochs = f"{len(good[0].epochs)} epoch{'s' * (len(good[0].epochs) > 1)}"
+    seeds = "one seed" if len(good) == 1 else f"mean ± standard deviation of {len(good)} seeds"
+    failed = f"; {len(finals) - len(good)} more failed" if len(good) < len(finals) else ""
+    return f"Trained for {epochs}: validation accuracy {accuracies}, {test}, after the last epoch, {seeds}{failed}."

@@ -1,0 +1,139 @@
+"""What a search leaves: its folder, opened and shown again, and used by the next search."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import small_arrays
+
+import jnas
+from jnas._cli import main
+from jnas._search.progress import Progress
+from jnas._search.summary import result_to_json
+from jnas.space import Candidate, Conv2d, Flatten, LeakyReLU, Linear, MaxPool2d, PReLU, ReLU, Space, Template
+
+FEW = {"num_random": 4, "generations": 1, "trials_per_generation": 3, "batch_size": 24, "final_epochs": 2}
+
+
+@pytest.fixture
+def finished(tmp_path, fake_trainer, monkeypatch):
+    """A search in its default folder, which is in the working one."""
+    monkeypatch.chdir(tmp_path)
+    return jnas.search(small_arrays(), verbose=False, **FEW)
+
+
+def test_everything_is_in_one_folder(finished, tmp_path):
+    assert [path.name for path in tmp_path.iterdir()] == ["jnas-run"]
+    names = sorted(path.name for path in (tmp_path / "jnas-run").iterdir())
+    assert names == ["jnas.checkpoints", "jnas.duckdb"]
+
+
+def test_open_returns_what_the_search_returned(finished):
+    for opened in (jnas.open(), jnas.open("jnas-run"), jnas.open(finished.store, finished.experiment[:5])):
+        assert [c.candidate for c in opened.candidates] == [c.candidate for c in finished.candidates]
+        assert opened.best.candidate == finished.best.candidate and opened.known.candidate == finished.known.candidate
+        assert opened.best.finals == finished.best.finals
+        assert opened.to_df().equals(finished.to_df()) and opened.front.equals(finished.front)
+    images = small_arrays()["x_test"]
+    assert (opened.best.predict(images) == finished.best.predict(images)).all()
+    with pytest.raises(jnas.JnasError, match="was given your arrays as arrays: give them again as data"):
+        next(c for c in opened.candidates if c.candidate != opened.best.candidate).build()
+
+
+def test_show_prints_what_the_search_printed(finished, capsys):
+    jnas.search(small_arrays(), **FEW)  # looks up what it has
+    printed = capsys.readouterr().out
+    assert main(["show"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.split("#")[1].split("Results:")[0] == printed.split("#")[1].split("Results:")[0]
+    assert "Next: jnas export jnas-run/jnas.duckdb" in shown and finished.best.template.hash in shown
+
+
+def test_show_as_json(finished, capsys):
+    assert main(["show", "jnas-run", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown == result_to_json(finished)
+    best, final, known = finished.best, finished.best.final, finished.known
+    assert shown["trials"] == len(finished.to_df()) and shown["finished"]
+    assert 0 < shown["seconds_to_best"] <= shown["seconds"] < 600
+    assert shown["winner"] == {
+        "hash": best.template.hash,
+        "val_acc": final.val_acc_final,
+        "test_acc": final.test_acc_final,
+        "search_val_acc": best.accuracy,
+        "params": best.template.cost.params,
+        "macs": best.template.cost.macs,
+    }
+    assert shown["known"]["val_acc"] == shown["known"]["search_val_acc"] == known.accuracy
+    assert shown["known"]["test_acc"] is None
+
+
+class Stopped(Exception):
+    pass
+
+
+class Stops(Progress):
+    def on_round_end(self, result):
+        raise Stopped
+
+
+def test_a_search_without_a_winner_is_shown_as_it_is(tmp_path, fake_trainer, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Stopped):
+        jnas.search(small_arrays(), progress=Stops(), **FEW)
+    assert main(["show"]) == 0
+    assert "The best so far" in (text := capsys.readouterr().out) and "has not trained a winner yet" in text
+    assert main(["show", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert not shown["finished"] and shown["winner"]["test_acc"] is None and shown["seconds_to_best"] > 0
+    opened = jnas.open()
+    assert opened.best.candidate == opened.candidates[0].candidate and opened.best.finals == ()
+
+
+def test_nothing_trained_is_said(tmp_path, fake_trainer, monkeypatch):
+    class AtOnce(Progress):
+        def on_search_start(self, search):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        jnas.search(small_arrays(), out=tmp_path / "run", progress=AtOnce(), **FEW)
+    with pytest.raises(jnas.JnasError, match="must have a template that was trained, got none of 0"):
+        jnas.open(tmp_path / "run")
+
+
+def test_quiet_prints_nothing(tmp_path, fake_trainer, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.savez("a.npz", **small_arrays())
+    words = [word for name, value in FEW.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    assert main(["search", "--data", "a.npz", "--quiet", *words]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_the_rows_of_earlier_searches_are_used(finished, fake_trainer):
+    other = FEW | {"trials_per_generation": 2, "max_trials": 8}
+    result = jnas.search(small_arrays(), verbose=False, **other)
+    frame, before = result.to_df(), finished.to_df()
+    stored = frame[frame.phase == "stored"]
+    assert sorted(stored.hash) == sorted(before[before.phase != "known"].hash)
+    assert stored.val_acc_final.is_monotonic_decreasing and frame.hash.is_unique
+    shown = result_to_json(result)
+    assert shown["trials"] == len(frame) - len(stored) <= 8
+    again = jnas.search(small_arrays(), verbose=False, **other)  # chooses from what was there when it began
+    assert again.to_df().hash.tolist() == frame.hash.tolist()
+    kept = jnas.search(small_arrays(), verbose=False, **other | {"max_params": int(frame.params.min())}).to_df()
+    assert (kept.params <= frame.params.min()).all()
+
+
+def test_equal_functions_count_once():
+    def candidate(*layers):
+        template = Template([Conv2d(8, 3, 1, True), *layers, Flatten(), Linear(3)], (3, 8, 8))
+        return Candidate.from_template(template, Space((3, 8, 8), 3))
+
+    pool, relu = MaxPool2d(2, 2), ReLU()
+    one = candidate(relu, pool, pool).function_hash
+    assert one == candidate(pool, relu, pool).function_hash == candidate(pool, pool, relu).function_hash
+    assert one == candidate(relu, pool, relu, pool).function_hash
+    assert one != candidate(relu, pool).function_hash and one != candidate(LeakyReLU(0.1), pool, pool).function_hash
+    learned = candidate(PReLU(), pool)  # its slope may become negative
+    assert learned.function_hash == learned.hash != candidate(pool, PReLU()).function_hash
+    assert candidate(LeakyReLU(0.1), pool).function_hash == candidate(pool, LeakyReLU(0.1)).function_hash
