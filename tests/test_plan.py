@@ -10,8 +10,8 @@ import jnas
 from jnas._search.final_training import Speed, affordable_epochs, measure_speed
 from jnas._search.plan import make_plan
 from jnas._search.progress import Progress
-from jnas._search.summary import compare_with_known
 from jnas._search.result import EvaluatedCandidate
+from jnas._search.summary import compare_with_known
 from jnas.space import BatchNorm2d, Candidate, Conv2d, Space, describe_chain, known_networks
 from jnas.store import Evaluation, Key
 from jnas.train import Recipe, Trainer

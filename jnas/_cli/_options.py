@@ -26,7 +26,7 @@ GROUPS = {
     "winner": ("final_epochs", "final_repeats", "num_finalists"),
 }
 FIRST = ("data", "minutes", "out", "store", "objectives")
-"""Options that `--help` shows first, and those that it shows in boxes of their own, below those that a newcomer may need."""
+"""Options that `--help` shows first; those of `GROUPS` it shows last, in boxes of their own."""
 
 _REGISTRY = ConstructorRegistry()
 
