@@ -1,13 +1,12 @@
 """Trains random templates and writes the table of their accuracies, losses and costs that ships with jnas.
 
-    python benchmarks/make_table.py --data PATH.npz --store table.duckdb
-        [--rows 3300] [--minutes 170] [--csv data/table.csv.gz]
+    python benchmarks/make_table.py --data PATH.npz --csv data/table.csv.gz [--templates 3000] [--minutes 170]
 
 Two fifths of the templates are of each generator ("sophius", "modern"), a fifth are relatives of networks that people
 build by hand ("relatives"), as evolution makes them; all have up to 6 M multiply-accumulates. They are trained by the
 recipe `fast` for 4 epochs on the same 3,000 images of CIFAR-10, and measured on the same 4,000 others; test images are
-not looked at. Every tenth template is trained under two more seeds, so that the noise of an accuracy is known. Rows
-that the store has are not trained again: kill it whenever you like, and say the same again to go on.
+not looked at. Every tenth template is trained under two more seeds, so that the noise of an accuracy is known. The file
+is written every few minutes, and what it has is not trained again: kill it whenever you like, and say the same again.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pandas as pd
 from common import report, run
 
 import jnas
@@ -30,8 +30,10 @@ SOURCES = ("sophius", "modern", "relatives", "modern", "sophius")
 MAX_MUTATIONS = 4
 """Of a relative; each is one change or two."""
 SEEDS_OF_TENTH = (0, 1, 2)
-CHUNK = 20
-"""Templates of one call of `evaluate`: what is lost of a search for time is at most these."""
+CHUNK = 60
+"""Trainings between two writes of the file."""
+RETRIED = ("out_of_memory", "timeout", "too_large", "stopped", "error")
+"""Statuses that are of this machine, not of the template: such a training has no line."""
 
 
 def images(path: str) -> jnas.Dataset:
@@ -63,11 +65,11 @@ def relatives(space: jnas.Space, key: jax.Array, count: int) -> np.ndarray:
     return children[np.asarray(space.valid(children))][:count]
 
 
-def trials(rows: int) -> list[tuple[str, Trial]]:
-    """Returns the table's trainings with their sources; the first ones are the same for each number of rows."""
+def trials(count: int) -> list[tuple[str, Trial]]:
+    """Returns the trainings of so many templates with their sources; the first are the same for each number."""
     found: dict[str, tuple[str, jnas.Template]] = {}
     size = 1000
-    for batch in range(-(-rows // (2 * size))):
+    for batch in range(-(-count // (2 * size))):
         pools = {}
         for number, source in enumerate(("sophius", "modern", "relatives")):
             space = jnas.Space(style="sophius" if source == "sophius" else "modern", max_macs=MAX_MACS)
@@ -81,57 +83,56 @@ def trials(rows: int) -> list[tuple[str, Trial]]:
                 found.setdefault(template.hash, (source, template))
     return [
         (source, Trial(template, seed))
-        for number, (source, template) in enumerate(list(found.values())[:rows])
+        for number, (source, template) in enumerate(list(found.values())[:count])
         for seed in (SEEDS_OF_TENTH if number % 10 == 0 else SEEDS_OF_TENTH[:1])
     ]
 
 
-def write_csv(store: jnas.Store, path: Path, sources: dict[str, str]) -> int:
-    """Writes a line for each training of the store that ended, with its hash's source; returns how many."""
-    rows = store.sql(
-        "SELECT hash, seed, status, params, macs, flops, val_acc_final, "
-        "list(round(val_acc, 5) ORDER BY epoch) AS val_acc, list(round(train_acc, 5) ORDER BY epoch) AS train_acc, "
-        "list(round(train_loss, 4) ORDER BY epoch) AS train_loss "
-        "FROM evaluations JOIN architectures USING (hash, in_shape, num_classes) "
-        "JOIN epochs USING (hash, in_shape, num_classes, recipe_id, dataset_fingerprint, split_seed, seed) "
-        "WHERE status IN ('ok', 'nan') GROUP BY ALL ORDER BY hash, seed"
+def lines(rows: list[jnas.store.Evaluation], sources: dict[str, str]) -> pd.DataFrame:
+    """Returns a line of the table for each training; accuracies and losses of all epochs are separated by spaces."""
+
+    def join(row: jnas.store.Evaluation, name: str, digits: int) -> str:
+        return " ".join(f"{getattr(epoch, name):.{digits}f}" for epoch in row.epochs)
+
+    return pd.DataFrame(
+        {
+            "hash": row.key.hash,
+            "source": sources[row.key.hash],
+            "seed": row.key.seed,
+            "status": row.status,
+            **{name: getattr(row, name) for name in ("params", "macs", "flops", "val_acc_final")},
+            **{"val_acc": join(row, "val_acc", 5), "train_acc": join(row, "train_acc", 5)},
+            "train_loss": join(row, "train_loss", 4),
+        }
+        for row in rows
+        if row.status not in RETRIED
     )
-    for name in ("val_acc", "train_acc", "train_loss"):
-        rows[name] = [" ".join(map(str, values)) for values in rows[name]]
-    rows.insert(1, "source", [sources[hash] for hash in rows.hash])
-    rows.to_csv(path, index=False)
-    return len(rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--store", required=True, type=Path)
-    parser.add_argument("--rows", type=int, default=3300, help="templates")
+    parser.add_argument("--csv", required=True, type=Path, help="the table; one ending in .gz is compressed")
+    parser.add_argument("--templates", type=int, default=3000)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing after so many")
-    parser.add_argument("--csv", type=Path, help="write the table here at the end")
     parser.add_argument("--json")
     options = parser.parse_args()
-    start, recipe, data, store = (
-        time.monotonic(),
-        Recipe.fast(epochs=EPOCHS),
-        images(options.data),
-        jnas.Store(options.store),
-    )
-    planned = trials(options.rows)
-    left, done = [trial for _, trial in planned], 0
+    start, recipe, data = time.monotonic(), Recipe.fast(epochs=EPOCHS), images(options.data)
+    planned = trials(options.templates)
+    sources = {trial.template.hash: source for source, trial in planned}
+    table = pd.read_csv(options.csv, dtype={"hash": str}) if options.csv.exists() else pd.DataFrame()
+    there = set(zip(table.hash, table.seed, strict=True)) if len(table) else set()
+    left = [trial for _, trial in planned if (trial.template.hash, trial.seed) not in there]
     while left and time.monotonic() - start < 60 * options.minutes:
         chunk, left = left[:CHUNK], left[CHUNK:]
-        rows = jnas.evaluate(
-            chunk, data, recipe, store=store, progress=False, options=EngineOptions(compile_timeout=120)
-        )
-        done += len(rows)
-        accuracies = [row.val_acc_final for row in rows if row.val_acc_final is not None]
-        mean = sum(accuracies) / max(len(accuracies), 1)
-        print(f"{(time.monotonic() - start) / 60:.1f} min: {done:,} rows, these {mean:.3f} on average", flush=True)
-    sources = {trial.template.hash: source for source, trial in planned}
-    count = write_csv(store, options.csv, sources) if options.csv else None
-    report({"rows": done, "left": len(left), "lines": count}, options, ("rows", "left", "lines"))
+        rows = jnas.evaluate(chunk, data, recipe, progress=False, options=EngineOptions(compile_timeout=120))
+        table = pd.concat([table, lines(rows, sources)], ignore_index=True)
+        part = options.csv.with_name(f"part-{options.csv.name}")  # with its ending, which says how it is compressed
+        table.to_csv(part, index=False)
+        part.replace(options.csv)
+        minutes, mean = (time.monotonic() - start) / 60, table.val_acc_final[-len(rows) :].mean()
+        print(f"{minutes:.1f} min: {len(table):,} lines, the last {len(rows)} have {mean:.3f}", flush=True)
+    report({"lines": len(table), "left": len(left)}, options, ("lines", "left"))
 
 
 if __name__ == "__main__":

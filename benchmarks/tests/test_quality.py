@@ -81,6 +81,7 @@ def test_fidelity_correlates_short_and_long_trainings(run_main, images, monkeypa
 
 def test_a_table_is_made_in_parts(run_main, images, monkeypatch, tmp_path):
     import csv
+    import gzip
 
     import make_table
 
@@ -88,11 +89,14 @@ def test_a_table_is_made_in_parts(run_main, images, monkeypatch, tmp_path):
 
     for name, value in (("IMAGES", 128), ("VAL_IMAGES", 64), ("EPOCHS", 1), ("MAX_MACS", 1_000_000)):
         monkeypatch.setattr(make_table, name, value)
-    table, store = tmp_path / "table.csv", tmp_path / "table.duckdb"
-    options = ("--data", images, "--store", store, "--rows", 3)
-    assert run_main(make_table, *options, "--minutes", 0)["figures"] == {"rows": 0, "left": 5, "lines": None}
-    assert run_main(make_table, *options, "--csv", table)["figures"] == {"rows": 5, "left": 0, "lines": 5}
-    lines = list(csv.DictReader(table.open()))
+    table = tmp_path / "table.csv.gz"
+    options = ("--data", images, "--csv", table)
+    assert run_main(make_table, *options, "--templates", 3, "--minutes", 0)["figures"] == {"lines": 0, "left": 5}
+    assert run_main(make_table, *options, "--templates", 1)["figures"] == {"lines": 3, "left": 0}
+    assert run_main(make_table, *options, "--templates", 3)["figures"] == {"lines": 5, "left": 0}
+    with gzip.open(table, "rt") as file:
+        lines = list(csv.DictReader(file))
+    assert len({(line["hash"], line["seed"]) for line in lines}) == 5
     assert [line["seed"] for line in lines].count("0") == 3 and {line["source"] for line in lines} >= {"sophius"}
     assert all(len(line["val_acc"].split()) == len(line["train_loss"].split()) == 1 for line in lines)
     assert jnas.Template.from_hash(lines[0]["hash"]).cost.macs == int(lines[0]["macs"])

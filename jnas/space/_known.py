@@ -9,10 +9,8 @@ from jnas.space._template import Template
 
 _BLOCKS = {"plain": (1, 1, 1, 1), "deep": (1, 2, 2, 2), "vgg": (2, 2, 2, 2)}
 """Convolutions before each pooling, in chains of three kinds."""
-_WIDTHS = (8, 16, 32, 64)
-_FACTORS = (1, 2, 4, 4)
-"""Channels of each block, in units of the first one's."""
-_MAX_CHANNELS = max(lt.Conv2d.parameter_values()["out_channels"])
+_WIDTHS = ((64, 128, 192, 192), (32, 96, 192, 192), (32, 64, 128, 128), (16, 32, 64, 64), (8, 16, 32, 32))
+"""Channels of each block, the largest first."""
 _SMALLEST_MAP, _LARGE_MAP = 3, 64
 """Sides in pixels: blocks end before a map would be smaller, and a convolution of a larger map moves by two pixels."""
 
@@ -27,20 +25,19 @@ def known_networks(space: Space) -> list[Template]:
     """
     found: list[list[Template]] = []
     for convs in _BLOCKS.values():
-        chains = [_chain(space, convs, width) for width in reversed(_WIDTHS)]
+        chains = [_chain(space, convs, widths) for widths in _WIDTHS]
         found.append([chain for chain in chains if chain is not None and space.admits(chain)])
     ranks = [[chains[rank] for chains in found if rank < len(chains)] for rank in range(len(_WIDTHS))]
     ordered = [chain for rank in ranks for chain in sorted(rank, key=lambda chain: -chain.cost.macs)]
     return list({chain.hash: chain for chain in ordered}.values())
 
 
-def _chain(space: Space, convs: tuple[int, ...], width: int) -> Template | None:
+def _chain(space: Space, convs: tuple[int, ...], widths: tuple[int, ...]) -> Template | None:
     """The chain for images of this size, or None where there is none."""
     side = min(space.in_shape[1:])
     blocks = min(max(int(math.log2(side / _SMALLEST_MAP)), 1), len(convs))
     layers: list[lt.LayerTemplate] = []
-    for count, factor in zip(convs[:blocks], _FACTORS, strict=False):
-        channels = min(width * factor, _MAX_CHANNELS)
+    for count, channels in zip(convs[:blocks], widths, strict=False):
         for _ in range(count):
             stride = 2 if side > _LARGE_MAP else 1
             layers += [lt.Conv2d(channels, 3, stride, True), lt.BatchNorm2d(), lt.ReLU()]
