@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jnas._runtime.compilation_cache import use_compilation_cache as use_compilation_cache
     from jnas._search.api import search as search
+    from jnas._search.callbacks import Callback as Callback
     from jnas._search.config import SearchConfig as SearchConfig
     from jnas._search.opening import open as open
-    from jnas._search.progress import Progress as Progress
     from jnas._search.result import SearchResult as SearchResult
     from jnas.data import Dataset as Dataset
     from jnas.data import load_data as load_data
@@ -41,13 +41,13 @@ except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "unknown"
 
 # Loaded when they are first used: Flax, Orbax and DuckDB take seconds, and much of the library does without them.
-_LAZY_MODULES = ("data", "evolve", "export", "nn", "predict", "report", "space", "store", "train")
+_LAZY_MODULES = ("data", "evolve", "export", "nn", "predict", "report", "space", "store", "trackers", "train")
 _HOMES = {
     "_runtime.compilation_cache": ("use_compilation_cache",),
     "_search.api": ("search",),
+    "_search.callbacks": ("Callback",),
     "_search.config": ("SearchConfig",),
     "_search.opening": ("open",),
-    "_search.progress": ("Progress",),
     "_search.result": ("SearchResult",),
     "data": ("Dataset", "load_data"),
     "errors": ("JnasError",),

@@ -120,7 +120,7 @@ SETTINGS = {
     **{"prune_after_epochs": [0], "final_epochs": [1], "final_repeats": [1], "num_finalists": [1]},
     **{"max_latency_ms": [None], "precision": ["float32"], "alternating_flip": FLAGS},
 }
-NOT_SETTINGS = {"data": DATA, "config": [None], "preset": [None], "progress": [None], "verbose": FLAGS}
+NOT_SETTINGS = {"data": DATA, "config": [None], "preset": [None], "callbacks": [()], "verbose": FLAGS}
 TRAINING = {"templates": TEMPLATES, "data": DATA, "recipe": RECIPES, "seed": SEEDS, "store": [None], "progress": FLAGS}
 GENETIC = {
     **{"space": [GENES, SPACE], "batch_size": [None, 2], "tournament_size": COUNTS, "crossover_rate": FRACTIONS},

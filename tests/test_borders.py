@@ -32,7 +32,7 @@ def test_a_row(row, tmp_path, monkeypatch, fake_trainer):
     assert len(sentence.replace(str(tmp_path), "")) < 400 and "\n" not in sentence and sentence.endswith(".")
 
 
-MADE_BY_JNAS = ("JnasError", "Progress", "SearchResult")
+MADE_BY_JNAS = ("Callback", "JnasError", "SearchResult")
 """Names whose arguments a caller does not give."""
 CALLED_BY_JNAS = {
     "Recipe": ("learning_rates",),

@@ -14,7 +14,7 @@ from conftest import small_arrays
 
 import jnas
 from jnas._runtime import checkpoint
-from jnas._search.progress import Progress
+from jnas._search.callbacks import Callback
 from jnas.errors import JnasError
 
 TINY = {
@@ -32,9 +32,9 @@ TINY |= {"conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 100_000}
 ARRAYS = {"a": np.arange(1000.0)}
 
 
-def search(folder, progress=None, **settings):
-    progress = progress or Progress()
-    return jnas.search(small_arrays(test=0), store=str(folder / "r.duckdb"), progress=progress, **TINY | settings)
+def search(folder, *callbacks, **settings):
+    settings = TINY | {"store": str(folder / "r.duckdb"), "callbacks": callbacks, "verbose": False} | settings
+    return jnas.search(small_arrays(test=0), **settings)
 
 
 def rows(store):
@@ -95,7 +95,7 @@ def test_a_save_that_fails_leaves_no_threads_and_the_former_checkpoint(tmp_path,
     assert checkpoint.load_metadata(tmp_path / "a") == {"kept": 1}
 
 
-class Breaking(Progress):
+class Breaking(Callback):
     """Puts a file in place of the folder of checkpoints once two templates are trained."""
 
     count = 0
@@ -121,7 +121,7 @@ def test_a_folder_that_is_lost_in_the_middle_is_told_and_rows_are_kept(tmp_path,
     assert all(row in again for row in kept) and len(again) == 5 + 2
 
 
-class Told(Progress):
+class Told(Callback):
     def __init__(self):
         self.waits = 0
 
@@ -162,7 +162,7 @@ def test_a_search_that_waits_ends_by_ctrl_c(tmp_path, fake_trainer):
             super().on_wait()
             signal.raise_signal(signal.SIGTERM)
 
-    class First(Progress):
+    class First(Callback):
         def on_round_end(self, result):
             with pytest.raises(KeyboardInterrupt):
                 search(tmp_path, second)
@@ -179,7 +179,7 @@ def test_a_signal_to_end_is_like_the_first_ctrl_c(tmp_path, fake_trainer, capsys
     def handle(*_):
         pytest.fail("the caller's own handler")
 
-    class Ending(Progress):
+    class Ending(Callback):
         reason = ""
 
         def on_trial_end(self, candidate):

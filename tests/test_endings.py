@@ -7,8 +7,8 @@ import pytest
 from conftest import small_arrays
 
 import jnas
+from jnas._search.callbacks import Callback
 from jnas._search.config import SearchConfig
-from jnas._search.progress import Progress
 from jnas._search.stopping import catch_interrupt, stop_reason
 from jnas.errors import JnasError
 from jnas.train._trainer import Trainer
@@ -104,14 +104,14 @@ def test_ctrl_c_once_finishes_what_trains_and_the_winner(tmp_path, monkeypatch, 
     assert rows(searched(tmp_path / "other", generations=1)) == rows(whole)
 
 
-def test_ctrl_c_twice_ends_now_and_keeps_what_is_finished(tmp_path, monkeypatch):
-    def twice(self, trained):
-        for _ in range(2):
-            signal.raise_signal(signal.SIGINT)
+def test_ctrl_c_twice_ends_now_and_keeps_what_is_finished(tmp_path):
+    class Twice(Callback):
+        def on_trial_end(self, candidate):
+            for _ in range(2):
+                signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("jnas._search.progress.Progress.on_trial_end", twice)
     with pytest.raises(KeyboardInterrupt):
-        searched(tmp_path, generations=1)
+        searched(tmp_path, generations=1, callbacks=[Twice()])
     assert len(jnas.Store(tmp_path / "results.duckdb").to_df()) >= 1
 
 
@@ -119,7 +119,7 @@ def test_another_thread_than_the_main_one_takes_no_signals():
     found = []
 
     def work():
-        with catch_interrupt(Progress()) as interrupt:
+        with catch_interrupt(Callback()) as interrupt:
             found.append((interrupt.by, signal.getsignal(signal.SIGINT)))
 
     before = signal.getsignal(signal.SIGINT)

@@ -8,7 +8,7 @@ from conftest import small_arrays
 
 import jnas
 from jnas._cli import main
-from jnas._search.progress import Progress
+from jnas._search.callbacks import Callback
 from jnas._search.summary import result_to_json
 from jnas.space import Candidate, Conv2d, Flatten, LeakyReLU, Linear, MaxPool2d, PReLU, ReLU, Space, Template
 
@@ -72,7 +72,7 @@ class Stopped(Exception):
     pass
 
 
-class Stops(Progress):
+class Stops(Callback):
     def on_round_end(self, result):
         raise Stopped
 
@@ -80,7 +80,7 @@ class Stops(Progress):
 def test_a_search_without_a_winner_is_shown_as_it_is(tmp_path, fake_trainer, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Stopped):
-        jnas.search(small_arrays(), progress=Stops(), **FEW)
+        jnas.search(small_arrays(), callbacks=[Stops()], **FEW)
     assert main(["show"]) == 0
     assert "The best so far" in (text := capsys.readouterr().out) and "has not trained a winner yet" in text
     assert main(["show", "--json"]) == 0
@@ -91,12 +91,12 @@ def test_a_search_without_a_winner_is_shown_as_it_is(tmp_path, fake_trainer, mon
 
 
 def test_nothing_trained_is_said(tmp_path, fake_trainer, monkeypatch):
-    class AtOnce(Progress):
+    class AtOnce(Callback):
         def on_search_start(self, search):
             raise Stopped
 
     with pytest.raises(Stopped):
-        jnas.search(small_arrays(), out=tmp_path / "run", progress=AtOnce(), **FEW)
+        jnas.search(small_arrays(), out=tmp_path / "run", callbacks=[AtOnce()], **FEW)
     with pytest.raises(jnas.JnasError, match="must have a template that was trained, got none of 0"):
         jnas.open(tmp_path / "run")
 

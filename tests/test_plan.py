@@ -7,9 +7,9 @@ import pytest
 from conftest import small_arrays
 
 import jnas
+from jnas._search.callbacks import Callback
 from jnas._search.final_training import Speed, affordable_epochs, measure_speed
 from jnas._search.plan import make_plan
-from jnas._search.progress import Progress
 from jnas._search.result import EvaluatedCandidate
 from jnas._search.summary import compare_with_known
 from jnas.space import BatchNorm2d, Candidate, Conv2d, Space, describe_chain, known_networks
@@ -113,7 +113,7 @@ def test_a_search_begins_with_known_networks_and_templates_of_ones_own(tmp_path,
 def test_who_presses_ctrl_c_waits_for_a_winner_in_proportion_to_the_search(tmp_path, fake_trainer, monkeypatch):
     seconds = []
 
-    class Impatient(Progress):
+    class Impatient(Callback):
         has_pressed = False
 
         def on_trial_end(self, candidate):
@@ -127,7 +127,7 @@ def test_who_presses_ctrl_c_waits_for_a_winner_in_proportion_to_the_search(tmp_p
 
     monkeypatch.setattr("jnas._search.loop.affordable_epochs", note)
     settings = {"minutes": 60, "batch_size": 24, "max_macs": 40_000, "store": str(tmp_path / "a.duckdb")}
-    assert jnas.search(small_arrays(), progress=Impatient(), **settings).best.final.status == "ok"
+    assert jnas.search(small_arrays(), callbacks=[Impatient()], **settings).best.final.status == "ok"
     assert len(seconds) == 1 and 0 < seconds[0] < 60
 
 

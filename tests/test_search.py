@@ -393,7 +393,7 @@ def test_the_first_lines_tell_what_was_understood_and_a_remark_that_nothing_lear
 
 def test_augmentation_is_an_option(monkeypatch):
     made = []
-    monkeypatch.setattr("jnas._cli.search.search", lambda config, progress: made.append(config.make_recipe(1)))
+    monkeypatch.setattr("jnas._cli.search.search", lambda config, **_: made.append(config.make_recipe(1)))
     for words in (["--no-flip", "--shift", "0"], ["--no-test-flip"], ["--recipe", "sophius", "--flip"], []):
         assert main(["search", *words]) == 0
     assert [(r.flip, r.shift, r.test_flip) for r in made] == [

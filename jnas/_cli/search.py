@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 
 from jnas._search.api import search
+from jnas._search.callbacks import Callback
 from jnas._search.config import PresetName, SearchConfig
-from jnas._search.progress import ConsoleProgress, Progress
 
 _STOPPED = "\njnas: stopped. What was trained is kept; run the same command again to go on."
 
@@ -30,11 +30,10 @@ class Options(SearchConfig):
         return SearchConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(SearchConfig)})
 
 
-class CommandProgress(ConsoleProgress):
-    """The console of the command, which a second Ctrl-C ends at once."""
+class EndAtOnce(Callback):
+    """Ends the process at the second Ctrl-C."""
 
     def on_second_interrupt(self) -> None:
-        self.close()
         print(_STOPPED, file=sys.stderr, flush=True)
         # Not `sys.exit`, which waits for threads that compile or train. What is written is written whole.
         os._exit(130)
@@ -50,7 +49,7 @@ def defaults(words: list[str]) -> Options:
 
 def run(options: Options) -> int:
     try:
-        search(config=options.config(), progress=Progress() if options.quiet else CommandProgress())
+        search(config=options.config(), callbacks=[EndAtOnce()], verbose=not options.quiet)
     except KeyboardInterrupt:
         print(_STOPPED, file=sys.stderr)
         return 130

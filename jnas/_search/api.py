@@ -5,19 +5,20 @@ import dataclasses
 import inspect
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack, get_type_hints
 
 from numpy.typing import ArrayLike
 
 from jnas._runtime.jax_config import with_own_settings
+from jnas._search.callbacks import Callback, Callbacks
 from jnas._search.config import PresetName, SearchConfig, SearchOptions, check_names
 from jnas._search.loop import Search
-from jnas._search.progress import ConsoleProgress, Progress
+from jnas._search.progress import ConsoleProgress
 from jnas._search.result import SearchResult
 from jnas._search.stopping import catch_interrupt
-from jnas._validation import refuse, to_bool, to_instance
+from jnas._validation import refuse, to_bool, to_instance, to_tuple
 from jnas.data import IN_MEMORY_SOURCE, Dataset, load_data
 
 
@@ -27,7 +28,7 @@ def search(
     config: SearchConfig | None = None,
     *,
     preset: PresetName | None = None,
-    progress: Progress | None = None,
+    callbacks: Sequence[Callback] = (),
     verbose: bool = True,
     **options: Unpack[SearchOptions],
 ) -> SearchResult:
@@ -43,7 +44,7 @@ def search(
       data: a `Dataset`, or what `load_data` takes; by default `config.data`.
       config: all settings in one object; by default those of the preset.
       preset: settings by name ("gpu") where there is no `config`.
-      progress: receives the events of the search, in place of the console.
+      callbacks: hear of the events of the search; see `jnas.Callback`.
       verbose: whether to print progress and the final tables.
       **options: fields of `SearchConfig` that differ from `config` or the preset, such as `generations=3`.
 
@@ -59,8 +60,9 @@ def search(
     check_names(options)
     if config is not None:
         to_instance("config", config, SearchConfig, "give single settings as keywords, such as epochs=5")
-    if progress is not None:
-        to_instance("progress", progress, Progress, "verbose=False is for no progress")
+    callbacks = to_tuple("callbacks", callbacks, "a list of Callbacks")
+    for callback in callbacks:
+        to_instance("Each of callbacks", callback, Callback)
     verbose = to_bool("verbose", verbose)
     if config is not None and preset is not None:
         refuse("preset", "None where a config is given", preset, "SearchConfig.from_preset makes a config of it")
@@ -72,10 +74,10 @@ def search(
         config = SearchConfig.from_preset(preset, **changes)
     elif changes:
         config = dataclasses.replace(config, **changes)
-    progress = progress or (ConsoleProgress() if verbose else Progress())
-    with contextlib.closing(progress), catch_interrupt(progress) as interrupt:
+    callback = Callbacks([ConsoleProgress()] * verbose + list(callbacks))
+    with contextlib.closing(callback), catch_interrupt(callback) as interrupt:
         dataset = load_data(config.data if data is None else data, config.classes)
-        return Search(config, dataset, progress, start, interrupt).run()
+        return Search(config, dataset, callback, start, interrupt).run()
 
 
 def _signature() -> inspect.Signature:

@@ -16,13 +16,13 @@ import numpy as np
 
 from jnas._runtime import checkpoint
 from jnas._runtime.versions import git_commit, versions
+from jnas._search.callbacks import Callback
 from jnas._search.config import MAX_KNOWN, SPLIT_SEED, Round, SearchConfig, with_plan
 from jnas._search.evolution import PopulationEvolution, Surrogate, breed, is_member, select_batch
 from jnas._search.final_training import FinalTraining, affordable_epochs, measure_speed
 from jnas._search.lock import hold_lock
 from jnas._search.objectives import Latencies, find_incumbents
 from jnas._search.plan import FINAL_SHARE
-from jnas._search.progress import Progress
 from jnas._search.result import EvaluatedCandidate, SearchResult
 from jnas._search.screening import Proposal, fit_predictor, may_improve, propose_random, select_new, stack_genomes
 from jnas._search.stopping import Interrupt, stop_reason
@@ -68,11 +68,11 @@ class Search:
     """A search that runs since `start`, a time of `time.monotonic`."""
 
     def __init__(
-        self, config: SearchConfig, data: Dataset, progress: Progress, start: float, interrupt: Interrupt
+        self, config: SearchConfig, data: Dataset, callback: Callback, start: float, interrupt: Interrupt
     ) -> None:
         self.split = data.split(config.make_recipe(None).val_fraction, SPLIT_SEED)
         self.config = config = with_plan(config, len(self.split.x_train))
-        self.data, self.progress, self.start, self.interrupt = data, progress, start, interrupt
+        self.data, self.callback, self.start, self.interrupt = data, callback, start, interrupt
         if config.store is None:
             _make_folder(config.out)
         self.store = Store(config.store_path)
@@ -104,11 +104,11 @@ class Search:
         self.seconds_before = self.store.seconds(self.experiment)
         self.latencies = Latencies(self.store, self.space)
         self.store.lock_timeout = 600  # once it runs, a search waits for whoever reads its rows
-        progress.on_search_start(self)
+        callback.on_search_start(self)
 
     def run(self) -> SearchResult:
         """Returns what the search, or the rest of it, finds; waits while another process runs the same search."""
-        with hold_lock(self.checkpoints, self.progress.on_wait, lambda: bool(self.interrupt.by)) as waited:
+        with hold_lock(self.checkpoints, self.callback.on_wait, lambda: bool(self.interrupt.by)) as waited:
             self.start += waited  # its minutes begin when it may train
             return self._run()
 
@@ -177,7 +177,7 @@ class Search:
         proposals, population_diversity = self._stored_proposals(round) or self._choose(round)
         if round.phase == "stored" and not proposals:
             return RoundResult(round, (), None, None)
-        self.progress.on_round_start(round, len(proposals))
+        self.callback.on_round_start(round, len(proposals))
         reason = None
 
         def should_stop() -> bool:
@@ -192,14 +192,14 @@ class Search:
             evaluated.append(trained)
             if round.phase != "stored":
                 self._store_seconds(trained.candidate.hash)
-                self.progress.on_trial_end(trained)
+                self.callback.on_trial_end(trained)
         front_size = self._store_front(round)
         if is_incomplete := len(evaluated) < len(proposals):
             should_stop()
         result = RoundResult(round, tuple(evaluated), population_diversity, reason)
         if not is_incomplete:  # else its summary is written when the rest is trained
             self._store_summary(result, front_size, time.perf_counter() - start)
-            self.progress.on_round_end(result)
+            self.callback.on_round_end(result)
         return result
 
     def _stored_proposals(self, round: Round) -> tuple[list[Proposal], float | None] | None:
@@ -246,7 +246,7 @@ class Search:
             if round.phase == "evolved" and len(parents) > 1:
                 return lambda key, count, seen: breed(space, key, count, parents, seen), None
             return lambda key, count, seen: propose_random(space, key, count, seen), None
-        self.progress.on_message("evolving candidates")
+        self.callback.on_message("evolving candidates")
         coefficients = np.zeros(4, np.float32)  # without the objective nobody asks for a latency
         if "latency" in self.config.objectives:
             coefficients = self.latencies.fit([trained.candidate for trained in self.evaluated.values()])
@@ -288,7 +288,7 @@ class Search:
 
     def _fit_predictor(self, round: Round) -> Predictor | None:
         """A predictor of all rows so far, stored; None where they are too few."""
-        self.progress.on_message("fitting the predictor")
+        self.callback.on_message("fitting the predictor")
         predictor = fit_predictor(self.space, self.good(), self.config.seed, self.config.prune_after_epochs)
         if predictor is not None and predictor.scores is not None:
             folder = paths.predictor_dir(self.checkpoints, round.number)
@@ -297,7 +297,7 @@ class Search:
             checkpoint.remove(paths.predictor_dir(self.checkpoints, round.number - 1))
             columns = {"generation": round.number, "seconds": predictor.seconds, "checkpoint": str(folder)}
             self.store.add_row("predictors", experiment_id=self.experiment, **columns, **predictor.scores._asdict())
-        self.progress.on_predictor_fit(predictor)
+        self.callback.on_predictor_fit(predictor)
         return predictor
 
     def _train(
@@ -312,7 +312,7 @@ class Search:
         keys = [make_key(trial, self.recipe, self.data, SPLIT_SEED) for trial in trials]
         request = TrainingRequest(trials, keys, self.recipe, self.split, self.store)
         options = EngineOptions(
-            compile_timeout=config.compile_timeout, on_epoch=self._on_epoch, should_stop=should_stop
+            compile_timeout=config.compile_timeout, on_epoch=self.callback.on_epoch_end, should_stop=should_stop
         )
 
         def keeps(keys: Sequence[Key], curves: np.ndarray) -> Sequence[bool]:
@@ -383,9 +383,6 @@ class Search:
         first, second = np.tril_indices(len(candidates), -1)
         return float(jax.vmap(self.space.distance)(genomes[first], genomes[second]).mean())
 
-    def _on_epoch(self, number: int) -> None:
-        self.progress.on_message(f"epoch {number}")
-
     def finish(self, reason: str | None) -> SearchResult:
         """Trains the winner for longer, tests it, and returns what was found."""
         ranking, config = self.ranking(), self.config
@@ -398,13 +395,13 @@ class Search:
             reasons = "; ".join(sorted({trained.evaluation.message for trained in self.evaluated.values()}))
             raise JnasError(f"None of the {len(self.evaluated)} templates could be trained: {reasons}.")
         if reason:
-            self.progress.on_stop(reason)
-        self.progress.on_message("final training")
+            self.callback.on_stop(reason)
+        self.callback.on_message("final training")
         finalists = [trained.template for trained in ranking[: config.num_finalists]]
         seeds = [(config.seed + i) % 2**32 for i in range(config.final_repeats)]  # as large as a seed may be
         recipe = config.make_recipe(config.final_epochs or self._affordable_epochs(finalists))
         images = (self.data, self.split, self.store, self.checkpoints)
-        training = FinalTraining(recipe, seeds, *images, self._on_epoch, self.check_folder)
+        training = FinalTraining(recipe, seeds, *images, self.callback.on_epoch_end, self.check_folder)
         winner, finals = training.find_winner(finalists)
         self.store.set_winner(self.experiment, winner.hash)
         self._store_seconds()
@@ -414,7 +411,7 @@ class Search:
             weights = training.winner_dir(winner) if hash == winner.hash else None
             candidates[hash] = dataclasses.replace(candidates[hash], finals=rows, _weights=weights)
         result = SearchResult(tuple(candidates.values()), self.store, self.experiment, candidates[winner.hash])
-        self.progress.on_search_end(result)
+        self.callback.on_search_end(result)
         return result
 
     def _affordable_epochs(self, finalists: Sequence[Template]) -> int:

@@ -1,4 +1,4 @@
-"""What a search tells while it runs, and at its end."""
+"""What a search prints while it runs, and at its end."""
 
 import math
 import time
@@ -12,10 +12,10 @@ from rich.progress import Progress as RichProgress
 
 from jnas._runtime.console import is_live, make_console
 from jnas._runtime.devices import describe_device
+from jnas._search.callbacks import Callback
 from jnas._search.config import Round
 from jnas._search.result import EvaluatedCandidate, SearchResult
 from jnas._search.summary import describe_result
-from jnas.predict import Predictor
 from jnas.report import format_count
 
 if TYPE_CHECKING:
@@ -26,27 +26,7 @@ _MIN_FOR_REMARK = 3
 TITLES = {"stored": "Earlier searches", "known": "Known networks", "random": "Random networks", "evolved": "Evolved"}
 
 
-class Progress:
-    """The events of a search. This one is silent; a subclass shows them."""
-
-    def on_search_start(self, search: "Search") -> None: ...  # everything is set up
-    def on_wait(self) -> None: ...  # another process runs the same search, and is waited for
-    def on_message(self, text: str) -> None: ...  # what happens now, in a few words
-    def on_round_start(self, round: Round, num_trials: int) -> None: ...  # what it is going to train
-    def on_predictor_fit(self, predictor: Predictor | None) -> None: ...  # None: there are too few rows
-    def on_trial_end(self, candidate: EvaluatedCandidate) -> None: ...  # trained now, or by an earlier run
-    def on_round_end(self, result: "RoundResult") -> None: ...  # all templates of the round are trained
-    def on_interrupt(self) -> None: ...  # Ctrl-C was pressed once; called within a signal handler
-    def on_stop(self, reason: str) -> None: ...  # a limit is reached, or the user wants an end
-    def on_search_end(self, result: SearchResult) -> None: ...  # the winner is trained and tested
-    def close(self) -> None: ...  # the search is over, however it ended
-
-    def on_second_interrupt(self) -> None:
-        """Ctrl-C was pressed again; called within a signal handler."""
-        raise KeyboardInterrupt
-
-
-class ConsoleProgress(Progress):
+class ConsoleProgress(Callback):
     """A live bar where there is a terminal or a notebook, a line a template elsewhere; then the tables."""
 
     def __init__(self, console: Console | None = None):
@@ -87,6 +67,9 @@ class ConsoleProgress(Progress):
     def on_message(self, text: str) -> None:
         self._update(note=text)
 
+    def on_epoch_end(self, epoch: int) -> None:
+        self._update(note=f"epoch {epoch}")
+
     def on_trial_end(self, candidate: EvaluatedCandidate) -> None:
         row, phase = candidate.evaluation, candidate.phase
         self.num_done += 1
@@ -118,6 +101,9 @@ class ConsoleProgress(Progress):
         self._print(
             "Stopping: what is in training is finished, then the best are trained for longer. Ctrl-C again to end now."
         )
+
+    def on_second_interrupt(self) -> None:
+        self.close()
 
     def on_stop(self, reason: str) -> None:
         self._print(

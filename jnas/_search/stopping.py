@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from jnas._search.callbacks import Callback
 from jnas._search.config import SearchConfig
-from jnas._search.progress import Progress
 
 
 def stop_reason(
@@ -40,8 +40,8 @@ class Interrupt:
 
 
 @contextmanager
-def catch_interrupt(progress: Progress) -> Iterator[Interrupt]:
-    """A context in which the first Ctrl-C is only noted; `progress` decides what the next ones do.
+def catch_interrupt(callback: Callback) -> Iterator[Interrupt]:
+    """A context in which the first Ctrl-C is only noted; the next ones raise KeyboardInterrupt.
 
     SIGTERM and SIGHUP, which systems send more than once, are only noted each time. One of these that is ignored, as
     by `nohup`, stays so. Python gives signals to its main thread only; elsewhere this changes nothing.
@@ -55,9 +55,10 @@ def catch_interrupt(progress: Progress) -> Iterator[Interrupt]:
                 os.dup2(os.open(os.devnull, os.O_RDWR), fd)
         if not interrupt.by:
             interrupt.by = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-            progress.on_interrupt()
+            callback.on_interrupt()
         elif number == signal.SIGINT:
-            progress.on_second_interrupt()
+            callback.on_second_interrupt()
+            raise KeyboardInterrupt
 
     previous = {}
     if threading.current_thread() is threading.main_thread():
