@@ -37,4 +37,4 @@ class FakeTrainer(Trainer):
         quality = int(hashlib.sha256(text.encode()).hexdigest()[:6], 16) / 0xFFFFFF
         progress = 1 - math.exp(-(index + 1) / 3)
         accuracy = 0.1 + 0.8 * quality * progress
-        return Epoch(2.3 - accuracy, accuracy, accuracy)
+        return Epoch(2.3 - accuracy, accuracy, accuracy, 2.3 - accuracy, accuracy, 1 - accuracy)

@@ -119,6 +119,7 @@ SETTINGS = {
     **{"algorithm": ["genetic"], "objectives": ["accuracy", ("accuracy", "macs")], "epochs": [1]},
     **{"prune_after_epochs": [0], "final_epochs": [1], "final_repeats": [1], "num_finalists": [1]},
     **{"max_latency_ms": [None], "precision": ["float32"], "alternating_flip": FLAGS},
+    **{"metric": ["macro_f1"], "class_weights": ["none", "balanced"]},
 }
 NOT_SETTINGS = {"data": DATA, "config": [None], "preset": [None], "callbacks": [()], "verbose": FLAGS}
 TRAINING = {"templates": TEMPLATES, "data": DATA, "recipe": RECIPES, "seed": SEEDS, "store": [None], "progress": FLAGS}

@@ -16,7 +16,16 @@ from jnas.errors import JnasError
 
 GROUPS = {
     "recipe": (
-        *("classes", "recipe", "batch_size", "learning_rate", "val_fraction", "alternating_flip", "shift"),
+        *(
+            "classes",
+            "recipe",
+            "batch_size",
+            "learning_rate",
+            "val_fraction",
+            "class_weights",
+            "alternating_flip",
+            "shift",
+        ),
         *("test_flip", "test_shift", "precision"),
     ),
     "candidate": (

@@ -33,12 +33,13 @@ from jnas._validation import (
 from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.space import Space, Style
-from jnas.store import paths
+from jnas.store import Metric, paths
 from jnas.train import AUGMENTATION, RECIPES, EngineOptions, Recipe
 
 Phase = Literal["stored", "known", "random", "evolved"]
 RecipeName = Literal["fast", "standard", "sophius"]
 Precision = Literal["float32", "bfloat16"]
+ClassWeights = Literal["none", "balanced"]
 AlgorithmName = Literal["genetic", "regularized", "random"]
 Objective = Literal["accuracy", "macs", "params", "latency"]
 PresetName = Literal["gpu"]
@@ -92,6 +93,7 @@ _RULES: dict[str, Rule] = {
     "out": _to_file_name,
     "store": optional(_to_file_name),
     "trials_per_generation": _COUNT,
+    "metric": partial(to_choice, choices=get_args(Metric)),
     "known_networks": to_bool,
     "start": lambda name, value: tuple(map(str, to_tuple(name, value, "hashes of templates"))),
     **dict.fromkeys(("epochs", "final_epochs"), _COUNT),
@@ -107,7 +109,7 @@ _RULES: dict[str, Rule] = {
     "prune_after_epochs": partial(to_int, minimum=0),
 }
 _RULES |= {name: optional(_RULES[name]) for name in _MAY_BE_NONE}
-_RECIPE_FIELDS = ("batch_size", "learning_rate", "val_fraction", "precision", *AUGMENTATION)
+_RECIPE_FIELDS = ("batch_size", "learning_rate", "val_fraction", "class_weights", "precision", *AUGMENTATION)
 SPACE_FIELDS = ("conv_num", "lin_num", "max_params", "max_macs")
 
 
@@ -138,6 +140,9 @@ class TrainingConfig:
     """Peak learning rate; by default the recipe's."""
     val_fraction: float | None = None
     """Fraction of the training images that is kept for validation, 0 to 1; by default the recipe's."""
+    class_weights: ClassWeights | None = field(default=None, metadata=_NO_IDENTITY)
+    """How much an image counts in training: as all others, or "balanced", in inverse proportion to the images of its
+    class; by default as the recipe does."""
     flip: Flag = field(default=None, metadata=_NO_IDENTITY)
     """Mirror training images left to right; by default as the recipe does. Say --no-flip where mirror images are of
     another class or of none, as letters and hands are: test images are not mirrored then, either."""
@@ -192,6 +197,7 @@ class SearchOptions(TypedDict, total=False):
     batch_size: int | None
     learning_rate: float | None
     val_fraction: float | None
+    class_weights: ClassWeights | None
     flip: bool | None
     alternating_flip: bool | None
     shift: int | None
@@ -208,6 +214,7 @@ class SearchOptions(TypedDict, total=False):
     minutes: float | None
     out: str | os.PathLike[str]
     store: str | os.PathLike[str] | None
+    metric: Metric
     objectives: Sequence[Objective]
     max_latency_ms: float | None
     start: Sequence[str]
@@ -247,6 +254,9 @@ class SearchConfig(TrainingConfig):
     store: str | None = field(default=None, metadata=_NO_IDENTITY)
     """File of the results (DuckDB), if it is not to be jnas.duckdb in that folder. Weights are kept beside it, in a
     folder of the same name ending in .checkpoints."""
+    metric: Metric = "accuracy"
+    """What counts as accuracy where one network is preferred to another: where classes are not equally frequent,
+    balanced_accuracy or macro_f1 (means over classes), or the loss. Shown are accuracies, too."""
     objectives: tuple[Objective, ...] = ("accuracy",)
     """What to optimise: accuracy alone, or accuracy against any of macs, params and (measured) latency."""
     max_latency_ms: float | None = None

@@ -107,8 +107,8 @@ class PopulationEvolution:
         """
         parents = parents[: max(self.size // 2, 2)]
         known = stack_genomes((parent.candidate for parent in parents), self.space)
-        accuracies = np.array([parent.accuracy for parent in parents], np.float32)
-        measured = np.column_stack([accuracies, self._costs(known, surrogate, self.size)])
+        scores = np.array([parent.score for parent in parents], np.float32)
+        measured = np.column_stack([scores, self._costs(known, surrogate, self.size)])
         free = self.size - len(known)
         key, immigrants_key = jax.random.split(key)
         others = np.asarray(self.space.sample_valid(immigrants_key, free, min_count=0))

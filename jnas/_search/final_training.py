@@ -12,7 +12,7 @@ from jnas._runtime import checkpoint
 from jnas._search.config import SPLIT_SEED
 from jnas.data import Dataset, Split
 from jnas.space import Template
-from jnas.store import Evaluation, Key, Store, paths
+from jnas.store import Evaluation, Key, Metric, Store, paths
 from jnas.train import (
     EngineOptions,
     Recipe,
@@ -41,6 +41,7 @@ class FinalTraining:
 
     recipe: Recipe
     seeds: Sequence[int]
+    metric: Metric
     data: Dataset
     split: Split
     store: Store
@@ -49,14 +50,14 @@ class FinalTraining:
     should_stop: Callable[[], bool]
 
     def find_winner(self, templates: Sequence[Template]) -> tuple[Template, dict[str, tuple[Evaluation, ...]]]:
-        """Returns the template with the best mean validation accuracy, which is tested; and the rows of all, by hash.
+        """Returns the template with the best mean by the metric, which is tested; and the rows of all, by hash.
 
         What is in the store is not trained again, unless it has won and its weights are gone. Of equals it is the
         first; one that could not be trained with each seed is worse than one that could.
         """
         for template in templates:
             self._train(template)
-        winner = max(templates, key=lambda template: _rank(self._rows(template)))
+        winner = max(templates, key=lambda template: _rank(self._rows(template), self.metric))
         self._train(winner, to_test=True)
         self._test(winner)
         for template in templates:  # those of the winner's first seed are in place
@@ -163,7 +164,7 @@ def affordable_epochs(
     return min(max(int(_SAFETY * (seconds - fixed) / epoch), 1), _MAX_EPOCHS)
 
 
-def _rank(rows: Sequence[Evaluation]) -> tuple[bool, int, float]:
-    """Whether the first seed ended well, how many did, and their mean validation accuracy after the last epoch."""
-    accuracies = [row.val_acc_final for row in rows if row.val_acc_final is not None and row.status == "ok"]
-    return rows[0].status == "ok", len(accuracies), statistics.fmean(accuracies) if accuracies else 0.0
+def _rank(rows: Sequence[Evaluation], metric: Metric) -> tuple[bool, int, float]:
+    """Whether the first seed ended well, how many did, and their mean score after the last epoch."""
+    scores = [row.score(metric) for row in rows if row.status == "ok"]
+    return rows[0].status == "ok", len(scores), statistics.fmean(scores) if scores else 0.0

@@ -139,7 +139,7 @@ class Search:
         end, which makes up for a somewhat lower accuracy now.
         """
         gain = GAIN_OF_TWICE_THE_EPOCHS if self.config.final_epochs is None else 0.0
-        return sorted(self.good(), key=lambda t: gain * math.log2(t.evaluation.macs or 1) - t.accuracy)
+        return sorted(self.good(), key=lambda t: gain * math.log2(t.evaluation.macs or 1) - t.score)
 
     def stop_reason(self) -> str | None:
         """Returns why nothing more should begin, in a few words, or None."""
@@ -322,7 +322,7 @@ class Search:
         rows = run_pruned(request, epochs, keeps, options) if epochs else run_trials(request, options)
         for row in rows:
             candidate, predicted_mean, _ = by_hash[row.key.hash]
-            yield EvaluatedCandidate(candidate, row, round.phase, predicted_mean, self.data, self.recipe)
+            yield EvaluatedCandidate(candidate, row, round.phase, predicted_mean, self.data, self.recipe, config.metric)
 
     def _keeps(self, candidates: Sequence[Candidate], curves: np.ndarray, round: Round) -> Sequence[bool]:
         """Which candidates in training go on after their first epochs."""
@@ -333,7 +333,7 @@ class Search:
         incumbents = find_incumbents(
             self.latencies.costs(candidates, self.config.cost_objectives),
             self.latencies.costs([trained.candidate for trained in good], self.config.cost_objectives),
-            np.array([trained.accuracy for trained in good]),
+            np.array([trained.score for trained in good]),
         )
         # From the disk, so that a search that goes on here decides alike.
         return may_improve(self.space, candidates, curves, Predictor.load(folder), incumbents).tolist()
@@ -343,7 +343,7 @@ class Search:
         good = self.good()
         objectives = self.config.cost_objectives or ("macs",)  # a front needs one besides the accuracy
         costs = self.latencies.costs([trained.candidate for trained in good], objectives)
-        accuracies = np.array([trained.accuracy for trained in good])
+        scores = np.array([trained.score for trained in good])
         rows = [
             {
                 "hash": trained.candidate.hash,
@@ -352,14 +352,14 @@ class Search:
                 "macs": trained.evaluation.macs,
                 "latency_ms": self.latencies.measured.get(trained.candidate.hash),
             }
-            for trained in (good[i] for i in pareto_front(np.column_stack([accuracies, -costs])))
+            for trained in (good[i] for i in pareto_front(np.column_stack([scores, -costs])))
         ]
         self.store.add_front(self.experiment, round.number, rows)
         return len(rows)
 
     def _store_summary(self, result: RoundResult, front_size: int, seconds: float) -> None:
         good = [trained for trained in result.evaluated if trained.is_ok]
-        predicted = [(trained.accuracy, mean) for trained in good if (mean := trained.predicted_mean) is not None]
+        predicted = [(trained.score, mean) for trained in good if (mean := trained.predicted_mean) is not None]
         accuracies = result.accuracies
         self.store.add_row(
             "generations",
@@ -401,12 +401,12 @@ class Search:
         seeds = [(config.seed + i) % 2**32 for i in range(config.final_repeats)]  # as large as a seed may be
         recipe = config.make_recipe(config.final_epochs or self._affordable_epochs(finalists))
         images = (self.data, self.split, self.store, self.checkpoints)
-        training = FinalTraining(recipe, seeds, *images, self.callback.on_epoch_end, self.check_folder)
+        training = FinalTraining(recipe, seeds, config.metric, *images, self.callback.on_epoch_end, self.check_folder)
         winner, finals = training.find_winner(finalists)
         self.store.set_winner(self.experiment, winner.hash)
         self._store_seconds()
-        by_accuracy = sorted(ranking, key=lambda trained: -trained.accuracy)
-        candidates = {trained.candidate.hash: trained for trained in by_accuracy}
+        by_score = sorted(ranking, key=lambda trained: -trained.score)
+        candidates = {trained.candidate.hash: trained for trained in by_score}
         for hash, rows in finals.items():
             weights = training.winner_dir(winner) if hash == winner.hash else None
             candidates[hash] = dataclasses.replace(candidates[hash], finals=rows, _weights=weights)

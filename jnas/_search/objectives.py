@@ -74,8 +74,8 @@ class Latencies:
 
 
 def find_incumbents(
-    costs: Float[np.ndarray, "n m"], known_costs: Float[np.ndarray, "r m"], accuracies: Float[np.ndarray, " r"]
+    costs: Float[np.ndarray, "n m"], known_costs: Float[np.ndarray, "r m"], scores: Float[np.ndarray, " r"]
 ) -> Float[np.ndarray, " n"]:
-    """Returns the highest known accuracy at each of N costs or less, in all M objectives; -inf where there is none."""
+    """Returns the highest known score at each of N costs or less, in all M objectives; -inf where there is none."""
     rivals = (known_costs[None] <= costs[:, None]).all(-1)
-    return np.where(rivals, accuracies, -np.inf).max(-1, initial=-np.inf)
+    return np.where(rivals, scores, -np.inf).max(-1, initial=-np.inf)

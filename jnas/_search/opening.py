@@ -4,7 +4,6 @@ import dataclasses
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from jnas._search.config import SPACE_FIELDS
@@ -32,8 +31,7 @@ def open(store: Store | str | Path = paths.DEFAULT_STORE, experiment: str | None
     store = store if isinstance(store, Store) else open_store(store)
     row = find_experiment(store, experiment)
     trained = store.experiment_df(row.experiment_id)
-    good = trained.iloc[np.argsort(-trained.val_acc_final.to_numpy(float), kind="stable")]
-    good = good[good.status == "ok"]
+    good = trained.loc[trained.status == "ok"]
     if good.empty:
         raise JnasError(
             f"Search {row.experiment_id} in {store.path} must have a template that was trained, got none of "
@@ -44,10 +42,12 @@ def open(store: Store | str | Path = paths.DEFAULT_STORE, experiment: str | None
     keys = [Key(*values) for values in good[list(Key._fields)].itertuples(index=False)]
     evaluations = store.find(keys)
     candidates = {}
+    metric = json.loads(row.config_json)["metric"]
     for key, phase, mean in zip(keys, good.phase, good.predicted_mean, strict=True):
         candidate = Candidate.from_hash(key.hash, space)
         predicted = None if pd.isna(mean) else float(mean)
-        candidates[key.hash] = EvaluatedCandidate(candidate, evaluations[key], phase, predicted, images, recipe)
+        candidates[key.hash] = EvaluatedCandidate(candidate, evaluations[key], phase, predicted, images, recipe, metric)
+    candidates = dict(sorted(candidates.items(), key=lambda item: -item[1].score))
     winner = row.winner_hash
     if isinstance(winner, str) and winner in candidates:
         final, weights = find_final(store, row.experiment_id, winner, row.recipe_id)

@@ -77,6 +77,8 @@ class ConsoleProgress(Callback):
         self._update(done=self.num_done, best=f"{self.best:.4f}", note="compiling")
         if not self.live:
             outcome = f"val acc {row.val_acc_final:.4f}" if row.status == "ok" else f"{row.status}: {row.message}"
+            if row.status == "ok" and candidate.metric != "accuracy":
+                outcome += f", {candidate.metric.replace('_', ' ')} {abs(candidate.score):.4f}"
             costs = f"{format_count(row.params)} params, {format_count(row.macs)} MACs"
             seconds = time.monotonic() - self.search.start
             self._print(f"{seconds:4.0f} s  {phase:7}  {outcome}, best {self.best:.4f}, {costs}")

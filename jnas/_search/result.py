@@ -13,7 +13,7 @@ from jnas._search.config import Phase
 from jnas._search.stored_images import StoredImages
 from jnas.data import Dataset, check_images
 from jnas.space import Candidate, Template
-from jnas.store import Evaluation, Store
+from jnas.store import Evaluation, Metric, Store
 from jnas.train import Recipe, Trainer, Trial, load_weights, predict, trained_module
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class EvaluatedCandidate:
     """The accuracy that the predictor expected; None if there was no predictor."""
     _data: Dataset | StoredImages
     _recipe: Recipe
+    metric: Metric = "accuracy"
+    """What the search chooses by."""
     finals: tuple[Evaluation, ...] = ()
     """The rows of its longer training, one a seed: of the winner, and of those trained for longer beside it."""
     _weights: Path | None = None
@@ -51,6 +53,11 @@ class EvaluatedCandidate:
         """The validation accuracy after the last epoch of its training in the search, which must be `is_ok`."""
         assert self.evaluation.val_acc_final is not None, self.evaluation.status
         return self.evaluation.val_acc_final
+
+    @property
+    def score(self) -> float:
+        """What the search chooses by, after the same epoch; minus the loss, so that more is better."""
+        return self.evaluation.score(self.metric)
 
     @property
     def final(self) -> Evaluation | None:
@@ -95,7 +102,7 @@ class SearchResult:
     """What a search found, or has found so far."""
 
     candidates: tuple[EvaluatedCandidate, ...]
-    """The templates that were trained well, best validation accuracy (after the last epoch) first."""
+    """The templates that were trained well, the best by the search's metric after the last epoch first."""
     store: Store
     """All rows; `store.sql(...)` asks anything."""
     experiment: str

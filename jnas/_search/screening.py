@@ -119,16 +119,16 @@ def may_improve(
 def fit_predictor(
     space: Space, rows: Sequence[EvaluatedCandidate], seed: int, early_epochs: int = 0
 ) -> Predictor | None:
-    """Returns a predictor of final validation accuracy, or None where rows are too few to learn from, or all alike.
+    """Returns a predictor of the search's metric, or None where rows are too few to learn from, or all alike.
 
     It understands the validation accuracies of so many early epochs, and does without.
     """
     if len(rows) < MIN_ROWS:
         return None
     features = featurize(space, stack_genomes((row.candidate for row in rows), space))
-    accuracies = np.array([row.accuracy for row in rows])
+    scores = np.array([row.score for row in rows])
     curves = [[epoch.val_acc for epoch in row.evaluation.epochs[:early_epochs]] for row in rows]
     try:
-        return Predictor(seed).fit(*features, accuracies, np.array(curves) if early_epochs else None)
+        return Predictor(seed).fit(*features, scores, np.array(curves) if early_epochs else None)
     except JnasError:
         return None

@@ -11,7 +11,7 @@ from rich.text import Text
 from jnas._search.result import EvaluatedCandidate, SearchResult
 from jnas.report import finalist_table, format_count, front_table, layer_summary, leaderboard, mean_std
 from jnas.space import describe_chain
-from jnas.store import Evaluation, find_experiment, paths
+from jnas.store import Evaluation, Metric, find_experiment, paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +41,7 @@ def describe_result(result: SearchResult) -> list[str | Text | Table]:
     title = f"\nThe {name} ({format_count(cost.params)} params, {format_count(cost.macs)} MACs):"
     parts += [Text(title, "bold"), layer_summary(best.template), f"hash {best.template.hash}\n"]
     if best.finals:
-        parts.append(_describe_finals(best.finals, int(experiment.num_test)))
+        parts.append(_describe_finals(best.finals, int(experiment.num_test), best.metric))
     if known is not None:
         parts.append(compare_with_known(best, known, num_val))
     return [*parts, *_describe_files(result, experiment)]
@@ -64,7 +64,7 @@ def result_to_json(result: SearchResult) -> dict[str, Any]:
         "experiment": result.experiment,
         "finished": final is not None,
         "seconds": seconds,
-        "trials": len(rows),
+        "trials": int((rows.phase != "stored").sum()),
         "seconds_to_best": seconds if is_final_best else _number(best_row.seconds),
         "winner": _network(result.best),
         "known": None if result.known is None else _network(result.known),
@@ -120,14 +120,25 @@ def compare_with_known(best: EvaluatedCandidate, known: EvaluatedCandidate, num_
     )
 
 
-def _describe_finals(finals: Sequence[Evaluation], num_test: int) -> str:
+def _describe_noise(accuracy: float, num_images: int) -> str:
+    """How sure an accuracy is on so many images, whatever the training: Wilson's interval."""
+    from scipy.stats import binomtest  # takes a second
+
+    interval = binomtest(round(accuracy * num_images), num_images).proportion_ci(0.95, "wilson")
+    return f"{num_images:,} images: 95 % between {interval.low:.3f} and {interval.high:.3f}"
+
+
+def _describe_finals(finals: Sequence[Evaluation], num_test: int, metric: Metric) -> str:
     """A sentence on the winner's longer training."""
     good = [row for row in finals if row.status == "ok"]
     if not good:
         return f"Its longer training failed ({finals[0].status}: {finals[0].message})."
     accuracies = mean_std([row.val_acc_final for row in good if row.val_acc_final is not None])
+    if metric != "accuracy":
+        scores = mean_std([abs(row.score(metric)) for row in good])
+        accuracies += f", {metric.replace('_', ' ')} {scores} (the search chose by it)"
     tested = [row.test_acc_final for row in good if row.test_acc_final is not None]
-    test = f"test accuracy {mean_std(tested)} ({num_test:,} images)" if tested else "no test images"
+    test = f"test accuracy {mean_std(tested)} ({_describe_noise(tested[0], num_test)})" if tested else "no test images"
     epochs = f"{len(good[0].epochs)} epoch{'s' * (len(good[0].epochs) > 1)}"
     seeds = "one seed" if len(good) == 1 else f"mean ± standard deviation of {len(good)} seeds"
     failed = f"; {len(finals) - len(good)} more failed" if len(good) < len(finals) else ""

@@ -70,6 +70,13 @@ class Split:
             self._whitenings[kernel_size] = patch_whitening(self.x_train, kernel_size)
         return self._whitenings[kernel_size]
 
+    @property
+    def class_weights(self) -> Float32[np.ndarray, " classes"]:
+        """One weight a class, in inverse proportion to its training images; 1 on average over these."""
+        counts = np.bincount(np.asarray(self.y_train), minlength=self.classes)
+        weights = len(self.y_train) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        return weights.astype(np.float32)
+
     def shapes(self) -> Split:
         """Returns a split with a `jax.ShapeDtypeStruct` in place of each array: all that compiling needs."""
         arrays = {name: getattr(self, name) for name in ("x_train", "y_train", "x_val", "y_val")}

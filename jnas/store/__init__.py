@@ -2,7 +2,7 @@
 
 from jnas.store._experiments import find_experiment, resolve_prefix
 from jnas.store._export import export_table
-from jnas.store._records import RETRYABLE_STATUSES, Epoch, Evaluation, Key, ProposalRow, Status
+from jnas.store._records import RETRYABLE_STATUSES, Epoch, Evaluation, Key, Metric, ProposalRow, Status
 from jnas.store._store import Store, open_store
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Epoch",
     "Evaluation",
     "Key",
+    "Metric",
     "ProposalRow",
     "Status",
     "Store",

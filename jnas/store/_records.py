@@ -1,9 +1,13 @@
 """The records that a store keeps. What a column of a row means is in docs/store.md."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 Status = Literal["ok", "diverged", "too_large", "out_of_memory", "timeout", "stopped", "invalid", "error"]
+
+Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"]
+"""What networks may be compared by; balanced accuracy and F1 are means over classes."""
 
 RETRYABLE_STATUSES = ("too_large", "out_of_memory", "timeout", "stopped", "error")
 """Statuses that may change on another device, or with more time."""
@@ -31,11 +35,19 @@ class Epoch:
     """One pass over the training images. Accuracies are fractions, `val_acc` that of all images after the epoch.
 
     `train_loss` and `train_acc` are means over the augmented batches, in training mode, while the weights change.
+    `val_loss` is without label smoothing; `val_balanced_acc` and `val_macro_f1` are means over classes.
     """
 
     train_loss: float
     train_acc: float
     val_acc: float
+    val_loss: float | None = None
+    val_balanced_acc: float | None = None
+    val_macro_f1: float | None = None
+
+
+_SIGNED = {"accuracy": (1, "val_acc"), "balanced_accuracy": (1, "val_balanced_acc"), "macro_f1": (1, "val_macro_f1")}
+_SIGNED |= {"loss": (-1, "val_loss")}
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,12 @@ class Evaluation:
     train_seconds: float = 0.0
     device: str = ""
     epochs: tuple[Epoch, ...] = ()
+
+    def score(self, metric: Metric) -> float:
+        """Returns a measure on the validation images after the last epoch; minus the loss, so that more is better."""
+        sign, name = _SIGNED[metric]
+        value = getattr(self.epochs[-1], name) if self.epochs else None
+        return -math.inf if value is None else sign * value
 
     @property
     def is_final(self) -> bool:

@@ -38,6 +38,7 @@ CREATE TABLE evaluations (
 );
 CREATE TABLE epochs (
     {_EVALUATION}, epoch INTEGER, train_loss DOUBLE, train_acc DOUBLE, val_acc DOUBLE,
+    val_loss DOUBLE, val_balanced_acc DOUBLE, val_macro_f1 DOUBLE,
     PRIMARY KEY ({_EVALUATION_KEY}, epoch)
 );
 CREATE TABLE programs (

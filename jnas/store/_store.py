@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _KEY = ", ".join(Key._fields)
 _WHERE_KEY = " AND ".join(f"{name} = ?" for name in Key._fields)
 _ARCHITECTURE = "hash, in_shape, num_classes"
+_EPOCH = tuple(field.name for field in dataclasses.fields(Epoch))
 _COST = ("params", "macs", "flops")
 _RESULTS = (
     *("status", "message", "val_acc_final", "val_acc_max", "train_acc_final", "test_acc_final"),
@@ -309,7 +310,7 @@ def _find_evaluation(connection: Connection, key: Key) -> Evaluation | None:
     if row is None:
         return None
     epochs = connection.execute(
-        f"SELECT train_loss, train_acc, val_acc FROM epochs WHERE {_WHERE_KEY} ORDER BY epoch", _to_python(key)
+        f"SELECT {', '.join(_EPOCH)} FROM epochs WHERE {_WHERE_KEY} ORDER BY epoch", _to_python(key)
     ).fetchall()
     values: dict[str, Any] = dict(zip(names, row, strict=True))
     return Evaluation(key, **values, epochs=tuple(Epoch(*epoch) for epoch in epochs))

@@ -119,7 +119,9 @@ class ProgramSpec:
         seed, rate = array((lanes,), np.uint32), array((lanes,), np.float32)
         kernel_size = self.steps.whitened_kernel_size
         patch = kernel_size and kernel_size**2 * self.shapes.x_train.shape[-1]
-        hyperparams = TrialHyperparams(seed, rate, rate, patch and array((lanes, patch, patch), np.float32))
+        is_weighted = self.steps.recipe.class_weights != "none"
+        weights = array((lanes, self.steps.signature.classes), np.float32) if is_weighted else None
+        hyperparams = TrialHyperparams(seed, rate, rate, patch and array((lanes, patch, patch), np.float32), weights)
         metrics = Metrics(array((lanes,), np.float32), array((lanes,), np.int32))
         if self.scan:
             images = (self.shapes.x_train, self.shapes.y_train)

@@ -70,14 +70,6 @@ def normalised_views(images: UInt8[Array, "n h w c"], views: Views) -> list[Floa
     return views.of(normalise(images))
 
 
-@functools.partial(jax.jit, static_argnames="views")
-def count_correct(
-    logits: list[Float32[Array, "lanes n classes"]], labels: Int32[Array, " n"], views: Views
-) -> Int32[Array, " lanes"]:
-    """Returns how many images get their label by the logits of their views; a label of -1 never counts."""
-    return (views.mean(logits).argmax(-1) == labels).sum(-1, dtype=jnp.int32)
-
-
 def _stream(seed: jax.Array, purpose: int) -> jax.Array:
     """A key for one purpose of a trial's seed."""
     return jax.random.fold_in(jax.random.key(seed), purpose)

@@ -36,6 +36,7 @@ RULES: dict[str, Rule] = {
     "test_flip": to_bool,
     "test_shift": partial(to_int, minimum=0),
     "val_fraction": partial(to_float, interval="(0, 1)"),
+    "class_weights": partial(to_choice, choices=("none", "balanced")),
     "train_images": optional(partial(to_int, minimum=1)),
     "precision": partial(to_choice, choices=("float32", "bfloat16")),
 }
@@ -70,6 +71,7 @@ class Recipe:
       test_shift: with a number of pixels, also by images moved by so many up and left, and down and right; three times
         the work.
       val_fraction: fraction of the training images that is kept for validation.
+      class_weights: "balanced" weighs the loss of an image in inverse proportion to the training images of its class.
       train_images: train on so many of the others, the same ones each time; None is all of them.
       precision: of the forward and backward pass (weights, statistics, loss and optimiser stay float32); bfloat16 is
         faster on GPUs, slower on most CPUs.
@@ -95,6 +97,7 @@ class Recipe:
     test_flip: bool = None  # pyright: ignore[reportAssignmentType]  made a boolean
     test_shift: int = 0
     val_fraction: float = 0.2
+    class_weights: Literal["none", "balanced"] = "none"
     train_images: int | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
 

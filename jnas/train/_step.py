@@ -25,13 +25,14 @@ class TrialHyperparams(NamedTuple):
     """Training hyper-parameters of one trial; with a leading axis on each field, of several.
 
     Image order and augmentation follow from the seed, a uint32; the learning rate, a float32, is the schedule's peak.
-    `whitening` is that of the first convolution's patches, or None.
+    `whitening` is that of the first convolution's patches, or None; so are the weights of `[classes]` in the loss.
     """
 
     seed: Any
     learning_rate: Any
     weight_decay: Any
     whitening: Any = None
+    class_weights: Any = None
 
 
 class TrainState(NamedTuple):
@@ -97,7 +98,12 @@ class Steps:
             module = self.module(TrainState(self._cast(params), state.model_state, None), train=True)
             logits = module(self._cast(inputs)).astype(jnp.float32)
             _, _, model_state = nnx.split(module, nnx.Param, ...)
-            loss = optax.softmax_cross_entropy(logits, targets).mean()
+            losses = optax.softmax_cross_entropy(logits, targets)
+            if hyperparams.class_weights is None:
+                loss = losses.mean()
+            else:
+                weights = hyperparams.class_weights[labels]
+                loss = (losses * weights).sum() / weights.sum()
             return loss, (model_state, (logits.argmax(-1) == labels).sum(dtype=jnp.int32))
 
         (loss, (model_state, correct)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)

@@ -20,11 +20,14 @@ from jnas.nn import build, program_signature
 from jnas.space import Template
 from jnas.store import Epoch
 from jnas.train._compiled import Programs, ProgramSpec
-from jnas.train._input_pipeline import count_correct, epoch_permutation, normalised_views
+from jnas.train._input_pipeline import epoch_permutation, normalised_views
+from jnas.train._metrics import AnswerCounts, Measures, count_answers, measure
 from jnas.train._recipe import Recipe
 from jnas.train._step import Metrics, Steps, TrainState, TrialHyperparams
 from jnas.train._trial import Trial
 from jnas.train._views import ONE_VIEW, Views
+
+_count_answers = jax.jit(count_answers, static_argnames="views")
 
 
 @dataclass
@@ -141,7 +144,8 @@ class Trainer:
         kernel_size = self.steps.whitened_kernel_size
         whitening = None if kernel_size is None else self.split.patch_whitening(kernel_size)
         lane = None if whitening is None else whitening[None]
-        hyperparams = TrialHyperparams(np.array([seed], np.uint32), learning_rate, weight_decay, lane)
+        weights = self.split.class_weights[None] if recipe.class_weights == "balanced" else None
+        hyperparams = TrialHyperparams(np.array([seed], np.uint32), learning_rate, weight_decay, lane, weights)
         with jax.default_device(_host_device()):  # on a GPU, each small array would wait for what it computes
             state = jax.tree.map(
                 lambda leaf: np.asarray(leaf)[None], self.steps.init_state(trial.template, seed, whitening)
@@ -168,11 +172,12 @@ class Trainer:
         while run.epoch < epoch:
             metrics = self._train_epoch(run, lr_factors[run.epoch])
             run.epoch += 1
-            accuracy = self._accuracy(run.state, recipe.views if run.epoch == recipe.epochs else ONE_VIEW)
+            answers = self._count_answers(run.state, recipe.views if run.epoch == recipe.epochs else ONE_VIEW)
             loss, correct = jax.device_get(metrics)  # last: a GPU has all its work before it is waited for
-            for lane, epochs in enumerate(run.history):
+            for lane, (epochs, measured) in enumerate(zip(run.history, self._measure(answers), strict=True)):
                 train_loss, train_acc = float(loss[lane]) / images_per_epoch, int(correct[lane]) / images_per_epoch
-                epochs.append(Epoch(train_loss, train_acc, float(accuracy[lane])))
+                values = measured.accuracy, measured.loss, measured.balanced_accuracy, measured.macro_f1
+                epochs.append(Epoch(train_loss, train_acc, *values))
             if on_epoch:
                 on_epoch(run.epoch)
             if not np.isfinite(loss).any():
@@ -197,14 +202,21 @@ class Trainer:
             run.state, metrics = train(run.state, metrics, hyperparams, *batch, lr_factor)
         return metrics
 
-    def _accuracy(self, state: TrainState, views: Views) -> np.ndarray:
-        """The validation accuracy of each lane."""
+    def _count_answers(self, state: TrainState, views: Views) -> list[AnswerCounts]:
+        """How each lane answers each batch of validation images; still on the device."""
         counts = []
         for images, labels in zip(*self.split.validation_batches(self.spec.val_batch_size), strict=True):
             inputs = normalised_views(images, views)
             logits = [self.programs.logits(state.params, state.model_state, view) for view in inputs]
-            counts.append(count_correct(logits, labels, views))
-        return np.sum(jax.device_get(counts), 0) / len(self.split.x_val)
+            counts.append(_count_answers(logits, labels, views))
+        return counts
+
+    def _measure(self, answers: list[AnswerCounts]) -> list[Measures]:
+        """How good the answers of each lane are."""
+        totals = jax.tree.map(lambda *parts: np.sum(parts, 0), *jax.device_get(answers))
+        return [
+            measure(AnswerCounts(*(sums[lane] for sums in totals)), self.split.y_val) for lane in range(self.num_lanes)
+        ]
 
 
 @with_own_settings

@@ -17,6 +17,7 @@ CONDITIONS = {
     "batch_size": ("an integer >= 1", 0, ""),
     "learning_rate": (_RATE, -1, ""),
     "val_fraction": (_FRACTION, 1, ""),
+    "class_weights": ("one of none, balanced", "all", ""),
     "precision": ("one of float32, bfloat16", "float16", ""),
     "flip": (_TRUTH, 1, ""),
     "alternating_flip": (_TRUTH, 1, ""),
@@ -40,6 +41,7 @@ CONDITIONS = {
     "population_size": ("an integer from 2 to 1,000,000", 1000001, ""),
     "trials_per_generation": (_COUNT, 0, ""),
     "algorithm": ("one of genetic, regularized, random", "annealing", ""),
+    "metric": ("one of accuracy, balanced_accuracy, macro_f1, loss", "auc", ""),
     "objectives": ("one of accuracy, macs, params, latency", "size", ""),
     "epochs": (_COUNT, 0, ""),
     "prune_after_epochs": ("an integer >= 0", -1, ""),
@@ -51,7 +53,18 @@ CONDITIONS = {
 """By setting: what it must be, a value that it must not be, and what to do."""
 FLAGS = ("flip", "alternating_flip", "test_flip")
 _SHARED = ("batch_size", "learning_rate", "val_fraction", "shift", "test_shift", "conv_num", "lin_num", "max_params")
-OF_EVALUATE = (*_SHARED, *FLAGS, "recipe", "precision", "space", "max_macs", "compile_timeout", "seed", "epochs")
+OF_EVALUATE = (
+    *_SHARED,
+    *FLAGS,
+    "recipe",
+    "class_weights",
+    "precision",
+    "space",
+    "max_macs",
+    "compile_timeout",
+    "seed",
+    "epochs",
+)
 _RECIPE = {
     "optimizer": ("one of adamw, sgd, muon", "adam", ""),
     "weight_decay": ("a finite number >= 0", -1, ""),
@@ -64,6 +77,7 @@ _RECIPE = {
     "whiten": (_TRUTH, 1, ""),
 }
 _OF_RECIPE = (
+    "class_weights",
     "epochs",
     "batch_size",
     "learning_rate",
