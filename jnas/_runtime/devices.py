@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from jnas._runtime.latency import processor_name
 from jnas._validation import shown
 from jnas.errors import JnasError
 
@@ -23,8 +24,9 @@ def check_device() -> None:
 
 
 def device_name() -> str:
-    """Returns what JAX computes on, such as "cpu" or "NVIDIA H200"."""
-    return jax.devices()[0].device_kind
+    """Returns what JAX computes on, such as "AMD EPYC 9654" or "NVIDIA H200"."""
+    device = jax.devices()[0]
+    return processor_name() if device.platform == "cpu" else device.device_kind
 
 
 def describe_device() -> str:
