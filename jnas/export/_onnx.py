@@ -2,21 +2,23 @@
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import onnx
 from flax import nnx
+from jaxtyping import UInt8
 from onnx import TensorProto, helper, numpy_helper
 
 import jnas.space as lt
+from jnas.data import normalise
 from jnas.errors import JnasError
 from jnas.export._arrays import LayerArrays, layer_arrays
+from jnas.export._forms import InputKind
 from jnas.space import Template
 from jnas.train import ONE_VIEW, Views
 
-InputKind = Literal["uint8", "float32"]
 OPSET, IR_VERSION = 17, 8
 """Old enough for runtimes of 2022, onnxruntime 1.12 and later; no newer operation is needed."""
 IMAGES, LOGITS = "images", "logits"
@@ -85,6 +87,11 @@ def onnx_model(
     helper.set_model_props(model, texts)
     onnx.checker.check_model(model)
     return model
+
+
+def to_input(images: UInt8[np.ndarray, "n h w c"], kind: InputKind) -> np.ndarray:
+    """Returns images as the model takes them."""
+    return images if kind == "uint8" else np.asarray(normalise(jnp.asarray(images))).transpose(0, 3, 1, 2)
 
 
 def _add_normalise(graph: _Graph) -> str:

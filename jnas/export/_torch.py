@@ -79,7 +79,8 @@ _MOVED = '''
 
 def moved(model: nn.Module, pixels: Tensor) -> Tensor:
     """Returns mean logits; images moved {shift} px up and left, and down and right, count half as much as in place."""
-    return {in_place} / 2 + ({back} + {forth}) / 4
+    both = [{elsewhere} for shift in (-{shift}, {shift})]
+    return {in_place} / 2 + sum(both) / 4
 
 
 def translate(pixels: Tensor, shift: int) -> Tensor:
@@ -118,8 +119,9 @@ def _names_code(names: tuple[str, ...] | None) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Returns text as code with double quotes, as formatters write it."""
-    return repr(text) if '"' in text else f'"{repr(text + chr(34))[1:-2]}"'
+    """Returns text as code, in double quotes where it has none, as formatters write it."""
+    code = repr(text)
+    return code if '"' in code else f'"{code[1:-1]}"'
 
 
 def _logits_code(views: Views, values: dict) -> str:
@@ -127,10 +129,8 @@ def _logits_code(views: Views, values: dict) -> str:
     one = "mirrored(model, {})" if views.flip else "model({})"
     functions = _MIRRORED * views.flip
     if views.shift:
-        places = {"in_place": "pixels", "back": f"translate(pixels, -{views.shift})"}
-        places |= {"forth": f"translate(pixels, {views.shift})"}
-        calls = {name: one.format(place) for name, place in places.items()}
-        functions += _MOVED.format(shift=views.shift, **calls)
+        elsewhere = one.format("translate(pixels, shift)")
+        functions += _MOVED.format(shift=views.shift, in_place=one.format("pixels"), elsewhere=elsewhere)
     mean = ", means over views" if views.count > 1 else ""
     mean_logits = "moved(model, pixels)" if views.shift else one.format("pixels")
     return _LOGITS.format(**values, mean=mean, mean_logits=mean_logits) + functions
