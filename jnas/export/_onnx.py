@@ -64,7 +64,7 @@ def onnx_model(
     if 4 * template.cost.params > _MOST_BYTES:
         got = f"{template.cost.params:,}"
         raise JnasError(
-            f"A template must have at most 536,870,911 parameters for ONNX, got {got}; export flax instead."
+            f"A template must have at most 536,870,911 parameters for ONNX, got {got}; name other forms with --format."
         )
     graph, (channels, height, width) = _Graph(), template.in_shape
     if input_kind == "uint8":
