@@ -276,7 +276,7 @@ def test_export_model_without_optional_packages_writes_the_other_forms(store, mo
     assert written.metadata["forms"] == ("flax", "stablehlo")
     assert written.messages[0] == (
         "Left out: onnx (not installed: onnx); torch (not installed: safetensors); int8 (not installed: onnx). To have "
-        "all forms: pip install 'jnas[export]'"
+        "all forms: pip install 'jnas[export]'."
     )
     for format, sentence in (
         ("int8", "The form int8 needs onnx, which is not installed: run pip install 'jnas[export]'."),

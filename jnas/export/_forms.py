@@ -72,7 +72,7 @@ def make_options(format: str | Iterable[str] | None, **settings: object) -> tupl
             f"{form} (not installed: {' and '.join(names)})" for form, names in missing.items() if names
         )
         forms = tuple[FormName, ...](form for form in FORMS if not missing[form])
-        return Options(forms, **made), f"Left out: {left_out}. To have all forms: {_INSTALL}" if left_out else None
+        return Options(forms, **made), f"Left out: {left_out}. To have all forms: {_INSTALL}." if left_out else None
     condition = f"names among {', '.join(get_args(Format))}"
     names = (format,) if isinstance(format, str) else to_tuple("format", format, condition)
     chosen = [to_choice("format", name, get_args(Format)) for name in names]
