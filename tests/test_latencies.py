@@ -58,15 +58,12 @@ def test_latencies_of_a_file_are_taken_and_others_estimated(templates, tmp_path,
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (None, "latencies must be a file that jnas latency or an export's latency.py printed, got "),
-        ("[]", "latencies must be a file that jnas latency or an export's latency.py printed, got "),
-        (
-            '{"rows": [{"hash": 3}]}',
-            "latencies must be a file that jnas latency or an export's latency.py printed, got ",
-        ),
+        (None, PRINTED),
+        ("[]", PRINTED),
+        ('{"rows": [{"hash": 3}]}', PRINTED),
         (
             '{"rows": []}',
-            "latencies must be a file with 5 or more templates for 3x8x8 images and 3 classes, got 0; export",
+            "a file with 5 or more templates for 3x8x8 images and 3 classes, got 0; export 5 networks or more",
         ),
     ],
 )
