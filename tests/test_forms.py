@@ -7,19 +7,23 @@ import sys
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 from check_all import Case, check_all
 from export_cases import GLOBAL, LAYERS, mean_over_views, randomised
 from flax import nnx
 
 from jnas._runtime import latency
-from jnas.data import normalise
+from jnas.data import Dataset, normalise
 from jnas.errors import JnasError
 from jnas.export._board import board_needs
+from jnas.export._forms import Options
+from jnas.export._source import TrainedTemplate
 from jnas.export._torch import generate_torch_code, torch_weights
+from jnas.export._trained import TrainedModel
 from jnas.space import Space, Template
 from jnas.space import _layers as lt
-from jnas.train import ONE_VIEW, Views
+from jnas.train import ONE_VIEW, Recipe, Views
 
 onnx = pytest.importorskip("onnx", reason="pip install 'jnas[export]'")
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'jnas[export]'")
@@ -109,6 +113,41 @@ def test_every_layer_is_the_same_in_every_form(tmp_path):
     check_all({name: template_case(one, tmp_path / name) for name, one in templates.items()}, tolerance=1e-4)
 
 
+def test_torch_code_is_one_line_per_layer_and_formatted(tmp_path):
+    path = tmp_path / "model_torch.py"
+    for layers, views, in_shape in ((LAYERS, Views(True, 2), (3, 19, 26)), (GLOBAL, Views(shift=1), (1, 9, 9))):
+        template = Template(layers, in_shape)
+        path.write_text(generate_torch_code(template, views, NAMES if in_shape[0] > 1 else None))
+        lines = path.read_text().splitlines()
+        first = lines.index("    return nn.Sequential(") + 1
+        assert lines[first + len(layers)] == "    )"
+        assert not [line for line in lines if "import" in line and ("jnas" in line or "jax" in line)]
+        for command in (["format", "--check"], ["check", "--select", "E,F,I"]):
+            words = [sys.executable, "-m", "ruff", *command, "--line-length", "120", str(path)]
+            done = subprocess.run(words, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_torch_code_takes_grey_images_without_channels(tmp_path):
+    template = Template(GLOBAL, (1, 7, 5))
+    module, images = randomised(template), images_of(template)
+    expected = run_torch(template, module, images, tmp_path)
+    np.testing.assert_array_equal(run_torch(template, module, images[..., 0], tmp_path), expected)
+
+
+def test_class_names_are_those_of_the_images_or_of_the_store():
+    template = Template(GLOBAL, (3, 7, 5))
+    images = Dataset("toy", images_of(template, 10), np.arange(10) % 5, [], [], class_names=tuple("abcde"))
+    for column, data, expected in (
+        ('["v", "w", "x", "y", "z"]', None, tuple("vwxyz")),
+        ('["v", "w", "x", "y", "z"]', images, tuple("abcde")),
+        (None, None, None),
+        ("null", None, None),
+    ):
+        source = TrainedTemplate(pd.Series({"class_names": column}), template, None, Recipe(), None)
+        assert TrainedModel(source, None, None, data, Options(("flax",))).class_names == expected
+
+
 def test_onnx_model_says_what_it_is():
     template = Template(GLOBAL, (3, 7, 5))
     model = onnx_model(template, randomised(template), metadata={"hash": template.hash, "class_names": NAMES})
@@ -161,8 +200,8 @@ def test_latency_script_runs_alone_and_prints_json(tmp_path):
     words = [sys.executable, "-c", alone + "runpy.run_path(sys.argv[0], run_name='__main__')", latency.__file__]
     done = subprocess.run([*words, str(tmp_path / "model.onnx")], capture_output=True, text=True, check=True)
     printed = json.loads(done.stdout)
-    rows, threads = printed["rows"], sorted({1, latency.num_threads()})
-    assert printed["processor"] == latency.processor_name() != "cpu" and printed["cores"] == latency.num_threads()
+    rows, threads = printed["rows"], sorted({1, latency.num_cores()})
+    assert printed["processor"] == latency.processor_name() != "cpu" and printed["cores"] == latency.num_cores()
     assert [(row["threads"], row["batch_size"]) for row in rows] == [(n, size) for n in threads for size in (1, 32)]
     assert all(0 < row["median_ms"] <= row["p95_ms"] and row["runs"] >= 2 for row in rows)
     assert all(row["hash"] == template.hash and row["in_shape"] == [3, 7, 5] for row in rows)

@@ -51,9 +51,11 @@ def _brand_of_mac() -> str:
     return ""
 
 
-def num_threads() -> int:
-    """Returns the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def num_cores() -> int:
+    """Returns the cores that this process may use: those of the machine, or of the container where it has fewer."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
+    return max(1, min(cores, round(int(limit) / int(period)))) if limit.isdigit() else cores
 
 
 def time_runs(run: Callable[[], Any]) -> dict[str, Any]:
@@ -81,7 +83,7 @@ def time_model(path: str) -> list[dict[str, Any]]:
     import onnxruntime
 
     rows = []
-    for threads in sorted({1, num_threads()}):
+    for threads in sorted({1, num_cores()}):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
@@ -118,7 +120,7 @@ def measure(paths: list[str]) -> dict[str, Any]:
         except Exception as error:  # onnxruntime's own classes, which have no base but this one
             kind = "missing" if not os.path.isfile(path) else type(error).__name__
             raise ValueError(f"{path} must be an ONNX model of images, got none that can be run ({kind}).") from error
-    return {"processor": processor_name(), "cores": num_threads(), "onnxruntime": onnxruntime.__version__, "rows": rows}
+    return {"processor": processor_name(), "cores": num_cores(), "onnxruntime": onnxruntime.__version__, "rows": rows}
 
 
 def main(paths: list[str]) -> None:

@@ -45,7 +45,7 @@ def measure_latencies(folder: Path, trained: TrainedModel) -> list[dict[str, Any
 
 def _time_jax(trained: TrainedModel) -> list[dict[str, Any]]:
     channels, height, width = trained.source.template.in_shape
-    threads = latency.num_threads() if jax.default_backend() == "cpu" else None
+    threads = latency.num_cores() if jax.default_backend() == "cpu" else None
     graph, state = nnx.split(trained.module)
     classify = jax.jit(lambda state, images: trained.views.mean_logits(nnx.merge(graph, state), normalise(images)))
     rows = []

@@ -49,7 +49,7 @@ def load(weights: Path = WEIGHTS) -> nn.Sequential:
 def preprocess(images) -> Tensor:
     """Returns pixels from 0 to 255 as floats from -1 to 1, as in training, channels first."""
     images = torch.as_tensor(images)
-    if images.dtype != torch.uint8 or tuple(images.shape[1:]) != IMAGE_SHAPE:
+{grey}    if images.dtype != torch.uint8 or tuple(images.shape[1:]) != IMAGE_SHAPE:
         got = f"{{images.dtype}} of shape {{tuple(images.shape)}}"
         raise ValueError(f"images must be uint8, from 0 to 255, of shape [N, *{{IMAGE_SHAPE}}], got {{got}}.")
     return images.permute(0, 3, 1, 2).float() * (2 / 255) - 1
@@ -109,7 +109,10 @@ def generate_torch_code(template: Template, views: Views = ONE_VIEW, class_names
     values = {"height": height, "width": width, "channels": channels, "classes": template.classes}
     values |= {"params": template.cost.params, "macs": template.cost.macs, "hash": template.hash}
     names = _names_code(class_names)
-    return _HEAD.format(**values, class_names=names, layers="\n".join(lines), logits=_logits_code(views, values))
+    grey = "    images = images.unsqueeze(3) if images.ndim == 3 else images\n" if channels == 1 else ""
+    return _HEAD.format(
+        **values, grey=grey, class_names=names, layers="\n".join(lines), logits=_logits_code(views, values)
+    )
 
 
 def _names_code(names: tuple[str, ...] | None) -> str:
