@@ -5,11 +5,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flax import nnx
 
 from jnas._runtime.devices import device_name, num_cores
 from jnas.errors import JnasError
@@ -64,9 +65,9 @@ correct = []
 with np.load(arrays) as splits:
     for number in range(len(splits) // 2):
         images, labels = splits[f"x{{number}}"], splits[f"y{{number}}"]
-        starts = range(0, len(images), {batch_size})
-        parts = [np.asarray(classify(images[start : start + {batch_size}])).argmax(-1) for start in starts]
-        correct.append(int((np.concatenate(parts) == labels).sum()))
+        batches = np.array_split(images, -(-len(images) // {batch_size}))  # of one size: a program for each is compiled
+        classes = np.concatenate([np.asarray(classify(batch)).argmax(-1) for batch in batches])
+        correct.append(int((classes == labels).sum()))
 print(json.dumps(correct))
 """
 _BATCH_SIZE = 512
@@ -84,26 +85,32 @@ def verify(folder: Path, trained: TrainedModel) -> dict[str, Any]:
       JnasError: if a file classifies another number correctly; int8 may.
     """
     split_name, stored_accuracy, checked = trained.checked_images()
-    splits, labels = [checked], checked[1]
-    if "int8" in trained.options.forms:
-        splits.append(trained.validation_images())
     forms: list[FormName] = [form for form in trained.options.forms if form != "torch" or is_installed("torch")]
+    splits: dict[FormName, list[Labelled]] = {
+        form: [checked, trained.validation_images()] if form == "int8" else [checked] for form in forms
+    }
     with ThreadPoolExecutor(num_cores()) as pool:
-        futures: dict[FormName, Future[list[int]]] = {
-            form: pool.submit(num_correct, form, folder, splits) for form in forms
-        }
+        futures = {CHECKED_FILES[form]: pool.submit(num_correct, form, folder, splits[form]) for form in forms}
         module = load_weights(folder / "weights", trained.source.template)
-        weights = [round(accuracy(module, x, y, trained.views) * len(y)) for x, y in splits]
-        found = {CHECKED_FILES[form]: future.result() for form, future in futures.items()}
-    stored, precision = round(stored_accuracy * len(labels)), trained.source.recipe.precision
-    correct = {"weights": weights[0], **{name: counts[0] for name, counts in found.items()}}
+        weights = _num_correct_here(module, checked, trained)
+        found = {name: future.result() for name, future in futures.items()}
+    stored, precision = round(stored_accuracy * len(checked[1])), trained.source.recipe.precision
+    correct = {"weights": weights, **{name: counts[0] for name, counts in found.items()}}
     # An evaluation in bfloat16 is rounded as only its own program rounds; the exported files compute in float32.
     same = precision == "float32" and trained.views == trained.source.recipe.views
-    _require_equal(correct, stored if same else weights[0], split_name, len(labels), trained)
-    result = {"split": split_name, "images": len(labels), "stored": stored, "stored_in": precision, **correct}
+    _require_equal(correct, stored if same else weights, split_name, len(checked[1]), trained)
+    result = {"split": split_name, "images": len(checked[1]), "stored": stored, "stored_in": precision, **correct}
     if "int8" in forms:
-        result["int8_loss"] = (weights[1] - found[CHECKED_FILES["int8"]][1]) / len(splits[1][1])
+        images, labels = trained.validation_images()
+        accuracy_of_float = trained.row.val_acc_final if same else None
+        if accuracy_of_float is None:
+            accuracy_of_float = _num_correct_here(module, (images, labels), trained) / len(labels)
+        result["int8_loss"] = round(accuracy_of_float - found[CHECKED_FILES["int8"]][1] / len(labels), 6)
     return result
+
+
+def _num_correct_here(module: nnx.Module, split: Labelled, trained: TrainedModel) -> int:
+    return round(accuracy(module, *split, trained.views) * len(split[1]))
 
 
 def _require_equal(correct: dict[str, int], expected: int, split: str, count: int, trained: TrainedModel) -> None:
