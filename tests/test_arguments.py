@@ -197,7 +197,10 @@ CALLS = {
     ),
     "export_model": (
         jnas.export_model,
-        {"store": ["a.duckdb"], "hash": [None, HASH], "out": [None, "out"], "experiment": [None], "check": FLAGS},
+        {
+            **{"store": ["a.duckdb"], "hash": [None, HASH], "out": [None, "out"], "experiment": [None], "check": FLAGS},
+            **{"format": [None, "all", ["flax"], ("flax", "onnx")], "input": ["uint8", "float32"], "views": FLAGS},
+        },
     ),
     "GeneticAlgorithm": (GeneticAlgorithm, GENETIC),
     "NSGA2": (NSGA2, GENETIC),

@@ -1,6 +1,7 @@
 """Exported files: they classify as the trained module does, without jnas and in a fresh process."""
 
 import dataclasses
+import importlib.util
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_arrays
+from export_cases import GLOBAL, LAYERS, mean_over_views, randomised
 from flax import nnx
 from jax import export
 
@@ -24,21 +26,16 @@ from jnas.errors import JnasError
 from jnas.export import _verify, export_model
 from jnas.export._codegen import generate_code, generate_stablehlo, import_from_path
 from jnas.export._source import TrainedTemplate, load_images, resolve_prefix, select
+from jnas.export._verify import num_correct
 from jnas.space import Template
 from jnas.space import _layers as lt
 from jnas.store import Evaluation, Store, paths
 from jnas.train import Recipe, TrainingRequest, Trial, Views, accuracy, make_key, predict, save_weights, train_modules
 from jnas.train._inference import logits
 
-LAYERS = [
-    *(lt.Conv2d(8, 4, 1, True), lt.BatchNorm2d(), lt.PReLU(True), lt.MaxPool2d(3, 2, True), lt.Dropout2d(0.3)),
-    *(lt.Conv2d(16, 3, 2, False), lt.LeakyReLU(0.1), lt.AvgPool2d(4, 1, True, False), lt.PReLU(False)),
-    *(lt.AvgPool2d(3, 2, True, True), lt.ReLU(), lt.MaxPool2d(2, 1, False), lt.Conv2d(8, 1, 1, False)),
-    *(lt.Flatten(), lt.Dropout(0.5), lt.Linear(32), lt.PReLU(True), lt.LeakyReLU(0.001), lt.Linear(5)),
-]
-GLOBAL = [lt.LeakyReLU(0.01), lt.AvgPool2d(2, 1, False), lt.GlobalAvgPool2d(), lt.Flatten(), lt.Linear(5)]
-
-FILES = ("weights", "model.py", "model.stablehlo")
+HAS_ONNX = importlib.util.find_spec("onnx") and importlib.util.find_spec("onnxruntime")
+needs_onnx = pytest.mark.skipif(not HAS_ONNX, reason="pip install 'jnas[export]'")
+NAMES = ("a stripe, of course", 'a "second" one', "it's another")
 RECIPE = Recipe.standard(epochs=1, batch_size=24)
 FINAL_RECIPE = dataclasses.replace(RECIPE, epochs=2)
 EXPERIMENT = "f0e1d2c3b4a5"
@@ -66,7 +63,7 @@ np.savez(folder.parent / "results.npz", classes=model.predict(network, images), 
 def finished(tmp_path_factory):
     """A folder as a finished search leaves it: images, a store with two templates, and the weights of the winner."""
     folder = tmp_path_factory.mktemp("export")
-    np.savez(folder / "small.npz", **small_arrays(train=192, test=120))
+    np.savez(folder / "small.npz", **small_arrays(train=192, test=120), class_names=NAMES)
     data = load_data(folder / "small.npz")
     winner = Template([lt.Conv2d(8, 3, 2, True), lt.ReLU(), lt.Flatten(), lt.Linear(3)], data.in_shape)
     other = Template([lt.MaxPool2d(2, 2), lt.Flatten(), lt.Linear(3)], data.in_shape)
@@ -97,33 +94,6 @@ def store(finished, tmp_path, monkeypatch):
     shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return Store(tmp_path / "jnas.duckdb")
-
-
-@pytest.fixture
-def in_process(monkeypatch):
-    """The check computes in this process."""
-    monkeypatch.setattr(_verify, "num_correct_in_subprocess", _verify.num_correct)
-
-
-def randomised(template):
-    """A module with random weights and statistics, so that one which is lost or swapped is noticed."""
-    module = template.build(nnx.Rngs(0))
-    state = nnx.state(module, nnx.Any(nnx.Param, nnx.BatchStat))
-    random = np.random.default_rng(1)
-    nnx.update(module, jax.tree.map(lambda leaf: leaf + random.uniform(0, 0.2, leaf.shape).astype(np.float32), state))
-    module.eval()
-    return module
-
-
-def mean_over_views(module, images, views):
-    padding = ((0, 0), (views.shift, views.shift), (views.shift, views.shift), (0, 0))
-    padded, (height, width) = np.pad(images, padding, mode="reflect"), images.shape[1:3]
-    total = 0
-    for weight, corner in ((2, views.shift), (1, 0), (1, 2 * views.shift)):
-        view = padded[:, corner : corner + height, corner : corner + width]
-        for image in [view, view[:, :, ::-1]] if views.flip else [view, view]:
-            total += weight * np.asarray(logits(module, jax.numpy.asarray(image), Views())) / 8
-    return total
 
 
 @pytest.mark.parametrize(
@@ -193,7 +163,7 @@ def test_generate_code_is_one_line_per_layer_and_formatted(tmp_path):
 
 def test_export_model_winner_needs_no_jnas(store, finished, tmp_path):
     """A fresh process that cannot import jnas classifies as the store says."""
-    written = export_model(store, out=tmp_path / "model", check=False)
+    written = export_model(store, out=tmp_path / "model", check=False, format=["flax", "stablehlo"])
     assert repr(written) == f"Export({str(tmp_path / 'model')!r}, template {finished[1].hash[:16]}…)"
     with np.load("small.npz") as file:
         images, labels = file["x_test"], file["y_test"]
@@ -212,53 +182,110 @@ def test_export_model_winner_needs_no_jnas(store, finished, tmp_path):
     assert written.metadata["recipe"]["epochs"] == 2 and written.metadata["hash"] == finished[1].hash
 
 
+def stored_count(store):
+    """How many of the 120 test images the winner classifies correctly."""
+    return round(select(store).evaluation.test_acc_final * 120)
+
+
 @pytest.mark.exhaustive
-def test_export_model_check_loads_the_files_in_a_fresh_process(store):
-    check = export_model(store).metadata["check"]
-    assert check == {"split": "test", "images": 120, "stored_in": "float32"} | dict.fromkeys(
-        ("stored", *FILES), round(select(store).evaluation.test_acc_final * 120)
-    )
-    (store.path.parent / "jnas.export" / "model.py").write_text("raise ValueError('no model')")
-    with pytest.raises(JnasError, match=r"cannot be loaded again \(ValueError: no model\): --no-check writes them"):
-        images, labels = np.zeros((1, 8, 8, 3), np.uint8), np.zeros(1, np.int32)
-        _verify.num_correct_in_subprocess(store.path.parent / "jnas.export", images, labels)
+def test_export_model_checks_all_forms_in_fresh_processes(store):
+    written = export_model(store, format="all")
+    check, folder = written.metadata["check"], store.path.parent / "jnas.export"
+    assert abs(check.pop("model_int8.onnx") - check["stored"]) < 12 and abs(check.pop("int8_loss")) < 0.1
+    names = ("stored", "weights", "model.py", "model.onnx", "model_torch.py", "model.stablehlo")
+    assert check == {"split": "test", "images": 120, "stored_in": "float32"} | dict.fromkeys(names, stored_count(store))
+    engines = {(row["engine"], row["file"]) for row in written.metadata["latencies"]}
+    assert engines == {("onnxruntime", "model.onnx"), ("onnxruntime", "model_int8.onnx"), ("jax", "weights")}
+    (folder / "model.py").write_text("raise ValueError('no model')")
+    with pytest.raises(JnasError, match=r"model.py cannot be loaded again \(ValueError: no model\): --no-check writes"):
+        num_correct("flax", folder, [(np.zeros((1, 8, 8, 3), np.uint8), np.zeros(1, np.int32))])
 
 
-def test_export_model_without_weights_retrains_and_checks(store, finished, in_process):
+@needs_onnx
+def test_export_model_onnx_and_int8(store, finished):
+    """Both are checked without JAX; the float one is only written where it is asked for."""
+    written = export_model(store, format=["onnx", "int8"])
+    check, counts = written.metadata["check"], {"training": 154, "validation": 38, "test": 120}
+    assert check["stored"] == check["weights"] == check["model.onnx"] == stored_count(store)
+    assert written.metadata["data"]["images"] == counts and written.metadata["class_names"] == NAMES
+    low, high = written.metadata["intervals"]["test_acc_final"]
+    assert low < stored_count(store) / 120 < high and 0.1 < high - low < 0.2
+    names = {"README.md", "facts.json", "latency.py", "model.onnx", "model_int8.onnx"}
+    assert {path.name for path in written.folder.iterdir()} == names
+    assert f"model_int8.onnx: {check['model_int8.onnx']} (" in written.messages[0]
+    card = (written.folder / "README.md").read_text()
+    assert written.messages[0] in card and "model.py" not in card and "a stripe, of course" in card
+    rows = written.metadata["latencies"]
+    assert {row["batch_size"] for row in rows} == {1, 32} and all(row["median_ms"] > 0 for row in rows)
+    again = export_model(store, format="int8", views=False, input="float32", check=False)
+    assert {path.name for path in again.folder.iterdir()} == names - {"model.onnx"}
+
+
+def test_model_card_has_a_head_that_the_hub_reads(store):
+    yaml = pytest.importorskip("yaml")
+    text = (export_model(store, format="flax", check=False).folder / "README.md").read_text()
+    head = yaml.safe_load(text.split("---\n")[1])
+    assert head["pipeline_tag"] == "image-classification" and "flax" in head["tags"]
+    test, validation = head["model-index"][0]["results"]
+    assert test["dataset"]["split"] == "test" and validation["dataset"]["split"] == "validation"
+    assert test["metrics"][0]["value"] == round(stored_count(store) / 120, 4)
+
+
+def test_export_model_without_weights_retrains_and_checks(store, finished, monkeypatch):
     """The check is on validation images: only the winner is tested."""
     other = finished[2]
-    written = export_model(store, other.hash, "second")
     (row,) = store.evaluations_of(EXPERIMENT, other.hash)
     correct = round(row.val_acc_final * 38)
-    numbers = dict.fromkeys(("stored", *FILES), correct)
-    metadata = json.loads(Path("second/metadata.json").read_text())
+    monkeypatch.setattr(_verify, "num_correct", lambda *_: [correct])
+    written = export_model(store, other.hash, "second", format=("flax", "stablehlo"))
+    numbers = dict.fromkeys(("stored", "weights", "model.py", "model.stablehlo"), correct)
+    metadata = json.loads(Path("second/facts.json").read_text())
     assert metadata["check"] == {"split": "validation", "images": 38, "stored_in": "float32", **numbers}
     assert metadata["retrained"] and metadata["accuracies"]["test_acc_final"] is None
     retrained, checked, _ = written.messages
     assert "was trained again" in retrained and "(as stored)" in retrained and f"model.py {correct}" in checked
     assert sorted(path.name for path in Path("second").iterdir()) == [
-        *("README.md", "metadata.json", "model.py", "model.stablehlo", "weights")
+        *("README.md", "facts.json", "model.py", "model.stablehlo", "weights")
     ]
     assert other.hash in Path("second/README.md").read_text() and checked in Path("second/README.md").read_text()
     assert list(store.path.parent.glob(".*")) == []
 
 
 def test_export_model_failing_check_writes_nothing(store, monkeypatch):
-    monkeypatch.setattr(_verify, "num_correct_in_subprocess", lambda *_: dict.fromkeys(FILES, 1))
+    monkeypatch.setattr(_verify, "num_correct", lambda *_: [1])
     before = sorted(path.name for path in store.path.parent.iterdir())
-    with pytest.raises(JnasError, match=r"\(weights 1, model.py 1, model.stablehlo 1\); export the template where"):
-        export_model(store)
+    with pytest.raises(JnasError, match=r"\(model.py 1, model.stablehlo 1\); export the template where"):
+        export_model(store, format=["stablehlo", "flax"])
     assert sorted(path.name for path in store.path.parent.iterdir()) == before
 
 
 def test_export_model_winner_without_weights_is_retrained(store, monkeypatch):
     expected = select(store).evaluation.test_acc_final
     shutil.rmtree(store.path.with_suffix(".checkpoints"))
-    monkeypatch.setattr(_verify, "num_correct_in_subprocess", lambda *_: dict.fromkeys(FILES, round(expected * 120)))
-    written = export_model(store)
+    monkeypatch.setattr(_verify, "num_correct", lambda *_: [round(expected * 120)])
+    written = export_model(store, format="flax")
     assert written.metadata["accuracies"]["test_acc_final"] == expected
     assert written.folder == store.path.with_suffix(".export") and written.metadata["retrained"]
     assert written.metadata["recipe"]["epochs"] == 2 and written.metadata["check"]["split"] == "test"
+
+
+def test_export_model_without_optional_packages_writes_the_other_forms(store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    written = export_model(store, check=False)
+    assert written.metadata["forms"] == ("flax", "stablehlo")
+    assert written.messages[0] == (
+        "Left out: onnx (not installed: onnx); torch (not installed: safetensors); int8 (not installed: onnx). To have "
+        "all forms: pip install 'jnas[export]'."
+    )
+    for format, sentence in (
+        ("int8", "The form int8 needs onnx, which is not installed: run pip install 'jnas[export]'."),
+        ("torch", "The form torch needs safetensors, which is not installed: run pip install 'jnas[export]'."),
+        ("all", "The form onnx needs onnx, which is not installed: run pip install 'jnas[export]'."),
+    ):
+        with pytest.raises(JnasError) as caught:
+            export_model(store, format=format, check=False)
+        assert str(caught.value) == sentence
 
 
 def test_select_weights_of_another_template_are_not_used(store):
@@ -288,17 +315,17 @@ def test_load_images_given_as_arrays_must_be_given_again():
 
 
 def test_export_model_replaces_unchanged_exports_only(store):
-    first = export_model(store, check=False).folder
-    assert export_model(store, check=False).folder == first
+    first = export_model(store, check=False, format="flax").folder
+    assert export_model(store, check=False, format="flax").folder == first
     (first / "mine.txt").write_text("mine")
     with pytest.raises(JnasError, match=r"has more or other files than jnas exported: name another folder with --out"):
-        export_model(store, check=False)
+        export_model(store, check=False, format="flax")
     assert (first / "mine.txt").read_text() == "mine"
     (first / "mine.txt").unlink()
     with (first / "model.py").open("a") as file:
         file.write("# edited")
     with pytest.raises(JnasError, match="has more or other files than jnas exported"):
-        export_model(store, check=False)
+        export_model(store, check=False, format="flax")
     assert (first / "model.py").read_text().endswith("# edited")
 
 
@@ -307,13 +334,18 @@ def test_export_model_without_images_is_not_checked(store, finished, monkeypatch
         raise JnasError("There is no file.")
 
     monkeypatch.setattr("jnas.export._source.load_data", load_nothing)
-    written = export_model(store)
+    written = export_model(store, format=["flax"])
     assert "Not checked, as the images are not available (There is no file): name them with --data." in written.messages
     assert "The files were not checked." in Path("jnas.export/README.md").read_text()
     with pytest.raises(JnasError, match="has no weights on disk, and the images to train it again are not available"):
         export_model(store, finished[2].hash, "other")
     with pytest.raises(JnasError, match=r"^There is no file\.$"):
         export_model(store, data="elsewhere.npz")
+    if HAS_ONNX:
+        written = export_model(store, format=["flax", "int8"])
+        assert written.messages[0].endswith("name them with --data. Left out: int8, which is calibrated on them.")
+        with pytest.raises(JnasError, match="The form int8 needs training images, which are not available"):
+            export_model(store, format="int8")
 
 
 def spoil(kind):
@@ -374,7 +406,7 @@ def test_export_model_bad_input_is_one_sentence_and_changes_nothing(store, kind,
 
 
 def test_export_command_prints_messages_or_one_sentence(store, finished, capsys):
-    assert main(["export", "jnas.duckdb", "--out", "model", "--no-check"]) == 0
+    assert main(["export", "jnas.duckdb", "--out", "model", "--no-check", "--format", "flax", "stablehlo"]) == 0
     assert f"Template {finished[1].hash} is in {store.path.parent / 'model'}." in capsys.readouterr().out
     assert main(["export", "no.duckdb"]) == 2
     error = capsys.readouterr().err

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import tyro
 
-from jnas.export import export_model
+from jnas.export import Format, InputKind, export_model
 from jnas.store import paths
 
 
 @dataclass(frozen=True)
 class Options:
-    """Write a trained template as a folder: Orbax weights, plain Flax code (model.py), and StableHLO (model.stablehlo).
+    """Write a trained template as a folder of files that need no jnas, in all forms whose packages are installed.
 
-    All three are loaded again in a fresh process, and must classify as many images correctly as the store says (after
-    training in bfloat16: as the weights do).
+    Each form is loaded again in a fresh process, and must classify as many images correctly as the store says (after
+    training in bfloat16: as the weights do; int8: how many more or fewer is said).
     """
 
     store: tyro.conf.Positional[str] = paths.DEFAULT_STORE
@@ -28,9 +28,18 @@ class Options:
     """Search, by its id in the store or the beginning of it; by default the newest."""
     data: str | None = None
     """Images of the search, if they are no longer where the store says."""
+    format: tuple[Format, ...] = ()
+    """Forms to write: flax (code and Orbax weights), onnx, torch (code and safetensors), stablehlo, int8 (ONNX in
+    eight-bit integers), or all; by default those whose packages are installed (pip install 'jnas[export]')."""
+    input: InputKind = "uint8"
+    """What ONNX files take: uint8 [N, H, W, C] from 0 to 255, or float32 [N, C, H, W] from -1 to 1."""
+    views: bool = True
+    """Classify by the mean over mirror images and moved ones, where the recipe does; with --no-views each image once,
+    which is several times faster and a little less accurate."""
     check: bool = True
-    """Load the files again, and compare how many images they classify correctly."""
+    """Load the files again, compare how many images they classify correctly, and measure how long they take."""
 
 
 def run(options: Options) -> None:
-    print(*export_model(**dataclasses.asdict(options)).messages, sep="\n")
+    settings = {**dataclasses.asdict(options), "format": options.format or None}
+    print(*export_model(**settings).messages, sep="\n")

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from jnas._runtime.latency import num_cores, processor_name
 from jnas._validation import shown
 from jnas.errors import JnasError
 
@@ -23,8 +24,9 @@ def check_device() -> None:
 
 
 def device_name() -> str:
-    """Returns what JAX computes on, such as "cpu" or "NVIDIA H200"."""
-    return jax.devices()[0].device_kind
+    """Returns what JAX computes on, such as "AMD EPYC 9654" or "NVIDIA H200"."""
+    device = jax.devices()[0]
+    return processor_name() if device.platform == "cpu" else device.device_kind
 
 
 def describe_device() -> str:
@@ -52,11 +54,3 @@ def available_memory(device: Any) -> int:
         if text.isdigit():
             limits.append(int(text))
     return min(limits)
-
-
-def num_cores() -> int:
-    """Returns the cores that this process may use: those of the machine, or of the container where it has fewer."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = Path("/sys/fs/cgroup/cpu.max")
-    limit, _, period = quota.read_text().partition(" ") if quota.is_file() else ("max", "", "")
-    return max(1, min(cores, round(int(limit) / int(period)))) if limit.isdigit() else cores

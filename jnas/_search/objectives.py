@@ -1,6 +1,8 @@
 """What a search optimises besides the accuracy: the costs of templates, known or measured."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,11 +10,14 @@ from jaxtyping import Array, Float, Float32, Int8
 
 from jnas._runtime.devices import device_name
 from jnas._search.config import Objective
-from jnas.space import Candidate, Space, infer_shapes, lengths
+from jnas._validation import refuse, to_path
+from jnas.space import Candidate, Space, Template, infer_shapes, lengths
 from jnas.store import Store
 from jnas.train import latency_ms
 
 _BATCH_SIZE = 1
+_LEAST_TEMPLATES = 5
+"""To which a model of latency with four coefficients is fitted."""
 
 
 def negated_log_costs(
@@ -32,15 +37,27 @@ def negated_log_costs(
 
 
 class Latencies:
-    """Milliseconds for one image, measured once for a template and device, and kept in the store."""
+    """Milliseconds for one image, measured once for a template and device, and kept in the store.
 
-    def __init__(self, store: Store, space: Space):
+    With a `file` that `jnas latency` printed they are those of another machine: of the templates that it has, and for
+    all others what a model of latency says that is fitted to them. Nothing is measured then.
+    """
+
+    def __init__(self, store: Store, space: Space, file: str | Path | None = None):
         self._store = store
         images = {"in_shape": "x".join(map(str, space.in_shape)), "num_classes": space.classes}
         self._columns = images | {"device": device_name(), "batch_size": _BATCH_SIZE}
-        self.measured = store.latencies(**self._columns)  # by hash
+        self._coefficients: Float32[np.ndarray, " 4"] | None = None
+        if file is None:
+            self.measured = store.latencies(**self._columns)  # by hash
+            return
+        self.measured = read_latencies(file, space)
+        templates = [Template.from_hash(hash, space.in_shape, space.classes) for hash in self.measured]
+        self._coefficients = _fit(templates, list(self.measured.values()))
 
     def measure(self, candidate: Candidate) -> float:
+        if candidate.hash not in self.measured and self._coefficients is not None:
+            self.measured[candidate.hash] = float(_terms(candidate.template) @ self._coefficients)
         if candidate.hash not in self.measured:
             milliseconds = latency_ms(candidate.template, _BATCH_SIZE)
             self._store.add_row("latencies", hash=candidate.hash, latency_ms=milliseconds, **self._columns)
@@ -53,15 +70,12 @@ class Latencies:
         It is fitted to the candidates that were measured, without negative coefficients. Without five of them it only
         ranks, by layers and FLOPs.
         """
-        from scipy.optimize import nnls
-
+        if self._coefficients is not None:
+            return self._coefficients
         known = [candidate for candidate in candidates if candidate.hash in self.measured]
-        if len(known) < 5:
+        if len(known) < _LEAST_TEMPLATES:
             return np.array([0.0, 0.01, 0.1, 0.0], np.float32)
-        templates = [candidate.template for candidate in known]
-        terms = [[1.0, len(t.layers), t.cost.flops / 1e6, t.cost.params / 1e6] for t in templates]
-        milliseconds = [self.measured[candidate.hash] for candidate in known]
-        return nnls(np.array(terms), np.array(milliseconds))[0].astype(np.float32)
+        return _fit([candidate.template for candidate in known], [self.measured[one.hash] for one in known])
 
     def costs(self, candidates: Sequence[Candidate], objectives: Sequence[Objective]) -> Float[np.ndarray, "n m"]:
         """Returns the cost of each candidate in each of M objectives; infinite where a latency is not known."""
@@ -71,6 +85,44 @@ class Latencies:
             "latency": [self.measured.get(candidate.hash, np.inf) for candidate in candidates],
         }
         return np.array([columns[name] for name in objectives], float).reshape(len(objectives), len(candidates)).T
+
+
+def _terms(template: Template) -> Float[np.ndarray, " 4"]:
+    return np.array([1.0, len(template.layers), template.cost.flops / 1e6, template.cost.params / 1e6])
+
+
+def _fit(templates: Sequence[Template], milliseconds: Sequence[float]) -> Float32[np.ndarray, " 4"]:
+    """Returns coefficients of `_terms`, of which none is negative, by least squares."""
+    from scipy.optimize import nnls
+
+    return nnls(np.stack([_terms(t) for t in templates]), np.array(milliseconds))[0].astype(np.float32)
+
+
+def read_latencies(file: str | Path, space: Space) -> dict[str, float]:
+    """Returns the milliseconds for one image by hash, of templates of a space, in a file that `jnas latency` printed.
+
+    With one thread, and of float models where a template was timed in eight-bit integers as well.
+
+    Raises:
+      JnasError: if it is no such file, or has fewer than five templates for these images and classes.
+    """
+    path = to_path("latencies", file)
+    try:
+        rows = json.loads(path.read_text())["rows"]
+        rows = sorted((row for row in rows if "hash" in row), key=lambda row: row["form"] == "onnx")  # the last counts
+        found = {
+            str(row["hash"]): float(row["median_ms"])
+            for row in rows
+            if (row["batch_size"], row["threads"]) == (_BATCH_SIZE, 1)
+            and (tuple(row["in_shape"]), row["classes"]) == (space.in_shape, space.classes)
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        refuse("latencies", "a file that jnas latency or an export's latency.py printed", str(file))
+    if len(found) < _LEAST_TEMPLATES or not all(0 < value < np.inf for value in found.values()):
+        hint = f"export {_LEAST_TEMPLATES} networks or more with --hash, and time them in one call"
+        images = f"{'x'.join(map(str, space.in_shape))} images and {space.classes} classes"
+        refuse("latencies", f"a file with {_LEAST_TEMPLATES} or more templates for {images}", len(found), hint)
+    return found
 
 
 def find_incumbents(

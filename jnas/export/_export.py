@@ -1,32 +1,35 @@
 """`export_model`: a trained template as a folder of files."""
 
+import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from flax import nnx
 from numpy.typing import ArrayLike
 
-from jnas._runtime.checkpoint import METADATA_FILE, file_digests, load_metadata
 from jnas._runtime.jax_config import with_own_settings
 from jnas._validation import first_line, optional, to_bool, to_path, to_text
 from jnas.data import Dataset
 from jnas.errors import JnasError
-from jnas.export._codegen import generate_code, generate_stablehlo
-from jnas.export._metadata import export_metadata, format_check, readme
+from jnas.export._card import format_check, model_card
+from jnas.export._facts import FACTS_FILE, export_facts, file_sizes
+from jnas.export._folder import ensure_replaceable, exported_digests
+from jnas.export._forms import Format, FormName, GraphOptions, Options, make_options
+from jnas.export._latencies import measure_latencies
 from jnas.export._source import TrainedTemplate, load_images, load_module, retrain, select
+from jnas.export._trained import TrainedModel
 from jnas.export._verify import verify
+from jnas.export._write import remove_unwanted, write_forms
 from jnas.store import Evaluation, Store, open_store, paths
-from jnas.train import save_weights
 
 
 @dataclass(frozen=True, repr=False)
 class Export:
-    """What `export_model` wrote: `metadata` is that of the JSON file without digests, `messages` say what was done."""
+    """What `export_model` wrote: `metadata` is what facts.json has, without digests, `messages` say what was done."""
 
     folder: Path
     metadata: dict[str, Any]
@@ -44,9 +47,11 @@ def export_model(
     *,
     experiment: str | None = None,
     data: Dataset | Mapping[str, ArrayLike] | tuple | str | Path | None = None,
+    format: Format | Iterable[Format] | None = None,
     check: bool = True,
+    **graph: Unpack[GraphOptions],
 ) -> Export:
-    """Writes a trained template as a folder with Orbax weights, Flax code and a StableHLO program; none needs jnas.
+    """Writes a trained template as a folder of files that need no jnas, and returns what was written.
 
     Args:
       store: the results of a search, or their file.
@@ -56,41 +61,47 @@ def export_model(
         same template is replaced, anything else never.
       experiment: the search's id or its beginning; None for the newest search.
       data: the images of the search, or where they are; None for the source that the search was given.
-      check: whether to load the three files in a fresh process and compare how many images they classify correctly with
-        the store (after training in bfloat16: with the weights).
+      format: "flax" (code and Orbax weights), "stablehlo", "onnx", "int8" (ONNX in eight-bit integers), "torch" (code
+        and safetensors), several of them, or "all"; None for those whose packages are installed.
+      check: whether to load each form in a fresh process, compare how many images it classifies correctly with the
+        store (after training in bfloat16: with the weights), and measure how long it takes.
+      **graph: `input`, what the ONNX files take: "uint8" for pixels `[N, H, W, C]`, which they normalise, or "float32"
+        for pixels `[N, C, H, W]` from -1 to 1; `views`, False to classify each image once, as it is, where the recipe
+        averages over mirror images or moved ones.
 
     Raises:
-      JnasError: if the template, its weights or the images are not available, the folder may not be written, or the
-        check fails. Then nothing is written.
+      JnasError: if the template, its weights, the images or packages are not available, the folder may not be written,
+        or the check fails. Then nothing is written.
     """
     hash, experiment = optional(to_text)("hash", hash), optional(to_text)("experiment", experiment)
     out, check = optional(to_path)("out", out), to_bool("check", check)
+    options, left_out = make_options(format, **graph)
     store = store if isinstance(store, Store) else open_store(store)
     source = select(store, hash, experiment)
     default = store.path.with_name(store.path.name.removesuffix(".duckdb") + ".export")
     folder = Path(default if out is None else out).resolve()
-    _ensure_replaceable(folder, source.template.hash)
-    messages: list[str] = []
-    images = _load_images(source, data, messages) if check or source.weights is None else None
-    if source.weights is not None:
-        module, row = load_module(source, source.weights), source.evaluation
-    else:
-        assert images is not None  # or `_load_images` has raised an error
-        module, row = retrain(source, images)
-        messages.append(_retrained_message(source.evaluation, row))
+    ensure_replaceable(folder, source.template.hash)
+    messages = [left_out] if left_out else []
+    images, options = _load_images(source, data, options, check, messages)
+    trained = _load_or_train(source, images, options, messages)
     try:
-        metadata = _write(folder, source, module, row, images if check else None)
+        facts = _write(folder, trained, check and images is not None)
     except OSError as error:
         raise JnasError(f"{folder} cannot be written ({first_line(error)}): name another folder with --out.") from error
-    if metadata["check"]:
-        messages.append(format_check(metadata["check"]))
-    return Export(folder, metadata, (*messages, f"Template {source.template.hash} is in {folder}."))
+    if facts["check"]:
+        messages.append(format_check(facts["check"], facts))
+    return Export(folder, facts, (*messages, f"Template {source.template.hash} is in {folder}."))
 
 
-def _load_images(source: TrainedTemplate, data: Any, messages: list[str]) -> Dataset | None:
-    """Returns the images of the search, or None with a message if they are missing and needed for the check only."""
+def _load_images(
+    source: TrainedTemplate, data: Any, options: Options, check: bool, messages: list[str]
+) -> tuple[Dataset | None, Options]:
+    """Returns the images of the search, or None with a message if they are missing and can be done without.
+
+    Without them int8, which is calibrated on them, is left out of the options.
+    """
     try:
-        return load_images(source, data)
+        return load_images(source, data), options
     except JnasError as error:
         if data is not None:
             raise
@@ -99,8 +110,29 @@ def _load_images(source: TrainedTemplate, data: Any, messages: list[str]) -> Dat
                 f"Template {source.template.hash} has no weights on disk, and the images to train it again are not "
                 f"available ({first_line(error)}): name them with --data."
             ) from error
-        messages.append(f"Not checked, as the images are not available ({first_line(error)}): name them with --data.")
-        return None
+        forms = tuple[FormName, ...](form for form in options.forms if form != "int8")
+        if not forms:
+            raise JnasError(
+                f"The form int8 needs training images, which are not available ({first_line(error)}): name them with "
+                "--data."
+            ) from error
+        lost = " Left out: int8, which is calibrated on them." if forms != options.forms else ""
+        if check or lost:
+            messages.append(
+                f"Not checked, as the images are not available ({first_line(error)}): name them with --data.{lost}"
+            )
+        return None, dataclasses.replace(options, forms=forms)
+
+
+def _load_or_train(
+    source: TrainedTemplate, images: Dataset | None, options: Options, messages: list[str]
+) -> TrainedModel:
+    if source.weights is not None:
+        return TrainedModel(source, load_module(source, source.weights), source.evaluation, images, options)
+    assert images is not None  # or `_load_images` has raised an error
+    module, row = retrain(source, images)
+    messages.append(_retrained_message(source.evaluation, row))
+    return TrainedModel(source, module, row, images, options)
 
 
 def _retrained_message(old: Evaluation, new: Evaluation) -> str:
@@ -111,46 +143,20 @@ def _retrained_message(old: Evaluation, new: Evaluation) -> str:
     )
 
 
-def _write(folder: Path, source: TrainedTemplate, module: nnx.Module, row: Evaluation, images: Dataset | None) -> dict:
-    """Writes and checks all files under another name, then replaces the folder; returns the metadata."""
+def _write(folder: Path, trained: TrainedModel, check: bool) -> dict:
+    """Writes and checks all files under another name, then replaces the folder; returns the facts."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".jnas-export-") as work:
         partial = Path(work) / "export"
-        save_weights(partial / "weights", source.template, module)
-        (partial / "model.py").write_text(generate_code(source.template, source.recipe.views))
-        (partial / "model.stablehlo").write_bytes(generate_stablehlo(partial / "model.py", source.template.in_shape))
-        check = verify(partial, source, row, images) if images is not None else None
-        metadata = export_metadata(source, row, check)
-        (partial / "README.md").write_text(readme(metadata))
-        with_digests = metadata | {"files": _exported_digests(partial)}
-        (partial / METADATA_FILE).write_text(json.dumps(with_digests, indent=2) + "\n")
+        write_forms(partial, trained)
+        checked = verify(partial, trained) if check else None
+        latencies = measure_latencies(partial, trained) if check else []
+        remove_unwanted(partial, trained.options.forms)
+        facts = export_facts(trained, checked, latencies)
+        facts["sizes"] = file_sizes(partial)
+        (partial / "README.md").write_text(model_card(facts, facts["sizes"]))
+        with_digests = facts | {"files": exported_digests(partial)}
+        (partial / FACTS_FILE).write_text(json.dumps(with_digests, indent=2) + "\n")
         if folder.exists():
             shutil.rmtree(folder)
         partial.rename(folder)
-    return metadata
-
-
-def _ensure_replaceable(folder: Path, hash: str) -> None:
-    """Raises a JnasError unless a folder is new, empty, or an unchanged export of the same template."""
-    if not folder.parent.is_dir():
-        raise JnasError(f"{folder} is in a folder that does not exist: create that folder first.")
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    try:
-        metadata = load_metadata(folder)
-    except JnasError:
-        metadata = {}
-    if not isinstance(metadata, dict) or "hash" not in metadata or metadata.get("files") != _exported_digests(folder):
-        raise JnasError(
-            f"{folder} exists and has more or other files than jnas exported: name another folder with --out; this one "
-            "was not changed."
-        )
-    if metadata["hash"] != hash:
-        raise JnasError(
-            f"{folder} has the export of another template ({metadata['hash']}): name another folder with --out."
-        )
-
-
-def _exported_digests(folder: Path) -> dict[str, str]:
-    """Returns the digests of all files but the metadata, and the bytecode of an imported `model.py`."""
-    digests = file_digests(folder).items()
-    return {name: digest for name, digest in digests if name != METADATA_FILE and not name.startswith("__pycache__/")}
+    return facts

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 from flax import nnx
@@ -96,10 +97,10 @@ def load_images(
     return images
 
 
-def load_module(source: TrainedTemplate, folder: Path) -> nnx.Module:
+def load_module(source: TrainedTemplate, folder: Path) -> nnx.Sequential:
     """Returns the module with the weights of a folder, in evaluation mode."""
     try:
-        return load_weights(folder, source.template)
+        return cast("nnx.Sequential", load_weights(folder, source.template))
     except JnasError as error:
         raise JnasError(
             f"The weights in {folder} cannot be read: remove that folder and run the search again, which trains its "
@@ -107,7 +108,7 @@ def load_module(source: TrainedTemplate, folder: Path) -> nnx.Module:
         ) from error
 
 
-def retrain(source: TrainedTemplate, data: Dataset) -> tuple[nnx.Module, Evaluation]:
+def retrain(source: TrainedTemplate, data: Dataset) -> tuple[nnx.Sequential, Evaluation]:
     """Trains as the evaluation says; returns the module in evaluation mode, and the new evaluation.
 
     It is tested if the old one was.
@@ -124,4 +125,4 @@ def retrain(source: TrainedTemplate, data: Dataset) -> tuple[nnx.Module, Evaluat
     if old.test_acc_final is not None:
         test_accuracy = accuracy(module, data.x_test, data.y_test, source.recipe.views)
         row = dataclasses.replace(row, test_acc_final=test_accuracy)
-    return module, row
+    return cast("nnx.Sequential", module), row

@@ -1,105 +1,148 @@
-"""The check that exported files, loaded in a fresh process, classify like the trained module."""
+"""The check that exported files, each loaded in a fresh process of its own, classify like the trained module."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from flax import nnx
-from jax import export
-from jaxtyping import Int32, UInt8
 
-import jnas
-from jnas._runtime import checkpoint
-from jnas._runtime.devices import device_name
-from jnas.data import Dataset
+from jnas._runtime.devices import device_name, num_cores
 from jnas.errors import JnasError
-from jnas.export._codegen import import_from_path
-from jnas.export._source import TrainedTemplate
-from jnas.space import Template
-from jnas.store import Evaluation
-from jnas.train import ONE_VIEW, Views, load_weights, logits, predict_with
+from jnas.export._environment import fresh_environment
+from jnas.export._forms import CHECKED_FILES, FormName, is_installed
+from jnas.export._trained import Labelled, TrainedModel
+from jnas.train import accuracy, load_weights
+
+_MODULES = ("jnas", "jax", "flax", "orbax", "onnx", "onnxruntime", "torch", "safetensors")
+"""What a form may need, and what the processes of the other forms are denied."""
+_NEEDS: dict[FormName, tuple[str, ...]] = {
+    "flax": ("jax", "flax", "orbax"),
+    "onnx": ("onnxruntime",),
+    "torch": ("torch", "safetensors"),
+    "stablehlo": ("jax",),
+    "int8": ("onnxruntime",),
+}
+_ONNX = """
+import onnxruntime
+session = onnxruntime.InferenceSession(file)
+normalised = lambda batch: (batch.transpose(0, 3, 1, 2) * np.float32(2 / 255) - 1).astype(np.float32)
+is_uint8 = session.get_inputs()[0].type == "tensor(uint8)"
+classify = lambda batch: session.run(None, {"images": batch if is_uint8 else normalised(batch)})[0]
+"""
+_LOADERS: dict[FormName, str] = {
+    "flax": """
+from flax import nnx
+model = runpy.run_path(file)
+network, logits = model["load"](), nnx.jit(model["logits"])
+classify = lambda batch: logits(network, batch)
+""",
+    "stablehlo": """
+import jax.export
+classify = jax.jit(jax.export.deserialize(bytearray(open(file, "rb").read())).call)
+""",
+    "torch": """
+model = runpy.run_path(file)
+network = model["load"]()
+classify = lambda batch: model["logits"](network, batch)
+""",
+    "onnx": _ONNX,
+    "int8": _ONNX,
+}
+"""Code that makes a function of `file`, from images to their logits."""
+_SCRIPT = """
+import json, runpy, sys
+sys.modules.update(dict.fromkeys({denied}, None))  # an import of these fails
+import numpy as np
+file, arrays = sys.argv[1:]
+{loader}
+correct = []
+with np.load(arrays) as splits:
+    for number in range(len(splits) // 2):
+        images, labels = splits[f"x{{number}}"], splits[f"y{{number}}"]
+        batches = np.array_split(images, -(-len(images) // {batch_size}))  # of one size: a program for each is compiled
+        classes = np.concatenate([np.asarray(classify(batch)).argmax(-1) for batch in batches])
+        correct.append(int((classes == labels).sum()))
+print(json.dumps(correct))
+"""
+_BATCH_SIZE = 512
 
 
-def verify(folder: Path, source: TrainedTemplate, row: Evaluation, data: Dataset) -> dict[str, Any]:
-    """Compares how many images the three exported files classify correctly with the accuracy of an evaluation.
+def verify(folder: Path, trained: TrainedModel) -> dict[str, Any]:
+    """Compares how many images each exported form classifies correctly with the accuracy of an evaluation.
 
     The images are the test images if the evaluation was tested, which only the winner of a search is, and the
     validation images otherwise. Returns their "split" and number ("images"), how many are correct according to the
-    evaluation ("stored"), its precision ("stored_in"), and for each file how many are correct.
+    evaluation ("stored"), its precision ("stored_in"), and for the weights and each file how many are correct. For int8
+    also by how much its validation accuracy is lower ("int8_loss").
 
     Raises:
-      JnasError: if a file classifies another number correctly.
+      JnasError: if a file classifies another number correctly; int8 may.
     """
-    accuracy, split_name = row.test_acc_final, "test"
-    images, labels = data.x_test, data.y_test
-    if accuracy is None:
-        accuracy, split_name = row.val_acc_final, "validation"
-        split = data.split(source.recipe.val_fraction, row.key.split_seed)
-        images, labels = np.asarray(split.x_val), np.asarray(split.y_val)
-    stored, precision = round((accuracy or 0.0) * len(labels)), source.recipe.precision
-    correct = num_correct_in_subprocess(folder, images, labels, source.recipe.views)
+    split_name, stored_accuracy, checked = trained.checked_images()
+    forms: list[FormName] = [form for form in trained.options.forms if form != "torch" or is_installed("torch")]
+    splits: dict[FormName, list[Labelled]] = {
+        form: [checked, trained.validation_images()] if form == "int8" else [checked] for form in forms
+    }
+    with ThreadPoolExecutor(num_cores()) as pool:
+        futures = {CHECKED_FILES[form]: pool.submit(num_correct, form, folder, splits[form]) for form in forms}
+        module = load_weights(folder / "weights", trained.source.template)
+        weights = _num_correct_here(module, checked, trained)
+        found = {name: future.result() for name, future in futures.items()}
+    stored, precision = round(stored_accuracy * len(checked[1])), trained.source.recipe.precision
+    correct = {"weights": weights, **{name: counts[0] for name, counts in found.items()}}
     # An evaluation in bfloat16 is rounded as only its own program rounds; the exported files compute in float32.
-    expected = stored if precision == "float32" else correct["weights"]
-    differing = ", ".join(f"{name} {number}" for name, number in correct.items() if number != expected)
+    same = precision == "float32" and trained.views == trained.source.recipe.views
+    _require_equal(correct, stored if same else weights, split_name, len(checked[1]), trained)
+    result = {"split": split_name, "images": len(checked[1]), "stored": stored, "stored_in": precision, **correct}
+    if "int8" in forms:
+        images, labels = trained.validation_images()
+        accuracy_of_float = trained.row.val_acc_final if same else None
+        if accuracy_of_float is None:
+            accuracy_of_float = _num_correct_here(module, (images, labels), trained) / len(labels)
+        result["int8_loss"] = round(accuracy_of_float - found[CHECKED_FILES["int8"]][1] / len(labels), 6)
+    return result
+
+
+def _num_correct_here(module: nnx.Module, split: Labelled, trained: TrainedModel) -> int:
+    return round(accuracy(module, *split, trained.views) * len(split[1]))
+
+
+def _require_equal(correct: dict[str, int], expected: int, split: str, count: int, trained: TrainedModel) -> None:
+    exact = {name: number for name, number in correct.items() if name != CHECKED_FILES["int8"]}
+    differing = ", ".join(f"{name} {number}" for name, number in exact.items() if number != expected)
     if differing:
         raise JnasError(
-            f"The exported files must classify {expected} of {len(labels)} {split_name} images correctly, as in the "
-            f"training on {row.device}, got another number on {device_name()} ({differing}); export the template where "
-            "it was trained, or write it unchecked with --no-check."
+            f"The exported files must classify {expected} of {count} {split} images correctly, as in the "
+            f"training on {trained.row.device}, got another number on {device_name()} ({differing}); export the "
+            "template where it was trained, or write it unchecked with --no-check."
         )
-    return {"split": split_name, "images": len(labels), "stored": stored, "stored_in": precision, **correct}
 
 
-def num_correct_in_subprocess(
-    folder: Path, images: UInt8[np.ndarray, "n h w c"], labels: Int32[np.ndarray, " n"], views: Views = ONE_VIEW
-) -> dict[str, int]:
-    """Returns `num_correct`, computed in a fresh process."""
-    root = str(Path(jnas.__file__).parents[1])
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # this process may use most of the GPU's memory
-    }
+def num_correct(form: FormName, folder: Path, splits: Iterable[Labelled]) -> list[int]:
+    """Returns how many images of each split a form classifies correctly, in a fresh process with what it needs alone.
+
+    What it needs are NumPy and the form's own packages: others that jnas uses cannot be imported there.
+    """
+    denied = [name for name in _MODULES if name not in _NEEDS[form]]
+    script = _SCRIPT.format(denied=denied, loader=_LOADERS[form], batch_size=_BATCH_SIZE)
     with tempfile.TemporaryDirectory() as work:
         arrays = Path(work) / "arrays.npz"
-        np.savez(arrays, images=images, labels=labels, views=np.asarray(views))
-        code = "from jnas.export import _verify; _verify.print_num_correct()"
-        command = [sys.executable, "-c", code, str(folder), str(arrays)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        pairs: dict[str, Any] = {
+            f"{letter}{n}": a for n, split in enumerate(splits) for letter, a in zip("xy", split, strict=True)
+        }
+        np.savez(arrays, **pairs)
+        command = [sys.executable, "-c", script, str(folder / CHECKED_FILES[form]), str(arrays)]
+        done = subprocess.run(command, env=fresh_environment(), cwd=work, capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-        raise JnasError(f"The exported files cannot be loaded again ({reason}): --no-check writes them all the same.")
+        raise JnasError(
+            f"The exported file {CHECKED_FILES[form]} cannot be loaded again ({reason}): --no-check writes it all the "
+            "same."
+        )
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def print_num_correct() -> None:
-    """Prints `num_correct` of a folder and an .npz file with the other arguments, named on the command line."""
-    with np.load(sys.argv[2], allow_pickle=False) as file:
-        arguments = file["images"], file["labels"], Views(bool(file["views"][0]), int(file["views"][1]))
-    print(json.dumps(num_correct(Path(sys.argv[1]), *arguments)))
-
-
-def num_correct(
-    folder: Path, images: UInt8[np.ndarray, "n h w c"], labels: Int32[np.ndarray, " n"], views: Views
-) -> dict[str, int]:
-    """Returns how many images each of the three files in a folder classifies correctly.
-
-    The recipe's views are for the weights; the other two files contain it.
-    """
-    metadata = checkpoint.load_metadata(folder / "weights")
-    template = Template.from_hash(metadata["hash"], metadata["in_shape"], metadata["classes"])
-    module = load_weights(folder / "weights", template)
-    model = import_from_path(folder / "model.py")
-    network, network_logits = model.load(), nnx.jit(model.logits)
-    program = export.deserialize(bytearray((folder / "model.stablehlo").read_bytes()))
-    functions = {
-        "weights": lambda batch: logits(module, jax.numpy.asarray(batch), views),
-        "model.py": lambda batch: network_logits(network, batch),
-        "model.stablehlo": jax.jit(program.call),
-    }
-    return {name: int((predict_with(function, images) == labels).sum()) for name, function in functions.items()}

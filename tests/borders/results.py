@@ -1,6 +1,7 @@
 """Pictures, predictors, exports and evolution: what is made of results."""
 
 import functools
+import importlib.util
 import os
 
 import jax
@@ -419,6 +420,26 @@ def _of_evolution() -> list[Row]:
     ]
 
 
+def _of_onnx_files() -> list[Row]:
+    if not importlib.util.find_spec("onnxruntime"):
+        return []
+    sentence = "{} must be an ONNX model of images, got none that can be run ({})."
+    return [
+        Row(
+            "latency --models",
+            "missing",
+            lambda _: command("latency", "no.onnx"),
+            sentence.format("no.onnx", "missing"),
+        ),
+        Row(
+            "latency --models",
+            "foreign",
+            lambda folder: (folder / "a.onnx").write_text("no model") and command("latency", "a.onnx"),
+            sentence.format("a.onnx", "InvalidProtobuf"),
+        ),
+    ]
+
+
 def _of_exports() -> list[Row]:
     no_store = "There is no store {folder}/a.duckdb: name the .duckdb file that a search wrote."
     rows = [
@@ -429,6 +450,70 @@ def _of_exports() -> list[Row]:
             refused(name, condition, 3),
         )
         for name, condition in {"hash": "text", "out": _PATH, "experiment": "text", "check": "True or False"}.items()
+    ]
+    forms = "all, flax, onnx, torch, stablehlo, int8"
+    rows += [
+        Row(
+            "export_model.format",
+            "wrong type",
+            lambda _: jnas.export_model(format=3),
+            refused("format", f"names among {forms}", 3),
+        ),
+        Row(
+            "export_model.format",
+            "wrong value",
+            lambda _: jnas.export_model(format="tflite"),
+            refused("format", f"one of {forms}", "'tflite'"),
+        ),
+        Row(
+            "export_model.format",
+            "empty",
+            lambda _: jnas.export_model(format=[]),
+            f"format must be names among {forms}, got none of them; leave it out for all that are installed.",
+        ),
+        Row(
+            "export_model.input",
+            "wrong value",
+            lambda _: jnas.export_model(input="int8"),
+            refused("input", "one of uint8, float32", "'int8'"),
+        ),
+        Row(
+            "export_model.views",
+            "wrong type",
+            lambda _: jnas.export_model(views=2),
+            refused("views", "True or False", 2),
+        ),
+        Row(
+            "export_model.graph",
+            "wrong value",
+            lambda _: jnas.export_model(opset=9),
+            "An export has no setting 'opset': give any of input, views.",
+        ),
+        Row(
+            "export --format",
+            "wrong value",
+            lambda _: command("export", "--format", "onnx", "tflite"),
+            refused("format", f"one of {forms}", "'tflite'"),
+        ),
+        Row(
+            "export --input",
+            "wrong value",
+            lambda _: command("export", "--input", "int8"),
+            refused("input", "one of uint8, float32", "'int8'"),
+        ),
+        Row(
+            "export --views",
+            "wrong value",
+            lambda _: command("export", "--view"),
+            "'--view' is no option of jnas export: perhaps you mean --views.",
+        ),
+        Row(
+            "latency --models",
+            "empty",
+            lambda _: command("latency"),
+            "models must be one or more ONNX files, got none.",
+        ),
+        *_of_onnx_files(),
     ]
     for name, value in {"hash": "zz", "out": "b", "experiment": "zz", "data": "no.npz"}.items():
         words = ("export", "{store}", f"--{name}", value)
