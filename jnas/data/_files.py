@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from jnas._validation import kind_of_file
@@ -41,3 +42,10 @@ def _describe_zip(path: Path) -> str | None:
         shown = " ".join(others[0].split())[:60]
         return f"a zip file of {len(names):,} other files, such as {shown}; {_CONVERT}"
     return None
+
+
+def sample(names: Iterable[str]) -> str:
+    """Returns the first three names for a sentence, none of them long, and how many there are beside them."""
+    found = [printable(name) for name in names]
+    some = [name if len(name) <= 40 else f"...{name[-37:]}" for name in found[:3]]
+    return ", ".join(some) + (f" and {len(found) - 3:,} more" if len(found) > 3 else "")
