@@ -96,6 +96,7 @@ RECIPE = {
     **{"precision": ["float32"]},
 }
 SETTINGS = {
+    **{"size": [None, 8, "8", (8, 8)], "fit": ["crop"]},
     **{"classes": [None, 3], "recipe": ["standard"], "batch_size": [24], "learning_rate": FRACTIONS},
     **{
         "val_fraction": FRACTIONS,
@@ -161,7 +162,10 @@ CALLS = {
         {"arch_hash": [HASH, np.str_(HASH)], "in_shape": [(3, 8, 8)], "classes": [3, np.int64(3), jnp.int32(3)]},
     ),
     "Template.build": (TEMPLATE.build, {"rngs": [3]}),
-    "load_data": (jnas.load_data, {"source": DATA, "classes": [None, 3]}),
+    "load_data": (
+        jnas.load_data,
+        {"source": DATA, "classes": [None, 3], "size": [None, 8], "fit": ["pad"], "progress": FLAGS},
+    ),
     "Dataset": (jnas.Dataset, {"name": ["toy"], "classes": [None, 3]} | {n: [a] for n, a in small_arrays().items()}),
     "Dataset.split": (DATA[1].split, {"val_fraction": FRACTIONS, "seed": SEEDS}),
     "Store": (jnas.Store, {"path": ["a.duckdb"], "lock_timeout": COUNTS}),

@@ -15,9 +15,10 @@ from jnas.errors import JnasError
 COMMANDS = {
     "search": "Find a small image classifier.",
     "evaluate": "Train given templates, or random ones.",
+    "predict": "Classify pictures by the winner of a search.",
     "export": "Write a trained template as files that need no jnas.",
     "store": "Show what a file of results holds, or write it as Parquet or CSV.",
-    "cache": "Show or empty the caches of compiled programs.",
+    "cache": "Show or empty the caches of compiled programs and pictures.",
 }
 
 

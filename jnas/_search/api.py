@@ -74,7 +74,8 @@ def search(
         config = dataclasses.replace(config, **changes)
     progress = progress or (ConsoleProgress() if verbose else Progress())
     with contextlib.closing(progress), catch_interrupt(progress) as interrupt:
-        dataset = load_data(config.data if data is None else data, config.classes)
+        source = config.data if data is None else data
+        dataset = load_data(source, config.classes, size=config.size, fit=config.fit, progress=verbose)
         return Search(config, dataset, progress, start, interrupt).run()
 
 

@@ -5,6 +5,7 @@ have yet. So a search that was stopped, run again, looks up what it chose and tr
 """
 
 import dataclasses
+import json
 import math
 import os
 import time
@@ -90,6 +91,7 @@ class Search:
             dataset_name=data.name,
             in_shape="x".join(map(str, data.in_shape)),
             num_classes=data.classes,
+            class_names=None if data.class_names is None else json.dumps(data.class_names),
             split_seed=SPLIT_SEED,
             seed=config.seed,
             versions=versions(),

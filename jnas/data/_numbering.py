@@ -50,6 +50,11 @@ def number_labels(name: str, labels: Mapping[str, Any], classes: int | None, nam
     if train.dtype.kind == "U":
         known = sort_names(map(str, values)) if names is None else [str(one) for one in names]
         names = known
+        if len(known) < 2:
+            got = shown(known[0]) if known else "none"
+            raise JnasError(
+                f"The labels of {name} must be of 2 classes or more, got {got}; add images of another class."
+            )
     else:
         count = classes or (None if names is None else len(names))
         if not len(values) or _are_from_zero(values, count) or len(values) < 2 or count not in (None, len(values)):

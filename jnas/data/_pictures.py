@@ -19,7 +19,7 @@ File = Path | bytes
 """A picture: where it is, or its bytes."""
 
 # Not all that Pillow reads: it would hand some formats to other programs.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"),
     *(".gif", ".ppm", ".pgm", ".pbm", ".pnm"),

@@ -65,9 +65,11 @@ def _as_array(images: Any) -> Any:
     except (TypeError, ValueError, RuntimeError, OverflowError):
         return images
     pictures = [one[..., None] if one.ndim == 2 else one for one in pictures]
-    is_right = all(one.dtype == np.uint8 and one.ndim == 3 and one.size for one in pictures)
-    channels = {one.shape[2] for one in pictures if is_right}
-    return pictures if len(channels) == 1 else images
+    return pictures if all(map(_is_picture, pictures)) else images
+
+
+def _is_picture(image: Any) -> bool:
+    return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.size > 0
 
 
 def _resize(name: str, values: dict[str, Any], size: Size | None, fit: Fit, notes: list[str]) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def _resize(name: str, values: dict[str, Any], size: Size | None, fit: Fit, note
 def _pictures(images: Any) -> Any:
     """Returns images `[H, W, C]` one after another, or None if they are not that."""
     if isinstance(images, list):
-        return images if all(isinstance(one, np.ndarray) and one.ndim == 3 for one in images) else None
+        return images if all(map(_is_picture, images)) else None
     if not isinstance(images, np.ndarray):
         return None
     if not len(images):
@@ -118,6 +120,8 @@ def _find_scale(name: str, images: np.ndarray, notes: list[str]) -> tuple[float,
     """Returns the largest pixel of training images, as they were meant, and what makes 255 of it; None if unknown."""
     if images.dtype == np.uint8:
         return 255.0, 1.0
+    if images.dtype.kind not in "uifb":
+        return None
     low, high = float(np.min(images)), float(np.max(images))
     if images.dtype.kind == "b":
         return 1.0, 255.0

@@ -24,7 +24,7 @@ CREATE TABLE recipes (recipe_id VARCHAR PRIMARY KEY, recipe_json JSON);
 CREATE TABLE experiments (
     experiment_id VARCHAR PRIMARY KEY, started_at TIMESTAMP, config_json JSON, recipe_id VARCHAR,
     dataset_fingerprint VARCHAR, dataset_name VARCHAR, in_shape VARCHAR, num_classes INTEGER, split_seed BIGINT,
-    seed BIGINT, versions JSON, git_commit VARCHAR, winner_hash VARCHAR
+    seed BIGINT, versions JSON, git_commit VARCHAR, winner_hash VARCHAR, class_names JSON
 );
 CREATE TABLE architectures (
     hash VARCHAR, in_shape VARCHAR, num_classes INTEGER, params BIGINT, macs BIGINT, flops BIGINT,

@@ -7,7 +7,7 @@ from borders import Row, command, refused
 from borders.architectures import _evaluate, _halve
 
 _PATH = "the path of a file or folder"
-_SOURCES = "give 'excerpt', 'cifar10', the path of an .npz file, or a dictionary with arrays x_train and y_train"
+_SOURCES = "give 'excerpt', 'cifar10', the path of a folder, a CSV, Parquet or .npz file, or arrays x_train and y_train"
 _NO_FILE = f"There is no file or folder no.npz: check the name, or {_SOURCES}."
 _NO_SOURCE = refused("The source of images", _PATH, 3, _SOURCES)
 _TEXT = "neither an archive nor a database " * 9

@@ -13,6 +13,8 @@ _FEW = ("an integer from 1 to 1,000", 0, "")
 
 CONDITIONS = {
     "classes": ("an integer >= 2", 1, ""),
+    "size": ("pixels from 1 to 4,096, such as 32, or height x width, such as 48x64", "48y64", ""),
+    "fit": ("one of crop, pad, stretch", "squeeze", ""),
     "recipe": ("one of fast, standard, sophius", "quick", ""),
     "batch_size": ("an integer >= 1", 0, ""),
     "learning_rate": (_RATE, -1, ""),
@@ -51,7 +53,19 @@ CONDITIONS = {
 """By setting: what it must be, a value that it must not be, and what to do."""
 FLAGS = ("flip", "alternating_flip", "test_flip")
 _SHARED = ("batch_size", "learning_rate", "val_fraction", "shift", "test_shift", "conv_num", "lin_num", "max_params")
-OF_EVALUATE = (*_SHARED, *FLAGS, "recipe", "precision", "space", "max_macs", "compile_timeout", "seed", "epochs")
+OF_EVALUATE = (
+    *_SHARED,
+    *FLAGS,
+    "size",
+    "fit",
+    "recipe",
+    "precision",
+    "space",
+    "max_macs",
+    "compile_timeout",
+    "seed",
+    "epochs",
+)
 _RECIPE = {
     "optimizer": ("one of adamw, sgd, muon", "adam", ""),
     "weight_decay": ("a finite number >= 0", -1, ""),
