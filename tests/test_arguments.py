@@ -252,5 +252,5 @@ def test_a_result_or_a_sentence(name, tmp_path, monkeypatch, fake_trainer):
     check()
 
 
-def refuse_name(name, classes=None):
+def refuse_name(name, *_):
     raise JnasError(f"There is no data set {name[:20]!r}.")

@@ -12,8 +12,12 @@ _READERS = {"an HDF5 file": " (h5py reads it)", "a MATLAB file": " (scipy.io.loa
 
 
 def printable(path: str | Path) -> str:
-    """Returns a path as text of at most 200 characters; bytes that are not UTF-8 as \\xff."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    """Returns a path as text of at most 200 characters; bytes that are not UTF-8, and what ends a line, as \\xff."""
+    try:
+        text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half of a character, which no file system writes
+        text = os.fspath(path).encode("utf-8", "backslashreplace").decode()
+    text = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 

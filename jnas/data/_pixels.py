@@ -39,9 +39,9 @@ def convert_images(name: str, arrays: dict[str, Any], size: Size | None, fit: Fi
         )
         is_whole = {key: isinstance(one, np.ndarray) and one.ndim == 4 for key, one in values.items()}
         values = {key: one.transpose(0, 2, 3, 1) if is_whole[key] else one for key, one in values.items()}
-    if isinstance(train, np.ndarray) and train.size and (scale := _find_scale(name, train, notes)):
+    if isinstance(train, np.ndarray) and train.ndim and train.size and (scale := _find_scale(name, train, notes)):
         for key, images in values.items():
-            if isinstance(images, np.ndarray) and images.size and images.dtype != np.uint8:
+            if isinstance(images, np.ndarray) and images.ndim and images.size and images.dtype != np.uint8:
                 values[key] = _convert(f"{key} of {name}", images, *scale)
     if size is not None or any(isinstance(images, list) for images in values.values()):
         values = _resize(name, values, size, fit, notes)
@@ -100,7 +100,7 @@ def _pictures(images: Any) -> Any:
     """Returns images `[H, W, C]` one after another, or None if they are not that."""
     if isinstance(images, list):
         return images if all(map(_is_picture, images)) else None
-    if not isinstance(images, np.ndarray):
+    if not isinstance(images, np.ndarray) or not images.ndim:
         return None
     if not len(images):
         return []

@@ -64,9 +64,10 @@ def probabilities(
     views = to_instance("views", views, Views, "give a recipe's views")
     shape = None if in_shape is None else (*in_shape[1:], in_shape[0])
     checked = np.asarray(check_images(images, shape))
-    parts = np.array_split(checked, max(1, -(-len(checked) // EVAL_BATCH_SIZE)))
+    padded = checked if len(checked) else np.zeros((1, *checked.shape[1:]), np.uint8)
+    parts = np.array_split(padded, -(-len(padded) // EVAL_BATCH_SIZE))
     found = [jax.nn.softmax(logits(module, jax.device_put(part), views)) for part in parts]
-    return np.concatenate([np.asarray(part) for part in found])
+    return np.concatenate([np.asarray(part) for part in found])[: len(checked)]
 
 
 @with_own_settings
