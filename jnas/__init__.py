@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jnas._runtime.compilation_cache import use_compilation_cache as use_compilation_cache
     from jnas._search.api import search as search
+    from jnas._search.classifier import Classifier as Classifier
     from jnas._search.config import SearchConfig as SearchConfig
     from jnas._search.progress import Progress as Progress
     from jnas._search.result import SearchResult as SearchResult
@@ -44,6 +45,7 @@ _LAZY_MODULES = ("data", "evolve", "export", "nn", "predict", "report", "space",
 _HOMES = {
     "_runtime.compilation_cache": ("use_compilation_cache",),
     "_search.api": ("search",),
+    "_search.classifier": ("Classifier",),
     "_search.config": ("SearchConfig",),
     "_search.progress": ("Progress",),
     "_search.result": ("SearchResult",),

@@ -5,6 +5,7 @@ from jnas.data._dataset import Dataset, Split
 from jnas.data._images import check_images
 from jnas.data._labels import check_labels
 from jnas.data._load import IN_MEMORY_SOURCE, load_data
+from jnas.data._pixels import convert_images
 from jnas.data._predictions import PictureFiles, read_pictures
 from jnas.data._sizes import Fit, size_text, to_fit, to_size
 
@@ -17,6 +18,7 @@ __all__ = [
     "alternating_hflip",
     "check_images",
     "check_labels",
+    "convert_images",
     "hflip",
     "load_data",
     "normalise",

@@ -1,5 +1,6 @@
 """Data sets: what `load_data` and `Dataset` take, and what they say of anything else."""
 
+import json
 import shutil
 import warnings
 import zipfile
@@ -110,6 +111,17 @@ def _write_validation_only(folder):
     info.write_text(info.read_text().replace('"name": "test"', '"name": "validation"'))
     for path in folder.glob("*-test*"):
         path.rename(str(path).replace("-test", "-validation"))
+
+
+def _write_one_split(folder):
+    """Leaves only the images of training, under another name."""
+    info = json.loads((folder / "dataset_info.json").read_text())
+    info["splits"] = [split | {"name": "full"} for split in info["splits"] if split["name"] == "train"]
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    for path in folder.glob("*-test*"):
+        path.unlink()
+    for path in folder.glob("*-train*"):
+        path.rename(str(path).replace("-train", "-full"))
 
 
 _SPOILT = "one that is cut off, damaged, too large or with objects; save arrays of numbers again with numpy.savez"
@@ -484,6 +496,7 @@ ROWS = [
         lambda path: next(path.glob("*-test*")).write_bytes(b""),
         f"{_TFDS} (ArrayRecord file should be at least 64KB big); copy or prepare it again.",
     ),
+    _tfds("right", _write_one_split, lambda data: len(data.x_train) == 12 and len(data.x_test) == 0),
     _tfds("right", _write_validation_only, lambda data: len(data.x_val) == 6 and len(data.x_test) == 0),
     *(
         Row(
