@@ -252,6 +252,12 @@ def test_what_is_left_out_of_a_folder_is_told(folder):
     )
 
 
+def test_a_class_may_be_called_train(tmp_path):
+    root = write_folder(tmp_path / "vehicles", {"red": 2, "blue": 2})
+    (root / "red").rename(root / "train")
+    assert load_data(root).class_names == ("blue", "train")
+
+
 def test_a_folder_within_folders_and_links_is_found(tmp_path):
     write_folder(tmp_path / "a" / "b" / "c", {"red": 2, "blue": 2})
     (tmp_path / "a" / "b" / "c" / "red" / "deep").mkdir()

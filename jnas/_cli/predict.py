@@ -11,7 +11,7 @@ import tyro
 from jnas._runtime.jax_config import with_own_settings
 from jnas.data import Fit, read_pictures, to_fit
 from jnas.errors import JnasError
-from jnas.export import TrainedTemplate, load_module, select
+from jnas.export import load_module, select
 from jnas.store import open_store
 from jnas.train import probabilities
 
@@ -54,7 +54,7 @@ def run(options: Options) -> None:
     pictures = read_pictures(options.files, source.template.in_shape, fit or settings.get("fit", "crop"))
     module = load_module(source, source.weights)
     found = probabilities(module, pictures.images, source.recipe.views, source.template.in_shape)
-    names = _class_names(source)
+    names = source.class_names or [str(number) for number in range(source.template.classes)]
     rows = [
         {"file": file, "class": names[one.argmax()], "probability": round(float(one.max()), 6)}
         for file, one in zip(pictures.names, found, strict=True)
@@ -62,12 +62,6 @@ def run(options: Options) -> None:
     for problem in pictures.problems:
         print(f"jnas: {problem}.", file=sys.stderr)
     _print(rows, options)
-
-
-def _class_names(source: TrainedTemplate) -> Sequence[str]:
-    """Returns the names of the classes; their numbers where the images had no names."""
-    names = source.experiment.get("class_names")
-    return json.loads(names) if isinstance(names, str) else [str(i) for i in range(source.template.classes)]
 
 
 def _print(rows: Sequence[dict], options: Options) -> None:

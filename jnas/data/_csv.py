@@ -54,7 +54,9 @@ def list_csv(path: Path) -> Listing:
     names, labels, splits = ([values[i] for i in order] for values in (names, labels, splits))
     paths = [paths[i] for i in order]
     stamp = [(name, *_stamp(one)) for name, one in zip(names, paths, strict=True)]
-    pictures = Pictures([sample([name]) for name in names], lambda: iter(paths), ("csv", stamp))
+    pictures = Pictures(
+        [sample([name]) for name in names], lambda: iter(paths), ("csv", str(path.parent.resolve()), stamp)
+    )
     return Listing(printable(path.name), pictures, labels, splits, notes=tuple(notes))
 
 

@@ -63,7 +63,7 @@ def list_folder(folder: Path) -> Listing:
         notes.append(f"Folders without pictures: {sample(empty)}.")
     names = [printable(entry.path.relative_to(folder)) for entry in files]
     paths, stamp = [entry.path for entry in files], [(entry.name, *entry.stamp) for entry in files]
-    pictures = Pictures(names, lambda: iter(paths), ("folder", stamp))
+    pictures = Pictures(names, lambda: iter(paths), ("folder", str(root.resolve()), stamp))
     return Listing(printable(folder.resolve().name or folder), pictures, labels, splits, notes=tuple(notes))
 
 
@@ -107,7 +107,7 @@ def _find_splits(root: Path, location: str) -> dict[str, Path]:
     """Returns the folders of training, validation and test images, in this order; all in one for training."""
     folders = _subfolders(root)
     named = [(split, path) for path in folders if (split := find_split(path.name))]
-    if "train" not in dict(named):
+    if not any(split == "train" and _subfolders(path) for split, path in named):  # a class may be called train
         return {"train": root}
     for split, path in named:
         if twice := [other for name, other in named if name == split and other != path]:

@@ -54,11 +54,10 @@ def load_data(
         the folder of CIFAR-10 or CIFAR-100 for Python;
         a folder that TensorFlow Datasets prepared, or a name of it, such as "cifar10" or "emnist/letters";
         a `Dataset`, which is returned as it is.
-      classes: the number of classes, if it is not that of the training labels.
+      classes: the number of classes, if it is not that of the labels.
       size: height and width in pixels: 32, "32", "48x64" or (48, 64). By default arrays keep their size, and pictures
         come to the median of their heights and of their widths, at most 64.
-      fit: how pictures of another shape come to it: "crop" takes the middle, "pad" adds black borders, "stretch"
-        distorts.
+      fit: how pictures of another shape come to it: "crop" takes the middle, "pad" adds black, "stretch" distorts.
       progress: whether to show how far reading is, where there are many pictures.
 
     Labels may be words, whole numbers, booleans or one-hot rows. Pixels may be numbers of any type from 0 to 255, of up

@@ -86,7 +86,8 @@ def list_parquet(path: Path, entries: Sequence[Entry]) -> Listing:
             for (content,) in _rows(entry.path, expression):
                 yield content or b""
 
-    pictures = Pictures(names, files, ("parquet", columns.image, [(entry.name, *entry.stamp) for entry in used]))
+    stamp = [(entry.name, *entry.stamp) for entry in used]
+    pictures = Pictures(names, files, ("parquet", str(path.resolve()), columns.image, stamp))
     name = printable(path.resolve().name or path)
     return Listing(name, pictures, labels, parts, columns.class_names, tuple(notes))
 

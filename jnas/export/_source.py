@@ -31,6 +31,12 @@ class TrainedTemplate:
     recipe: Recipe
     weights: Path | None
 
+    @property
+    def class_names(self) -> list[str] | None:
+        """The names of the classes; None where the images had none."""
+        names = self.experiment.get("class_names")
+        return json.loads(names) if isinstance(names, str) else None
+
 
 def select(store: Store, hash: str | None = None, experiment: str | None = None) -> TrainedTemplate:
     """Returns the template to export: see `export_model`."""
