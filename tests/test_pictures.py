@@ -425,6 +425,28 @@ def test_cifar_as_its_authors_have_it_is_a_data_set(tmp_path):
     assert len(load_data(tmp_path).x_train) == 40 and "has 4 of the 5 batches" in load_data(tmp_path).notes[0]
 
 
+def test_cifar_of_python_2_is_read(tmp_path):
+    """The files of the authors: text is bytes there, and comes as other instructions."""
+    pixels = np.random.default_rng(1).integers(0, 256, 2 * 3072).astype(np.uint8)
+    start = (
+        b"\x80\x02}q\x01(U\x06labelsq\x02]q\x03(K\x00K\x01eU\x04dataq\x04cnumpy.core.multiarray\n_reconstruct\nq\x05"
+    )
+    array = b"cnumpy\nndarray\nq\x06K\x00\x85U\x01b\x87Rq\x07(K\x01K\x02M\x00\x0c\x86cnumpy\ndtype\nq\x08U\x02u1K\x00K\x01\x87Rq\t"
+    state = b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T" + (2 * 3072).to_bytes(4, "little")
+    content = start + array + state + pixels.tobytes() + b"tbu."
+    assert pickle.loads(content, encoding="bytes")[b"labels"] == [0, 1]
+    (tmp_path / "data_batch_1").write_bytes(content)
+    data = load_data(tmp_path)
+    assert (data.x_train == pixels.reshape(2, 3, 32, 32).transpose(0, 2, 3, 1)).all() and data.y_train.tolist() == [
+        0,
+        1,
+    ]
+    for end in (100, 500, len(content) - 1):
+        (tmp_path / "data_batch_1").write_bytes(content[:end])
+        with pytest.raises(JnasError, match="must be a file of CIFAR-10 or CIFAR-100, got a damaged"):
+            load_data(tmp_path)
+
+
 class Bomb:
     def __init__(self, mark):
         self.mark = mark

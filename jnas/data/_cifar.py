@@ -1,10 +1,5 @@
-"""CIFAR-10 and CIFAR-100 as their authors' folder for Python has them (Krizhevsky 2009).
+"""CIFAR-10 and CIFAR-100 as their authors' folder for Python has them (Krizhevsky 2009)."""
 
-The files are Python objects. They are read by a reader that makes arrays, lists and text, and calls nothing else.
-"""
-
-import io
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +7,14 @@ import numpy as np
 
 from jnas._validation import first_line
 from jnas.data._files import printable
+from jnas.data._objects import read_objects
 from jnas.errors import JnasError
 
 _TEN = "batches.meta", "data_batch_*", "test_batch", "labels", "label_names"
 _HUNDRED = "meta", "train", "test", "fine_labels", "fine_label_names"
 """The file with the names of the classes, those of training and of testing, and what labels and names are called."""
 _NUM_BATCHES = 5
-_ALLOWED = {
-    *((f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")),
-    *(("numpy", name) for name in ("ndarray", "dtype")),
-    ("_codecs", "encode"),
-}
 _PIXELS = 32
-
-
-class _Reader(pickle.Unpickler):
-    """Reads arrays of numbers and what Python writes without the name of a function."""
-
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        if (module_name, global_name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"{module_name}.{global_name} is no array")
-        return super().find_class(module_name, global_name)
 
 
 def find_cifar(folder: Path) -> Path | None:
@@ -64,15 +46,15 @@ def load_cifar(folder: Path) -> tuple[dict[str, Any], list[str] | None, list[str
             notes.append(f"{printable(folder)} has no {test}.")
     if not (folder / meta).is_file():
         return arrays, None, notes
-    found = _unpickle(folder / meta).get(names.encode())
-    if not isinstance(found, list) or not all(isinstance(name, bytes) and name for name in found):
+    found = _contents(folder / meta).get(names)
+    if not isinstance(found, list) or not all(isinstance(name, str) and name for name in found):
         raise JnasError(_damage(folder / meta))
-    return arrays, [name.decode("utf-8", "backslashreplace") for name in found], notes
+    return arrays, found, notes
 
 
 def _read(path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
-    content = _unpickle(path)
-    images, labels = content.get(b"data"), content.get(label.encode())
+    content = _contents(path)
+    images, labels = content.get("data"), content.get(label)
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or not isinstance(labels, list):
         raise JnasError(_damage(path))
     if images.shape != (len(labels), 3 * _PIXELS**2) or not all(type(one) is int for one in labels):
@@ -81,12 +63,13 @@ def _read(path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(pixels), np.array(labels)
 
 
-def _unpickle(path: Path) -> dict:
+def _contents(path: Path) -> dict:
+    """Returns the dictionary in a file; its keys and the text in it are Python's text."""
     try:
-        content = _Reader(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        content = read_objects(path.read_bytes())
     except OSError as error:
         raise JnasError(f"{printable(path)} cannot be read ({first_line(error)}): check the file.") from error
-    except Exception as error:  # damaged files let the reader raise nearly every type
+    except Exception as error:  # damaged files let `pickletools` and numpy raise nearly every type
         raise JnasError(_damage(path)) from error
     return content if isinstance(content, dict) else {}
 
