@@ -431,7 +431,8 @@ def test_cifar_of_python_2_is_read(tmp_path):
     start = (
         b"\x80\x02}q\x01(U\x06labelsq\x02]q\x03(K\x00K\x01eU\x04dataq\x04cnumpy.core.multiarray\n_reconstruct\nq\x05"
     )
-    array = b"cnumpy\nndarray\nq\x06K\x00\x85U\x01b\x87Rq\x07(K\x01K\x02M\x00\x0c\x86cnumpy\ndtype\nq\x08U\x02u1K\x00K\x01\x87Rq\t"
+    array = b"cnumpy\nndarray\nq\x06K\x00\x85U\x01b\x87Rq\x07(K\x01K\x02M\x00\x0c\x86"
+    array += b"cnumpy\ndtype\nq\x08U\x02u1K\x00K\x01\x87Rq\t"
     state = b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T" + (2 * 3072).to_bytes(4, "little")
     content = start + array + state + pixels.tobytes() + b"tbu."
     assert pickle.loads(content, encoding="bytes")[b"labels"] == [0, 1]

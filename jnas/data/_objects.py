@@ -6,7 +6,7 @@ them without following them, and makes what they describe; any other instruction
 
 import pickletools
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -42,8 +42,7 @@ def read_objects(content: bytes) -> Any:
     """Returns the object that a file holds, bytes in it as text of the same bytes; a ValueError for any other file."""
     stack: list[Any] = []
     memo: dict[int, Any] = {}
-    operations: Iterable[tuple[Any, Any, Any]] = pickletools.genops(content)
-    for instruction, argument, _ in operations:
+    for instruction, argument, _ in cast("Iterable[tuple[Any, Any, Any]]", pickletools.genops(content)):
         name = instruction.name
         if name in _VALUES:
             stack.append(argument.decode("latin-1") if isinstance(argument, bytes) else argument)
