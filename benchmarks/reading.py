@@ -1,6 +1,9 @@
 """How long it takes to read a folder of JPEGs, the first and the second time, and the memory that it takes at most.
 
-python benchmarks/reading.py --count 2000    # writes that many JPEGs of about 500x400 to a temporary folder
+    python benchmarks/reading.py --json OUT.json
+
+`--count` JPEGs of about 500x400 are written to a temporary folder. Memory is what the process takes at most, above what
+Python with jnas and JAX takes.
 """
 
 import argparse
@@ -13,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from common import report, run
 
 _READ = """
 import json, resource, sys, time
@@ -48,7 +52,7 @@ def write_pictures(folder: Path, count: int) -> None:
 
 
 def measure(count: int) -> dict[str, dict[str, float]]:
-    """Returns seconds and memory (MiB, above that of Python with jnas and JAX) of two runs, each in a fresh process."""
+    """Returns seconds and memory (MiB) of two runs, each in a fresh process."""
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / "pictures"
         folder.mkdir()
@@ -64,10 +68,13 @@ def measure(count: int) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=20_000)
-    print(json.dumps(measure(parser.parse_args().count), indent=2))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=20_000, help="pictures")
+    parser.add_argument("--json")
+    arguments = parser.parse_args()
+    figures = measure(arguments.count)
+    report(figures, arguments, tuple(figures))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
