@@ -87,12 +87,17 @@ def fit_array(image: UInt8[np.ndarray, "h w c"], size: Size, fit: Fit) -> UInt8[
 def _open(file: File) -> Image.Image:
     from PIL import Image
 
-    return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=_FORMATS)
+    image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=_FORMATS)
+    if image.format == "TIFF" and _stored_orientation(image) >= _SIDEWAYS:
+        image.load()  # Pillow turns these itself, and not all its versions say the size before
+    return image
 
 
 def _orientation(image: Image.Image) -> int:
-    if image.format == "TIFF":  # Pillow turns these itself
-        return 1
+    return 1 if image.format == "TIFF" else _stored_orientation(image)
+
+
+def _stored_orientation(image: Image.Image) -> int:
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # damaged EXIF data raises many types, and the pixels may be whole
