@@ -1,7 +1,7 @@
 """Arrays with names, in pairs, in dictionaries or in data sets of torchvision, as a data set."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jnas._validation import shown
@@ -35,13 +35,17 @@ def load_arrays(
     size: Size | None = None,
     fit: Fit = "crop",
     location: str | None = None,
+    notes: Sequence[str] = (),
 ) -> Dataset:
-    """Returns the data set of arrays by their names; raises a `JnasError` if they do not make one."""
+    """Returns the data set of arrays by their names; raises a `JnasError` if they do not make one.
+
+    `location` is where they are in sentences, by default the name; `notes` are put before those of the data set.
+    """
     values = _rename(location or name, _flatten(arrays))
     images = {key: value for key, value in values.items() if key[0] == "x"}
     labels = {key: value for key, value in values.items() if key[0] == "y"}
-    images, notes = convert_images(name, {"x_train": images["x_train"], **images}, size, fit)
-    return assemble(name, {**images, **labels}, classes, values.get("class_names"), notes)
+    images, more = convert_images(name, {"x_train": images["x_train"], **images}, size, fit)
+    return assemble(name, {**images, **labels}, classes, values.get("class_names"), (*notes, *more))
 
 
 def is_data_object(source: Any) -> bool:

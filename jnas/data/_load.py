@@ -114,8 +114,7 @@ def _load_folder(path: Path, classes: int | None, size: Size | None, fit: Fit, p
     if cifar := find_cifar(path):
         arrays, names, notes = load_cifar(cifar)
         named = arrays | ({} if names is None else {"class_names": names})
-        data = load_arrays(printable(cifar.name), named, classes, size, fit)
-        return dataclasses.replace(data, notes=(*notes, *data.notes))
+        return load_arrays(printable(cifar.name), named, classes, size, fit, notes=notes)
     if next(path.rglob("*.parquet"), None) and (entries := find_parquet(path)):
         return read_listing(list_parquet(path, entries), classes, size, fit, progress)
     return read_listing(list_folder(path), classes, size, fit, progress)

@@ -17,7 +17,7 @@ from jnas._runtime.logs import quiet_logging
 from jnas._validation import shown
 from jnas.data._arrays import load_arrays
 from jnas.data._dataset import Dataset
-from jnas.data._files import printable
+from jnas.data._files import printable, sample
 from jnas.data._listing import find_split
 from jnas.data._reading import check_memory
 from jnas.data._sizes import Fit, Size
@@ -137,7 +137,9 @@ def _read(builder: tfds.core.DatasetBuilder, name: str, classes: int | None, siz
     names = getattr(label, "names", None) or []
     if len(names) == classes and names != [str(number) for number in range(len(names))]:
         arrays["class_names"] = names
-    return load_arrays(name, arrays, classes, size, fit)
+    unused = sorted(set(builder.info.splits) - set(splits.values()))
+    notes = [f"Splits that are not used: {sample(unused)}."] if unused else []
+    return load_arrays(name, arrays, classes, size, fit, notes=notes)
 
 
 def _stack(source: Sequence[dict], name: str) -> tuple[Any, np.ndarray]:

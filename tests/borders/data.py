@@ -113,6 +113,14 @@ def _write_validation_only(folder):
         path.rename(str(path).replace("-test", "-validation"))
 
 
+def _write_unlabelled(folder):
+    """Gives the test images a name that is none of a part."""
+    info = folder / "dataset_info.json"
+    info.write_text(info.read_text().replace('"name": "test"', '"name": "unlabelled"'))
+    for path in folder.glob("*-test*"):
+        path.rename(str(path).replace("-test", "-unlabelled"))
+
+
 def _write_one_split(folder):
     """Leaves only the images of training, under another name."""
     info = json.loads((folder / "dataset_info.json").read_text())
@@ -497,6 +505,11 @@ ROWS = [
         f"{_TFDS} (ArrayRecord file should be at least 64KB big); copy or prepare it again.",
     ),
     _tfds("right", _write_one_split, lambda data: len(data.x_train) == 12 and len(data.x_test) == 0),
+    _tfds(
+        "right",
+        _write_unlabelled,
+        lambda data: data.notes == ("Splits that are not used: unlabelled.",) and len(data.x_test) == 0,
+    ),
     _tfds("right", _write_validation_only, lambda data: len(data.x_val) == 6 and len(data.x_test) == 0),
     *(
         Row(
