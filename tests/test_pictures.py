@@ -246,8 +246,8 @@ def test_what_is_left_out_of_a_folder_is_told(folder):
     data = load_data(folder)
     assert data.class_names == ("blue", "green", "red") and len(data.x_train) == 15
     assert data.notes == (
-        "1 files lie outside of the folders of classes and are left out: cover.png.",
-        "1 files are no pictures and are left out: red/readme.txt.",
+        "Left out, as outside of the folders of classes: cover.png.",
+        "Left out, as no pictures: red/readme.txt.",
         "Folders without pictures: yellow.",
     )
 
@@ -471,7 +471,7 @@ def test_equal_images_are_counted(tmp_path):
     (root / "red" / "copy.png").write_bytes((root / "red" / "1.png").read_bytes())
     (note,) = load_data(tmp_path / "parts").notes
     assert note.startswith(
-        "Equal images: 1 training images repeat another one; 1 of 4 test images are training images, too."
+        "Equal images: 1 of 7 training images repeat others; 1 of 4 test images are training images."
     )
 
 

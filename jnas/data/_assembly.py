@@ -33,13 +33,13 @@ def _describe_duplicates(data: Dataset) -> str | None:
     train = _digests(data.x_train)
     seen = set(train)
     others = {"validation": () if data.x_val is None else _digests(data.x_val), "test": _digests(data.x_test)}
-    found = [f"{len(train) - len(seen):,} training images repeat another one"] * (len(seen) < len(train))
+    found = [f"{len(train) - len(seen):,} of {len(train):,} training images repeat others"] * (len(seen) < len(train))
     for part, digests in others.items():
         if count := sum(digest in seen for digest in digests):
-            found.append(f"{count:,} of {len(digests):,} {part} images are training images, too")
+            found.append(f"{count:,} of {len(digests):,} {part} images are training images")
     if not found:
         return None
-    return f"Equal images: {'; '.join(found)}. Accuracies on images that were trained on say too much."
+    return f"Equal images: {'; '.join(found)}. Accuracies on images that are trained on are too high."
 
 
 def _digests(images: np.ndarray) -> list[int]:

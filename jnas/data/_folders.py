@@ -56,9 +56,9 @@ def list_folder(folder: Path) -> Listing:
             f"val/cat/2.jpg, got {got}; put them so, or list them in a CSV file with the columns path and label."
         )
     notes = []
-    for what, names in (("lie outside of the folders of classes", loose), ("are no pictures", others)):
+    for what, names in (("outside of the folders of classes", loose), ("no pictures", others)):
         if names:
-            notes.append(f"{len(names):,} files {what} and are left out: {sample(names)}.")
+            notes.append(f"Left out, as {what}: {sample(names)}.")
     if empty:
         notes.append(f"Folders without pictures: {sample(empty)}.")
     names = [printable(entry.path.relative_to(folder)) for entry in files]

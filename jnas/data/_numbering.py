@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jnas._validation import shown
+from jnas._validation import shown, to_tuple
 from jnas.errors import JnasError
 
 
@@ -26,6 +26,8 @@ def number_labels(name: str, labels: Mapping[str, Any], classes: int | None, nam
     Raises:
       JnasError: if another array has a class that `y_train` does not have.
     """
+    if names is not None:
+        names = list(to_tuple(f"class_names of {name}", names, "a list of text"))
     plain = {split: _plain(values) for split, values in labels.items()}
     if any(values is None for values in plain.values()):
         return Numbering(dict(labels), classes, names)  # which the check of labels refuses

@@ -352,6 +352,15 @@ ROWS = [
         "classes must be 3, as in the Dataset, got 4; leave it out.",
     ),
     _arrays("class_names", "right", {"class_names": np.array(["a", "b", "c"])}, has(class_names=("a", "b", "c"))),
+    *(
+        _arrays(
+            "class_names",
+            "wrong type",
+            {"class_names": 3, "y_train": y, "y_test": y[:6]},
+            "class_names of your arrays must be a list of text, got 3.",
+        )
+        for y in (Y, Y + 1, np.array(["a", "b", "c"])[Y])
+    ),
     _arrays(
         "class_names",
         "wrong type",
