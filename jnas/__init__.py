@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jnas._runtime.compilation_cache import use_compilation_cache as use_compilation_cache
     from jnas._search.api import search as search
     from jnas._search.callbacks import Callback as Callback
+    from jnas._search.classifier import Classifier as Classifier
     from jnas._search.config import SearchConfig as SearchConfig
     from jnas._search.opening import open as open
     from jnas._search.result import SearchResult as SearchResult
@@ -46,6 +47,7 @@ _HOMES = {
     "_runtime.compilation_cache": ("use_compilation_cache",),
     "_search.api": ("search",),
     "_search.callbacks": ("Callback",),
+    "_search.classifier": ("Classifier",),
     "_search.config": ("SearchConfig",),
     "_search.opening": ("open",),
     "_search.result": ("SearchResult",),

@@ -96,6 +96,7 @@ RECIPE = {
     **{"precision": ["float32"]},
 }
 SETTINGS = {
+    **{"size": [None, 8, "8", (8, 8)], "fit": ["crop"]},
     **{"classes": [None, 3], "recipe": ["standard"], "batch_size": [24], "learning_rate": FRACTIONS},
     **{
         "val_fraction": FRACTIONS,
@@ -169,7 +170,10 @@ CALLS = {
         {"arch_hash": [HASH, np.str_(HASH)], "in_shape": [(3, 8, 8)], "classes": [3, np.int64(3), jnp.int32(3)]},
     ),
     "Template.build": (TEMPLATE.build, {"rngs": [3]}),
-    "load_data": (jnas.load_data, {"source": DATA, "classes": [None, 3]}),
+    "load_data": (
+        jnas.load_data,
+        {"source": DATA, "classes": [None, 3], "size": [None, 8], "fit": ["pad"], "progress": FLAGS},
+    ),
     "Dataset": (jnas.Dataset, {"name": ["toy"], "classes": [None, 3]} | {n: [a] for n, a in small_arrays().items()}),
     "Dataset.split": (DATA[1].split, {"val_fraction": FRACTIONS, "seed": SEEDS}),
     "Store": (jnas.Store, {"path": ["a.duckdb"], "lock_timeout": COUNTS}),
@@ -259,5 +263,5 @@ def test_a_result_or_a_sentence(name, tmp_path, monkeypatch, fake_trainer):
     check()
 
 
-def refuse_name(name, classes=None):
+def refuse_name(name, *_):
     raise JnasError(f"There is no data set {name[:20]!r}.")

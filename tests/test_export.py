@@ -330,7 +330,7 @@ def test_export_model_replaces_unchanged_exports_only(store):
 
 
 def test_export_model_without_images_is_not_checked(store, finished, monkeypatch):
-    def load_nothing(*_):
+    def load_nothing(*_, **__):
         raise JnasError("There is no file.")
 
     monkeypatch.setattr("jnas.export._source.load_data", load_nothing)

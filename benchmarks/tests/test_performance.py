@@ -51,6 +51,14 @@ def test_programs_measures_compiling_and_lanes(run_main, hashes):
     assert "2 side by side" in rendered("programs", figures)[1]
 
 
+def test_reading_measures_two_runs(run_main):
+    import reading
+
+    figures = run_main(reading, "--count", 8)["figures"]
+    assert figures["pictures"]["count"] == 8 and figures["second"]["seconds"] > 0
+    assert figures["first"]["array_mib"] == figures["second"]["array_mib"] == 8 * 64 * 64 * 3 / 2**20
+
+
 def test_generations_counts_individuals(run_main):
     import generations
 

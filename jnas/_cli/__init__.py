@@ -16,10 +16,11 @@ COMMANDS = {
     "search": "Find a small image classifier.",
     "show": "Print what a search found, or has found so far.",
     "evaluate": "Train given templates, or random ones.",
+    "predict": "Classify pictures by the winner of a search.",
     "export": "Write a trained template as files that need no jnas.",
     "latency": "Time ONNX models on this machine.",
     "store": "Show what a file of results holds, or write it as Parquet or CSV.",
-    "cache": "Show or empty the caches of compiled programs.",
+    "cache": "Show or empty the caches of compiled programs and pictures.",
 }
 
 

@@ -7,10 +7,11 @@ from jnas._runtime.compilation_cache import clear_caches, describe_caches
 
 @dataclass(frozen=True)
 class Options:
-    """Show the caches of compiled programs on disk, or empty them. What is removed is compiled again when needed."""
+    """Show the caches of compiled programs and of pictures on disk, or empty them. What is removed is made again when
+    needed."""
 
     clear: bool = False
-    """Remove all programs."""
+    """Remove all of them."""
 
 
 def run(options: Options) -> None:

@@ -45,9 +45,11 @@ def run(options: Options) -> None:
         raise JnasError("hashes must be one or more, or --random 1 or more, got none.")
     to_seed("seed", options.seed)
     recipe = options.make_recipe(options.epochs)
-    data = load_data(options.data, options.classes)
+    data = load_data(options.data, options.classes, size=options.size, fit=options.fit)
     templates, engine = _templates(options, data), EngineOptions(compile_timeout=options.compile_timeout)
     rows = evaluate(templates, data, recipe, seed=options.seed, store=options.store, options=engine)
+    for note in data.notes:
+        print(note)
     print(f"{'val acc':>8}{'train acc':>11}{'params':>8}{'MACs':>8}{'seconds':>9}  {'status':<14} hash")
     for row in rows:
         print(_format_row(row))

@@ -1,8 +1,8 @@
-"""Compiled programs on disk: where they are, how large they may become, and how to empty them.
+"""What is kept on disk: compiled programs and pictures as arrays, how large that may become, and how to empty it.
 
-There are two caches: JAX's own, for whatever is compiled in a process that calls `use_compilation_cache` (the command
-line and the workers; `import jnas` must not change JAX's settings), and that of `executable_cache`. Where there is no
-folder to write to, there is no cache, and all else works as before.
+There are two caches of programs: JAX's own, for whatever is compiled in a process that calls `use_compilation_cache`
+(the command line and the workers; `import jnas` must not change JAX's settings), and that of `executable_cache`. Where
+there is no folder to write to, there is no cache, and all else works as before.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from jnas._runtime.jax_config import read_jax_config
 MAX_JAX_CACHE_BYTES = 2 << 30
 """JAX evicts the entries that were used the longest time ago (with a lock, by `filelock`)."""
 MAX_EXECUTABLE_CACHE_BYTES = 4 << 30
+MAX_PICTURE_CACHE_BYTES = 4 << 30
 _CACHE_WARNING = "Error (?:reading|writing) persistent compilation cache entry for '([^']*)'"
 
 
@@ -92,12 +93,19 @@ def executable_cache_dir() -> Path | None:
     return folder and folder / "executables"
 
 
+def picture_cache_dir() -> Path | None:
+    """Returns the folder of pictures that were read and resized."""
+    folder = cache_dir()
+    return folder and folder / "pictures"
+
+
 def describe_caches() -> list[CacheInfo]:
     """Returns what is on disk of each cache that has a folder."""
     caches = []
     for name, folder, max_bytes in (
         ("XLA programs (JAX's cache)", jax_cache_dir(), MAX_JAX_CACHE_BYTES),
         ("training programs", executable_cache_dir(), MAX_EXECUTABLE_CACHE_BYTES),
+        ("pictures as arrays", picture_cache_dir(), MAX_PICTURE_CACHE_BYTES),
     ):
         if folder is None:
             continue
@@ -107,7 +115,7 @@ def describe_caches() -> list[CacheInfo]:
 
 
 def clear_caches() -> int:
-    """Removes all cached programs; returns how many bytes that freed."""
+    """Removes all cached programs and pictures; returns how many bytes that freed."""
     # A folder that the user chose for JAX's cache may hold programs of others: it is left alone.
     caches = [info for info in describe_caches() if is_own_jax_cache() or info.folder != jax_cache_dir()]
     for info in caches:

@@ -45,6 +45,11 @@ def available_memory(device: Any) -> int:
     if device.platform != "cpu":
         stats = device.memory_stats() or {}
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else 8 << 30
+    return machine_memory()
+
+
+def machine_memory() -> int:
+    """Returns the bytes of memory of the machine, or of the container where it has a limit; 4 GiB if unknown."""
     try:
         limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     except (ValueError, OSError, AttributeError):

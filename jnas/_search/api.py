@@ -76,7 +76,8 @@ def search(
         config = dataclasses.replace(config, **changes)
     callback = Callbacks([ConsoleProgress()] * verbose + list(callbacks))
     with contextlib.closing(callback), catch_interrupt(callback) as interrupt:
-        dataset = load_data(config.data if data is None else data, config.classes)
+        source = config.data if data is None else data
+        dataset = load_data(source, config.classes, size=config.size, fit=config.fit, progress=verbose)
         return Search(config, dataset, callback, start, interrupt).run()
 
 

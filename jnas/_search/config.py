@@ -30,7 +30,7 @@ from jnas._validation import (
     to_seed,
     to_tuple,
 )
-from jnas.data import Dataset
+from jnas.data import Dataset, Fit, size_text, to_fit, to_size
 from jnas.errors import JnasError
 from jnas.space import Space, Style
 from jnas.store import Metric, paths
@@ -82,10 +82,14 @@ _LARGEST = 1_000_000
 """Of all counts that decide how much memory is taken at once."""
 _COUNT = partial(to_int, minimum=1, maximum=_LARGEST)
 _TIME = optional(partial(to_float, interval="(0, inf)"))
-_MAY_BE_NONE = ("classes", "generations", "max_trials", "target_accuracy", "epochs", "train_images", "final_epochs")
+_MAY_BE_NONE = (
+    *("classes", "size", "generations", "max_trials", "target_accuracy", "epochs", "train_images", "final_epochs"),
+)
 _RULES: dict[str, Rule] = {
     "data": _to_file_name,
     "classes": partial(to_int, minimum=2),
+    "size": lambda name, value: size_text(to_size(name, value)),
+    "fit": to_fit,
     "recipe": partial(to_choice, choices=get_args(RecipeName)),
     "space": partial(to_choice, choices=get_args(Style)),
     "compile_timeout": partial(to_float, interval="(0, inf)"),
@@ -127,10 +131,17 @@ class TrainingConfig:
 
     data: str = field(default="excerpt", metadata=_NO_IDENTITY)
     """Images: 'excerpt' (the 5,000 of CIFAR-10 that come with jnas), 'cifar10' (all 60,000, by TensorFlow Datasets),
-    the path of an .npz file (x_train, y_train, x_val, y_val, x_test, y_test; uint8), or of a prepared TensorFlow
-    Datasets folder."""
+    a folder of pictures (a sub-folder a class, or that in train, val and test), a CSV file (path, label, split),
+    Parquet files as Hugging Face writes them, an .npz file (x_train, y_train, x_val, y_val, x_test, y_test), or a
+    prepared TensorFlow Datasets folder."""
     classes: int | None = field(default=None, metadata=_NO_IDENTITY)
     """Number of classes; by default that of the training labels."""
+    size: str | None = field(default=None, metadata=_NO_IDENTITY)
+    """Height and width of images in pixels, such as 32 or 48x64; by default pictures come to the median of theirs, at
+    most 64, and arrays stay as they are."""
+    fit: Fit = field(default="crop", metadata=_NO_IDENTITY)
+    """How pictures of another shape come to the size: the middle is taken, black borders are added, or they are
+    stretched."""
     recipe: RecipeName = "fast"
     """How to train: for the most in few epochs, by AdamW as many do, or by the protocol of Sophius (without its two
     flaws)."""
@@ -193,6 +204,8 @@ class SearchOptions(TypedDict, total=False):
     """The fields of `SearchConfig` but `data`, as keyword arguments that an editor completes."""
 
     classes: int | None
+    size: int | str | tuple[int, int] | None
+    fit: Fit
     recipe: RecipeName
     batch_size: int | None
     learning_rate: float | None

@@ -5,6 +5,7 @@ have yet. So a search that was stopped, run again, looks up what it chose and tr
 """
 
 import dataclasses
+import json
 import math
 import os
 import time
@@ -96,6 +97,7 @@ class Search:
             num_train=len(self.split.x_train),
             num_val=len(self.split.x_val),
             num_test=len(data.x_test),
+            class_names=None if data.class_names is None else json.dumps(data.class_names),
             split_seed=SPLIT_SEED,
             seed=config.seed,
             versions=versions(),

@@ -123,7 +123,7 @@ class ConsoleProgress(Callback):
 
 
 def first_lines(search: "Search") -> list[str]:
-    """Returns what a search has understood, in six lines."""
+    """Returns what a search has understood, in six lines, and what was done to its images."""
     data, split, recipe, config = search.data, search.split, search.recipe, search.config
     channels, height, width = data.in_shape
     names = f" ({_shorten(data.class_names)})" if data.class_names else ""
@@ -135,6 +135,7 @@ def first_lines(search: "Search") -> list[str]:
         f"{data.classes} classes{names}.",
         f"Images: {len(split.x_train):,} for training, {len(split.x_val):,} for validation ({validation}), "
         f"{len(data.x_test):,} for the test of the winner.",
+        *data.notes,
         f"Recipe {config.recipe}, {recipe.epochs} epoch{'s' * (recipe.epochs > 1)} a network{images}, of at most "
         f"{format_count(config.max_macs or 0)} multiply-accumulates (MACs).",
         f"Training images are {recipe.describe_augmentation()}.",

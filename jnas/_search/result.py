@@ -14,7 +14,7 @@ from jnas._search.stored_images import StoredImages
 from jnas.data import Dataset, check_images
 from jnas.space import Candidate, Template
 from jnas.store import Evaluation, Metric, Store
-from jnas.train import Recipe, Trainer, Trial, load_weights, predict, trained_module
+from jnas.train import Recipe, Trainer, Trial, load_weights, predict, probabilities, trained_module
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,6 +91,19 @@ class EvaluatedCandidate:
         channels, *size = in_shape = self.template.in_shape
         images = check_images(images, (size[0], size[1], channels))  # before a module is trained for them
         return predict(self.build(), images, self._recipe.views, in_shape)
+
+    @with_own_settings
+    def predict_proba(self, images: ArrayLike) -> np.ndarray:
+        """Returns the probabilities `[N, classes]` of the classes of each image; of `images` as `predict` takes them.
+
+        They are the softmax of the mean logits of the recipe's `views`.
+
+        Raises:
+          JnasError: if the images are of another type or shape than those of training.
+        """
+        channels, *size = in_shape = self.template.in_shape
+        images = check_images(images, (size[0], size[1], channels))  # before a module is trained for them
+        return probabilities(self.build(), images, self._recipe.views, in_shape)
 
     def __repr__(self) -> str:
         accuracy = self.evaluation.val_acc_final

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float32, Int32, UInt8
 from jnas._validation import refuse, to_float, to_seed, to_tuple
 from jnas.data._images import check_images
 from jnas.data._labels import check_classes, check_labels
+from jnas.data._stratification import stratify
 from jnas.data._whitening import patch_whitening
 from jnas.errors import JnasError
 
@@ -110,6 +111,7 @@ class Dataset:
       x_val: validation images; None where a part of the training images is to be kept for validation.
       y_val: their labels.
       class_names: the names of the classes, if they are known.
+      notes: sentences on how the images were read, which a search prints.
 
     Raises:
       JnasError: if the arrays have other shapes or types, or the labels are others.
@@ -124,6 +126,7 @@ class Dataset:
     x_val: UInt8[np.ndarray, "k h w c"] | None = None
     y_val: Int32[np.ndarray, " k"] | None = None
     class_names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -140,20 +143,23 @@ class Dataset:
             least = {"train": 2, "val": 1, "test": 0}[split]
             if len(values[x]) < least:
                 raise JnasError(f"{x} of {self.name} must have {least} or more images, got {len(values[x])}; add some.")
-        names = self.class_names
-        if names is not None:
-            names = to_tuple(f"class_names of {self.name}", names, "a list of text")
-            if not all(isinstance(name, str) and name for name in names):
-                refuse(f"class_names of {self.name}", "a list of text", names)
-            if self.classes not in (None, len(names)):
-                refuse(f"class_names of {self.name}", f"one name for each of {self.classes} classes", names)
+        names = None if self.class_names is None else self._to_text("class_names", self.class_names)
+        if names is not None and self.classes not in (None, len(names)):
+            refuse(f"class_names of {self.name}", f"one name for each of {self.classes} classes", names)
         classes = self.classes if names is None else len(names)
         values["classes"] = check_classes({y: values[y] for y in values if y[0] == "y"}, classes, self.name)
         values |= {y: values[y].astype(np.int32) for y in values if y[0] == "y"}
-        values["class_names"] = names and tuple(map(str, names))
+        values["class_names"] = names and tuple(map(_to_printable, names))
+        values["notes"] = tuple(self._to_text("notes", self.notes))
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)
         _warn_of_pixels(self.name, values["x_train"])
+
+    def _to_text(self, field: str, value: Any) -> tuple[str, ...]:
+        texts = to_tuple(f"{field} of {self.name}", value, "a list of text")
+        if not all(isinstance(text, str) and text for text in texts):
+            refuse(f"{field} of {self.name}", "a list of text", texts)
+        return texts
 
     @property
     def in_shape(self) -> tuple[int, int, int]:
@@ -173,9 +179,10 @@ class Dataset:
         return digest.hexdigest()[:16]
 
     def split(self, val_fraction: float, seed: int = 0) -> Split:
-        """Returns the training images on the default device, a fraction of them kept for validation.
+        """Returns the training images on the default device, a fraction of each class kept for validation.
 
-        The same seed selects the same images on every machine. Where there are validation images of their own, these
+        Each class that has two images has one or more on both sides. The same seed selects the same images on every
+        machine. Where there are validation images of their own, these
         are taken, and all training images are for training.
 
         Raises:
@@ -190,7 +197,7 @@ class Dataset:
             hint = f"give {'less' if count else 'more'} than this, {count} of {len(self.x_train)} images"
             refuse("val_fraction", "such that images are left on both sides", val_fraction, hint)
         order = np.random.default_rng(seed).permutation(len(self.x_train))
-        val, train = np.sort(order[:count]), np.sort(order[count:])
+        train, val = stratify(self.y_train, order, count)
         x_train, y_train = jnp.asarray(self.x_train[train]), jnp.asarray(self.y_train[train])
         return Split(x_train, y_train, jnp.asarray(self.x_train[val]), jnp.asarray(self.y_train[val]), self.classes)
 
@@ -200,6 +207,10 @@ class Dataset:
             f"Dataset({self.name!r}, {len(self.x_train):,} training{validation} and {len(self.x_test):,} test images "
             f"of {_format_size(self.x_train)}, {self.classes} classes)"
         )
+
+
+def _to_printable(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _format_size(images: np.ndarray | jax.Array) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from jnas._validation import kind_of_file
@@ -11,8 +12,12 @@ _READERS = {"an HDF5 file": " (h5py reads it)", "a MATLAB file": " (scipy.io.loa
 
 
 def printable(path: str | Path) -> str:
-    """Returns a path as text of at most 200 characters; bytes that are not UTF-8 as \\xff."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    """Returns a path as text of at most 200 characters; bytes that are not UTF-8, and what ends a line, as \\xff."""
+    try:
+        text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half of a character, which no file system writes
+        text = os.fspath(path).encode("utf-8", "backslashreplace").decode()
+    text = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 
@@ -41,3 +46,10 @@ def _describe_zip(path: Path) -> str | None:
         shown = " ".join(others[0].split())[:60]
         return f"a zip file of {len(names):,} other files, such as {shown}; {_CONVERT}"
     return None
+
+
+def sample(names: Iterable[str]) -> str:
+    """Returns the first three names for a sentence, none of them long, and how many there are beside them."""
+    found = [printable(name) for name in names]
+    some = [name if len(name) <= 40 else f"...{name[-37:]}" for name in found[:3]]
+    return ", ".join(some) + (f" and {len(found) - 3:,} more" if len(found) > 3 else "")

@@ -1,7 +1,6 @@
-"""One function for every source of images, and the arrays of a dictionary or an .npz file."""
+"""One function for every source of images."""
 
-import difflib
-import os
+import dataclasses
 import re
 import zipfile
 import zlib
@@ -10,97 +9,139 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from jnas._validation import refuse, shown, to_int, to_path
+from jnas._validation import refuse, to_bool, to_int, to_path
+from jnas.data._arrays import EXPECTED_ARRAYS, NAMES, is_data_object, load_arrays, name_arrays
+from jnas.data._cifar import find_cifar, load_cifar
+from jnas.data._csv import CSV_SUFFIXES, list_csv
 from jnas.data._dataset import Dataset
 from jnas.data._excerpt import load_excerpt
 from jnas.data._files import describe_file, printable
-from jnas.data._tfds import TFDS_NAME, load_tfds_folder, load_tfds_name
+from jnas.data._folders import list_folder
+from jnas.data._listing import read_listing
+from jnas.data._parquet import find_parquet, list_parquet
+from jnas.data._pixels import convert_images
+from jnas.data._reading import check_memory
+from jnas.data._sizes import Fit, Size, size_text, to_fit, to_size
+from jnas.data._tfds import TFDS_NAME, find_prepared, load_tfds_folder, load_tfds_name
 from jnas.errors import JnasError
 
 IN_MEMORY_SOURCE = "arrays"
 """What a store has as the source of images that were given as arrays: they cannot be read from it again."""
-_ARRAYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test")
-_MEDMNIST = {
-    f"{split}_{kind}": f"{letter}_{split}"
-    for split in ("train", "val", "test")
-    for letter, kind in (("x", "images"), ("y", "labels"))
-}
-_NAMES = (*_ARRAYS, "class_names", *_MEDMNIST)
-_EXPECTED_ARRAYS = "x_train, y_train and, if there are any, x_val, y_val, x_test, y_test and class_names"
-_HINT = "give 'excerpt', 'cifar10', the path of an .npz file, or a dictionary with arrays x_train and y_train"
+_HINT = "give 'excerpt', 'cifar10', the path of a folder, a CSV, Parquet or .npz file, or arrays x_train and y_train"
 
 
 def load_data(
-    source: str | os.PathLike | Mapping[str, ArrayLike] | tuple | Dataset = "excerpt", classes: int | None = None
+    source: Any = "excerpt",
+    classes: int | None = None,
+    *,
+    size: int | str | tuple[int, int] | None = None,
+    fit: Fit = "crop",
+    progress: bool = True,
 ) -> Dataset:
     """Returns the images and labels of any source.
 
     Args:
       source: one of
         "excerpt", the bundled 5,000 images of CIFAR-10 (4,000 for training, 1,000 for testing);
-        the path of an .npz file with uint8 images `x_train`, labels `y_train` and, optionally, `x_val`, `y_val`,
+        a folder of pictures with a sub-folder a class, or with that in each of train, val and test;
+        a CSV file with the columns path, label and, if there are parts, split;
+        Parquet files as Hugging Face writes them, or their folder;
+        an .npz file, or a dictionary, with images `x_train`, labels `y_train` and, optionally, `x_val`, `y_val`,
         `x_test`, `y_test` and `class_names`; MedMNIST's names, such as `train_images`, are taken as well;
-        a dictionary with the same arrays, or tuples `(x, y)` or `((x_train, y_train), (x_test, y_test))`;
-        the path of a prepared TensorFlow Datasets folder;
-        a name of TensorFlow Datasets, such as "cifar10" or "emnist/letters";
+        tuples `(x, y)` or `((x_train, y_train), (x_test, y_test))`, data sets of torchvision, a pair of them, or a
+        dictionary of either by train, val and test;
+        the folder of CIFAR-10 or CIFAR-100 for Python;
+        a folder that TensorFlow Datasets prepared, or a name of it, such as "cifar10" or "emnist/letters";
         a `Dataset`, which is returned as it is.
-      classes: the number of classes, if it is not that of the training labels.
+      classes: the number of classes, if it is not that of the labels.
+      size: height and width in pixels: 32, "32", "48x64" or (48, 64). By default arrays keep their size, and pictures
+        come to the median of their heights and of their widths, at most 64.
+      fit: how pictures of another shape come to it: "crop" takes the middle, "pad" adds black, "stretch" distorts.
+      progress: whether to show how far reading is, where there are many pictures.
+
+    Labels may be words, whole numbers, booleans or one-hot rows. Pixels may be numbers of any type from 0 to 255, of up
+    to 16 bits, or floats from 0 to 1. What was done to them is in `notes` of the data set.
 
     Raises:
-      JnasError: if there is no such source, or it is not a labelled set of uint8 images of one size.
+      JnasError: if there is no such source, or it is not a labelled set of images.
     """
     if classes is not None:
         classes = to_int("classes", classes, 2, 2**31 - 1)
+    pixels = None if size is None else to_size("size", size)
+    fit, progress = to_fit("fit", fit), to_bool("progress", progress)
     if isinstance(source, Dataset):
-        if classes not in (None, source.classes):
-            refuse("classes", f"{source.classes}, as in the Dataset", classes, "leave it out")
-        return source
-    if isinstance(source, tuple):
-        source = _name_pairs(source)
-    if isinstance(source, Mapping):
-        return _from_arrays("your arrays", "your arrays", source, classes)
+        return _check_dataset(source, classes, pixels)
+    if hasattr(source, "samples") and hasattr(source, "root"):  # pictures on disk, as torchvision's ImageFolder
+        source = source.root
+    if isinstance(source, tuple | Mapping) or is_data_object(source):
+        return load_arrays("your arrays", name_arrays(source), classes, pixels, fit)
     path = to_path("The source of images", source, _HINT)
     if str(source) == "excerpt":
-        return load_excerpt(classes)
+        return _resized(load_excerpt(classes), pixels, fit)
     try:
         if path.is_dir():
-            return load_tfds_folder(path, classes)
+            return _load_folder(path, classes, pixels, fit, progress)
         if path.is_file():
-            return _load_npz(path, classes)
+            return _load_file(path, classes, pixels, fit, progress)
     except OSError as error:
         raise JnasError(f"{printable(path)} cannot be read ({error.strerror}): check the path.") from error
     if re.fullmatch(TFDS_NAME, str(source)):
-        return load_tfds_name(str(source), classes)
+        return load_tfds_name(str(source), classes, pixels, fit)
     what = "file or folder" if path.suffix or len(path.parts) > 1 else "file, folder or data set"
     raise JnasError(f"There is no {what} {printable(path)}: check the name, or {_HINT}.")
 
 
-def _name_pairs(source: tuple) -> dict[str, Any]:
-    """Returns `(x, y)`, or `((x, y), (x, y))` for training and testing as in Keras, as arrays with names."""
-    if len(source) == 2:
-        if not all(isinstance(pair, tuple) for pair in source):
-            return dict(zip(("x_train", "y_train"), source, strict=True))
-        if all(len(pair) == 2 for pair in source):
-            (x_train, y_train), (x_test, y_test) = source
-            return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
-    raise JnasError(
-        f"A tuple of arrays must be (x, y) or ((x_train, y_train), (x_test, y_test)), got one of length {len(source)}; "
-        "give a dictionary with x_train, y_train, x_val, y_val, x_test and y_test."
-    )
+def _check_dataset(data: Dataset, classes: int | None, size: Size | None) -> Dataset:
+    if classes not in (None, data.classes):
+        refuse("classes", f"{data.classes}, as in the Dataset", classes, "leave it out")
+    own = data.x_train.shape[1:3]
+    if size not in (None, own):
+        refuse("size", f"{size_text(own)}, as in the Dataset", size_text(size or own), "leave it out")
+    return data
 
 
-def _load_npz(path: Path, classes: int | None) -> Dataset:
+def _resized(data: Dataset, size: Size | None, fit: Fit) -> Dataset:
+    if size is None:
+        return data
+    images, notes = convert_images(data.name, {"x_train": data.x_train, "x_test": data.x_test}, size, fit)
+    return dataclasses.replace(data, **images, notes=tuple(notes))
+
+
+def _load_folder(path: Path, classes: int | None, size: Size | None, fit: Fit, progress: bool) -> Dataset:
+    if prepared := find_prepared(path):
+        return load_tfds_folder(path, prepared, classes, size, fit)
+    if cifar := find_cifar(path):
+        arrays, names, notes = load_cifar(cifar)
+        named = arrays | ({} if names is None else {"class_names": names})
+        return load_arrays(printable(cifar.name), named, classes, size, fit, notes=notes)
+    if next(path.rglob("*.parquet"), None) and (entries := find_parquet(path)):
+        return read_listing(list_parquet(path, entries), classes, size, fit, progress)
+    return read_listing(list_folder(path), classes, size, fit, progress)
+
+
+def _load_file(path: Path, classes: int | None, size: Size | None, fit: Fit, progress: bool) -> Dataset:
+    if path.suffix.lower() in CSV_SUFFIXES:
+        return read_listing(list_csv(path), classes, size, fit, progress)
+    if path.suffix.lower() == ".parquet":
+        return read_listing(list_parquet(path, find_parquet(path)), classes, size, fit, progress)
     name, location = printable(path.name), printable(path)
+    return load_arrays(name, _read_npz(path, location), classes, size, fit, location)
+
+
+def _read_npz(path: Path, location: str) -> dict[str, Any]:
     if what := describe_file(path):
-        raise JnasError(f"{location} must be an .npz file with {_EXPECTED_ARRAYS}, got {what}.")
+        raise JnasError(f"{location} must be an .npz file with {EXPECTED_ARRAYS}, got {what}.")
     arrays: dict[str, Any] = {}
     try:
+        with zipfile.ZipFile(path) as archive:
+            check_memory(location, [sum(info.file_size for info in archive.infolist())])
         with np.load(path, allow_pickle=False) as file:
             for array in file:
                 # Of other arrays only the name matters, for an error.
-                arrays[array] = file[array] if array in _NAMES else None
+                arrays[array] = file[array] if array in NAMES else None
+    except JnasError:
+        raise
     except (
         EOFError,
         ValueError,
@@ -111,29 +152,7 @@ def _load_npz(path: Path, classes: int | None) -> Dataset:
         SyntaxError,
     ) as error:
         raise JnasError(
-            f"{location} must be an .npz file with {_EXPECTED_ARRAYS}, got one that is cut off, damaged, too large "
+            f"{location} must be an .npz file with {EXPECTED_ARRAYS}, got one that is cut off, damaged, too large "
             "or with objects; save arrays of numbers again with numpy.savez."
         ) from error
-    return _from_arrays(name, location, arrays, classes)
-
-
-def _from_arrays(name: str, location: str, arrays: Mapping[str, Any], classes: int | None) -> Dataset:
-    for array in arrays:
-        if array not in _NAMES:
-            near = difflib.get_close_matches(str(array).lower(), _NAMES, 1)
-            hint = f"it may be meant as {near[0]}" if near else "leave it out, or rename it"
-            raise JnasError(f"{location} must hold {_EXPECTED_ARRAYS}, got {shown(array)} as well; {hint}.")
-    values = {_MEDMNIST.get(array, array): value for array, value in arrays.items()}
-    if twice := [array for array in arrays if _MEDMNIST.get(array) in arrays]:
-        both = f"{_MEDMNIST[twice[0]]} and {twice[0]}"
-        raise JnasError(f"{location} must hold each array once, got both {both}; leave one out.")
-    missing = [array for array in ("x_train", "y_train") if array not in values]
-    for one, other in (("x_val", "y_val"), ("x_test", "y_test")):
-        if (one in values) != (other in values):
-            missing.append(other if one in values else one)
-    if missing:
-        raise JnasError(
-            f"{location} must hold {_EXPECTED_ARRAYS}, got no {' and no '.join(missing)} "
-            f"(it holds {', '.join(arrays) or 'nothing'}); add what is missing, or rename it."
-        )
-    return Dataset(name=name, **{"x_test": [], "y_test": [], "classes": classes} | values)
+    return arrays

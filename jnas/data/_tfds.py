@@ -9,14 +9,18 @@ import difflib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jnas._runtime.logs import quiet_logging
 from jnas._validation import shown
+from jnas.data._arrays import load_arrays
 from jnas.data._dataset import Dataset
-from jnas.data._files import printable
+from jnas.data._files import printable, sample
+from jnas.data._listing import find_split
+from jnas.data._reading import check_memory
+from jnas.data._sizes import Fit, Size
 from jnas.errors import JnasError
 
 if TYPE_CHECKING:
@@ -30,12 +34,18 @@ _NOT_RANDOM_ACCESS = (
 )
 
 
-def load_tfds_folder(folder: Path, classes: int | None) -> Dataset:
-    """Returns the data set that is prepared in a folder or up to three folders below it."""
+def find_prepared(folder: Path) -> list[Path]:
+    """Returns the data sets that are prepared in a folder or up to three folders below it."""
     depths = ("", "*/", "*/*/", "*/*/*/")
-    prepared = sorted({info.parent for depth in depths for info in folder.glob(f"{depth}dataset_info.json")})
+    return sorted({info.parent for depth in depths for info in folder.glob(f"{depth}dataset_info.json")})
+
+
+def load_tfds_folder(
+    folder: Path, prepared: Sequence[Path], classes: int | None, size: Size | None, fit: Fit
+) -> Dataset:
+    """Returns the data set that is prepared in a folder, which must be the only one there."""
     if len(prepared) != 1:
-        names = ", ".join(printable(path.relative_to(folder)) for path in prepared[:3]) or "none"
+        names = ", ".join(printable(path.relative_to(folder)) for path in prepared[:3])
         raise JnasError(
             f"{printable(folder)} must hold one prepared TensorFlow Datasets folder (with a dataset_info.json), got "
             f"{names}; give the folder of one version, such as cifar10/3.0.2, or an .npz file of the images."
@@ -45,7 +55,7 @@ def load_tfds_folder(folder: Path, classes: int | None) -> Dataset:
 
     name = printable(prepared[0])
     try:
-        return _read(tfds.builder_from_directory(prepared[0]), name, classes)
+        return _read(tfds.builder_from_directory(prepared[0]), name, classes, size, fit)
     except JnasError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, json_format.Error) as error:
@@ -55,7 +65,7 @@ def load_tfds_folder(folder: Path, classes: int | None) -> Dataset:
         ) from error
 
 
-def load_tfds_name(name: str, classes: int | None) -> Dataset:
+def load_tfds_name(name: str, classes: int | None, size: Size | None, fit: Fit) -> Dataset:
     """Returns a data set by its name in TensorFlow Datasets; it is downloaded and prepared if it is not."""
     import tensorflow_datasets as tfds
 
@@ -88,7 +98,7 @@ def load_tfds_name(name: str, classes: int | None) -> Dataset:
                 f"TensorFlow Datasets could not prepare {name} ({type(error).__name__}: {_quote(error)}): prepare it "
                 "again, or give an .npz file or a prepared folder."
             ) from error
-    return _read(builder, name, classes)
+    return _read(builder, name, classes, size, fit)
 
 
 def _quote(error: Exception) -> str:
@@ -97,36 +107,53 @@ def _quote(error: Exception) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
-def _read(builder: tfds.core.DatasetBuilder, name: str, classes: int | None) -> Dataset:
-    """Returns the splits train, test and validation, of which the last two may be missing."""
+def _read(builder: tfds.core.DatasetBuilder, name: str, classes: int | None, size: Size | None, fit: Fit) -> Dataset:
+    """Returns the splits train, validation and test, of which the last two may be missing; or the only split."""
     features: Any = builder.info.features
+    splits = {}
+    for split, info in builder.info.splits.items():
+        if info.num_examples and (part := find_split(split)):
+            splits.setdefault(part, split)
+    if len(builder.info.splits) == 1:
+        splits = {"train": next(iter(builder.info.splits))}
     missing = [feature for feature in ("image", "label") if feature not in features]
-    missing += ["train"] if "train" not in builder.info.splits else []
+    missing += ["train"] if "train" not in splits else []
     if missing:
         raise JnasError(
             f"{name} must have a split train and the features image and label, got no {' and no '.join(missing)}; give "
             "another data set, or arrays."
         )
-    arrays: dict[str, Any] = {"x_test": [], "y_test": []}
+    arrays: dict[str, Any] = {}
     try:
         with quiet_logging():  # without OpenCV, TFDS decodes with Pillow and warns that this is slower
             sources: Any = builder.as_data_source()
-            for split, key in (("train", "train"), ("validation", "val"), ("test", "test")):
-                if split in sources and len(sources[split]):
-                    arrays[f"x_{key}"], arrays[f"y_{key}"] = _stack(sources[split], name)
+            for part, split in splits.items():
+                if len(sources[split]):
+                    arrays[f"x_{part}"], arrays[f"y_{part}"] = _stack(sources[split], name)
     except NotImplementedError as error:  # TFDS has random access to array_record and parquet only
         raise JnasError(_NOT_RANDOM_ACCESS.format(name=name)) from error
     label = features["label"]
     classes = classes or getattr(label, "num_classes", None)
     names = getattr(label, "names", None) or []
-    is_named = len(names) == classes and names != [str(number) for number in range(len(names))]
-    return Dataset(name, **arrays, classes=cast("int", classes), class_names=tuple(names) if is_named else None)
+    if len(names) == classes and names != [str(number) for number in range(len(names))]:
+        arrays["class_names"] = names
+    unused = sorted(set(builder.info.splits) - set(splits.values()))
+    notes = [f"Splits that are not used: {sample(unused)}."] if unused else []
+    return load_arrays(name, arrays, classes, size, fit, notes=notes)
 
 
-def _stack(source: Sequence[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
-    examples = [source[i] for i in range(len(source))]
-    shapes = {example["image"].shape for example in examples}
-    if len(shapes) > 1:
-        some = " and ".join(map(str, sorted(shapes)[:2]))
-        raise JnasError(f"The images of {name} must have one size, got {len(shapes)}, such as {some}; resize them.")
-    return np.stack([e["image"] for e in examples]), np.array([e["label"] for e in examples], np.int32)
+def _stack(source: Sequence[dict], name: str) -> tuple[Any, np.ndarray]:
+    """Returns images as one array, or in a list where they have several sizes; and their labels."""
+    first = source[0]["image"]
+    check_memory(name, (len(source), *first.shape), first.itemsize)
+    array, others, labels = np.empty((len(source), *first.shape), first.dtype), [], []
+    for index in range(len(source)):
+        example = source[index]
+        if not others and example["image"].shape != first.shape:
+            others = list(array[:index])
+        if others:
+            others.append(example["image"])
+        else:
+            array[index] = example["image"]
+        labels.append(example["label"])
+    return others or array, np.array(labels, np.int32)

@@ -32,6 +32,12 @@ class TrainedTemplate:
     recipe: Recipe
     weights: Path | None
 
+    @property
+    def class_names(self) -> list[str] | None:
+        """The names of the classes; None where the images had none."""
+        names = self.experiment.get("class_names")
+        return json.loads(names) if isinstance(names, str) else None
+
 
 def select(store: Store, hash: str | None = None, experiment: str | None = None) -> TrainedTemplate:
     """Returns the template to export: see `export_model`."""
@@ -83,12 +89,14 @@ def load_images(
 ) -> Dataset:
     """Returns the images that the search used, from where it had them if `data` is None."""
     search = source.experiment
-    origin = json.loads(search.config_json)["data"] if data is None else data
+    settings = json.loads(search.config_json)
+    origin = settings["data"] if data is None else data
     if data is None and origin == IN_MEMORY_SOURCE:
         raise JnasError(
             f"Search {search.experiment_id} was given {search.dataset_name} as arrays: give them again as data."
         )
-    images = load_data(origin, int(search.num_classes))
+    options = {"size": settings.get("size"), "fit": settings.get("fit", "crop")}
+    images = load_data(origin, int(search.num_classes), **options)
     if images.fingerprint != search.dataset_fingerprint:
         raise JnasError(
             f"--data must be the images of search {search.experiment_id} ({search.dataset_name}), got other images "

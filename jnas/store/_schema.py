@@ -23,9 +23,9 @@ CREATE TABLE jnas (schema_version INTEGER);
 CREATE TABLE recipes (recipe_id VARCHAR PRIMARY KEY, recipe_json JSON);
 CREATE TABLE experiments (
     experiment_id VARCHAR PRIMARY KEY, started_at TIMESTAMP, config_json JSON, recipe_id VARCHAR,
-    dataset_fingerprint VARCHAR, dataset_name VARCHAR, in_shape VARCHAR, num_classes INTEGER, num_train INTEGER,
-    num_val INTEGER, num_test INTEGER, split_seed BIGINT, seed BIGINT, versions JSON, git_commit VARCHAR,
-    winner_hash VARCHAR, seconds DOUBLE
+    dataset_fingerprint VARCHAR, dataset_name VARCHAR, in_shape VARCHAR, num_classes INTEGER, class_names JSON,
+    num_train INTEGER, num_val INTEGER, num_test INTEGER, split_seed BIGINT, seed BIGINT, versions JSON,
+    git_commit VARCHAR, winner_hash VARCHAR, seconds DOUBLE
 );
 CREATE TABLE architectures (
     hash VARCHAR, in_shape VARCHAR, num_classes INTEGER, params BIGINT, macs BIGINT, flops BIGINT,

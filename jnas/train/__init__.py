@@ -3,7 +3,7 @@
 from jnas.train._engine.scheduler import EngineOptions
 from jnas.train._engine.timing import TimingStats
 from jnas.train._evaluate import evaluate, run_pruned, run_trials, train_modules
-from jnas.train._inference import accuracy, latency_ms, logits, predict, predict_with
+from jnas.train._inference import accuracy, latency_ms, logits, predict, predict_with, probabilities
 from jnas.train._recipe import AUGMENTATION, RECIPES, Recipe
 from jnas.train._request import TrainingRequest, make_key
 from jnas.train._successive_halving import HalvingSchedule, successive_halving
@@ -34,6 +34,7 @@ __all__ = [
     "make_key",
     "predict",
     "predict_with",
+    "probabilities",
     "run_pruned",
     "run_trials",
     "sample_trials",

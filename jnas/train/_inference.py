@@ -54,6 +54,23 @@ def predict(
 
 
 @with_own_settings
+def probabilities(
+    module: nnx.Module, images: ArrayLike, views: Views = ONE_VIEW, in_shape: tuple[int, int, int] | None = None
+) -> Float[np.ndarray, "n classes"]:
+    """Returns the probabilities of the classes of each image: the softmax of the mean logits of its views.
+
+    Arguments and errors are those of `predict`, whose class is the one with the highest probability.
+    """
+    views = to_instance("views", views, Views, "give a recipe's views")
+    shape = None if in_shape is None else (*in_shape[1:], in_shape[0])
+    checked = np.asarray(check_images(images, shape))
+    padded = checked if len(checked) else np.zeros((1, *checked.shape[1:]), np.uint8)
+    parts = np.array_split(padded, -(-len(padded) // EVAL_BATCH_SIZE))
+    found = [jax.nn.softmax(logits(module, jax.device_put(part), views)) for part in parts]
+    return np.concatenate([np.asarray(part) for part in found])[: len(checked)]
+
+
+@with_own_settings
 def accuracy(
     module: nnx.Module,
     images: ArrayLike,

@@ -7,7 +7,7 @@ from borders import Row, command, refused
 from borders.architectures import _evaluate, _halve
 
 _PATH = "the path of a file or folder"
-_SOURCES = "give 'excerpt', 'cifar10', the path of an .npz file, or a dictionary with arrays x_train and y_train"
+_SOURCES = "give 'excerpt', 'cifar10', the path of a folder, a CSV, Parquet or .npz file, or arrays x_train and y_train"
 _NO_FILE = f"There is no file or folder no.npz: check the name, or {_SOURCES}."
 _NO_SOURCE = refused("The source of images", _PATH, 3, _SOURCES)
 _TEXT = "neither an archive nor a database " * 9
@@ -76,7 +76,33 @@ def _dataset(**changes):
     return jnas.Dataset(**{"name": "toy"} | small_arrays() | changes)
 
 
+def _fitted():
+    search = {"num_random": 2, "known_networks": False, "generations": 0, "epochs": 1, "final_epochs": 1}
+    search |= {"conv_num": 1, "lin_num": 1, "batch_size": 24}
+    return jnas.Classifier(**search).fit(small_arrays()["x_train"], small_arrays()["y_train"])
+
+
+_AXES = "give one array with these axes and convert them to uint8 with .round().astype('uint8')"
+_OF_8 = "images must be uint8, from 0 to 255, of shape [N, 8, 8, 3], got"
+_NO_IMAGES = (
+    "x_train of your arrays must be uint8, from 0 to 255, of shape [N, height, width, channels], got int64 of shape (); "
+    f"{_AXES}."
+)
+_ONE_LABEL = "one word or whole number for each image"
+_OF_CLASSIFIER = (
+    ("Classifier.verbose", lambda: jnas.Classifier(3).fit([], []), refused("verbose", "True or False", 3)),
+    ("Classifier.fit.x", lambda: jnas.Classifier().fit(3, [0, 1]), _NO_IMAGES),
+    ("Classifier.fit.y", lambda: jnas.Classifier().fit([], [0.5]), refused("y", _ONE_LABEL, "[0.5]")),
+    ("Classifier.predict.x", lambda: _fitted().predict("a"), f"{_OF_8} str; {_NUMBER}."),
+    ("Classifier.predict_proba.x", lambda: _fitted().predict_proba(None), f"{_OF_8} NoneType; {_NUMBER}."),
+    ("Classifier.score.x", lambda: _fitted().score(3, [1]), f"{_OF_8} int64 of shape (); {_AXES}."),
+    ("Classifier.score.y", lambda: _fitted().score(small_arrays()["x_test"], {}), refused("y", _ONE_LABEL, "{}")),
+    ("Classifier.get_params.deep", lambda: jnas.Classifier().get_params(3), refused("deep", "True or False", 3)),
+)
+
+
 ROWS = [
+    *(Row(name, "wrong type", lambda _, call=call: call(), said) for name, call, said in _OF_CLASSIFIER),
     *(
         Row(f"Dataset.{n}", "wrong type", lambda _, n=n, v=v: _dataset(**{n: v}), said)
         for n, (v, said) in _OF_DATASET.items()

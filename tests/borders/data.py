@@ -1,25 +1,30 @@
 """Data sets: what `load_data` and `Dataset` take, and what they say of anything else."""
 
+import json
 import shutil
+import warnings
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from conftest import small_arrays
 
 import jnas
-from borders import Row
+from borders import Row, is_fine, refused
 
+SIZES = "pixels from 1 to 4,096, such as 32, or height x width, such as 48x64"
 ARRAYS = small_arrays(train=9, test=6)
 X, Y = ARRAYS["x_train"], ARRAYS["y_train"]
 _WITH = "x_train, y_train and, if there are any, x_val, y_val, x_test, y_test and class_names"
-_SOURCE = "give 'excerpt', 'cifar10', the path of an .npz file, or a dictionary with arrays x_train and y_train"
+_SOURCE = "give 'excerpt', 'cifar10', the path of a folder, a CSV, Parquet or .npz file, or arrays x_train and y_train"
 _CONVERT = "read the images into arrays and save them with numpy.savez"
 _TFDS = "{folder}/1.0.0 must hold a whole data set of TensorFlow Datasets, got damaged or missing files"
 _IMAGES = "x_train of your arrays must be uint8, from 0 to 255, of shape [N, height, width, channels], got"
 _LABELS = "y_train of your arrays must be one whole number for each of 9 images, got"
 _CLASSES = "y_train of your arrays must have all of the labels 0, 1, 2 and so on, 2 or more, got"
 _UNIQUE = "number them with numpy.unique(labels, return_inverse=True)[1], or give classes if some have no images"
+_SCALE = "scale them to pixels from 0 to 255 without NaN, and convert them to uint8"
 _TRANSPOSE = "transpose them with numpy.transpose(images, (0, 2, 3, 1))"
 _ROUND = "convert them to uint8 with .round().astype('uint8')"
 
@@ -32,6 +37,15 @@ def is_whole(data):
 def has(**values):
     """Whether a data set has these attributes."""
     return lambda data: all(np.array_equal(getattr(data, name), value) for name, value in values.items())
+
+
+def _is_transposed(images):
+    """Channels first: taken with a warning that says so."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        data = jnas.load_data((images, Y))
+    assert "channels first" in str(caught[0].message)
+    assert (data.x_train == np.moveaxis(images, 1, -1)).all()
 
 
 def _arrays(subject, kind, changes, expected):
@@ -99,6 +113,25 @@ def _write_validation_only(folder):
         path.rename(str(path).replace("-test", "-validation"))
 
 
+def _write_unlabelled(folder):
+    """Gives the test images a name that is none of a part."""
+    info = folder / "dataset_info.json"
+    info.write_text(info.read_text().replace('"name": "test"', '"name": "unlabelled"'))
+    for path in folder.glob("*-test*"):
+        path.rename(str(path).replace("-test", "-unlabelled"))
+
+
+def _write_one_split(folder):
+    """Leaves only the images of training, under another name."""
+    info = json.loads((folder / "dataset_info.json").read_text())
+    info["splits"] = [split | {"name": "full"} for split in info["splits"] if split["name"] == "train"]
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    for path in folder.glob("*-test*"):
+        path.unlink()
+    for path in folder.glob("*-train*"):
+        path.rename(str(path).replace("-train", "-full"))
+
+
 _SPOILT = "one that is cut off, damaged, too large or with objects; save arrays of numbers again with numpy.savez"
 _FLAT = "give one array with these axes"
 _STACK = "give one array of numbers, with images of one size (numpy.stack makes one of a list)"
@@ -115,19 +148,63 @@ NOT_UINT8 = (
     ("wrong type", X.astype(object), f"ndarray; {_STACK}"),
     ("wrong type", None, f"NoneType; {_STACK}"),
 )
-"""Images of another type, and what is said of them, wherever they come in."""
+"""Images of another type, and what is said of them where they are to be classified."""
+_OTHER_TYPES = (
+    *(X / 255, X / np.float32(255), X.astype("f"), X.astype(np.uint16) * 257, X.astype(np.int64), X.astype(np.float16)),
+    *(list(X), X.tolist()),
+)
+"""The same images, which `load_data` takes."""
+_PIXELS = "The pixels of your arrays must be from 0 to 255, or floats from 0 to 1, got from"
 
 ROWS = [
     # Images.
-    *(_images(*row) for row in NOT_UINT8),
+    *(_images(*row) for row in NOT_UINT8 if row[1] is None or row[1].dtype == object),
+    *(Row("load_data.x_train", "right", lambda _, x=x: jnas.load_data((x, Y)), has(x_train=X)) for x in _OTHER_TYPES),
+    Row("load_data.x_train", "right", lambda _: jnas.load_data((X > 99, Y)), has(x_train=255 * (X > 99))),
+    Row(
+        "load_data.x_train",
+        "right",
+        lambda _: jnas.load_data((X.astype(int) * 16, Y)),
+        has(x_train=np.rint(X * (16 * 255 / 4095))),
+    ),
+    Row(
+        "load_data.x_train",
+        "right",
+        lambda _: jnas.load_data((X.astype("u8") * 4, Y)),
+        has(x_train=np.rint(X * (4 * 255 / 1023))),
+    ),
+    Row(
+        "load_data.x_train",
+        "wrong value",
+        lambda _: jnas.load_data((X / 16, Y)),
+        f"{_PIXELS} 0 to {X.max() / 16:g}; multiply them by 255 / {-(-int(X.max()) // 16)}.",
+    ),
+    _images("wrong value", X.astype(np.int32) * 70_000, "int32 of shape (9, 8, 8, 3); " + _SCALE),
+    _images("wrong value", X / 127.5 - 1, "float64 of shape (9, 8, 8, 3); " + _SCALE),
+    _arrays(
+        "x_test",
+        "wrong value",
+        {"x_train": X / 255, "x_test": X[:6].astype(float)},
+        f"x_test of your arrays must be pixels from 0 to 1, as x_train is, got from 0 to {X[:6].max()}; scale all images "
+        "alike.",
+    ),
     _images(
         "wrong value",
         X * np.nan,
         "float64 of shape (9, 8, 8, 3); scale them to pixels from 0 to 255 without NaN, and convert them to uint8",
     ),
-    _images("wrong type", [X[0], X[1, :5]], f"list; {_STACK}"),
+    _images("wrong type", [X[0] / 2, X[0, :5]], f"list; {_STACK}"),
+    Row(
+        "load_data.x_train",
+        "wrong type",
+        lambda _: jnas.load_data(([X[0], X[0, ..., :2]], Y)),
+        "x_train of your arrays must have 3 channels in all images, got 2; make them alike.",
+    ),
     _images("wrong value", np.swapaxes(X, 1, 3)[..., :7], f"uint8 of shape (9, 3, 8, 7); {_TRANSPOSE}"),
-    _images("wrong value", np.zeros((9, 1, 28, 28), np.uint8), f"uint8 of shape (9, 1, 28, 28); {_TRANSPOSE}"),
+    *(
+        Row("load_data.x_train", "right", lambda _, x=x: _is_transposed(x), is_fine)
+        for x in (np.arange(9 * 784, dtype=np.int64).reshape(9, 1, 28, 28) % 256, np.moveaxis(X, -1, 1))
+    ),
     _images("wrong value", np.zeros((9, 12, 32, 32), np.uint8), f"uint8 of shape (9, 12, 32, 32); {_TRANSPOSE}"),
     _images("wrong value", X.reshape(9, -1), f"uint8 of shape (9, 192); {_FLAT}"),
     _images("empty", X[:, :0], f"uint8 of shape (9, 0, 8, 3); {_FLAT}"),
@@ -163,21 +240,83 @@ ROWS = [
     _labels("wrong value", Y[:8], f"{_LABELS} an array of int64 of shape (8,); give as many labels as images"),
     _labels(
         "wrong type",
-        np.eye(3)[Y],
+        np.eye(3)[Y] / 2,
         f"{_LABELS} an array of float64 of shape (9, 3); give the place of the largest number of each row, with "
         "labels.argmax(-1)",
     ),
     _labels(
         "wrong type",
-        np.array(["cat", "dog", "cow"])[Y],
-        f"{_LABELS} an array of <U3 of shape (9,); number them with class_names, labels = numpy.unique(labels, "
+        np.array(["cat", None, "cow"])[Y],
+        f"{_LABELS} an array of object of shape (9,); number them with class_names, labels = numpy.unique(labels, "
         "return_inverse=True)",
     ),
+    *(
+        Row("load_data.y_train", "right", lambda _, y=y: jnas.load_data((X, y)), has(y_train=Y, class_names=names))
+        for y, names in (
+            (np.eye(3)[Y], None),
+            (np.eye(3, dtype=bool)[Y], None),
+            (np.array(["cat", "cow", "dog"])[Y], ("cat", "cow", "dog")),
+            (np.array(["cat", "cow", "dog"], object)[Y], ("cat", "cow", "dog")),
+            (np.array([b"cat", b"cow", b"dog"])[Y], ("cat", "cow", "dog")),
+            (np.array(["9", "10", "11"])[Y], ("9", "10", "11")),
+            (pd.Series(["cat", "cow", "dog"]).take(Y), ("cat", "cow", "dog")),
+            (pd.Series(pd.Categorical(np.array(["cat", "cow", "dog"])[Y])), ("cat", "cow", "dog")),
+            (pd.Series(Y, dtype="Int64"), None),
+            (pd.DataFrame({"label": Y + 1}), ("1", "2", "3")),
+            (np.array([3, 7, 9])[Y], ("3", "7", "9")),
+            (np.array([0, 5, 9])[Y], ("0", "5", "9")),
+            (Y - 1, ("-1", "0", "1")),
+            (np.array([0, 1, 2**62])[Y], ("0", "1", str(2**62))),
+        )
+    ),
+    Row(
+        "load_data.y_train",
+        "right",
+        lambda _: jnas.load_data(ARRAYS | {"y_train": np.array([3, 7, 9])[Y], "y_test": np.array([3, 7, 9])[Y[:6]]}, 3),
+        is_whole,
+    ),
+    Row(
+        "load_data.y_train",
+        "right",
+        lambda _: jnas.load_data(
+            ARRAYS | {"y_train": np.array(["a", "b", "c"])[Y], "y_test": ["c"] * 6, "class_names": ["c", "x", "b", "a"]}
+        ),
+        has(y_train=np.array([3, 2, 0])[Y], y_test=np.zeros(6), classes=4),
+    ),
     _labels("wrong value", Y + 0.5, f"{_LABELS} an array of float64 of shape (9,); give the labels 0, 1, 2 and so on"),
-    _labels("wrong value", Y + 1, f"{_CLASSES} 1, 2, 3; subtract 1, as in all other labels"),
-    _labels("wrong value", Y - 1, f"{_CLASSES} -1, 0, 1; add 1, as in all other labels"),
-    _labels("wrong value", np.array([0, 5, 9])[Y], f"{_CLASSES} 0, 5, 9; {_UNIQUE}"),
-    _labels("huge", np.array([0, 1, 2**62])[Y], f"{_CLASSES} 0, 1, {2**62}; {_UNIQUE}"),
+    *(
+        Row(
+            "Dataset.y_train",
+            "wrong value",
+            lambda _, y=y: jnas.Dataset("your arrays", X, y, [], []),  # type: ignore[arg-type]
+            f"{_CLASSES} {sentence}.",
+        )
+        for y, sentence in (
+            (Y + 1, "1, 2, 3; subtract 1, as in all other labels"),
+            (Y - 1, "-1, 0, 1; add 1, as in all other labels"),
+            (np.array([0, 5, 9])[Y], f"0, 5, 9; {_UNIQUE}"),
+            (np.array([0, 1, 2**62])[Y], f"0, 1, {2**62}; {_UNIQUE}"),
+        )
+    ),
+    _labels(
+        "wrong value",
+        ["cat"] * 9,
+        "The labels of your arrays must be of 2 classes or more, got 'cat'; add images of another class",
+    ),
+    _arrays(
+        "y_test",
+        "wrong value",
+        {"y_train": np.array(["a", "b", "c"])[Y], "y_test": ["a", "b", "c", "a", "d", "e"]},
+        "y_test of your arrays must have classes of the training images only (a, b, c), got 'd'; add training images of "
+        "it, or leave these images out.",
+    ),
+    _arrays(
+        "y_test",
+        "wrong type",
+        {"y_train": np.eye(3)[Y]},
+        "The labels of your arrays must be of one kind, got y_train an array of float64 of shape (9, 3), y_test an array "
+        "of int64 of shape (6,); give one number for each image, with labels.argmax(-1).",
+    ),
     _labels("wrong value", Y * 0, f"{_CLASSES} 0; add images of another class"),
     *(
         Row("load_data.y_train", "right", lambda _, y=y: jnas.load_data(ARRAYS | {"y_train": y}), is_whole)
@@ -213,6 +352,15 @@ ROWS = [
         "classes must be 3, as in the Dataset, got 4; leave it out.",
     ),
     _arrays("class_names", "right", {"class_names": np.array(["a", "b", "c"])}, has(class_names=("a", "b", "c"))),
+    *(
+        _arrays(
+            "class_names",
+            "wrong type",
+            {"class_names": 3, "y_train": y, "y_test": y[:6]},
+            "class_names of your arrays must be a list of text, got 3.",
+        )
+        for y in (Y, Y + 1, np.array(["a", "b", "c"])[Y])
+    ),
     _arrays(
         "class_names",
         "wrong type",
@@ -320,7 +468,6 @@ ROWS = [
         _write_photos,
         f"a zip file of 400 other files, such as cat/holiday_picture_0000.jpg; {_CONVERT}",
     ),
-    _file("foreign", "labels.csv", b"file,label\na.jpg,cat\n", f"a text file; {_CONVERT}"),
     _file("foreign", "a.npz", b"some text", f"a text file; {_CONVERT}"),
     _file("foreign", "a.png", b"\x89PNG\r\n\x1a\n", f"one picture; {_CONVERT}"),
     _file("foreign", "a.mat", b"MATLAB 5.0 MAT-file", f"a MATLAB file; {_CONVERT} (scipy.io.loadmat reads it)"),
@@ -353,8 +500,8 @@ ROWS = [
         "load_data.source",
         "foreign",
         lambda folder: jnas.load_data(folder),
-        "{folder} must hold one prepared TensorFlow Datasets folder (with a dataset_info.json), got none; give the "
-        "folder of one version, such as cifar10/3.0.2, or an .npz file of the images.",
+        "{folder} must hold pictures in a sub-folder a class, such as cat/1.jpg, or train/cat/1.jpg and val/cat/2.jpg, "
+        "got none (but no file); put them so, or list them in a CSV file with the columns path and label.",
     ),
     _tfds(
         "damaged",
@@ -366,7 +513,50 @@ ROWS = [
         lambda path: next(path.glob("*-test*")).write_bytes(b""),
         f"{_TFDS} (ArrayRecord file should be at least 64KB big); copy or prepare it again.",
     ),
+    _tfds("right", _write_one_split, lambda data: len(data.x_train) == 12 and len(data.x_test) == 0),
+    _tfds(
+        "right",
+        _write_unlabelled,
+        lambda data: data.notes == ("Splits that are not used: unlabelled.",) and len(data.x_test) == 0,
+    ),
     _tfds("right", _write_validation_only, lambda data: len(data.x_val) == 6 and len(data.x_test) == 0),
+    *(
+        Row(
+            f"load_data.{name}",
+            "wrong value",
+            lambda _, name=name, value=value: jnas.load_data(ARRAYS, **{name: value}),
+            refused(name, condition, repr(value)),
+        )
+        for name, value, condition in (
+            ("size", "big", SIZES),
+            ("size", (1, 2, 3), SIZES),
+            ("size", 0, SIZES),
+            ("fit", "squeeze", "one of crop, pad, stretch"),
+            ("progress", 3, "True or False"),
+        )
+    ),
+    Row("load_data.size", "right", lambda _: jnas.load_data(ARRAYS, size=5), has(in_shape=(3, 5, 5))),
+    Row("load_data.size", "right", lambda _: jnas.load_data((X / 255, Y), size=5), has(in_shape=(3, 5, 5))),
+    Row("load_data.size", "right", lambda _: jnas.load_data("excerpt", size="8x6"), has(in_shape=(3, 8, 6))),
+    Row("load_data.size", "right", lambda _: jnas.load_data(jnas.load_data(ARRAYS), size=8), is_whole),
+    Row(
+        "load_data.size",
+        "wrong value",
+        lambda _: jnas.load_data(jnas.load_data(ARRAYS), size=(8, 9)),
+        "size must be 8x8, as in the Dataset, got '8x9'; leave it out.",
+    ),
+    Row(
+        "load_data.x_train",
+        "right",
+        lambda _: jnas.load_data(([X[0], *(one[:5] for one in X[1:])], Y)),
+        has(in_shape=(3, 5, 8)),
+    ),
+    Row(
+        "Dataset.notes",
+        "wrong type",
+        lambda _: jnas.Dataset("mine", X, Y, [], [], notes="a"),  # type: ignore[arg-type]
+        "notes of mine must be a list of text, got 'a'.",
+    ),
     Row(
         "Dataset.name",
         "wrong type",

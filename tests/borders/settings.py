@@ -13,6 +13,8 @@ _FEW = ("an integer from 1 to 1,000", 0, "")
 
 CONDITIONS = {
     "classes": ("an integer >= 2", 1, ""),
+    "size": ("pixels from 1 to 4,096, such as 32, or height x width, such as 48x64", "48y64", ""),
+    "fit": ("one of crop, pad, stretch", "squeeze", ""),
     "recipe": ("one of fast, standard, sophius", "quick", ""),
     "batch_size": ("an integer >= 1", 0, ""),
     "learning_rate": (_RATE, -1, ""),
@@ -57,6 +59,8 @@ OF_EVALUATE = (
     *_SHARED,
     *FLAGS,
     "recipe",
+    "size",
+    "fit",
     "class_weights",
     "precision",
     "space",

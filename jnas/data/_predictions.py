@@ -1,0 +1,55 @@
+"""Pictures without labels, to be classified: files and folders, in the size of a network."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jnas._validation import to_path
+from jnas.data._files import printable
+from jnas.data._folders import walk
+from jnas.data._pictures import SUFFIXES
+from jnas.data._reading import read_files
+from jnas.data._sizes import Fit
+from jnas.errors import JnasError
+
+
+class PictureFiles(NamedTuple):
+    """Pictures that were read: their paths as text, their pixels, and sentences on those that could not be read."""
+
+    names: list[str]
+    images: UInt8[np.ndarray, "n h w c"]
+    problems: list[str]
+
+
+def read_pictures(paths: Iterable[str | os.PathLike], in_shape: tuple[int, int, int], fit: Fit) -> PictureFiles:
+    """Returns the pictures of files, and of all that are in folders, for networks of `(C, H, W)`.
+
+    Raises:
+      JnasError: if there are none, none can be read, or such networks take no pictures.
+    """
+    channels, height, width = in_shape
+    if channels not in (1, 3):
+        raise JnasError(
+            f"The network must have 1 or 3 channels to classify pictures, got {channels}; give its images as arrays to "
+            "EvaluatedCandidate.predict."
+        )
+    files: list[Path] = []
+    for path in (to_path("A picture", path) for path in paths):
+        try:
+            found = [one.path for one in walk(path)] if path.is_dir() else [path]
+        except OSError as error:
+            raise JnasError(f"{printable(path)} cannot be read ({error.strerror}): check the path.") from error
+        files += [one for one in found if one.suffix.lower() in SUFFIXES] if path.is_dir() else found
+    if not files:
+        raise JnasError("Pictures must be given as files, or folders that hold some, got none; name some.")
+    images, reasons = read_files(files, (height, width), channels, fit)
+    problems = [f"{printable(files[index])} cannot be read ({reasons[index]})" for index in sorted(reasons)]
+    if len(reasons) == len(files):
+        more = f", nor can {len(files) - 1:,} more" if len(files) > 1 else ""
+        raise JnasError(f"{problems[0]}{more}: give pictures, such as JPEG or PNG files.")
+    good = [index for index in range(len(files)) if index not in reasons]
+    return PictureFiles([printable(files[index]) for index in good], images[good], problems)
