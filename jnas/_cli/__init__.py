@@ -16,6 +16,7 @@ COMMANDS = {
     "search": "Find a small image classifier.",
     "evaluate": "Train given templates, or random ones.",
     "export": "Write a trained template as files that need no jnas.",
+    "report": "Write the page of a search, or of several side by side.",
     "store": "Show what a file of results holds, or write it as Parquet or CSV.",
     "cache": "Show or empty the caches of compiled programs.",
 }

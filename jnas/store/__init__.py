@@ -2,6 +2,7 @@
 
 from jnas.store._export import export_table
 from jnas.store._records import RETRYABLE_STATUSES, Epoch, Evaluation, Key, ProposalRow, Status
+from jnas.store._search_rows import SearchRows, read_curves, read_search
 from jnas.store._store import Store, open_store
 
 __all__ = [
@@ -10,8 +11,11 @@ __all__ = [
     "Evaluation",
     "Key",
     "ProposalRow",
+    "SearchRows",
     "Status",
     "Store",
     "export_table",
     "open_store",
+    "read_curves",
+    "read_search",
 ]

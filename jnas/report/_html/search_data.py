@@ -1,0 +1,249 @@
+"""All that the page shows of one search, as values that JSON has."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jnas.errors import JnasError
+from jnas.report._html.features import FEATURES, LOG_FEATURES, explain, template_features
+from jnas.report._html.statistics import count_images, improvements, seconds_of, select_rows, standard_error
+from jnas.report._html.winner_facts import facts_path, read_facts
+from jnas.space import Template, describe_chain, draw_template
+from jnas.store import SearchRows, Store, paths, read_curves, read_search
+
+MOST_ROWS = 1000
+"""Rows of a search that are shown, about; more make a page slow and large."""
+_COLUMNS = {
+    **dict.fromkeys(("hash", "phase", "generation", "status", "params", "macs")),
+    **{"val_acc_final": 5, "train_acc_final": 5, "predicted_mean": 5, "latency_ms": 4},
+    **{"seconds": 2, "compile_seconds": 2, "train_seconds": 2},
+}
+"""Of a row, and how many decimals they have on the page."""
+
+
+class SearchPage:
+    """What the page shows of one search; templates are drawn once, however often it is read.
+
+    Args:
+      store: where the search keeps its rows.
+      experiment_id: the search.
+      most_rows: rows to show, about.
+    """
+
+    def __init__(self, store: Store, experiment_id: str, most_rows: int = MOST_ROWS) -> None:
+        self.store, self.experiment_id, self.most_rows = store, experiment_id, most_rows
+        self._templates: dict[str, tuple[str, list[float]] | None] = {}  # drawing and features, by hash
+
+    def read(self) -> dict[str, Any]:
+        """Returns what the page shows of the search as it is now; raises a `JnasError` if it cannot be read."""
+        found = read_search(self.store, self.experiment_id)
+        rows, experiment = found.rows.copy(), found.experiment
+        rows["seconds"] = seconds_of(rows, experiment["started_at"])
+        winner = experiment["winner_hash"] if isinstance(experiment["winner_hash"], str) else None
+        is_shown = select_rows(rows, self.most_rows, {winner} if winner else set())
+        shown = rows[is_shown].reset_index(drop=True)
+        epochs = read_curves(self.store, pd.concat([shown, found.finals]))
+        num_val = count_images(np.concatenate([rows.val_acc_final, epochs.val_acc]).astype(float))
+        good = rows[rows.status == "ok"]
+        in_shape = tuple(int(side) for side in experiment["in_shape"].split("x"))
+        known = {hash: self._describe(hash, in_shape, int(experiment["num_classes"])) for hash in shown.hash}
+        return {
+            "id": self.experiment_id,
+            "counts": _counts(rows, shown),
+            "num_val": num_val,
+            "summary": self._summary(good, winner, found, num_val, in_shape),
+            "rows": _columns(shown),
+            "steps": _steps(rows, num_val),
+            "phases": _phases(good),
+            "drawings": {hash: value[0] for hash, value in known.items() if value},
+            "curves": _curves(epochs, found),
+            "generations": _records(found.generations, ("generation", "phase", "kendall_tau", "num_trained")),
+            "features": _features(shown, known),
+            "failures": _failures(rows),
+            "facts": self._facts(found, winner),
+            "made": _made(found, rows),
+        }
+
+    def _describe(
+        self, hash: str, in_shape: tuple[int, ...], classes: int, labels: bool = False
+    ) -> tuple[str, list[float]] | None:
+        """The drawing and the features of a template; None for a hash that is none, as in a store that was edited."""
+        if hash not in self._templates:
+            try:
+                template = Template.from_hash(hash, in_shape, classes)
+                self._templates[hash] = draw_template(template, labels=False), template_features(template)
+            except JnasError:
+                self._templates[hash] = None
+        return self._templates[hash]
+
+    def _summary(
+        self, good: pd.DataFrame, winner: str | None, found: SearchRows, num_val: int | None, in_shape: tuple[int, ...]
+    ) -> dict[str, Any]:
+        """The best, the best known network, and the winner with its longer training."""
+        if good.empty:
+            return {"best": None, "known": None, "winner": None}
+        best = good.loc[good.val_acc_final.idxmax()]
+        known = good[good.phase == "known"]
+        known = known.loc[known.val_acc_final.idxmax()] if len(known) else None
+        chosen = good[good.hash == winner]
+        shown = chosen.iloc[0] if len(chosen) else best
+        classes = int(found.experiment["num_classes"])
+        template = Template.from_hash(shown.hash, in_shape, classes)
+        return {
+            "best": _row(best, num_val),
+            "known": None
+            if known is None
+            else _row(known, num_val) | {"chain": describe_chain(Template.from_hash(known.hash, in_shape, classes))},
+            "winner": _row(shown, num_val)
+            | {
+                "is_chosen": bool(len(chosen)),
+                "drawing": draw_template(template),
+                "layers": str(template).splitlines(),
+                "finals": _records(found.finals, ("status", "seed", "val_acc_final", "test_acc_final", "recipe_id")),
+                "final_epochs": found.final_recipe.get("epochs"),
+            },
+        }
+
+    def _facts(self, found: SearchRows, winner: str | None) -> dict[str, Any] | None:
+        if winner is None or found.finals.empty:
+            return None
+        folder = paths.checkpoint_dir(self.store.path, self.experiment_id)
+        return read_facts(facts_path(Path(paths.winner_dir(folder, found.finals.recipe_id[0], winner))))
+
+
+def to_json(value: Any) -> str:
+    """Returns JSON of values, arrays included, that is also safe within a script element; NaN is null."""
+    text = json.dumps(_plain(value), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, pd.Timestamp):
+        return None if pd.isna(value) else f"{value.isoformat(timespec='seconds')}Z"
+    if value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _row(row: pd.Series, num_val: int | None) -> dict[str, Any]:
+    names = ("hash", "phase", "val_acc_final", "params", "macs", "latency_ms", "seconds")
+    values = {name: row[name] for name in names}
+    return values | {"error": standard_error(float(row.val_acc_final), num_val)}
+
+
+def _columns(rows: pd.DataFrame) -> dict[str, Any]:
+    return {
+        name: (rows[name] if digits is None else rows[name].astype(float).round(digits)).to_list()
+        for name, digits in _COLUMNS.items()
+    }
+
+
+def _records(table: pd.DataFrame, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [dict(zip(names, values, strict=True)) for values in table[list(names)].itertuples(index=False)]
+
+
+def _counts(rows: pd.DataFrame, shown: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "trained": len(rows),
+        "shown": len(shown),
+        "by_status": rows.status.value_counts().to_dict(),
+        "by_phase": rows.phase.value_counts(sort=False).to_dict(),
+    }
+
+
+def _steps(rows: pd.DataFrame, num_val: int | None) -> dict[str, Any]:
+    """The best so far, of all rows in the order of time."""
+    good = rows[rows.status == "ok"].sort_values("seconds", kind="stable")
+    steps = good.iloc[improvements(good.val_acc_final.to_numpy(float))]
+    errors = [standard_error(value, num_val) for value in steps.val_acc_final]
+    return {
+        "seconds": steps.seconds.to_list(),
+        "accuracies": steps.val_acc_final.to_list(),
+        "errors": errors,
+        "end": rows.seconds.max() if len(rows) else 0,
+    }
+
+
+def _phases(good: pd.DataFrame) -> list[dict[str, Any]]:
+    """Of each phase; networks that a predictor chose are apart from those that evolved without one."""
+    phase = good.phase.where(good.predicted_mean.isna(), "predicted")
+    groups = good.val_acc_final.groupby(phase, sort=False)
+    return [{"phase": str(name), "count": len(g), "mean": g.mean(), "best": g.max()} for name, g in groups]
+
+
+def _curves(epochs: pd.DataFrame, found: SearchRows) -> dict[str, Any]:
+    """Validation accuracies by epoch of those in the search, by hash; both accuracies of the winner's longer ones."""
+    is_final = epochs.recipe_id != found.experiment["recipe_id"]
+    search = epochs[~is_final].groupby("hash").val_acc.apply(lambda values: values.round(4).to_list())
+    finals = [
+        {"seed": seed, "val": group.val_acc.round(4).to_list(), "train": group.train_acc.round(4).to_list()}
+        for (_, seed), group in epochs[is_final].groupby(["recipe_id", "seed"])
+    ]
+    return {"search": search.to_dict(), "finals": finals}
+
+
+def _features(shown: pd.DataFrame, known: dict[str, Any]) -> dict[str, Any]:
+    """The features of the rows that are shown, null for those without, and what they tell of the accuracy."""
+    values = [known[hash][1] if known[hash] else None for hash in shown.hash]
+    is_used = [value is not None and status == "ok" for value, status in zip(values, shown.status, strict=True)]
+    table = np.array([value for value, used in zip(values, is_used, strict=True) if used], float)
+    accuracies = shown.val_acc_final[is_used].to_numpy(float)
+    explained = explain(table.reshape(-1, len(FEATURES)), accuracies)
+    return {"names": FEATURES, "logs": LOG_FEATURES, "values": values, "explained": explained}
+
+
+def _failures(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Reasons with how often they occurred, the most frequent first."""
+    failed = rows[rows.status != "ok"]
+    groups = failed.groupby(["status", "message"], sort=False, dropna=False).hash
+    found = [
+        {"status": status, "message": message, "count": len(g), "hash": g.iloc[0]} for (status, message), g in groups
+    ]
+    return sorted(found, key=lambda reason: -reason["count"])[:50]
+
+
+def _made(found: SearchRows, rows: pd.DataFrame) -> dict[str, Any]:
+    experiment = found.experiment
+    config = experiment["config_json"]
+    names = ("dataset_name", "dataset_fingerprint", "in_shape", "num_classes", "started_at", "git_commit", "seed")
+    return {name: experiment[name] for name in names} | {
+        "command": _command(config),
+        "config": config,
+        "recipe": found.recipe,
+        "final_recipe": found.final_recipe,
+        "versions": experiment["versions"],
+        "devices": sorted({device for device in rows.device if isinstance(device, str) and device}),
+        "finished_at": rows.finished_at.max() if len(rows) else None,
+    }
+
+
+def _command(config: dict[str, Any]) -> str:
+    """The command with all settings that have a value, as the shell takes them."""
+    words = ["jnas search"]
+    for name, value in config.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, list):
+            words += [f"--{flag} {' '.join(map(_quote, value))}"] if value else []
+        elif value is not None:
+            words.append(f"--{flag} {_quote(value)}")
+    return " ".join(words)
+
+
+def _quote(value: Any) -> str:
+    import shlex
+
+    return shlex.quote(str(value))
