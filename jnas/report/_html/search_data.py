@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import kendalltau
 
 from jnas.errors import JnasError
 from jnas.report._html.features import FEATURES, LOG_FEATURES, explain, template_features
@@ -63,6 +64,7 @@ class SearchPage:
             "phases": _phases(good),
             "drawings": {hash: value[0] for hash, value in known.items() if value},
             "curves": _curves(epochs, found),
+            "predictions": _predictions(good),
             "generations": _records(found.generations, ("generation", "phase", "kendall_tau", "num_trained")),
             "features": _features(shown, known),
             "failures": _failures(rows),
@@ -181,6 +183,16 @@ def _phases(good: pd.DataFrame) -> list[dict[str, Any]]:
     phase = good.phase.where(good.predicted_mean.isna(), "predicted")
     groups = good.val_acc_final.groupby(phase, sort=False)
     return [{"phase": str(name), "count": len(g), "mean": g.mean(), "best": g.max()} for name, g in groups]
+
+
+def _predictions(good: pd.DataFrame) -> dict[str, Any] | None:
+    """How well predictions agree with what was measured; None where there are fewer than two."""
+    told = good[good.predicted_mean.notna()]
+    if len(told) < 2:
+        return None
+    tau = kendalltau(told.predicted_mean, told.val_acc_final).statistic  # pyright: ignore[reportAttributeAccessIssue]
+    mean_error = (told.predicted_mean - told.val_acc_final).abs().mean()
+    return {"count": len(told), "kendall_tau": float(np.nan_to_num(tau)), "mean_error": mean_error}
 
 
 def _curves(epochs: pd.DataFrame, found: SearchRows) -> dict[str, Any]:
