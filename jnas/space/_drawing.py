@@ -58,11 +58,11 @@ def template_blocks(template: Template) -> list[Block]:
     return found
 
 
-def draw_template(template: Template, labels: bool = True) -> str:
+def draw_template(template: Template) -> str:
     """Returns an SVG element of a template: a block for each convolution, pooling and linear layer, from left to right.
 
     A block is as wide as its map, and as thick as its channels on a logarithmic scale; a vector is a map of one pixel.
-    With `labels`, below each are its name, output shape, and shares of all parameters and MACs in per cent.
+    Below each are its name, its output shape, and its shares of all parameters and MACs in per cent.
     """
     found = template_blocks(template)
     largest = max(template.in_shape[1:])
@@ -71,12 +71,11 @@ def draw_template(template: Template, labels: bool = True) -> str:
         side = max(_SIDE * max(block.shape[1:], default=1) / largest, _MIN_SIDE)
         thickness = _THICKNESS * math.log2(1 + block.shape[0])
         needed = thickness + _DEPTH * side
-        column = max(needed, _COLUMN) if labels else needed
+        column = max(needed, _COLUMN)
         parts.append(_draw_block(block, left + (column - needed) / 2, base - (_SIDE - side) / 2, side, thickness))
-        if labels:
-            parts.append(_write_below(block, template.cost, left + column / 2, base + 18))
+        parts.append(_write_below(block, template.cost, left + column / 2, base + 18))
         left += column + _GAP
-    width, height = left - _GAP + _MARGIN, base + (92 if labels else _MARGIN)
+    width, height = left - _GAP + _MARGIN, base + 92
     label = f"{len(template.layers)} layers, {template.cost.params:,} parameters, {template.cost.macs:,} MACs"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" viewBox="0 0 {width:.0f} '

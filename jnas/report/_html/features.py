@@ -11,15 +11,16 @@ from jnas.space import BatchNorm2d, Conv2d, Dropout, GlobalAvgPool2d, Template, 
 FEATURES = (
     "convolutions",
     "most channels",
-    "mean kernel, pixels",
-    "stride in total",
-    "receptive field / image",
-    "batch norms / convolution",
+    "mean kernel",
+    "total stride",
+    "receptive field",
+    "batch norms",
     "global pooling",
-    "highest dropout rate",
+    "dropout",
     "parameters",
     "MACs",
 )
+"""Kernels in pixels, the receptive field in image sides, batch norms per convolution, the highest rate of dropout."""
 LOG_FEATURES = ("parameters", "MACs")
 """Features whose logarithm is a model's input."""
 _FOLDS, _REPEATS, _MIN_ROWS, _RIDGE, _GRID = 5, 5, 30, 1.0, 24

@@ -15,7 +15,7 @@ from jnas.errors import JnasError
 from jnas.report._html.features import FEATURES, LOG_FEATURES, explain, template_features
 from jnas.report._html.statistics import count_images, improvements, seconds_of, select_rows, standard_error
 from jnas.report._html.winner_facts import facts_path, read_facts
-from jnas.space import Template, describe_chain, draw_template
+from jnas.space import Template, describe_chain, draw_template, template_blocks
 from jnas.store import SearchRows, Store, paths, read_curves, read_search
 
 MOST_ROWS = 1000
@@ -29,7 +29,7 @@ _COLUMNS = {
 
 
 class SearchPage:
-    """What the page shows of one search; templates are drawn once, however often it is read.
+    """What the page shows of one search; what follows from a template is computed once, however often it is read.
 
     Args:
       store: where the search keeps its rows.
@@ -39,7 +39,7 @@ class SearchPage:
 
     def __init__(self, store: Store, experiment_id: str, most_rows: int = MOST_ROWS) -> None:
         self.store, self.experiment_id, self.most_rows = store, experiment_id, most_rows
-        self._templates: dict[str, tuple[str, list[float]] | None] = {}  # drawing and features, by hash
+        self._templates: dict[str, tuple[list, list[float]] | None] = {}  # blocks and features, by hash
 
     def read(self) -> dict[str, Any]:
         """Returns what the page shows of the search as it is now; raises a `JnasError` if it cannot be read."""
@@ -62,7 +62,7 @@ class SearchPage:
             "rows": _columns(shown),
             "steps": _steps(rows, num_val),
             "phases": _phases(good),
-            "drawings": {hash: value[0] for hash, value in known.items() if value},
+            "blocks": {hash: value[0] for hash, value in known.items() if value},
             "curves": _curves(epochs, found),
             "predictions": _predictions(good),
             "generations": _records(found.generations, ("generation", "phase", "kendall_tau", "num_trained")),
@@ -72,14 +72,16 @@ class SearchPage:
             "made": _made(found, rows),
         }
 
-    def _describe(
-        self, hash: str, in_shape: tuple[int, ...], classes: int, labels: bool = False
-    ) -> tuple[str, list[float]] | None:
-        """The drawing and the features of a template; None for a hash that is none, as in a store that was edited."""
+    def _describe(self, hash: str, in_shape: tuple[int, ...], classes: int) -> tuple[list, list[float]] | None:
+        """The blocks and the features of a template; None for a hash that is none, as in a store that was edited.
+
+        A block is its kind's initial, the side of its map in pixels, and its channels.
+        """
         if hash not in self._templates:
             try:
                 template = Template.from_hash(hash, in_shape, classes)
-                self._templates[hash] = draw_template(template, labels=False), template_features(template)
+                blocks = [[b.kind[0], max(b.shape[1:], default=1), b.shape[0]] for b in template_blocks(template)]
+                self._templates[hash] = blocks, template_features(template)
             except JnasError:
                 self._templates[hash] = None
         return self._templates[hash]

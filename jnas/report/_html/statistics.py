@@ -63,9 +63,9 @@ def select_rows(rows: pd.DataFrame, most: int, kept: set[str]) -> Bool[np.ndarra
     """
     if len(rows) <= most:
         return np.ones(len(rows), bool)
-    is_good = (rows.status == "ok").to_numpy()
+    is_good = (rows.status == "ok").to_numpy(bool)
     accuracies = rows.val_acc_final.where(is_good).to_numpy(float)
-    shown = ((rows.phase == "known") | rows.hash.isin(kept)).to_numpy()
+    shown = ((rows.phase == "known") | rows.hash.isin(kept)).to_numpy(copy=True)
     shown[np.argsort(-np.nan_to_num(accuracies, nan=-1.0), kind="stable")[:_NUM_BEST]] = True
     shown[np.flatnonzero(~is_good)[:_NUM_FAILED]] = True
     shown[improvements(accuracies)] = True

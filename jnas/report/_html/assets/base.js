@@ -5,7 +5,7 @@ const PHASES = {
   known: { name: "known networks", symbol: "diamond", size: 11 },
   random: { name: "random", symbol: "circle-open", size: 8 },
   evolved: { name: "evolved", symbol: "circle", size: 8 },
-  predicted: { name: "evolved, chosen by the predictor", symbol: "square", size: 7 },
+  predicted: { name: "chosen by the predictor", symbol: "square", size: 7 },
 };
 const FONT = 'system-ui, -apple-system, "Segoe UI", sans-serif';
 const isNarrow = () => window.innerWidth < 640;
@@ -121,7 +121,7 @@ function draw(id, traces, layout = {}, then = null) {
 }
 
 function pointsOf(rows, x, y, extra = {}) {
-  const kinds = Object.keys(PHASES).filter((kind) => rows.some((row) => row.kind === kind));
+  const kinds = Object.keys(PHASES).reverse().filter((kind) => rows.some((row) => row.kind === kind));
   return kinds.map((kind) => {
     const own = rows.filter((row) => row.kind === kind), phase = PHASES[kind];
     return {

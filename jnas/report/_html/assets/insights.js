@@ -38,7 +38,7 @@ function showFeatures(data, search) {
     return;
   }
   const order = names.map((_, i) => i).sort((a, b) => explained.importances[b] - explained.importances[a]);
-  const says = `A model of ten plain features explains ${percent(explained.r2, 0)} of the differences in accuracy between networks that it was not fitted on. ${names[order[0]]} and ${names[order[1]]} matter most. Features go together, as larger networks have more of everything, so what one shows may be due to another.`;
+  const says = `A model of ten plain features explains ${percent(explained.r2, 0)} of the differences in accuracy between networks that it was not fitted on. ${names[order[0]][0].toUpperCase()}${names[order[0]].slice(1)} and ${names[order[1]]} matter most. Features go together, as larger networks have more of everything: what one shows may be due to another. Kernels are in pixels, the receptive field in image sides, batch norms per convolution, dropout is the highest rate.`;
   const body = el("div", { id: "features-body" }, el("div", { class: "pair wide", style: "grid-template-columns:minmax(0,1fr) minmax(0,1.9fr)" }, el("div", {}, el("h3", {}, "How much larger its error is if a feature is shuffled, in points"), chart("importance-chart", 430)), el("div", {}, el("h3", {}, "Accuracy by one feature alone, the others as they are"), chart("effects-chart", 430))));
   const section = part("features", "What matters here", says, body);
   if (!section.querySelector("#importance-chart")) section.querySelector("#features-body").replaceWith(body);
@@ -73,7 +73,7 @@ function showParallel(data, search) {
     if (!logs.includes(name)) return { label: name, values: own };
     const exponents = own.map((value) => Math.log10(Math.max(value, 1))), low = Math.floor(Math.min(...exponents)), high = Math.ceil(Math.max(...exponents));
     const tickvals = Array.from({ length: high - low + 1 }, (_, k) => low + k);
-    return { label: name, values: exponents, tickvals, ticktext: tickvals.map((value) => short(10 ** value)) };
+    return { label: name, values: exponents, tickvals, ticktext: tickvals.map((value) => short(10 ** value).replace(/\.0+ /, " ")) };
   });
   dimensions.push({ label: "accuracy", values: rows.map((row) => row.val_acc_final), tickformat: ".0%" });
   const color = { color: rows.map((row) => row.val_acc_final), colorscale: "Cividis" };
@@ -103,7 +103,7 @@ function showMachine(data, search) {
   const says = `When each network was compiled and trained, on as many lines as there were at once (${count}).${isAll ? ` Until the last was done, ${duration(end)} passed: ${duration(sum("compile_seconds"))} of compiling and ${duration(sum("train_seconds"))} of training, side by side; gaps are for choosing networks and fitting the predictor.` : " Only the networks of this page are drawn."}`;
   part("machine", "Machine room", says, chart("machine-chart", 300));
   const [unitName, unit] = timeUnit(end), lanes = bars.map((bar) => bar.lane + 1);
-  const bar = (name, color, base, width) => ({ type: "bar", orientation: "h", name, y: lanes, base: bars.map((b) => base(b.row) / unit), x: bars.map((b) => width(b.row) / unit), marker: { color, line: { width: 0.5, color: css("panel") } }, customdata: bars.map((b) => duration(width(b.row))), text: bars.map((b) => plain(shortHash(b.row.hash))), textposition: "none", hovertemplate: `${name} %{customdata}<br>%{text}<extra></extra>` });
+  const bar = (name, color, base, width) => ({ type: "bar", orientation: "h", name, y: lanes, base: bars.map((b) => base(b.row) / unit), x: bars.map((b) => width(b.row) / unit), marker: { color, line: { width: bars.length < 100 ? 0.5 : 0, color: css("panel") } }, customdata: bars.map((b) => duration(width(b.row))), text: bars.map((b) => plain(shortHash(b.row.hash))), textposition: "none", hovertemplate: `${name} %{customdata}<br>%{text}<extra></extra>` });
   document.getElementById("machine-chart").style.height = `${Math.min(150 + 34 * count, 560)}px`;
   draw("machine-chart", [bar("compiling", css("known"), (r) => r.start, (r) => r.compile_seconds), bar("training", css("evolved"), (r) => r.start + r.compile_seconds, (r) => r.train_seconds)], {
     barmode: "overlay", bargap: 0.25, showlegend: true, xaxis: { title: `${unitName} of the search`, rangemode: "tozero" }, yaxis: { dtick: count > 12 ? null : 1, autorange: "reversed", title: "line", showgrid: false },

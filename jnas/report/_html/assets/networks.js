@@ -1,6 +1,8 @@
 // Networks: the front with their drawings, the winner, what it gets wrong, and learning curves.
 
 const COSTS = { params: "learnable parameters", macs: "multiply-accumulates (MACs) for one image", latency_ms: "latency of one image, ms" };
+const costText = (row) => (frontCost === "latency_ms" ? `${row.latency_ms.toFixed(2)} ms` : `${short(row[frontCost])} ${frontCost === "macs" ? "MACs" : "parameters"}`);
+const BLOCK_COLORS = { i: "#8a94a0", c: "#0072b2", p: "#e69f00", l: "#009e73" };
 let frontCost = "macs", pinned = null;
 
 function frontOf(rows, cost) {
@@ -9,10 +11,28 @@ function frontOf(rows, cost) {
     .filter((row) => row.val_acc_final > best && (best = row.val_acc_final, true));
 }
 
+// A network as `jnas.space.draw_template` draws it, without texts: cuboids as wide as their maps, as thick as their channels.
+function drawBlocks(blocks) {
+  const svg = (tag, attributes, ...children) => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
+  };
+  let x = 2;
+  const largest = blocks[0][1], base = 126, cuboids = blocks.map(([kind, pixels, channels]) => {
+    const side = Math.max((92 * pixels) / largest, 6), depth = 0.34 * side, width = 4 * Math.log2(1 + channels), y = base - (92 - side) / 2;
+    const faces = [[1, `M${x} ${y}v${-side}h${width}v${side}z`], [0.5, `M${x} ${y - side}l${depth} ${-depth}h${width}l${-depth} ${depth}z`], [0.75, `M${x + width} ${y}l${depth} ${-depth}v${-side}l${-depth} ${depth}z`]];
+    x += width + depth + 7;
+    return svg("g", { fill: BLOCK_COLORS[kind] }, ...faces.map(([opacity, d]) => svg("path", { opacity, d })));
+  });
+  return svg("svg", { viewBox: `0 0 ${x} ${base + 4}`, width: x, height: base + 4, role: "img", "aria-label": `${blocks.length - 1} blocks` }, ...cuboids);
+}
+
 function showNetwork(search, row) {
   const card = document.getElementById("front-card");
   const drawing = el("div");
-  drawing.innerHTML = search.drawings[row.hash] || "";
+  if (search.blocks[row.hash]) drawing.append(drawBlocks(search.blocks[row.hash]));
   const facts = [
     ["accuracy", `${percent(row.val_acc_final)} (validation)`], ["parameters", whole(row.params)], ["MACs", whole(row.macs)],
     ["latency", isNumber(row.latency_ms) ? `${row.latency_ms.toFixed(2)} ms` : null], ["found by", PHASES[row.kind]?.name || row.phase],
@@ -43,7 +63,7 @@ function showFront(data, search) {
   if (frontCost === "latency_ms" && !hasLatency) frontCost = "macs";
   const front = frontOf(rows, frontCost);
   const says = !front.length ? "Accuracy against cost will be here, as soon as a network is trained."
-    : `${plural(front.length, "network")} on the line ${front.length === 1 ? "is" : "are"} the front: no other is more accurate and costs no more. It goes from ${percent(front[0].val_acc_final)} for ${short(front[0][frontCost])} to ${percent(front.at(-1).val_acc_final)} for ${short(front.at(-1)[frontCost])}. Point at a network to see it; click to keep it.`;
+    : `${plural(front.length, "network")} on the line ${front.length === 1 ? "is" : "are"} the front: no other is more accurate and costs no more. It goes from ${percent(front[0].val_acc_final)} for ${costText(front[0])} to ${percent(front.at(-1).val_acc_final)} for ${costText(front.at(-1))}. Point at a network to see it; click to keep it.`;
   const body = el("div", { class: "pair wide" }, chart("front-chart", 420), el("div", { class: "card", id: "front-card" }));
   const section = part("front", "Accuracy against cost", says, el("div", { id: "front-switch" }), body);
   const names = [["params", "parameters"], ["macs", "MACs"], ["latency_ms", "latency", !hasLatency]];

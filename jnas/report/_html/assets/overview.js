@@ -26,6 +26,7 @@ function headline(search, data) {
       el("div", { class: "big" }, el("b", {}, big[0]), el("span", {}, big[1]))),
     el("p", { class: "lead" }, compare(search)),
     data.is_live ? el("div", { class: "meter", hidden: !isNumber(data.seconds_left) }, el("i", { style: "width:0" })) : "",
+    data.is_live && data.note ? el("p", { class: "note" }, `At the moment: ${data.note}.`) : "",
     el("div", { class: "tiles" }, tiles.map(([value, name]) => el("div", { class: "tile" }, el("b", {}, value), el("span", {}, name)))),
     leftOut(search),
   ];
@@ -102,7 +103,7 @@ function showProgress(data, search) {
   const dots = several ? [] : pointsOf(rows, (row) => row.seconds / unit, (row) => row.val_acc_final);
   const lines = data.searches.flatMap((s, i) => stepLine(s, several ? COLORS_OF_SEARCHES[i] : css("best"), several ? s.id : "best so far", unit));
   const shapes = known && !several ? [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: known.val_acc_final, y1: known.val_acc_final, line: { color: css("known"), dash: "dash", width: 1.5 } }] : [];
-  const annotations = shapes.map(() => ({ xref: "paper", x: 1, y: known.val_acc_final, xanchor: "right", yanchor: "top", showarrow: false, font: { size: 11.5, color: css("known") }, text: `best known network ${percent(known.val_acc_final)}` }));
+  const annotations = shapes.map(() => ({ xref: "paper", x: 1, y: known.val_acc_final, xanchor: "right", yanchor: "top", showarrow: false, bgcolor: css("panel"), opacity: 0.9, font: { size: 11.5, color: css("known") }, text: `best known network ${percent(known.val_acc_final)}` }));
   draw("progress-chart", [...lines.slice(0, -1), ...dots, ...lines.slice(-1)], {
     showlegend: true, shapes, annotations, xaxis: { title: `${unitName} of the search`, rangemode: "tozero" }, yaxis: { title: "validation accuracy", tickformat: ".0%" },
   });
