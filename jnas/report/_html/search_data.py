@@ -65,7 +65,7 @@ class SearchPage:
             "blocks": {hash: value[0] for hash, value in known.items() if value},
             "curves": _curves(epochs, found),
             "predictions": _predictions(good),
-            "generations": _records(found.generations, ("generation", "phase", "kendall_tau", "num_trained")),
+            "generations": _records(_thin(found.generations, self.most_rows), ("generation", "phase", "kendall_tau", "num_trained")),
             "features": _features(shown, known),
             "failures": _failures(rows),
             "facts": self._facts(found, winner),
@@ -156,6 +156,10 @@ def _columns(rows: pd.DataFrame) -> dict[str, Any]:
 
 def _records(table: pd.DataFrame, names: tuple[str, ...]) -> list[dict[str, Any]]:
     return [dict(zip(names, values, strict=True)) for values in table[list(names)].itertuples(index=False)]
+
+
+def _thin(table: pd.DataFrame, most: int) -> pd.DataFrame:
+    return table.iloc[:: -(-len(table) // most)] if len(table) > most else table
 
 
 def _counts(rows: pd.DataFrame, shown: pd.DataFrame) -> dict[str, Any]:

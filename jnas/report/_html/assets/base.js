@@ -25,7 +25,7 @@ function el(tag, attributes = {}, ...children) {
 // Text for plotly, which takes some tags as markup.
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
-const percent = (value, digits = 1) => (isNumber(value) ? `${(100 * value).toFixed(digits)} %` : "–");
+const percent = (value, digits = 1) => (isNumber(value) ? `${(100 * value).toFixed(digits)}\u00a0%` : "–");
 const points = (value) => `${(100 * Math.abs(value)).toFixed(1)} points`;
 const whole = (value) => (isNumber(value) ? Math.round(value).toLocaleString("en-US") : "–");
 const plural = (count, one, many = `${one}s`) => `${whole(count)} ${count === 1 ? one : many}`;

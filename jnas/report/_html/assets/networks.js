@@ -69,6 +69,7 @@ function showFront(data, search) {
   const names = [["params", "parameters"], ["macs", "MACs"], ["latency_ms", "latency", !hasLatency]];
   document.getElementById("front-switch").replaceChildren(switcher(names, frontCost, (cost) => { frontCost = cost; showFront(data, search); }));
   const line = { type: "scatter", mode: "lines", name: "front", x: front.map((row) => row[frontCost]), y: front.map((row) => row.val_acc_final), line: { shape: "hv", color: css("best"), width: 2 }, hoverinfo: "skip" };
+  const costs = rows.map((row) => row[frontCost]).filter(isNumber), isWide = Math.max(...costs) > 15 * Math.min(...costs);
   const limit = search.made.config[{ params: "max_params", macs: "max_macs", latency_ms: "max_latency_ms" }[frontCost]];
   const shapes = isNumber(limit) ? [{ type: "line", x0: limit, x1: limit, yref: "paper", y0: 0, y1: 1, line: { color: css("muted"), dash: "dot", width: 1.5 } }] : [];
   const annotations = shapes.map(() => ({ x: Math.log10(limit), yref: "paper", y: 0, xanchor: "right", yanchor: "bottom", showarrow: false, text: "limit ", font: { size: 11.5, color: css("muted") } }));
@@ -76,7 +77,7 @@ function showFront(data, search) {
   const dots = pointsOf(shown, (row) => row[frontCost], (row) => row.val_acc_final);
   section.search = search;
   draw("front-chart", [...dots, line], {
-    showlegend: true, shapes, annotations, xaxis: { title: COSTS[frontCost], type: "log", dtick: 1, minor: { ticks: "" } }, yaxis: { title: "validation accuracy", tickformat: ".0%" },
+    showlegend: true, shapes, annotations, xaxis: { title: COSTS[frontCost], type: "log", dtick: isWide ? 1 : null }, yaxis: { title: "validation accuracy", tickformat: ".0%" },
     uirevision: frontCost,
   }, (div) => listen(div, section));
   const card = document.getElementById("front-card"), current = rows.find((row) => row.hash === card.dataset.hash);
@@ -128,8 +129,8 @@ function showMistakes(data, search) {
     showlegend: true, xaxis: { tickformat: ".0%", rangemode: "tozero", title: "share of images" }, yaxis: { ...ticks, autorange: "reversed" },
   });
   section.querySelector(".images").replaceChildren(...facts.mistakes.map((one) => el("figure", {},
-    el("img", { src: /^data:image\/png;base64,/.test(one.image) ? one.image : "", alt: `an image of class ${names[one.label]}`, loading: "lazy" }),
-    el("figcaption", {}, el("b", {}, names[one.label]), `${names[one.predicted]}, ${percent(one.confidence, 0)}`))));
+    el("img", { src: /^data:image\/png;base64,/.test(one.image) ? one.image : "", alt: `an image of class ${names[one.label]}` }),
+    el("figcaption", {}, el("b", {}, names[one.label]), `${names[one.predicted]} ${percent(one.confidence, 0)}`))));
 }
 
 function showCurves(data, search) {
@@ -151,6 +152,6 @@ function showCurves(data, search) {
   draw("curves-chart", traces, { showlegend: true, xaxis: { ...x, dtick: Math.max(...rows.map((row) => curves[row.hash].length)) <= 12 ? 1 : null }, yaxis: y });
   document.getElementById("finals").hidden = !finals.length;
   if (finals.length) draw("finals-chart", finals.flatMap((one, i) => [["val", "validation", "evolved", "solid"], ["train", "training", "known", "dot"]].map(([name, label, color, dash]) => ({
-    type: "scatter", mode: "lines", name: label, showlegend: i === 0, x: one[name].map((_, k) => k + 1), y: one[name], line: { color: css(color), width: 2.5, dash }, hovertemplate: `epoch %{x}: %{y:.1%} ${label}<extra></extra>`,
+    type: "scatter", mode: one[name].length > 8 ? "lines" : "lines+markers", name: label, showlegend: i === 0, x: one[name].map((_, k) => k + 1), y: one[name], line: { color: css(color), width: 2.5, dash }, hovertemplate: `epoch %{x}: %{y:.1%} ${label}<extra></extra>`,
   }))), { showlegend: true, xaxis: x, yaxis: { ...y, title: "accuracy" } });
 }

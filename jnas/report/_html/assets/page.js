@@ -25,12 +25,12 @@ async function show() {
   const turn = ++page.drawn, search = chosenSearch();
   const best = search.summary.best;
   document.title = `${best ? `${percent(best.val_acc_final)} · ` : ""}${search.made.dataset_name || search.id} · jnas`;
+  tick();
   for (const [id, , draws] of PARTS) {
     if (turn !== page.drawn) return;
     draws(page.data, search);
     await new Promise((done) => setTimeout(done));
   }
-  tick();
   const links = PARTS.filter(([id]) => !document.getElementById(id).hidden).map(([id, name]) => el("a", { href: `#${id}` }, name));
   document.querySelector(".top nav").replaceChildren(...links);
   document.documentElement.dataset.drawn = String(page.data.written_at);
