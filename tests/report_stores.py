@@ -30,7 +30,7 @@ CONFIG = {
     **{"store": "jnas.duckdb", "objectives": ["accuracy"], "known_networks": True, "epochs": EPOCHS, "seed": 0},
 }
 FAILURES = [
-    ("error", "a message with <b>markup</b> & \"quotes\" in it"),
+    ("error", 'a message with <b>markup</b> & "quotes" in it'),
     ("timeout", "compiling took longer than compile_timeout (120 s)"),
     ("out_of_memory", "training needs more memory than the 16.0 GiB of this device"),
     ("diverged", "the training loss was not finite in epoch 2"),
@@ -87,7 +87,9 @@ def make_rows(count: int, seed: int = 0, experiment: str = EXPERIMENT, num_templ
     table["generation"] = np.where(index < len(known), 0, 1 + (index - len(known)) // ROUND)
     table["position"] = np.where(index < len(known), index, (index - len(known)) % ROUND)
     table["phase"] = np.where(table.generation == 0, "known", "evolved")
-    table["predicted_mean"] = np.where(table.generation > 6, table.quality + generator.normal(0, 0.03, len(table)), np.nan)
+    table["predicted_mean"] = np.where(
+        table.generation > 6, table.quality + generator.normal(0, 0.03, len(table)), np.nan
+    )
     table["compile_seconds"] = generator.uniform(1.5, 4, len(table))
     table["train_seconds"] = 2 + table.macs / 1e6 * generator.uniform(0.8, 1.2, len(table))
     failed = index[9::37]
@@ -142,7 +144,11 @@ def finish(store: Store, rows: pd.DataFrame, seed: int = 0) -> str:
     """Trains the best for longer, so to speak; returns its hash."""
     best = rows.loc[rows.val_acc_final.idxmax()]
     experiment = rows.experiment_id[0]
-    insert(store, "recipes", pd.DataFrame({"recipe_id": [RECIPE, FINAL_RECIPE], "recipe_json": ['{"epochs": 4}', '{"epochs": 24}']}))
+    insert(
+        store,
+        "recipes",
+        pd.DataFrame({"recipe_id": [RECIPE, FINAL_RECIPE], "recipe_json": ['{"epochs": 4}', '{"epochs": 24}']}),
+    )
     curve = np.round(0.75 * (1 - np.exp(-np.arange(1, 25) / 5)) * NUM_VAL) / NUM_VAL
     final = pd.DataFrame([best]).assign(recipe_id=FINAL_RECIPE, in_shape="3x32x32", num_classes=10, split_seed=0)
     final = final.assign(dataset_fingerprint=DATA, test_acc_final=0.731, val_acc_final=0.74, versions=VERSIONS)
@@ -151,9 +157,13 @@ def finish(store: Store, rows: pd.DataFrame, seed: int = 0) -> str:
     epochs = pd.concat([final] * len(curve)).assign(epoch=range(1, 25), val_acc=curve, train_acc=curve * 1.05)
     insert(store, "epochs", epochs.assign(train_loss=2 - curve))
     good = rows[rows.phase != "known"]
-    generations = good.groupby("generation").agg(num_trained=("hash", "size"), val_acc_final_best=("val_acc_final", "max"))
+    generations = good.groupby("generation").agg(
+        num_trained=("hash", "size"), val_acc_final_best=("val_acc_final", "max")
+    )
     generations = generations.reset_index().assign(experiment_id=experiment, phase="evolved")
-    taus = np.clip(0.2 + 0.4 * (1 - np.exp(-generations.generation / 40)) + 0.2 * np.sin(generations.generation * 7), -1, 1)
+    taus = np.clip(
+        0.2 + 0.4 * (1 - np.exp(-generations.generation / 40)) + 0.2 * np.sin(generations.generation * 7), -1, 1
+    )
     insert(store, "generations", generations.assign(kendall_tau=taus.where(generations.generation > 6), seconds=9.0))
     store.set_winner(experiment, best.hash)
     return best.hash

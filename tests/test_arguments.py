@@ -187,6 +187,10 @@ CALLS = {
         jnas.plot_predictions,
         {"measured": VECTORS, "predicted": VECTORS, "std": VECTORS, "path": PATHS, "title": ["toy"]},
     ),
+    "write_report": (
+        jnas.write_report,
+        {"store": ["a.duckdb"], "out": [None, "a.html", Path("b.html")], "experiments": [(), ["01"], ("0123",)]},
+    ),
     "export_model": (
         jnas.export_model,
         {"store": ["a.duckdb"], "hash": [None, HASH], "out": [None, "out"], "experiment": [None], "check": FLAGS},

@@ -17,7 +17,10 @@ from jnas.report._html.winner_facts import facts_path
 from jnas.store import paths
 
 pytestmark = pytest.mark.skipif(browser.PATH is None, reason="needs Chromium: apt-get install chromium")
-PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
+    "rkJggg=="
+)
 MARKUP = "<img src=x onerror=alert(1)>"
 SHOTS = os.environ.get("JNAS_SCREENSHOTS")
 """A folder, where pictures of the pages are to be kept for people to look at."""
@@ -73,7 +76,9 @@ def texts(page, selector):
 
 def test_page_is_whole_and_asks_for_nothing_else(page):
     draw_all(page)
-    hidden = page.run("[...document.querySelectorAll('section')].filter(s => s.hidden || !s.textContent).map(s => s.id)")
+    hidden = page.run(
+        "[...document.querySelectorAll('section')].filter(s => s.hidden || !s.textContent).map(s => s.id)"
+    )
     assert hidden == [] and len(texts(page, "section")) == 13
     assert all(len(text) > 40 for text in texts(page, ".says")) and len(texts(page, ".says")) == 12
     assert {name for name in page.requests if not name.startswith("data:")} == {page.path.as_uri()}
@@ -107,7 +112,9 @@ def test_rows_are_sorted_filtered_and_copied(page):
     params = [int(text.replace(",", "")) for text in page.run(column % place)]
     assert params == sorted(params)
     page.run("(i => {i.value = 'timeout'; i.dispatchEvent(new Event('input'))})(document.querySelector('#rows input'))")
-    assert set(texts(page, "#rows tbody .badge")) == {"timeout"} and "that match, of 500" in texts(page, "#rows .grow")[0]
+    assert (
+        set(texts(page, "#rows tbody .badge")) == {"timeout"} and "that match, of 500" in texts(page, "#rows .grow")[0]
+    )
     page.run("(i => {i.value = ''; i.dispatchEvent(new Event('input'))})(document.querySelector('#rows input'))")
     page.run("document.querySelector('#more').click()")
     assert len(texts(page, "#rows tbody tr")) == 500
@@ -172,5 +179,6 @@ def test_several_searches_and_left_out_rows(tmp_path):
         assert len(texts(page, "#overview thead th")) == 3 and "are left out" in texts(page, ".left-out")[0]
         page.run("[...document.querySelectorAll('#overview .switch button')].at(-1).click()")
         page.wait(lambda: "of 8 rows" in texts(page, "#rows .grow")[0])
-        page.wait(lambda: page.run("(d => d.data ? d.data.filter(t => t.showlegend !== false).length : 0)(document.getElementById('progress-chart'))") == 2)
+        lines = "(document.getElementById('progress-chart').data || []).filter(t => t.showlegend !== false).length"
+        page.wait(lambda: page.run(lines) == 2)
         assert page.errors == []

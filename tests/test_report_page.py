@@ -18,8 +18,9 @@ from jnas.errors import JnasError
 from jnas.report import LiveReport, winner_facts, write_report
 from jnas.report._html import live
 from jnas.report._html.features import FEATURES, explain, template_features
+from jnas.report._html.json_script import to_json
 from jnas.report._html.page import plotly_script
-from jnas.report._html.search_data import SearchPage, to_json
+from jnas.report._html.search_data import SearchPage
 from jnas.report._html.statistics import count_images, front, improvements, select_rows, standard_error
 from jnas.report._html.winner_facts import facts_path, read_facts
 from jnas.space import Template, draw_template, template_blocks
@@ -40,7 +41,7 @@ def data(store):
 
 def test_drawing_has_a_block_for_each_layer_that_changes_the_shape():
     blocks = template_blocks(CHAIN)
-    assert [block.name for block in blocks] == ["image", "conv 3×3", "linear"]
+    assert [block.name for block in blocks] == ["image", "conv 3\N{MULTIPLICATION SIGN}3", "linear"]
     assert [block.shape for block in blocks] == [(3, 32, 32), (32, 32, 32), (10,)]
     assert blocks[1].followers == ("ReLU", "Flatten")
     assert sum(block.params for block in blocks) == CHAIN.cost.params
@@ -109,7 +110,9 @@ def test_page_says_what_the_store_has(store, data):
     assert len(data["curves"]["finals"][0]["val"]) == 24 and len(data["curves"]["search"]) == len(good)
     assert sum(reason["count"] for reason in data["failures"]) == 60 - len(good)
     assert data["predictions"]["count"] == good.predicted_mean.notna().sum()
-    assert data["made"]["command"].startswith("jnas search --data excerpt") and data["made"]["devices"] == ["2 CPU cores"]
+    assert data["made"]["command"].startswith("jnas search --data excerpt") and data["made"]["devices"] == [
+        "2 CPU cores"
+    ]
 
 
 def test_seconds_are_the_column_where_it_has_a_value(store):
@@ -120,7 +123,9 @@ def test_seconds_are_the_column_where_it_has_a_value(store):
     from jnas.report._html.statistics import seconds_of
 
     rows["seconds"] = [1.5, np.nan, *([7.0] * 58)]
-    assert seconds_of(rows, pd.Timestamp("2026-01-02 03:04:05")).to_list()[:3] == pytest.approx([1.5, elapsed[1], 7], 0.01)
+    assert seconds_of(rows, pd.Timestamp("2026-01-02 03:04:05")).to_list()[:3] == pytest.approx(
+        [1.5, elapsed[1], 7], 0.01
+    )
 
 
 def test_report_is_one_small_file_that_asks_for_nothing(store, tmp_path, capsys):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _COLORS = {"image": "#8a94a0", "conv": "#0072b2", "pool": "#e69f00", "linear": "#009e73"}
 """By kind of block; of Okabe and Ito's palette, whose colours colour-blind people can tell apart."""
 _NAMES = {lt.MaxPool2d: "max pool", lt.AvgPool2d: "mean pool", lt.GlobalAvgPool2d: "global mean", lt.Linear: "linear"}
+_TIMES, _NOTHING = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
 _INK = "var(--jnas-ink,#7a8490)"
 """Of texts: a page says which; elsewhere a grey that shows on white and on black."""
 _SIDE, _MIN_SIDE = 92.0, 6.0
@@ -45,11 +46,11 @@ def template_blocks(template: Template) -> list[Block]:
         cost, shape = layer.cost(shape), out_shape
         if isinstance(layer, lt.Conv2d):
             stride = f" / {layer.stride}" if layer.stride > 1 else ""
-            name = f"conv {layer.kernel_size}×{layer.kernel_size}{stride}"
+            name = f"conv {layer.kernel_size}{_TIMES}{layer.kernel_size}{stride}"
             found.append(Block("conv", name, (), shape, cost.params, cost.macs))
         elif type(layer) in _NAMES:
             kind = "linear" if isinstance(layer, lt.Linear) else "pool"
-            size = f" {layer.kernel_size}×{layer.kernel_size}" if isinstance(layer, lt.WindowedLayer) else ""
+            size = f" {layer.kernel_size}{_TIMES}{layer.kernel_size}" if isinstance(layer, lt.WindowedLayer) else ""
             found.append(Block(kind, _NAMES[type(layer)] + size, (), shape, cost.params, cost.macs))
         else:
             last = found[-1]
@@ -100,7 +101,7 @@ def _draw_block(block: Block, x: float, bottom: float, side: float, thickness: f
 def _write_below(block: Block, total: lt.Cost, x: float, y: float) -> str:
     """Name, shape and shares of a block; below the image, what the shares are of."""
 
-    def line(row: int, text: str, style: str = "") -> str:
+    def line(row: float, text: str, style: str = "") -> str:
         return f'<text x="{x:.0f}" y="{y + 15 * row:.0f}"{style}>{escape(text)}</text>'
 
     lines = [line(0, block.name, ' font-weight="600"'), line(1, _size(block.shape))]
@@ -117,8 +118,8 @@ def _write_below(block: Block, total: lt.Cost, x: float, y: float) -> str:
 
 
 def _size(shape: lt.Shape) -> str:
-    return "×".join(map(str, shape))
+    return _TIMES.join(map(str, shape))
 
 
 def _percent(share: float) -> str:
-    return "–" if not share else "< 1 %" if share < 0.005 else f"{100 * share:.0f} %"
+    return _NOTHING if not share else "< 1 %" if share < 0.005 else f"{100 * share:.0f} %"

@@ -27,7 +27,7 @@ class SearchRows:
       rows: one a template that was trained, in order: columns of `candidates`, `evaluations` and `architectures`, and
         `latency_ms` of one image, NaN where it was not measured.
       generations: its rows of the table, in order.
-      finals: evaluations of the winner under another recipe than the search's, the newest first.
+      finals: evaluations of the winner in its longer training, the newest one that was tested, a row a seed.
       recipe, final_recipe: how candidates and the winner were trained; empty where nothing was.
     """
 
@@ -70,6 +70,7 @@ def read_search(store: Store, experiment_id: str) -> SearchRows:
             "ORDER BY e.test_acc_final IS NULL, e.finished_at DESC",
             experiment_id,
         )
+        finals = finals.loc[finals.recipe_id == finals.recipe_id[0]] if len(finals) else finals
         generations = read("SELECT * FROM generations WHERE experiment_id = ? ORDER BY generation", experiment_id)
         final_recipe = read_recipe(finals.recipe_id[0]) if len(finals) else {}
         return SearchRows(experiment, rows, generations, finals, read_recipe(experiment["recipe_id"]), final_recipe)

@@ -10,7 +10,7 @@ from typing import Any
 
 from jnas._validation import first_line
 from jnas.errors import JnasError
-from jnas.report._html.search_data import to_json
+from jnas.report._html.json_script import to_json
 
 DATA_FILE, PLOTLY_FILE = "data.js", "plotly.min.js"
 _MARK = '<meta name="generator" content="jnas">'

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from scipy.stats import kendalltau
 
 from jnas.errors import JnasError
 from jnas.report._html.features import FEATURES, LOG_FEATURES, explain, template_features
+from jnas.report._html.made import describe_making
 from jnas.report._html.statistics import count_images, improvements, seconds_of, select_rows, standard_error
 from jnas.report._html.winner_facts import facts_path, read_facts
 from jnas.space import Template, describe_chain, draw_template, template_blocks
@@ -48,10 +47,10 @@ class SearchPage:
         rows["seconds"] = seconds_of(rows, experiment["started_at"])
         winner = experiment["winner_hash"] if isinstance(experiment["winner_hash"], str) else None
         is_shown = select_rows(rows, self.most_rows, {winner} if winner else set())
-        shown = rows[is_shown].reset_index(drop=True)
+        shown = rows.loc[is_shown].reset_index(drop=True)
         epochs = read_curves(self.store, pd.concat([shown, found.finals]))
         num_val = count_images(np.concatenate([rows.val_acc_final, epochs.val_acc]).astype(float))
-        good = rows[rows.status == "ok"]
+        good = rows.loc[rows.status == "ok"]
         in_shape = tuple(int(side) for side in experiment["in_shape"].split("x"))
         known = {hash: self._describe(hash, in_shape, int(experiment["num_classes"])) for hash in shown.hash}
         return {
@@ -65,11 +64,13 @@ class SearchPage:
             "blocks": {hash: value[0] for hash, value in known.items() if value},
             "curves": _curves(epochs, found),
             "predictions": _predictions(good),
-            "generations": _records(_thin(found.generations, self.most_rows), ("generation", "phase", "kendall_tau", "num_trained")),
+            "generations": _records(
+                _thin(found.generations, self.most_rows), ("generation", "phase", "kendall_tau", "num_trained")
+            ),
             "features": _features(shown, known),
             "failures": _failures(rows),
             "facts": self._facts(found, winner),
-            "made": _made(found, rows),
+            "made": describe_making(found, rows),
         }
 
     def _describe(self, hash: str, in_shape: tuple[int, ...], classes: int) -> tuple[list, list[float]] | None:
@@ -121,26 +122,6 @@ class SearchPage:
         return read_facts(facts_path(Path(paths.winner_dir(folder, found.finals.recipe_id[0], winner))))
 
 
-def to_json(value: Any) -> str:
-    """Returns JSON of values, arrays included, that is also safe within a script element; NaN is null."""
-    text = json.dumps(_plain(value), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, pd.Timestamp):
-        return None if pd.isna(value) else f"{value.isoformat(timespec='seconds')}Z"
-    if value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
 def _row(row: pd.Series, num_val: int | None) -> dict[str, Any]:
     names = ("hash", "phase", "val_acc_final", "params", "macs", "latency_ms", "seconds")
     values = {name: row[name] for name in names}
@@ -173,7 +154,7 @@ def _counts(rows: pd.DataFrame, shown: pd.DataFrame) -> dict[str, Any]:
 
 def _steps(rows: pd.DataFrame, num_val: int | None) -> dict[str, Any]:
     """The best so far, of all rows in the order of time."""
-    good = rows[rows.status == "ok"].sort_values("seconds", kind="stable")
+    good = rows.loc[rows.status == "ok"].sort_values(by="seconds", kind="stable")
     steps = good.iloc[improvements(good.val_acc_final.to_numpy(float))]
     errors = [standard_error(value, num_val) for value in steps.val_acc_final]
     return {
@@ -207,7 +188,7 @@ def _curves(epochs: pd.DataFrame, found: SearchRows) -> dict[str, Any]:
     search = epochs[~is_final].groupby("hash").val_acc.apply(lambda values: values.round(4).to_list())
     finals = [
         {"seed": seed, "val": group.val_acc.round(4).to_list(), "train": group.train_acc.round(4).to_list()}
-        for (_, seed), group in epochs[is_final].groupby(["recipe_id", "seed"])
+        for seed, group in epochs[is_final].groupby("seed")
     ]
     return {"search": search.to_dict(), "finals": finals}
 
@@ -230,38 +211,3 @@ def _failures(rows: pd.DataFrame) -> list[dict[str, Any]]:
         {"status": status, "message": message, "count": len(g), "hash": g.iloc[0]} for (status, message), g in groups
     ]
     return sorted(found, key=lambda reason: -reason["count"])[:50]
-
-
-def _made(found: SearchRows, rows: pd.DataFrame) -> dict[str, Any]:
-    experiment = found.experiment
-    config = experiment["config_json"]
-    names = ("dataset_name", "dataset_fingerprint", "in_shape", "num_classes", "started_at", "git_commit", "seed")
-    return {name: experiment[name] for name in names} | {
-        "command": _command(config),
-        "config": config,
-        "recipe": found.recipe,
-        "final_recipe": found.final_recipe,
-        "versions": experiment["versions"],
-        "devices": sorted({device for device in rows.device if isinstance(device, str) and device}),
-        "finished_at": rows.finished_at.max() if len(rows) else None,
-    }
-
-
-def _command(config: dict[str, Any]) -> str:
-    """The command with all settings that have a value, as the shell takes them."""
-    words = ["jnas search"]
-    for name, value in config.items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        elif isinstance(value, list):
-            words += [f"--{flag} {' '.join(map(_quote, value))}"] if value else []
-        elif value is not None:
-            words.append(f"--{flag} {_quote(value)}")
-    return " ".join(words)
-
-
-def _quote(value: Any) -> str:
-    import shlex
-
-    return shlex.quote(str(value))
