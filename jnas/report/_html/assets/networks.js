@@ -68,6 +68,8 @@ function showFront(data, search) {
   const section = part("front", "Accuracy against cost", says, el("div", { id: "front-switch" }), body);
   const names = [["params", "parameters"], ["macs", "MACs"], ["latency_ms", "latency", !hasLatency]];
   document.getElementById("front-switch").replaceChildren(switcher(names, frontCost, (cost) => { frontCost = cost; showFront(data, search); }));
+  section.querySelector(".pair").hidden = section.querySelector("#front-switch").hidden = !front.length;
+  if (!front.length) return;
   const line = { type: "scatter", mode: "lines", name: "front", x: front.map((row) => row[frontCost]), y: front.map((row) => row.val_acc_final), line: { shape: "hv", color: css("best"), width: 2 }, hoverinfo: "skip" };
   const costs = rows.map((row) => row[frontCost]).filter(isNumber), isWide = Math.max(...costs) > 15 * Math.min(...costs);
   const limit = search.made.config[{ params: "max_params", macs: "max_macs", latency_ms: "max_latency_ms" }[frontCost]];
@@ -81,8 +83,8 @@ function showFront(data, search) {
     uirevision: frontCost,
   }, (div) => listen(div, section));
   const card = document.getElementById("front-card"), current = rows.find((row) => row.hash === card.dataset.hash);
-  if (front.length) showNetwork(search, current || rows.find((row) => row.hash === search.summary.winner.hash) || front.at(-1));
-  if (front.length && pinned === null && !current) card.querySelector("h3").textContent = "The best network";
+  showNetwork(search, current || rows.find((row) => row.hash === search.summary.winner.hash) || front.at(-1));
+  if (pinned === null && !current) card.querySelector("h3").textContent = "The best network";
 }
 
 function showWinner(data, search) {

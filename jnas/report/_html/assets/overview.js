@@ -100,8 +100,11 @@ function showProgress(data, search) {
   const says = !rows.length ? "Each network will be a point here, as soon as it is trained."
     : `Each point is a network: its validation accuracy after the last epoch of its training in the search. The line is the best so far${isNumber(noise) ? `; the band around it is the noise of one accuracy, ±${points(noise)} on ${whole(search.num_val)} images. Points within the band may be better by chance only` : ""}.`;
   part("progress", "Best so far", says, chart("progress-chart", isNarrow() ? 340 : 400));
+  const hasRows = data.searches.some((s) => s.steps.seconds.length);
+  document.getElementById("progress-chart").hidden = !hasRows;
+  if (!hasRows) return;
   const dots = several ? [] : pointsOf(rows, (row) => row.seconds / unit, (row) => row.val_acc_final);
-  const lines = data.searches.flatMap((s, i) => stepLine(s, several ? COLORS_OF_SEARCHES[i] : css("best"), several ? s.id : "best so far", unit));
+  const lines = data.searches.flatMap((s, i) => !s.steps.seconds.length ? [] : stepLine(s, several ? COLORS_OF_SEARCHES[i] : css("best"), several ? s.id : "best so far", unit));
   const shapes = known && !several ? [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: known.val_acc_final, y1: known.val_acc_final, line: { color: css("known"), dash: "dash", width: 1.5 } }] : [];
   const annotations = shapes.map(() => ({ xref: "paper", x: 1, y: known.val_acc_final, xanchor: "right", yanchor: "top", showarrow: false, bgcolor: css("panel"), opacity: 0.9, font: { size: 11.5, color: css("known") }, text: `best known network ${percent(known.val_acc_final)}` }));
   draw("progress-chart", [...lines.slice(0, -1), ...dots, ...lines.slice(-1)], {
