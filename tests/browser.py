@@ -74,10 +74,12 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     def open(self, path: Path) -> float:
-        """Shows a file; returns the seconds until all its parts were drawn."""
+        """Shows a page; returns the seconds until its texts are there, and the figures in the window."""
         start = time.perf_counter()
         self.call("Page.navigate", url=Path(path).absolute().as_uri())
         self.wait(lambda: self.run("document.documentElement?.dataset.drawn"), 60)
+        if self.run("!document.querySelector('#progress-chart').hidden"):
+            self.wait(lambda: self.run("!!document.querySelector('#progress-chart .main-svg')"))
         return time.perf_counter() - start
 
     def run(self, code: str):

@@ -115,17 +115,19 @@ def test_page_says_what_the_store_has(store, data):
     ]
 
 
-def test_seconds_are_the_column_where_it_has_a_value(store):
+def test_seconds_are_the_columns_where_they_have_a_value(tmp_path):
+    store = make_store(tmp_path / "a.duckdb", 5)
     rows = store.experiment_df(EXPERIMENT)
-    page = SearchPage(store, EXPERIMENT)
     elapsed = [round((at - pd.Timestamp("2026-01-02 03:04:05")).total_seconds(), 2) for at in rows.finished_at]
-    assert page.read()["rows"]["seconds"] == elapsed
-    from jnas.report._html.statistics import seconds_of
-
-    rows["seconds"] = [1.5, np.nan, *([7.0] * 58)]
-    assert seconds_of(rows, pd.Timestamp("2026-01-02 03:04:05")).to_list()[:3] == pytest.approx(
-        [1.5, elapsed[1], 7], 0.01
-    )
+    data = SearchPage(store, EXPERIMENT).read()
+    assert data["rows"]["seconds"] == elapsed and data["seconds"] is None
+    with store._write() as connection:
+        for table in ("candidates", "experiments"):
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS seconds DOUBLE")
+        connection.execute("UPDATE candidates SET seconds = position + 0.5 WHERE position < 2 AND phase = 'known'")
+        connection.execute("UPDATE experiments SET seconds = 99")
+    data = SearchPage(store, EXPERIMENT).read()
+    assert data["rows"]["seconds"] == [0.5, 1.5, *elapsed[2:]] and data["seconds"] == 99
 
 
 def test_report_is_one_small_file_that_asks_for_nothing(store, tmp_path, capsys):

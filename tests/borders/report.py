@@ -131,7 +131,7 @@ ROWS = [
     Row(
         "report -o",
         "right",
-        lambda _: _store("01") and command("report", "a.duckdb", "-o", "b.html"),
+        lambda _: _store("01", "23") and command("report", "a.duckdb", "--experiment", "01", "2", "-o", "b.html"),
         lambda text: text == "Wrote b.html.\n",
     ),
 ]

@@ -27,17 +27,18 @@ def page_data(searches: Sequence[dict[str, Any]], is_live: bool, **status: Any) 
 
 def render_page(data: str, inline: bool) -> str:
     """Returns the HTML of a page; where it is not `inline`, it loads plotly and its data from files beside it."""
-    parts = {"style": _asset("page.css"), "script": "\n".join(map(_asset, _SCRIPTS)), "data": data}
-    plotly = plotly_script() if inline else ""
-    load = f"<script>{plotly}</script>" if inline else f'<script src="{PLOTLY_FILE}"></script>'
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{_MARK}\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<link rel="icon" href="data:,"><title>jnas</title>\n'
-        f"<style>{parts['style']}</style></head><body>{_asset('page.html')}\n{load}\n"
-        f"<script>window.jnasData = {parts['data']};</script>\n<script>{parts['script']}</script></body></html>\n"
-    )
+    plotly = f"<script>{plotly_script()}</script>" if inline else f'<script src="{PLOTLY_FILE}"></script>'
+    scripts = "\n".join(map(_asset, _SCRIPTS))
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">{_MARK}
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<link rel="icon" href="data:,"><title>jnas</title>
+<style>{_asset("page.css")}</style></head><body>
+{_asset("page.html")}<script>window.jnasData = {data};</script>
+<script>{scripts}</script>
+{plotly}</body></html>
+"""
 
 
 def data_script(data: str) -> str:

@@ -75,7 +75,13 @@ function rowsOf(search) {
 function part(id, title, says, ...content) {
   const section = document.getElementById(id);
   section.hidden = false;
-  if (!section.firstChild) section.append(el("h2", {}, title), el("p", { class: "says" }), ...content);
+  if (!section.firstChild) {
+    section.append(el("h2", {}, title), el("p", { class: "says", id: `${id}-says` }), ...content);
+    for (const figure of section.querySelectorAll(".chart")) {
+      figure.setAttribute("aria-label", title);
+      figure.setAttribute("aria-describedby", `${id}-says`);
+    }
+  }
   const sentence = section.querySelector(".says");
   sentence.replaceChildren(...[says].flat());
   return section;
@@ -83,7 +89,8 @@ function part(id, title, says, ...content) {
 
 const chart = (id, height) => el("div", { id, class: "chart", role: "img", style: height ? `height:${height}px` : null });
 
-// Figures are drawn when they come near the window: all at once would make a page slow to open.
+// Figures are drawn once plotly, the last script, is there, when they come near the window: all at once would be slow.
+const ready = new Promise((done) => window.addEventListener("load", done));
 const waiting = new Map();
 const observer = new IntersectionObserver((entries) => entries.forEach((entry) => entry.isIntersecting && drawNow(entry.target)), { rootMargin: "400px" });
 window.addEventListener("beforeprint", () => [...waiting.keys()].forEach(drawNow));
@@ -92,7 +99,8 @@ function drawNow(div) {
   observer.unobserve(div);
   const draws = waiting.get(div);
   waiting.delete(div);
-  if (draws) draws();
+  if (!window.Plotly) div.textContent = "This figure needs the file plotly.min.js beside the page.";
+  else if (draws) draws();
 }
 
 function draw(id, traces, layout = {}, then = null) {
@@ -116,8 +124,10 @@ function draw(id, traces, layout = {}, then = null) {
     Plotly.react(div, traces, full, options);
     if (then) then(div);
   });
-  observer.unobserve(div);
-  observer.observe(div);
+  ready.then(() => {
+    observer.unobserve(div);
+    observer.observe(div);
+  });
 }
 
 function pointsOf(rows, x, y, extra = {}) {

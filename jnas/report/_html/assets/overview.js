@@ -16,7 +16,7 @@ function headline(search, data) {
     [short(winner?.macs), "MACs for one image"],
     [percent(best?.val_acc_final), "best validation accuracy in the search"],
     [percent(known?.val_acc_final), "best known network"],
-    [duration(search.steps.end), "until the last of them"],
+    isNumber(search.seconds) ? [duration(search.seconds), "time of the search"] : [duration(search.steps.end), "until the last of them"],
   ];
   const classes = `${made.num_classes} classes, images of ${made.in_shape.split("x").slice(1).join(" × ")} pixels`;
   const meta = [`search ${search.id}`, `begun ${when(made.started_at)}`, classes, ...made.devices.slice(0, 2)].join(" · ");
@@ -55,18 +55,17 @@ function leftOut(search) {
 }
 
 function sideBySide(searches) {
-  const seconds = (search) => search.steps.end;
   const tested = (search) => (search.summary.winner?.finals || []).map((row) => row.test_acc_final).find(isNumber);
   const lines = [
     ["data", (s) => s.made.dataset_name], ["begun", (s) => when(s.made.started_at)],
-    ["networks trained", (s) => whole(s.counts.trained)], ["until the last of them", (s) => duration(seconds(s))],
+    ["networks trained", (s) => whole(s.counts.trained)], ["until the last of them", (s) => duration(s.steps.end)],
     ["best known network, validation", (s) => percent(s.summary.known?.val_acc_final)],
     ["best, validation", (s) => percent(s.summary.best?.val_acc_final)], ["winner, test", (s) => percent(tested(s))],
     ["winner's parameters", (s) => short(s.summary.winner?.params)], ["winner's MACs", (s) => short(s.summary.winner?.macs)],
   ];
   const head = el("tr", {}, el("th", {}, el("span", {}, "search")), searches.map((s, i) => el("th", { class: "n" }, el("span", {}, el("i", { class: "dot", style: `background:${COLORS_OF_SEARCHES[i]}` }), s.id))));
   const body = lines.map(([name, value]) => el("tr", {}, el("td", {}, name), searches.map((s) => el("td", { class: "n" }, String(value(s))))));
-  return el("div", { class: "scroll" }, el("table", {}, el("thead", {}, head), el("tbody", {}, body)));
+  return el("div", { class: "scroll compare" }, el("table", {}, el("thead", {}, head), el("tbody", {}, body)));
 }
 
 function showOverview(data, search) {
@@ -75,8 +74,8 @@ function showOverview(data, search) {
     const differ = new Set(data.searches.map((s) => s.made.dataset_fingerprint)).size > 1;
     const warning = differ ? "These searches had different images: their accuracies cannot be compared. " : "";
     section.replaceChildren(el("h1", {}, `${data.searches.length} searches side by side`),
-      el("p", { class: "says" }, `${warning}The figures of all are in the first chart; the rest of the page is of the search that is chosen here.`),
-      sideBySide(data.searches), el("p", {}, " "),
+      el("p", { class: "says" }, `${warning}The first figure has all of them; the rest of the page is of the one that is chosen below.`),
+      sideBySide(data.searches),
       switcher(data.searches.map((s) => [s.id, s.id]), search.id, (id) => choose(id)), ...headline(search, data));
   } else section.replaceChildren(...headline(search, data));
 }
@@ -88,7 +87,7 @@ function stepLine(search, color, name, unit) {
   const band = { x, type: "scatter", mode: "lines", hoverinfo: "skip", showlegend: false, line: { width: 0, shape: "hv" } };
   const width = error.some((value) => value > 0) ? [
     { ...band, y: y.map((value, i) => value - error[i]) },
-    { ...band, y: y.map((value, i) => value + error[i]), fill: "tonexty", fillcolor: css("band") },
+    { ...band, y: y.map((value, i) => value + error[i]), fill: "tonexty", fillcolor: color.length === 7 && color !== css("best") ? `${color}2b` : css("band") },
   ] : [];
   return [...width, { type: "scatter", mode: "lines", name, x, y, line: { shape: "hv", width: 2.5, color }, hovertemplate: `%{y:.1%} after %{x:.1f}<extra>${plain(name)}</extra>` }];
 }
@@ -98,6 +97,7 @@ function showProgress(data, search) {
   const [unitName, unit] = timeUnit(Math.max(...data.searches.map((s) => s.steps.end)));
   const known = search.summary.known, noise = search.summary.best?.error;
   const says = !rows.length ? "Each network will be a point here, as soon as it is trained."
+    : several ? "The best validation accuracy so far in each search, a line a search; the bands around them are the noise of one accuracy. Where bands overlap, the difference may be chance."
     : `Each point is a network: its validation accuracy after the last epoch of its training in the search. The line is the best so far${isNumber(noise) ? `; the band around it is the noise of one accuracy, ±${points(noise)} on ${whole(search.num_val)} images. Points within the band may be better by chance only` : ""}.`;
   part("progress", "Best so far", says, chart("progress-chart", isNarrow() ? 340 : 400));
   const hasRows = data.searches.some((s) => s.steps.seconds.length);
