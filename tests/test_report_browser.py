@@ -182,3 +182,12 @@ def test_several_searches_and_left_out_rows(tmp_path):
         lines = "(document.getElementById('progress-chart').data || []).filter(t => t.showlegend !== false).length"
         page.wait(lambda: page.run(lines) == 2)
         assert page.errors == []
+
+
+def test_picture_of_parts_of_a_page(tmp_path):
+    from PIL import Image
+    from report_picture import take_picture
+
+    store = make_store(tmp_path / "a.duckdb", 20)
+    with Image.open(take_picture(store.path, tmp_path / "a.png", ["progress", "front"], width=900)) as picture:
+        assert picture.width == 900 and 900 < picture.height < 1400 and len(picture.getcolors(1 << 20)) > 100
