@@ -15,14 +15,17 @@ def to_json(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | list | tuple):
+    kind = type(value)  # exact types first: most values are of these, and there are many
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
+    if kind is list or kind is tuple:
         return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
+    if kind is dict:
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.generic | np.ndarray):
+        return _plain(value.tolist())
     if isinstance(value, pd.Timestamp):
-        return None if pd.isna(value) else f"{value.isoformat(timespec='seconds')}Z"
-    if value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+        return f"{value.isoformat(timespec='seconds')}Z"
+    return None if value is pd.NaT or value is pd.NA else str(value)

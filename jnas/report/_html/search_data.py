@@ -186,7 +186,7 @@ def _predictions(good: pd.DataFrame) -> dict[str, Any] | None:
 def _curves(epochs: pd.DataFrame, found: SearchRows) -> dict[str, Any]:
     """Validation accuracies by epoch of those in the search, by hash; both accuracies of the winner's longer ones."""
     is_final = epochs.recipe_id != found.experiment["recipe_id"]
-    search = epochs[~is_final].groupby("hash").val_acc.apply(lambda values: values.round(4).to_list())
+    search = epochs[~is_final].val_acc.round(4).groupby(epochs.hash).agg(list)
     finals = [
         {"seed": seed, "val": group.val_acc.round(4).to_list(), "train": group.train_acc.round(4).to_list()}
         for seed, group in epochs[is_final].groupby("seed")
