@@ -262,3 +262,15 @@ def test_winner_facts_are_kept_beside_the_weights(store, tmp_path):
     with pytest.raises(JnasError, match="dataset must have test images or validation images of its own, got neither"):
         no_test = {"x_test": arrays["x_test"][:0], "y_test": arrays["y_test"][:0]}
         winner_facts(module, jnas.Dataset("stripes", **(arrays | no_test)), recipe, weights)
+
+
+def test_rows_that_somebody_edited_are_shown_as_they_are(tmp_path):
+    store = make_store(tmp_path / "a.duckdb", 40, finished=False)
+    hash = store.experiment_df(EXPERIMENT).hash[1]
+    with store._write() as connection:
+        connection.execute("UPDATE evaluations SET val_acc_final = NULL")
+        for table in ("candidates", "evaluations", "architectures"):
+            connection.execute(f"UPDATE {table} SET hash = 'x' WHERE hash = ?", [hash])
+    data = json.loads(to_json(SearchPage(store, EXPERIMENT).read()))
+    assert data["summary"]["best"] is None and data["counts"]["trained"] == 40 and "x" in data["rows"]["hash"]
+    assert "x" not in data["blocks"] and data["features"]["explained"] is None

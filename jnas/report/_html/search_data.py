@@ -50,7 +50,7 @@ class SearchPage:
         shown = rows.loc[is_shown].reset_index(drop=True)
         epochs = read_curves(self.store, pd.concat([shown, found.finals]))
         num_val = count_images(np.concatenate([rows.val_acc_final, epochs.val_acc]).astype(float))
-        good = rows.loc[rows.status == "ok"]
+        good = rows.loc[(rows.status == "ok") & rows.val_acc_final.notna()]
         in_shape = tuple(int(side) for side in experiment["in_shape"].split("x"))
         known = {hash: self._describe(hash, in_shape, int(experiment["num_classes"])) for hash in shown.hash}
         return {
@@ -197,7 +197,8 @@ def _curves(epochs: pd.DataFrame, found: SearchRows) -> dict[str, Any]:
 def _features(shown: pd.DataFrame, known: dict[str, Any]) -> dict[str, Any]:
     """The features of the rows that are shown, null for those without, and what they tell of the accuracy."""
     values = [known[hash][1] if known[hash] else None for hash in shown.hash]
-    is_used = [value is not None and status == "ok" for value, status in zip(values, shown.status, strict=True)]
+    is_good = (shown.status == "ok") & shown.val_acc_final.notna()
+    is_used = [good and value is not None for value, good in zip(values, is_good, strict=True)]
     table = np.array([value for value, used in zip(values, is_used, strict=True) if used], float)
     accuracies = shown.val_acc_final[is_used].to_numpy(float)
     explained = explain(table.reshape(-1, len(FEATURES)), accuracies)

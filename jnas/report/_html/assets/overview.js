@@ -16,8 +16,8 @@ function headline(search, data) {
     [short(winner?.macs), "MACs for one image"],
     [percent(best?.val_acc_final), "best validation accuracy in the search"],
     [percent(known?.val_acc_final), "best known network"],
-    isNumber(search.seconds) ? [duration(search.seconds), "time of the search"] : [duration(search.steps.end), "until the last of them"],
-  ];
+    isNumber(search.seconds) ? [duration(search.seconds), "time of the search"] : [trained ? duration(search.steps.end) : "–", "until the last of them"],
+  ].filter(([value]) => value !== "–");
   const classes = `${made.num_classes} classes, images of ${made.in_shape.split("x").slice(1).join(" × ")} pixels`;
   const meta = [`search ${search.id}`, `begun ${when(made.started_at)}`, classes, ...made.devices.slice(0, 2)].join(" · ");
   return [
@@ -35,7 +35,7 @@ function headline(search, data) {
 // What the search brought over the best network that it began with.
 function compare(search) {
   const { best, known, winner } = search.summary;
-  if (!best) return search.counts.trained ? "None of the networks could be trained yet: see the failures below." : "No network has been trained yet: the first ones appear here within a minute.";
+  if (!best) return search.counts.trained ? "None of the networks could be trained yet: see the failures below." : "No network has been trained yet: the first ones appear here as soon as they are.";
   if (!known) return `The best of ${whole(search.counts.trained)} networks has a validation accuracy of ${percent(best.val_acc_final)}. The search began with no known network to compare it with.`;
   const gain = best.val_acc_final - known.val_acc_final;
   if (best.hash === known.hash) return `Nothing that was tried${winner.is_chosen ? "" : " so far"} is better than the best known network (${known.chain}): ${percent(known.val_acc_final)}.`;

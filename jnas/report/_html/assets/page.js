@@ -28,7 +28,9 @@ async function show() {
   tick();
   for (const [id, , draws] of PARTS) {
     if (turn !== page.drawn) return;
-    draws(page.data, search);
+    const isEmpty = !search.counts.trained && ["predictor", "features", "rows"].includes(id);
+    if (isEmpty) document.getElementById(id).hidden = true;
+    else draws(page.data, search);
     await new Promise((done) => setTimeout(done));
   }
   const links = PARTS.filter(([id]) => !document.getElementById(id).hidden).map(([id, name]) => el("a", { href: `#${id}` }, name));
