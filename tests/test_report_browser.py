@@ -97,6 +97,17 @@ def test_pointing_at_a_network_shows_its_drawing(page):
     blocks = data["searches"][0]["blocks"][shown]
     assert page.run("document.querySelectorAll('#front-card svg g').length") == len(blocks)
     assert "Network under the pointer" in texts(page, "#front-card h3")
+    ring = page.run(
+        "(b => [b.x + b.width / 2, b.y + b.height / 2])(document.querySelector('.ring').getBoundingClientRect())"
+    )
+    assert ring == pytest.approx([x, y], abs=2)
+    # Without a pointer, buttons go along the front.
+    read = "Number(document.querySelectorAll('#front-card dd')[2].textContent.replaceAll(',', ''))"
+    costs = [page.run(read)]
+    for _ in range(3):
+        page.run("document.querySelector('#front-card .tools button').click()")
+        costs.append(page.run(read))
+    assert costs == sorted(costs, reverse=True) and len(set(costs)) == 4
 
 
 def test_rows_are_sorted_filtered_and_copied(page):

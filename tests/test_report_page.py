@@ -23,7 +23,7 @@ from jnas.report._html.page import plotly_script
 from jnas.report._html.search_data import SearchPage
 from jnas.report._html.statistics import count_images, front, improvements, select_rows, standard_error
 from jnas.report._html.winner_facts import facts_path, read_facts
-from jnas.space import Template, draw_template, template_blocks
+from jnas.space import Candidate, Template, draw_template, template_blocks
 from jnas.store import paths
 
 CHAIN = Template.from_hash("008204222000000001000000")
@@ -47,7 +47,8 @@ def test_drawing_has_a_block_for_each_layer_that_changes_the_shape():
     assert sum(block.params for block in blocks) == CHAIN.cost.params
     assert sum(block.macs for block in blocks) == CHAIN.cost.macs
     svg = draw_template(CHAIN)
-    assert svg == CHAIN._repr_svg_() and svg.count("<title>") == 3 and "73 %" in svg
+    assert svg == CHAIN._repr_svg_() == Candidate.from_template(CHAIN, jnas.Space())._repr_svg_()
+    assert svg.count("<title>") == 3 and "73 %" in svg
 
 
 def test_number_of_images_follows_from_accuracies():

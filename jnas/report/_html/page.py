@@ -14,7 +14,7 @@ from jnas.report._html.json_script import to_json
 
 DATA_FILE, PLOTLY_FILE = "data.js", "plotly.min.js"
 _MARK = '<meta name="generator" content="jnas">'
-_SCRIPTS = ("base.js", "overview.js", "networks.js", "insights.js", "table.js", "page.js")
+_SCRIPTS = ("base.js", "overview.js", "front.js", "networks.js", "insights.js", "table.js", "page.js")
 _POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' 'self' file: blob:; style-src 'unsafe-inline'; "
 _POLICY += "img-src 'self' data: blob:; connect-src 'none'"
 """Nothing may be requested from elsewhere, whatever is in the page."""
@@ -36,7 +36,9 @@ def render_page(data: str, inline: bool) -> str:
 <link rel="icon" href="data:,"><title>jnas</title>
 <style>{_asset("page.css")}</style></head><body>
 {_asset("page.html")}<script>window.jnasData = {data};</script>
-<script>{scripts}</script>
+<script>(() => {{
+{scripts}
+}})();</script>
 {plotly}</body></html>
 """
 
