@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jnas.report import plot_front as plot_front
     from jnas.report import plot_predictions as plot_predictions
     from jnas.report import plot_search as plot_search
+    from jnas.report import write_report as write_report
     from jnas.space import Space as Space
     from jnas.space import Template as Template
     from jnas.store import Store as Store
@@ -55,7 +56,7 @@ _HOMES = {
     "errors": ("JnasError",),
     "export": ("export_model",),
     "predict": ("Predictor",),
-    "report": ("plot_front", "plot_predictions", "plot_search"),
+    "report": ("plot_front", "plot_predictions", "plot_search", "write_report"),
     "space": ("Space", "Template"),
     "store": ("Store",),
     "train": ("Recipe", "Trial", "evaluate", "sample_trials", "successive_halving"),

@@ -199,6 +199,10 @@ CALLS = {
         jnas.plot_predictions,
         {"measured": VECTORS, "predicted": VECTORS, "std": VECTORS, "path": PATHS, "title": ["toy"]},
     ),
+    "write_report": (
+        jnas.write_report,
+        {"store": ["a.duckdb"], "out": [None, "a.html", Path("b.html")], "experiments": [(), ["01"], ("0123",)]},
+    ),
     "export_model": (
         jnas.export_model,
         {

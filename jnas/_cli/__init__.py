@@ -19,6 +19,7 @@ COMMANDS = {
     "predict": "Classify pictures by the winner of a search.",
     "export": "Write a trained template as files that need no jnas.",
     "latency": "Time ONNX models on this machine.",
+    "report": "Write the page of a search, or of several side by side.",
     "store": "Show what a file of results holds, or write it as Parquet or CSV.",
     "cache": "Show or empty the caches of compiled programs and pictures.",
 }

@@ -1,6 +1,7 @@
 """Layer templates, templates, sampling, bit vectors, genomes and cost. No training code, no Flax."""
 
 from jnas.space._candidate import Candidate
+from jnas.space._drawing import Block, draw_template, template_blocks
 from jnas.space._encoding import BITS_PER_LAYER
 from jnas.space._features import FEATURE_NAMES, LayerBatch, featurize, layer_features
 from jnas.space._genome import arch_hashes, from_genome, lengths, to_bits, to_genome
@@ -37,6 +38,7 @@ __all__ = [
     "Activation",
     "AvgPool2d",
     "BatchNorm2d",
+    "Block",
     "Candidate",
     "Conv2d",
     "Cost",
@@ -58,12 +60,14 @@ __all__ = [
     "WindowedLayer",
     "arch_hashes",
     "describe_chain",
+    "draw_template",
     "featurize",
     "from_genome",
     "infer_shapes",
     "known_networks",
     "layer_features",
     "lengths",
+    "template_blocks",
     "to_bits",
     "to_genome",
 ]

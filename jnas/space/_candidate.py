@@ -50,3 +50,7 @@ class Candidate:
     def template(self) -> Template:
         """The template, with the space's image shape and class count."""
         return self.space.template(self.genome)
+
+    def _repr_svg_(self) -> str:
+        """Returns the drawing that a notebook shows."""
+        return self.template._repr_svg_()

@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 
 from jnas._validation import to_instance, to_int, to_text, to_tuple
 from jnas.errors import JnasError
+from jnas.space._drawing import draw_template
 from jnas.space._encoding import layers_from_hash, layers_to_vectors
 from jnas.space._layers import MAX_CLASSES, Cost, LayerTemplate, Linear, Shape, check_in_shape
 
@@ -102,6 +103,10 @@ class Template:
         from jnas.nn._build import build  # a convenience that imports a higher layer, so only when it is called
 
         return build(self, rngs)
+
+    def _repr_svg_(self) -> str:
+        """Returns the drawing that a notebook shows."""
+        return draw_template(self)
 
     def _format_layers(self) -> list[str]:
         lines = []

@@ -3,6 +3,7 @@
 from jnas.store._experiments import find_experiment, resolve_prefix
 from jnas.store._export import export_table
 from jnas.store._records import RETRYABLE_STATUSES, Epoch, Evaluation, Key, Metric, ProposalRow, Status
+from jnas.store._search_rows import SearchRows, read_curves, read_search
 from jnas.store._store import Store, open_store
 
 __all__ = [
@@ -12,10 +13,13 @@ __all__ = [
     "Key",
     "Metric",
     "ProposalRow",
+    "SearchRows",
     "Status",
     "Store",
     "export_table",
     "find_experiment",
     "open_store",
+    "read_curves",
+    "read_search",
     "resolve_prefix",
 ]

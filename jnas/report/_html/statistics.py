@@ -1,0 +1,77 @@
+"""What follows from the rows of a search: validation images, noise, the best so far, fronts, and which rows to show."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+COSTS = ("params", "macs", "latency_ms")
+_MOST_IMAGES, _MIN_DISTINCT, _NUM_TRIED = 20_000, 8, 48
+_FLOAT32_ERROR = 1.2e-7
+_NUM_BEST, _NUM_FAILED = 400, 100
+
+
+def seconds_of(rows: pd.DataFrame, started: pd.Timestamp) -> pd.Series:
+    """Returns the seconds of the search after which each row was done; 0 for those that an earlier search trained.
+
+    These are the column `seconds` where it has a value, and the time since `started` elsewhere.
+    """
+    elapsed = (rows.finished_at - started).dt.total_seconds()
+    return rows.seconds.fillna(elapsed).clip(lower=0) if "seconds" in rows else elapsed.clip(lower=0)
+
+
+def count_images(accuracies: Float[np.ndarray, " n"]) -> int | None:
+    """Returns how many images accuracies were measured on: the smallest number of which all are fractions.
+
+    None where there are too few different ones to be sure, or they are of more than 20,000 images.
+    """
+    different = np.unique(accuracies[np.isfinite(accuracies)])
+    if len(different) < _MIN_DISTINCT:
+        return None
+    sizes = np.arange(2, _MOST_IMAGES + 1)[:, None]
+    few = different[np.linspace(0, len(different) - 1, _NUM_TRIED).astype(int)]
+    errors = np.abs(few * sizes - np.round(few * sizes)).max(-1)
+    fits = np.flatnonzero(errors <= sizes[:, 0] * _FLOAT32_ERROR + 1e-6)
+    return int(sizes[fits[0], 0]) if len(fits) else None
+
+
+def standard_error(accuracy: float | None, num_images: int | None) -> float | None:
+    """Returns the standard deviation of an accuracy by the choice of images; None where one of these is not known."""
+    return math.sqrt(accuracy * (1 - accuracy) / num_images) if accuracy is not None and num_images else None
+
+
+def improvements(accuracies: Float[np.ndarray, " n"]) -> Int[np.ndarray, " k"]:
+    """Returns the indices of the accuracies that are higher than all before; NaN is lower than all."""
+    values = np.nan_to_num(accuracies, nan=-1.0)
+    before = np.concatenate([[-0.5], np.maximum.accumulate(values)[:-1]])
+    return np.flatnonzero(values > before)
+
+
+def front(accuracies: Float[np.ndarray, " n"], costs: Float[np.ndarray, " n"]) -> Int[np.ndarray, " k"]:
+    """Returns the indices of those that none with the same cost or less surpasses, the cheapest first."""
+    known = np.flatnonzero(np.isfinite(accuracies) & np.isfinite(costs))
+    order = known[np.lexsort((-accuracies[known], costs[known]))]
+    return order[improvements(accuracies[order])]
+
+
+def select_rows(rows: pd.DataFrame, most: int, kept: set[str]) -> Bool[np.ndarray, " n"]:
+    """Returns which rows to show: all, or at most about so many.
+
+    Those are the best, the known networks, `kept`, those that were the best so far, the fronts, some that failed, and
+    others in even steps.
+    """
+    if len(rows) <= most:
+        return np.ones(len(rows), bool)
+    is_good = (rows.status == "ok").to_numpy(bool)
+    accuracies = rows.val_acc_final.where(is_good).to_numpy(float)
+    shown = ((rows.phase == "known") | rows.hash.isin(kept)).to_numpy(copy=True)
+    shown[np.argsort(-np.nan_to_num(accuracies, nan=-1.0), kind="stable")[:_NUM_BEST]] = True
+    shown[np.flatnonzero(~is_good)[:_NUM_FAILED]] = True
+    shown[improvements(accuracies)] = True
+    for cost in COSTS:
+        shown[front(accuracies, rows[cost].to_numpy(float))] = True
+    others = np.flatnonzero(~shown)
+    count = max(most - int(shown.sum()), 0)
+    shown[others[np.linspace(0, len(others) - 1, count).astype(int)] if len(others) else []] = True
+    return shown

@@ -1,0 +1,88 @@
+"""All that a report says of one search, read at one moment."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jnas._validation import refuse
+from jnas.store._records import Key
+from jnas.store._store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_KEY = ", ".join(Key._fields)
+_OF_SEARCH = "in_shape, num_classes, dataset_fingerprint, split_seed"
+_JSON_COLUMNS = ("config_json", "versions")
+
+
+@dataclass(frozen=True)
+class SearchRows:
+    """Tables of one search.
+
+    Attributes:
+      experiment: its row of the table `experiments`, JSON as dictionaries.
+      rows: one a template that was trained, in order: columns of `candidates`, `evaluations` and `architectures`, and
+        `latency_ms` of one image, NaN where it was not measured.
+      generations: its rows of the table, in order.
+      finals: evaluations of the winner in its longer training, the newest one that was tested, a row a seed.
+      recipe, final_recipe: how candidates and the winner were trained; empty where nothing was.
+    """
+
+    experiment: dict[str, Any]
+    rows: pd.DataFrame
+    generations: pd.DataFrame
+    finals: pd.DataFrame
+    recipe: dict[str, Any]
+    final_recipe: dict[str, Any]
+
+
+def read_search(store: Store, experiment_id: str) -> SearchRows:
+    """Returns the tables of a search; raises a `JnasError` if the store does not have it."""
+    with store.connect() as connection:
+
+        def read(query: str, *parameters: Any) -> pd.DataFrame:
+            return connection.execute(query, list(parameters)).df()
+
+        def read_recipe(recipe_id: Any) -> dict[str, Any]:
+            found = read("SELECT recipe_json FROM recipes WHERE recipe_id = ?", recipe_id).recipe_json
+            return json.loads(found[0]) if len(found) else {}
+
+        experiments = read("SELECT * FROM experiments WHERE experiment_id = ?", experiment_id)
+        if experiments.empty:
+            refuse("experiment", f"a search in {store.path}", experiment_id, "Store.experiments_df has them")
+        experiment = {str(name): value for name, value in experiments.iloc[0].items()}
+        for name in _JSON_COLUMNS:
+            experiment[name] = json.loads(experiment[name]) if isinstance(experiment[name], str) else {}
+        rows = read(
+            "SELECT c.*, e.* EXCLUDE (hash, versions), a.params, a.macs, a.flops, l.latency_ms FROM candidates c "
+            f"JOIN experiments x USING (experiment_id) JOIN evaluations e USING ({_KEY}) "
+            "JOIN architectures a USING (hash, in_shape, num_classes) LEFT JOIN (SELECT hash, in_shape, num_classes, "
+            "min(latency_ms) AS latency_ms FROM latencies WHERE batch_size = 1 GROUP BY ALL) l "
+            "USING (hash, in_shape, num_classes) WHERE c.experiment_id = ? ORDER BY c.generation, c.position",
+            experiment_id,
+        )
+        finals = read(
+            f"SELECT e.* FROM evaluations e JOIN experiments x USING ({_OF_SEARCH}) WHERE x.experiment_id = ? "
+            "AND e.hash = x.winner_hash AND e.recipe_id <> x.recipe_id "
+            "ORDER BY e.test_acc_final IS NULL, e.finished_at DESC",
+            experiment_id,
+        )
+        finals = finals.loc[finals.recipe_id == finals.recipe_id[0]] if len(finals) else finals
+        generations = read("SELECT * FROM generations WHERE experiment_id = ? ORDER BY generation", experiment_id)
+        final_recipe = read_recipe(finals.recipe_id[0]) if len(finals) else {}
+        return SearchRows(experiment, rows, generations, finals, read_recipe(experiment["recipe_id"]), final_recipe)
+
+
+def read_curves(store: Store, evaluations: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows of the table `epochs` of evaluations of one data set, in order: their keys must be columns."""
+    columns = ["hash", "recipe_id", "seed", "epoch", "train_loss", "train_acc", "val_acc"]
+    with store.connect() as connection:
+        keys = evaluations[list(Key._fields)].astype({"split_seed": "int64", "seed": "int64"})
+        connection.register("wanted_evaluations", keys)
+        return connection.execute(
+            f"SELECT {', '.join(columns)} FROM epochs JOIN wanted_evaluations USING ({_KEY}) "
+            "ORDER BY hash, recipe_id, seed, epoch"
+        ).df()
