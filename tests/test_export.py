@@ -215,6 +215,7 @@ def test_export_model_onnx_and_int8(store, finished):
     assert f"model_int8.onnx: {check['model_int8.onnx']} (" in written.messages[0]
     card = (written.folder / "README.md").read_text()
     assert written.messages[0] in card and "model.py" not in card and "a stripe, of course" in card
+    assert " ms in model_int8.onnx (" in written.messages[1] and written.messages[1].endswith(" ms in JAX.")
     rows = written.metadata["latencies"]
     assert {row["batch_size"] for row in rows} == {1, 32} and all(row["median_ms"] > 0 for row in rows)
     again = export_model(store, format="int8", views=False, input="float32", check=False)
@@ -242,7 +243,8 @@ def test_export_model_without_weights_retrains_and_checks(store, finished, monke
     metadata = json.loads(Path("second/facts.json").read_text())
     assert metadata["check"] == {"split": "validation", "images": 38, "stored_in": "float32", **numbers}
     assert metadata["retrained"] and metadata["accuracies"]["test_acc_final"] is None
-    retrained, checked, _ = written.messages
+    retrained, checked, speed, _ = written.messages
+    assert speed.startswith("One image takes, on ") and speed.endswith(" ms in JAX.")
     assert "was trained again" in retrained and "(as stored)" in retrained and f"model.py {correct}" in checked
     assert sorted(path.name for path in Path("second").iterdir()) == [
         *("README.md", "facts.json", "model.py", "model.stablehlo", "weights")

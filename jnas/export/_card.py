@@ -186,6 +186,21 @@ def _compare(difference: float, more: str, less: str) -> str:
     return f"{size if isinstance(size, int) else f'{size:.4f}'} {less if difference < 0 else more}"
 
 
+def format_speed(facts: dict[str, Any]) -> str:
+    """Returns how long one image takes in the ONNX files, which are timed with one thread, and in JAX."""
+    parts = [
+        f"{row['median_ms']:.3g} ms in "
+        + (
+            "JAX"
+            if row["engine"] == "jax"
+            else f"{row['file']} ({_format_size(facts['sizes'][row['file']])}, one thread)"
+        )
+        for row in facts["latencies"]
+        if row["batch_size"] == 1 and (row["engine"] == "jax" or row["threads"] == 1)
+    ]
+    return f"One image takes, on {facts['latencies'][0]['device']}: {', '.join(parts)}."
+
+
 def _format_latencies(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return ""

@@ -15,7 +15,7 @@ from jnas._runtime.jax_config import with_own_settings
 from jnas._validation import first_line, optional, to_bool, to_path, to_text
 from jnas.data import Dataset
 from jnas.errors import JnasError
-from jnas.export._card import format_check, model_card
+from jnas.export._card import format_check, format_speed, model_card
 from jnas.export._facts import FACTS_FILE, export_facts, file_sizes
 from jnas.export._folder import ensure_replaceable, exported_digests
 from jnas.export._forms import Format, FormName, GraphOptions, Options, make_options
@@ -89,7 +89,7 @@ def export_model(
     except OSError as error:
         raise JnasError(f"{folder} cannot be written ({first_line(error)}): name another folder with --out.") from error
     if facts["check"]:
-        messages.append(format_check(facts["check"], facts))
+        messages += [format_check(facts["check"], facts), format_speed(facts)]
     return Export(folder, facts, (*messages, f"Template {source.template.hash} is in {folder}."))
 
 
