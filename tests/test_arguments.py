@@ -119,7 +119,7 @@ SETTINGS = {
     **{"target_accuracy": FRACTIONS, "population_size": [64], "trials_per_generation": COUNTS},
     **{"algorithm": ["genetic"], "objectives": ["accuracy", ("accuracy", "macs")], "epochs": [1]},
     **{"prune_after_epochs": [0], "final_epochs": [1], "final_repeats": [1], "num_finalists": [1]},
-    **{"max_latency_ms": [None], "precision": ["float32"], "alternating_flip": FLAGS},
+    **{"max_latency_ms": [None], "latencies": [None], "precision": ["float32"], "alternating_flip": FLAGS},
     **{"metric": ["macro_f1"], "class_weights": ["none", "balanced"]},
 }
 NOT_SETTINGS = {"data": DATA, "config": [None], "preset": [None], "callbacks": [()], "verbose": FLAGS}

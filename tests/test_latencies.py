@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from conftest import small_arrays
 
 import jnas
 from jnas._search import objectives
@@ -34,7 +35,7 @@ def row(template, **changes):
 
 def write(folder, rows):
     path = folder / "latencies.json"
-    path.write_text(json.dumps({"processor": "Cortex-A72", "rows": rows}))
+    path.write_text(json.dumps({"processor": "Cortex-A72", "rows": list(rows)}))
     return path
 
 
@@ -46,7 +47,7 @@ def test_latencies_of_a_file_are_taken_and_others_estimated(templates, tmp_path,
     path = write(tmp_path, [*map(row, timed), *noise])
     assert read_latencies(path, SPACE) == {one.hash: milliseconds(one) for one in timed}
     store = jnas.Store(tmp_path / "a.duckdb")
-    latencies = Latencies(store, SPACE, path)
+    latencies = Latencies(store, SPACE, objectives.read_latencies(path, SPACE))
     for template in templates:
         candidate = Candidate.from_hash(template.hash, SPACE)
         assert latencies.measure(candidate) == pytest.approx(milliseconds(template), rel=1e-3)
@@ -74,3 +75,17 @@ def test_another_file_is_refused(text, sentence, tmp_path):
     with pytest.raises(JnasError) as caught:
         read_latencies(path, SPACE)
     assert str(caught.value).startswith(f"latencies must be {sentence}")
+
+
+def test_a_search_takes_latencies_of_a_file(templates, tmp_path, monkeypatch, fake_trainer):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(objectives, "latency_ms", None)  # nothing is measured here
+    path = write(tmp_path, map(row, templates[:8]))
+    few = {"num_random": 4, "known_networks": False, "generations": 0, "epochs": 1, "final_epochs": 1, "conv_num": 2}
+    settings = {"objectives": ("accuracy", "latency"), "latencies": path, "batch_size": 24, "verbose": False}
+    result = jnas.search(small_arrays(), **few, **settings)
+    trained = {candidate.template.hash: candidate.template for candidate in result.candidates}
+    assert len(result.front) and len(trained) == 4
+    for member in result.front.itertuples():
+        assert member.latency_ms == pytest.approx(milliseconds(trained[member.hash]), rel=1e-3)
+    assert not len(result.store.sql("SELECT * FROM latencies"))

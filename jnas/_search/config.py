@@ -95,7 +95,7 @@ _RULES: dict[str, Rule] = {
     "compile_timeout": partial(to_float, interval="(0, inf)"),
     "seed": to_seed,
     "out": _to_file_name,
-    "store": optional(_to_file_name),
+    **dict.fromkeys(("store", "latencies"), optional(_to_file_name)),
     "trials_per_generation": _COUNT,
     "metric": partial(to_choice, choices=get_args(Metric)),
     "known_networks": to_bool,
@@ -230,6 +230,7 @@ class SearchOptions(TypedDict, total=False):
     metric: Metric
     objectives: Sequence[Objective]
     max_latency_ms: float | None
+    latencies: str | os.PathLike[str] | None
     start: Sequence[str]
     known_networks: bool
     num_random: int
@@ -274,6 +275,9 @@ class SearchConfig(TrainingConfig):
     """What to optimise: accuracy alone, or accuracy against any of macs, params and (measured) latency."""
     max_latency_ms: float | None = None
     """Milliseconds for one image, at most, measured on this device before a template is trained."""
+    latencies: str | None = None
+    """Latencies of another machine, in place of those of this device: a file that `jnas latency` printed there of five
+    exported networks or more. Those of other templates are estimated from them."""
     start: tuple[str, ...] = ()
     """Templates of your own to begin with, by their hashes."""
     known_networks: bool = True

@@ -22,7 +22,7 @@ from jnas._search.config import MAX_KNOWN, SPLIT_SEED, Round, SearchConfig, with
 from jnas._search.evolution import PopulationEvolution, Surrogate, breed, is_member, select_batch
 from jnas._search.final_training import FinalTraining, affordable_epochs, measure_speed
 from jnas._search.lock import hold_lock
-from jnas._search.objectives import Latencies, find_incumbents
+from jnas._search.objectives import Latencies, find_incumbents, read_latencies
 from jnas._search.plan import FINAL_SHARE
 from jnas._search.result import EvaluatedCandidate, SearchResult
 from jnas._search.screening import Proposal, fit_predictor, may_improve, propose_random, select_new, stack_genomes
@@ -74,12 +74,13 @@ class Search:
         self.split = data.split(config.make_recipe(None).val_fraction, SPLIT_SEED)
         self.config = config = with_plan(config, len(self.split.x_train))
         self.data, self.callback, self.start, self.interrupt = data, callback, start, interrupt
+        self.space = config.search_space(data)
+        latencies = None if config.latencies is None else read_latencies(config.latencies, self.space)
         if config.store is None:
             _make_folder(config.out)
         self.store = Store(config.store_path)
         self.recipe = config.make_recipe(config.epochs, config.train_images)
         check_batch(self.recipe, self.split.take(config.train_images))
-        self.space = config.search_space(data)
         self.evolution = PopulationEvolution(self.space, config.objectives, config.algorithm, config.population_size)
         self.experiment = config.experiment_id(data)
         self.checkpoints = paths.checkpoint_dir(self.store.path, self.experiment)
@@ -104,7 +105,7 @@ class Search:
             git_commit=git_commit(),
         )
         self.seconds_before = self.store.seconds(self.experiment)
-        self.latencies = Latencies(self.store, self.space)
+        self.latencies = Latencies(self.store, self.space, latencies)
         self.store.lock_timeout = 600  # once it runs, a search waits for whoever reads its rows
         callback.on_search_start(self)
 
@@ -324,7 +325,8 @@ class Search:
         rows = run_pruned(request, epochs, keeps, options) if epochs else run_trials(request, options)
         for row in rows:
             candidate, predicted_mean, _ = by_hash[row.key.hash]
-            yield EvaluatedCandidate(candidate, row, round.phase, predicted_mean, self.data, self.recipe, config.metric)
+            values = candidate, row, round.phase, predicted_mean, self.data, self.recipe, config.metric
+            yield EvaluatedCandidate(*values, _store=self.store, _experiment=self.experiment)
 
     def _keeps(self, candidates: Sequence[Candidate], curves: np.ndarray, round: Round) -> Sequence[bool]:
         """Which candidates in training go on after their first epochs."""

@@ -39,19 +39,19 @@ def negated_log_costs(
 class Latencies:
     """Milliseconds for one image, measured once for a template and device, and kept in the store.
 
-    With a `file` that `jnas latency` printed they are those of another machine: of the templates that it has, and for
-    all others what a model of latency says that is fitted to them. Nothing is measured then.
+    With `given` ones, by hash, they are those of another machine: of the templates that it has, and for all others what
+    a model of latency says that is fitted to them. Nothing is measured then.
     """
 
-    def __init__(self, store: Store, space: Space, file: str | Path | None = None):
+    def __init__(self, store: Store, space: Space, given: dict[str, float] | None = None):
         self._store = store
         images = {"in_shape": "x".join(map(str, space.in_shape)), "num_classes": space.classes}
         self._columns = images | {"device": device_name(), "batch_size": _BATCH_SIZE}
         self._coefficients: Float32[np.ndarray, " 4"] | None = None
-        if file is None:
+        if given is None:
             self.measured = store.latencies(**self._columns)  # by hash
             return
-        self.measured = read_latencies(file, space)
+        self.measured = dict(given)
         templates = [Template.from_hash(hash, space.in_shape, space.classes) for hash in self.measured]
         self._coefficients = _fit(templates, list(self.measured.values()))
 

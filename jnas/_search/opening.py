@@ -46,7 +46,8 @@ def open(store: Store | str | Path = paths.DEFAULT_STORE, experiment: str | None
     for key, phase, mean in zip(keys, good.phase, good.predicted_mean, strict=True):
         candidate = Candidate.from_hash(key.hash, space)
         predicted = None if pd.isna(mean) else float(mean)
-        candidates[key.hash] = EvaluatedCandidate(candidate, evaluations[key], phase, predicted, images, recipe, metric)
+        values = candidate, evaluations[key], phase, predicted, images, recipe, metric
+        candidates[key.hash] = EvaluatedCandidate(*values, _store=store, _experiment=row.experiment_id)
     candidates = dict(sorted(candidates.items(), key=lambda item: -item[1].score))
     winner = row.winner_hash
     if isinstance(winner, str) and winner in candidates:

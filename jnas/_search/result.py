@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from flax import nnx
@@ -18,6 +18,8 @@ from jnas.train import Recipe, Trainer, Trial, load_weights, predict, probabilit
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from jnas.export import Export
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,6 +39,8 @@ class EvaluatedCandidate:
     finals: tuple[Evaluation, ...] = ()
     """The rows of its longer training, one a seed: of the winner, and of those trained for longer beside it."""
     _weights: Path | None = None
+    _store: Store | None = None
+    _experiment: str | None = None
 
     @property
     def template(self) -> Template:
@@ -104,6 +108,23 @@ class EvaluatedCandidate:
         channels, *size = in_shape = self.template.in_shape
         images = check_images(images, (size[0], size[1], channels))  # before a module is trained for them
         return probabilities(self.build(), images, self._recipe.views, in_shape)
+
+    def export(self, out: str | Path | None = None, **options: Any) -> "Export":
+        """Returns what was written: a folder with the trained network in forms that need no jnas.
+
+        Args:
+          out: the folder; None for one beside the store.
+          **options: those of `jnas.export_model`, such as `format`.
+
+        Raises:
+          JnasError: as `jnas.export_model` does.
+        """
+        from jnas.export import export_model
+
+        assert self._store is not None, "a search made this"
+        data = None if isinstance(self._data, StoredImages) else self._data
+        chosen = {"experiment": self._experiment, "data": data} | options
+        return export_model(self._store, self.candidate.hash, out, **chosen)
 
     def __repr__(self) -> str:
         accuracy = self.evaluation.val_acc_final

@@ -165,6 +165,21 @@ ROWS = [
         refused("Each of callbacks", "a Callback", print),
     ),
     Row("search.verbose", "wrong type", lambda _: jnas.search(verbose=1), refused("verbose", "True or False", 1)),
+    Row(
+        "SearchConfig.latencies", "wrong type", lambda _: jnas.SearchConfig(latencies=3), refused("latencies", _PATH, 3)
+    ),
+    *(
+        Row(
+            f"{subject}latencies",
+            "missing",
+            lambda _, call=call: call("no.json"),
+            refused("latencies", "a file that jnas latency or an export's latency.py printed", "'no.json'"),
+        )
+        for subject, call in (
+            ("search.", lambda file: jnas.search(small_arrays(), latencies=file, batch_size=24)),
+            ("search --", lambda file: command("search", "--latencies", file)),
+        )
+    ),
     Row("search.data", "wrong type", lambda _: jnas.search(3), _NO_SOURCE),
     Row("search.data", "missing", lambda _: jnas.search("no.npz"), _NO_FILE),
     Row(
