@@ -27,7 +27,6 @@ def export_metadata(source: TrainedTemplate, row: Evaluation, check: dict[str, A
         "hash": template.hash,
         "in_shape": template.in_shape,
         "classes": template.classes,
-        "class_names": source.class_names,
         "params": template.cost.params,
         "macs": template.cost.macs,
         "experiment_id": search.experiment_id,
