@@ -59,6 +59,8 @@ def describe_sizes(sizes: Sequence[Size], size: Size, fit: Fit, is_default: bool
     before = f"{smallest[0]} x {smallest[1]}"
     if tuple(smallest) != tuple(largest):
         before = f"from {before} to {largest[0]} x {largest[1]}"
-    how = {"crop": "the middle of each", "pad": "each with black borders", "stretch": "each stretched"}[fit]
+    how = {"crop": ", the middle of each", "pad": ", each with black borders", "stretch": ", each stretched"}[fit]
+    if all(height * size[1] == width * size[0] for height, width in sizes):
+        how = ""
     advice = "; size (--size) and fit (--fit) change that" if is_default else ""
-    return f"The pictures, {before} (height x width), are read as {size[0]} x {size[1]}, {how}{advice}."
+    return f"The pictures, {before} (height x width), are read as {size[0]} x {size[1]}{how}{advice}."
