@@ -6,18 +6,19 @@ from typing import Annotated
 import tyro
 
 from jnas.report import write_report
+from jnas.store import paths
 
 
 @dataclass(frozen=True)
 class Options:
     """Write the page of a search, or of several side by side: one HTML file, which needs no other and no network."""
 
-    store: tyro.conf.Positional[str] = "jnas.duckdb"
-    """File of a search's results."""
+    store: tyro.conf.Positional[str] = paths.DEFAULT_STORE
+    """File of a search's results, or the folder that it is in."""
     experiment: tuple[str, ...] = ()
     """Searches, by their ids in the store or the beginnings of these; by default the newest."""
     out: Annotated[str | None, tyro.conf.arg(aliases=["-o"])] = None
-    """File to write; by default beside the store, of the same name ending in .html."""
+    """File to write; by default index.html in the folder beside the store that a search writes its page to."""
 
 
 def run(options: Options) -> None:

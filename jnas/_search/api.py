@@ -16,6 +16,7 @@ from jnas._search.callbacks import Callback, Callbacks
 from jnas._search.config import PresetName, SearchConfig, SearchOptions, check_names
 from jnas._search.loop import Search
 from jnas._search.progress import ConsoleProgress
+from jnas._search.report_callback import ReportCallback
 from jnas._search.result import SearchResult
 from jnas._search.stopping import catch_interrupt
 from jnas._validation import refuse, to_bool, to_instance, to_tuple
@@ -74,7 +75,8 @@ def search(
         config = SearchConfig.from_preset(preset, **changes)
     elif changes:
         config = dataclasses.replace(config, **changes)
-    callback = Callbacks([ConsoleProgress()] * verbose + list(callbacks))
+    own = [ConsoleProgress()] * verbose + [ReportCallback()] * config.report
+    callback = Callbacks([*own, *callbacks])
     with contextlib.closing(callback), catch_interrupt(callback) as interrupt:
         source = config.data if data is None else data
         dataset = load_data(source, config.classes, size=config.size, fit=config.fit, progress=verbose)

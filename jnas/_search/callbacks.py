@@ -57,6 +57,9 @@ class Callback:
     def on_stop(self, reason: str) -> None:
         """A limit is reached, or the user wants an end: the winner is trained now."""
 
+    def on_final_training(self, num_epochs: int) -> None:
+        """The winner, and what might win, is trained for so many epochs now."""
+
     def on_search_end(self, result: SearchResult) -> None:
         """The winner is trained and tested."""
 

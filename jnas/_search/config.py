@@ -98,7 +98,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("store", "latencies"), optional(_to_file_name)),
     "trials_per_generation": _COUNT,
     "metric": partial(to_choice, choices=get_args(Metric)),
-    "known_networks": to_bool,
+    **dict.fromkeys(("known_networks", "report"), to_bool),
     "start": lambda name, value: tuple(map(str, to_tuple(name, value, "hashes of templates"))),
     **dict.fromkeys(("epochs", "final_epochs"), _COUNT),
     "train_images": partial(to_int, minimum=1),
@@ -231,6 +231,7 @@ class SearchOptions(TypedDict, total=False):
     objectives: Sequence[Objective]
     max_latency_ms: float | None
     latencies: str | os.PathLike[str] | None
+    report: bool
     start: Sequence[str]
     known_networks: bool
     num_random: int
@@ -278,6 +279,9 @@ class SearchConfig(TrainingConfig):
     latencies: str | None = None
     """Latencies of another machine, in place of those of this device: a file that `jnas latency` printed there of five
     exported networks or more. Those of other templates are estimated from them."""
+    report: bool = field(default=True, metadata=_NO_IDENTITY)
+    """Write a page that shows the search while it runs and afterwards, in a folder beside the store ending in
+    -report."""
     start: tuple[str, ...] = ()
     """Templates of your own to begin with, by their hashes."""
     known_networks: bool = True

@@ -6,11 +6,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from flax import nnx
 
 from jnas._runtime import checkpoint
 from jnas._search.config import SPLIT_SEED
 from jnas.data import Dataset, Split
+from jnas.report import winner_facts, write_facts
 from jnas.space import Template
 from jnas.store import Evaluation, Key, Metric, Store, paths
 from jnas.train import (
@@ -18,7 +22,6 @@ from jnas.train import (
     Recipe,
     TrainingRequest,
     Trial,
-    accuracy,
     load_weights,
     make_key,
     run_trials,
@@ -114,12 +117,25 @@ class FinalTraining:
             if row.status != "ok":
                 continue
             folder = self._finalist_dir(row.key)
-            if row.test_acc_final is None and len(data.x_test):
-                module = load_weights(folder if folder.exists() else winner_dir, template)
-                measured = accuracy(module, data.x_test, data.y_test, self.recipe.views)
-                self.store.set_test_accuracy(row.key, measured)
-            if row.key.seed == self.seeds[0] and folder.exists():
+            is_first = row.key.seed == self.seeds[0]
+            is_untested = row.test_acc_final is None and len(data.x_test) > 0
+            if is_untested or (is_first and folder.exists()):
+                facts = self._judge(load_weights(folder if folder.exists() else winner_dir, template))
+                if is_first:
+                    write_facts(facts, winner_dir)
+                if len(data.x_test):
+                    self.store.set_test_accuracy(row.key, sum(facts["num_right"]) / facts["num_images"])
+            if is_first and folder.exists():
                 checkpoint.move(folder, winner_dir)
+
+    def _judge(self, module: nnx.Module) -> dict[str, Any]:
+        """What a module gets right and wrong: of the test images, or the validation images where there are none."""
+        data, split = self.data, self.split
+        names = data.class_names or [str(number) for number in range(data.classes)]
+        if len(data.x_test):
+            return winner_facts(module, data.x_test, data.y_test, self.recipe.views, split="test", class_names=names)
+        images, labels = np.asarray(split.x_val), np.asarray(split.y_val)
+        return winner_facts(module, images, labels, self.recipe.views, split="validation", class_names=names)
 
 
 class Speed(NamedTuple):

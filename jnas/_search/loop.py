@@ -404,6 +404,7 @@ class Search:
         finalists = [trained.template for trained in ranking[: config.num_finalists]]
         seeds = [(config.seed + i) % 2**32 for i in range(config.final_repeats)]  # as large as a seed may be
         recipe = config.make_recipe(config.final_epochs or self._affordable_epochs(finalists))
+        self.callback.on_final_training(recipe.epochs)
         images = (self.data, self.split, self.store, self.checkpoints)
         training = FinalTraining(recipe, seeds, config.metric, *images, self.callback.on_epoch_end, self.check_folder)
         winner, finals = training.find_winner(finalists)

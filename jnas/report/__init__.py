@@ -1,7 +1,7 @@
 """Tables, pictures and pages of results."""
 
 from jnas.report._html.live import LiveReport
-from jnas.report._html.winner_facts import winner_facts
+from jnas.report._html.winner_facts import winner_facts, write_facts
 from jnas.report._plots import plot_front, plot_predictions, plot_search
 from jnas.report._report import write_report
 from jnas.report._tables import finalist_table, format_count, front_table, layer_summary, leaderboard, mean_std
@@ -18,5 +18,6 @@ __all__ = [
     "plot_predictions",
     "plot_search",
     "winner_facts",
+    "write_facts",
     "write_report",
 ]

@@ -18,6 +18,12 @@ def checkpoint_dir(store: Path, experiment_id: str) -> Path:
     return path.with_name(path.name.removesuffix(".duckdb") + ".checkpoints") / experiment_id
 
 
+def report_dir(store: Path) -> Path:
+    """Returns the folder of the page of the searches in a store."""
+    path = store.absolute()
+    return path.with_name(path.name.removesuffix(".duckdb") + "-report")
+
+
 def winner_dir(checkpoints: Path, recipe_id: str, hash: str) -> Path:
     """Returns the folder with the weights of the winner, trained under the final recipe."""
     return checkpoints / f"winner-{recipe_id}-{hash[:16]}"

@@ -4,13 +4,14 @@ import logging
 import time
 from pathlib import Path
 
-from jnas._validation import first_line, to_path
+from jnas._validation import to_path
 from jnas.errors import JnasError
 from jnas.report._html.page import (
     DATA_FILE,
     PLOTLY_FILE,
     data_script,
     is_report,
+    make_folder,
     page_data,
     plotly_script,
     render_page,
@@ -49,12 +50,7 @@ class LiveReport:
         self._next = 0.0
         if self.path.exists() and not is_report(self.path):
             raise JnasError(f"{self.path} is not a report of jnas: name another folder, this file was not changed.")
-        try:
-            self.folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise JnasError(
-                f"{self.folder} cannot be made ({first_line(error)}): name a folder that can be written."
-            ) from error
+        make_folder(self.folder)
         data = page_data([self._search.read()], is_live=True)
         write_file(self.folder / PLOTLY_FILE, plotly_script())
         write_file(self.folder / DATA_FILE, data_script(data))

@@ -53,6 +53,14 @@ def plotly_script() -> str:
     return (importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
 
 
+def make_folder(folder: Path) -> None:
+    """Makes a folder, if it is missing, within one that exists; raises a `JnasError` if it cannot be made."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise JnasError(f"{folder} cannot be made ({first_line(error)}): name a folder that can be written.") from error
+
+
 def write_file(path: Path, text: str) -> None:
     """Writes a whole file, or leaves it as it was and raises a `JnasError`."""
     part = path.with_name(f".{uuid.uuid4().hex}")

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau
 
 from jnas.errors import JnasError
 from jnas.report._html.features import FEATURES, LOG_FEATURES, explain, template_features
 from jnas.report._html.made import describe_making
-from jnas.report._html.statistics import count_images, improvements, seconds_of, select_rows, standard_error
+from jnas.report._html.statistics import improvements, seconds_of, select_rows, standard_error
 from jnas.report._html.winner_facts import facts_path, read_facts
 from jnas.space import Template, describe_chain, draw_template, template_blocks
 from jnas.store import SearchRows, Store, paths, read_curves, read_search
@@ -49,7 +48,7 @@ class SearchPage:
         is_shown = select_rows(rows, self.most_rows, {winner} if winner else set())
         shown = rows.loc[is_shown].reset_index(drop=True)
         epochs = read_curves(self.store, pd.concat([shown, found.finals]))
-        num_val = count_images(np.concatenate([rows.val_acc_final, epochs.val_acc]).astype(float))
+        num_val = int(experiment["num_val"]) if pd.notna(experiment["num_val"]) else None
         good = rows.loc[(rows.status == "ok") & rows.val_acc_final.notna()]
         in_shape = tuple(int(side) for side in experiment["in_shape"].split("x"))
         known = {hash: self._describe(hash, in_shape, int(experiment["num_classes"])) for hash in shown.hash}
@@ -178,6 +177,8 @@ def _predictions(good: pd.DataFrame) -> dict[str, Any] | None:
     told = good[good.predicted_mean.notna()]
     if len(told) < 2:
         return None
+    from scipy.stats import kendalltau  # takes a second, and few searches are so long
+
     tau = kendalltau(told.predicted_mean, told.val_acc_final).statistic  # pyright: ignore[reportAttributeAccessIssue]
     mean_error = (told.predicted_mean - told.val_acc_final).abs().mean()
     return {"count": len(told), "kendall_tau": float(np.nan_to_num(tau)), "mean_error": mean_error}

@@ -1,4 +1,4 @@
-"""What follows from the rows of a search: validation images, noise, the best so far, fronts, and which rows to show."""
+"""What follows from the rows of a search: noise, the best so far, fronts, and which rows to show."""
 
 import math
 
@@ -7,8 +7,6 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 COSTS = ("params", "macs", "latency_ms")
-_MOST_IMAGES, _MIN_DISTINCT, _NUM_TRIED = 20_000, 8, 48
-_FLOAT32_ERROR = 1.2e-7
 _NUM_BEST, _NUM_FAILED = 400, 100
 
 
@@ -19,21 +17,6 @@ def seconds_of(rows: pd.DataFrame, started: pd.Timestamp) -> pd.Series:
     """
     elapsed = (rows.finished_at - started).dt.total_seconds()
     return rows.seconds.fillna(elapsed).clip(lower=0) if "seconds" in rows else elapsed.clip(lower=0)
-
-
-def count_images(accuracies: Float[np.ndarray, " n"]) -> int | None:
-    """Returns how many images accuracies were measured on: the smallest number of which all are fractions.
-
-    None where there are too few different ones to be sure, or they are of more than 20,000 images.
-    """
-    different = np.unique(accuracies[np.isfinite(accuracies)])
-    if len(different) < _MIN_DISTINCT:
-        return None
-    sizes = np.arange(2, _MOST_IMAGES + 1)[:, None]
-    few = different[np.linspace(0, len(different) - 1, _NUM_TRIED).astype(int)]
-    errors = np.abs(few * sizes - np.round(few * sizes)).max(-1)
-    fits = np.flatnonzero(errors <= sizes[:, 0] * _FLOAT32_ERROR + 1e-6)
-    return int(sizes[fits[0], 0]) if len(fits) else None
 
 
 def standard_error(accuracy: float | None, num_images: int | None) -> float | None:

@@ -5,20 +5,20 @@ import io
 import json
 import os
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 from flax import nnx
-from jaxtyping import UInt8
+from jaxtyping import Int32, UInt8
 from scipy.special import softmax
 
 from jnas._runtime.jax_config import with_own_settings
 from jnas._validation import first_line
-from jnas.data import Dataset
 from jnas.errors import JnasError
-from jnas.train import Recipe, logits, predict_with
+from jnas.train import Views, logits, predict_with
 
 _NUM_IMAGES, _LARGEST_SIDE = 24, 64
 _MOST_CLASSES = 100
@@ -32,35 +32,47 @@ def facts_path(weights: Path) -> Path:
 
 
 @with_own_settings
-def winner_facts(module: nnx.Module, dataset: Dataset, recipe: Recipe, weights: Path) -> Path:
-    """Returns the file, beside the folder of the weights, in which it is written what a module gets right and wrong.
+def winner_facts(
+    module: nnx.Module,
+    images: UInt8[np.ndarray, "n h w c"],
+    labels: Int32[np.ndarray, " n"],
+    views: Views,
+    *,
+    split: Literal["test", "validation"],
+    class_names: Sequence[str],
+) -> dict[str, Any]:
+    """Returns what a module gets right and wrong, as values that JSON has.
 
-    That is measured on the test images or, where there are none, on the data set's own validation images: how often
-    each class is taken for which, and the 24 images that the module is most wrongly sure of.
+    These are counts by class, how often each class is taken for which, and the 24 images that the module is most
+    wrongly sure of.
 
     Args:
       module: the winner in evaluation mode.
-      dataset: its images.
-      recipe: how it was trained; its views are those that it classifies by.
-      weights: the folder of its weights.
-
-    Raises:
-      JnasError: if there are neither test images nor validation images of the data set's own, or the file cannot be
-        written.
+      images: those that it is judged by, one or more.
+      labels: theirs, from 0.
+      views: the views of an image by which it classifies.
+      split: which images these are.
+      class_names: a name for each class.
     """
-    split = "test" if len(dataset.x_test) else "validation"
-    images, labels = (dataset.x_test, dataset.y_test) if split == "test" else (dataset.x_val, dataset.y_val)
-    if images is None or labels is None:
-        raise JnasError("dataset must have test images or validation images of its own, got neither; add x_test.")
     found: list[np.ndarray] = []
 
     def classify(part: np.ndarray) -> np.ndarray:
-        found.append(np.asarray(logits(module, jax.device_put(part), recipe.views), np.float64))
+        found.append(np.asarray(logits(module, jax.device_put(part), views), np.float64))
         return found[-1]
 
     predicted = predict_with(classify, images)
     confidence = softmax(np.concatenate(found), -1)[np.arange(len(labels)), predicted]
-    facts = _describe(dataset, split, images, labels, predicted, confidence)
+    return {"split": split, "class_names": list(class_names)} | _describe(
+        images, labels, predicted, confidence, len(class_names)
+    )
+
+
+def write_facts(facts: dict[str, Any], weights: Path) -> None:
+    """Writes what `winner_facts` returned beside the folder of the winner's weights.
+
+    Raises:
+      JnasError: if it cannot be written.
+    """
     path = facts_path(weights)
     part = path.with_name(f".{uuid.uuid4().hex}")
     try:
@@ -69,11 +81,10 @@ def winner_facts(module: nnx.Module, dataset: Dataset, recipe: Recipe, weights: 
     except OSError as error:
         part.unlink(missing_ok=True)
         raise JnasError(f"{path} cannot be written ({first_line(error)}): make room, or change its rights.") from error
-    return path
 
 
 def read_facts(path: Path) -> dict[str, Any] | None:
-    """Returns what `winner_facts` wrote; None where there is no such file, or a damaged one."""
+    """Returns what `write_facts` wrote; None where there is no such file, or a damaged one."""
     try:
         facts = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -82,10 +93,8 @@ def read_facts(path: Path) -> dict[str, Any] | None:
 
 
 def _describe(
-    dataset: Dataset, split: str, images: np.ndarray, labels: np.ndarray, predicted: np.ndarray, confidence: np.ndarray
+    images: np.ndarray, labels: np.ndarray, predicted: np.ndarray, confidence: np.ndarray, classes: int
 ) -> dict[str, Any]:
-    classes = dataset.classes
-    names = dataset.class_names or tuple(map(str, range(classes)))
     is_wrong = labels != predicted
     pairs, counts = np.unique(np.stack([labels, predicted], -1)[is_wrong], axis=0, return_counts=True)
     most = np.argsort(-counts, kind="stable")[:_NUM_PAIRS]
@@ -96,9 +105,7 @@ def _describe(
     if matrix is not None:
         np.add.at(matrix, (labels, predicted), 1)
     return {
-        "split": split,
         "num_images": len(labels),
-        "class_names": names,
         "num_per_class": per_class.tolist(),
         "num_predicted": np.bincount(predicted, minlength=classes).tolist(),
         "num_right": np.bincount(labels[labels == predicted], minlength=classes).tolist(),

@@ -1,0 +1,40 @@
+"""The page of a search, which is live while it runs."""
+
+import time
+from typing import TYPE_CHECKING
+
+from jnas._search.callbacks import Callback
+from jnas._search.config import Round
+from jnas._search.result import EvaluatedCandidate, SearchResult
+from jnas.report import LiveReport
+from jnas.store import paths
+
+if TYPE_CHECKING:
+    from jnas._search.loop import RoundResult, Search
+
+
+class ReportCallback(Callback):
+    """Keeps the page beside the store up to date."""
+
+    def on_search_start(self, search: "Search") -> None:
+        self._search = search
+        self._report = LiveReport(search.store, search.experiment, paths.report_dir(search.store.path))
+
+    def on_round_start(self, round: Round, num_trials: int) -> None:
+        self._update(f"training {num_trials} networks ({round.phase})")
+
+    def on_trial_end(self, candidate: EvaluatedCandidate) -> None:
+        self._update("training networks")
+
+    def on_round_end(self, result: "RoundResult") -> None:
+        self._update("choosing the next networks")
+
+    def on_final_training(self, num_epochs: int) -> None:
+        self._update(f"training the winner for {num_epochs} epochs", force=True)
+
+    def on_search_end(self, result: SearchResult) -> None:
+        self._report.finish()
+
+    def _update(self, note: str, force: bool = False) -> None:
+        limit, elapsed = self._search.config.time_limit, time.monotonic() - self._search.start
+        self._report.update(note, None if limit is None else max(limit - elapsed, 0.0), force)
