@@ -56,7 +56,7 @@ function when(text) {
   return text ? `${text.slice(0, 10)}, ${text.slice(11, 16)} UTC` : "–";
 }
 
-const shortHash = (hash) => (hash.length > 18 ? `${hash.slice(0, 16)}…` : hash);
+const shortHash = (hash, most = 16) => (hash.length > most + 2 ? `${hash.slice(0, most)}…` : hash);
 
 function rowsOf(search) {
   if (!search.list) {

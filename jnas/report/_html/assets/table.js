@@ -14,7 +14,7 @@ const table = { by: "val_acc_final", isDown: true, words: "", status: "", limit:
 function filtered(search) {
   const words = table.words.toLowerCase().split(/\s+/).filter(Boolean);
   const rows = rowsOf(search).filter((row) => {
-    const text = `${row.hash} ${row.status} ${PHASES[row.kind]?.name || row.phase} round ${row.generation}`.toLowerCase();
+    const text = `${row.hash} ${row.status} ${row.phase} ${PHASES[row.kind]?.name || row.phase} round ${row.generation}`.toLowerCase();
     return (!table.status || row.status === table.status) && words.every((word) => text.includes(word));
   });
   const sign = table.isDown ? -1 : 1, name = table.by;
@@ -27,9 +27,9 @@ function filtered(search) {
 
 function cells(row, columns) {
   return columns.map(([name, , show]) => {
-    if (name === "kind") return el("td", {}, el("i", { class: "dot", style: `background:var(--${row.kind})` }), PHASES[row.kind]?.name || row.phase);
+    if (name === "kind") return el("td", {}, el("i", { class: "dot", style: `background:var(--${row.kind})` }), row.kind === "predicted" ? "predictor" : row.phase);
     if (name === "status") return el("td", {}, row.status === "ok" ? "ok" : el("span", { class: "badge" }, row.status));
-    if (name === "hash") return el("td", {}, el("code", { title: row.hash }, shortHash(row.hash)), copyButton(row.hash));
+    if (name === "hash") return el("td", {}, el("code", { title: row.hash }, shortHash(row.hash, 10)), copyButton(row.hash));
     return el("td", { class: "n" }, String(show(row)));
   });
 }
