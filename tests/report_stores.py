@@ -118,6 +118,7 @@ def add_experiment(store: Store, experiment: str = EXPERIMENT, seed: int = 0, **
     columns = {
         **{"experiment_id": experiment, "started_at": STARTED, "recipe_id": RECIPE, "dataset_fingerprint": DATA},
         **{"dataset_name": "CIFAR-10 excerpt", "in_shape": "3x32x32", "num_classes": 10, "split_seed": 0, "seed": seed},
+        **{"num_train": 3200, "num_val": 800, "num_test": 1000},
         **{"config_json": CONFIG | {"seed": seed}, "git_commit": "0" * 40},
         **{"versions": {"python": "3.11.9", "jax": "0.9.0", "jnas": "0.1.0"}},
     }

@@ -113,6 +113,7 @@ SETTINGS = {
         "store": ["a.duckdb"],
         "num_random": [1],
         "known_networks": [True],
+        "report": [False],
         "start": ["00" * 4],
     },
     **{"train_images": [None, 9], "generations": [0], "minutes": [5], "max_trials": [1]},

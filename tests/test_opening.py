@@ -25,7 +25,9 @@ def finished(tmp_path, fake_trainer, monkeypatch):
 def test_everything_is_in_one_folder(finished, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["jnas-run"]
     names = sorted(path.name for path in (tmp_path / "jnas-run").iterdir())
-    assert names == ["jnas.checkpoints", "jnas.duckdb"]
+    assert names == ["jnas-report", "jnas.checkpoints", "jnas.duckdb"]
+    report = tmp_path / "jnas-run" / "jnas-report"
+    assert {path.name for path in report.iterdir()} == {"data.js", "index.html"}
 
 
 def test_open_returns_what_the_search_returned(finished):

@@ -45,7 +45,7 @@ def read_options(options: type, prog: str, words: list[str], default: Any = None
 
     What is no number and no choice is text, which their rules refuse. Raises a JnasError where a word is no option.
     """
-    grouped = _group(options, options() if default is None else default)
+    grouped = _group(options, default)
     found, unknown = tyro.cli(
         grouped,
         prog=prog,
@@ -68,11 +68,12 @@ def read_options(options: type, prog: str, words: list[str], default: Any = None
 def _group(options: type, default: Any) -> type:
     """Returns a dataclass like `options`, but with fields of `GROUPS` in dataclasses of their own."""
     texts, types = _read_docstrings(options), get_type_hints(options, include_extras=True)
+    defaults = {field.name: field.default for field in dataclasses.fields(options)} | (vars(default) if default else {})
 
     def make(title: str, names: Iterable[str], groups: Iterable[type] = ()) -> type:
         fields: list[tuple] = [
-            (name, Annotated[types[name], tyro.conf.arg(help=texts[name])], dataclasses.field(default=value))
-            for name, value in ((name, getattr(default, name)) for name in names)
+            (name, Annotated[types[name], tyro.conf.arg(help=texts[name])], dataclasses.field(default=defaults[name]))
+            for name in names
         ]
         fields += [(group.__name__, group, dataclasses.field(default=group())) for group in groups]
         return dataclasses.make_dataclass(title, fields, frozen=True)

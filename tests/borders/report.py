@@ -14,7 +14,7 @@ _NONE = "There is no store no.duckdb: name the .duckdb file that a search wrote.
 _SQLITE = (
     "a.duckdb must be a DuckDB file that jnas wrote, got a SQLite file; name another file, this one was not changed."
 )
-_UNKNOWN = "a.duckdb has no search 'ffff': give --experiment one of 0123456789ab, 0123aaaaaaaa."
+_UNKNOWN = "There is no search 'ffff' in a.duckdb: give --experiment one of 0123456789ab, 0123aaaaaaaa."
 
 
 def _store(*searches):
@@ -104,7 +104,7 @@ ROWS = [
         "write_report.experiments",
         "right",
         lambda _: _write(experiments=["01234", "0123a"]),
-        lambda path: path.name == "a.html",
+        lambda path: path.parts[-2:] == ("a-report", "index.html"),
     ),
     Row("report --store", "missing", lambda _: command("report", "no.duckdb"), _NONE),
     Row("report --store", "foreign", _foreign, _OTHER),
@@ -120,7 +120,7 @@ ROWS = [
         "report --experiment",
         "wrong value",
         lambda _: _store("0123456789ab", "0123aaaaaaaa") and command("report", "a.duckdb", "--experiment", "0123"),
-        "a.duckdb has 2 searches '0123': give --experiment one of 0123456789ab, 0123aaaaaaaa.",
+        "--experiment must match one search in a.duckdb, got '0123', which matches 2 (0123456789ab, 0123aaaaaaaa); give more of it.",
     ),
     Row(
         "report --out",

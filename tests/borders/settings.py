@@ -35,6 +35,7 @@ CONDITIONS = {
     "seed": ("an integer from 0 to 4,294,967,295", 4294967296, ""),
     "num_random": ("an integer from 0 to 1,000,000", -1, ""),
     "known_networks": ("True or False", 3, ""),
+    "report": ("True or False", 3, ""),
     "train_images": ("an integer >= 1", 0, ""),
     "generations": ("an integer >= 0", -1, ""),
     "minutes": (_RATE, 0, ""),
@@ -129,7 +130,7 @@ def _on_the_command_line() -> list[Row]:
         flag = _flag(name)
         for command_name in ("search",) + ("evaluate",) * (name in OF_EVALUATE):
             subject, rest = f"{command_name} {flag}", ("--random", "1") * (command_name == "evaluate")
-            if name in (*FLAGS, "known_networks"):
+            if name in (*FLAGS, "known_networks", "report"):
                 words = (command_name, f"{flag}s", *rest)
                 sentence = f"'{flag}s' is no option of jnas {command_name}: perhaps you mean {flag}."
                 rows.append(Row(subject, "wrong value", lambda _, w=words: command(*w), sentence))

@@ -56,7 +56,7 @@ class SearchPage:
             "id": self.experiment_id,
             "counts": _counts(rows, shown),
             "num_val": num_val,
-            "seconds": experiment.get("seconds"),  # of all of the search, where the store has it
+            "seconds": float(experiment["seconds"]) if pd.notna(experiment["seconds"]) else None,
             "summary": self._summary(good, winner, found, num_val, in_shape),
             "rows": _columns(shown),
             "steps": _steps(rows, num_val),

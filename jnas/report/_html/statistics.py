@@ -15,8 +15,7 @@ def seconds_of(rows: pd.DataFrame, started: pd.Timestamp) -> pd.Series:
 
     These are the column `seconds` where it has a value, and the time since `started` elsewhere.
     """
-    elapsed = (rows.finished_at - started).dt.total_seconds()
-    return rows.seconds.fillna(elapsed).clip(lower=0) if "seconds" in rows else elapsed.clip(lower=0)
+    return rows.seconds.fillna((rows.finished_at - started).dt.total_seconds()).clip(lower=0)
 
 
 def standard_error(accuracy: float | None, num_images: int | None) -> float | None:
