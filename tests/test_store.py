@@ -78,7 +78,7 @@ class StoreContract:
 
     def test_add_numpy_scalars_are_taken(self, store):
         key = Key("00000001", "3x32x32", np.int64(10), "recipe", "data", np.int32(0), np.uint32(0))
-        epochs = tuple(Epoch(*map(np.float64, dataclasses.astuple(epoch))) for epoch in row().epochs)
+        epochs = tuple(Epoch(*map(np.float64, dataclasses.astuple(epoch)[:3])) for epoch in row().epochs)
         store.add([dataclasses.replace(row(), key=key, val_acc_final=np.float32(0.5), macs=np.int64(5), epochs=epochs)])
         assert store.find([key]) == {key: row()} == store.find([row().key])
         store.set_test_accuracy(key, np.float32(0.25))

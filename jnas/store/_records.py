@@ -46,8 +46,7 @@ class Epoch:
     val_macro_f1: float | None = None
 
 
-_SIGNED = {"accuracy": (1, "val_acc"), "balanced_accuracy": (1, "val_balanced_acc"), "macro_f1": (1, "val_macro_f1")}
-_SIGNED |= {"loss": (-1, "val_loss")}
+_SIGNED = {"balanced_accuracy": (1, "val_balanced_acc"), "macro_f1": (1, "val_macro_f1"), "loss": (-1, "val_loss")}
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,8 @@ class Evaluation:
 
     def score(self, metric: Metric) -> float:
         """Returns a measure on the validation images after the last epoch; minus the loss, so that more is better."""
+        if metric == "accuracy":
+            return -math.inf if self.val_acc_final is None else self.val_acc_final
         sign, name = _SIGNED[metric]
         value = getattr(self.epochs[-1], name) if self.epochs else None
         return -math.inf if value is None else sign * value
