@@ -1,6 +1,7 @@
 """What a search leaves: its folder, opened and shown again, and used by the next search."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -139,3 +140,33 @@ def test_equal_functions_count_once():
     learned = candidate(PReLU(), pool)  # its slope may become negative
     assert learned.function_hash == learned.hash != candidate(pool, PReLU()).function_hash
     assert candidate(LeakyReLU(0.1), pool).function_hash == candidate(pool, LeakyReLU(0.1)).function_hash
+
+
+def test_results_are_drawn_in_notebooks(finished):
+    page, best = finished._repr_html_(), finished.best
+    assert page.count("<svg") == 2 and page.count("<tr>") == 1 + min(10, len(finished.candidates))
+    assert best.template.hash in page and f"{best.final.test_acc_final:.4f}" in page
+    assert page.count("<circle") == len(finished.candidates) and best._repr_html_() in page
+    assert finished.experiment in finished.store._repr_html_()
+    assert jnas.Store("none.duckdb")._repr_html_() == "Store('none.duckdb')"
+
+
+def test_a_search_is_a_study_of_optuna(finished, capsys):
+    optuna = pytest.importorskip("optuna")
+    from optuna.storages.journal import JournalFileBackend
+
+    assert main(["store", "jnas-run", "--optuna", "study.log"]) == 0 and "Wrote study.log" in capsys.readouterr().out
+    storage = optuna.storages.JournalStorage(JournalFileBackend("study.log"))
+    study = optuna.load_study(study_name=finished.experiment, storage=storage)
+    assert [trial.value for trial in study.trials] == finished.to_df().val_acc_final.tolist()
+    assert study.best_trial.user_attrs["hash"] == finished.candidates[0].template.hash
+    assert study.trials[0].params["macs"] == finished.to_df().macs[0]
+    assert len(study.trials[0].intermediate_values) == len(finished.candidates[0].evaluation.epochs)
+    assert main(["store", "jnas-run", "--optuna", "study.log"]) == 2
+    assert "study.log exists: name another file." in capsys.readouterr().err
+
+
+def test_optuna_that_is_not_installed_is_said(finished, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(jnas.JnasError, match="A study needs optuna: pip install optuna"):
+        jnas.store.export_optuna("jnas-run", "study.log")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import tyro
 
-from jnas.store import Store, export_table, open_store, paths
+from jnas.store import Store, export_optuna, export_table, open_store, paths
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,16 @@ class Options:
     table: str | None = None
     """Table to write, such as evaluations, epochs or generations; by default one row an evaluation, with the
     architecture's cost."""
+    optuna: str | None = None
+    """File to write the newest search to, as a study that optuna-dashboard shows."""
     overwrite: bool = False
     """Replace the file to write if it exists."""
 
 
 def run(options: Options) -> None:
-    if options.export is None:
+    if options.optuna is not None:
+        print(f"Wrote {export_optuna(options.store, options.optuna)}: optuna-dashboard {options.optuna} shows it.")
+    elif options.export is None:
         _show(open_store(options.store))
     else:
         export_table(options.store, options.export, options.table, options.overwrite)

@@ -12,6 +12,7 @@ from jnas._runtime.jax_config import with_own_settings
 from jnas._search.config import Phase
 from jnas._search.stored_images import StoredImages
 from jnas.data import Dataset, check_images
+from jnas.report import Point, candidate_html, result_html
 from jnas.space import Candidate, Template
 from jnas.store import Evaluation, Metric, Store
 from jnas.train import Recipe, Trainer, Trial, load_weights, predict, probabilities, trained_module
@@ -126,6 +127,19 @@ class EvaluatedCandidate:
         chosen = {"experiment": self._experiment, "data": data} | options
         return export_model(self._store, self.candidate.hash, out, **chosen)
 
+    def _repr_html_(self) -> str:
+        notes = []
+        if self.final is not None and self.final.val_acc_final is not None:
+            tested = self.final.test_acc_final
+            test = "" if tested is None else f", test accuracy {tested:.4f}"
+            epochs = len(self.final.epochs)
+            notes.append(f"trained for {epochs} epochs: validation accuracy {self.final.val_acc_final:.4f}{test}")
+        return candidate_html(self._point, notes)
+
+    @property
+    def _point(self) -> Point:
+        return Point(self.phase, self.evaluation.val_acc_final or 0.0, self.template)
+
     def __repr__(self) -> str:
         accuracy = self.evaluation.val_acc_final
         return f"EvaluatedCandidate({self.candidate.hash!r}, {self.phase}, val_acc_final {accuracy})"
@@ -168,6 +182,9 @@ class SearchResult:
     def to_df(self) -> "pd.DataFrame":
         """Returns one row a template that this search trained, in the order of training, failed ones too."""
         return self.store.experiment_df(self.experiment)
+
+    def _repr_html_(self) -> str:
+        return result_html(self.best._repr_html_(), [candidate._point for candidate in self.candidates])
 
     def __repr__(self) -> str:
         return (

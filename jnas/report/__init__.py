@@ -2,12 +2,15 @@
 
 from jnas.report._html.live import LiveReport
 from jnas.report._html.winner_facts import winner_facts, write_facts
+from jnas.report._notebook import Point, candidate_html, result_html
 from jnas.report._plots import plot_front, plot_predictions, plot_search
 from jnas.report._report import write_report
 from jnas.report._tables import finalist_table, format_count, front_table, layer_summary, leaderboard, mean_std
 
 __all__ = [
     "LiveReport",
+    "Point",
+    "candidate_html",
     "finalist_table",
     "format_count",
     "front_table",
@@ -17,6 +20,7 @@ __all__ = [
     "plot_front",
     "plot_predictions",
     "plot_search",
+    "result_html",
     "winner_facts",
     "write_facts",
     "write_report",

@@ -2,6 +2,7 @@
 
 from jnas.store._experiments import find_experiment, resolve_prefix
 from jnas.store._export import export_table
+from jnas.store._optuna import export_optuna
 from jnas.store._records import RETRYABLE_STATUSES, Epoch, Evaluation, Key, Metric, ProposalRow, Status
 from jnas.store._search_rows import SearchRows, read_curves, read_search
 from jnas.store._store import Store, open_store
@@ -16,6 +17,7 @@ __all__ = [
     "SearchRows",
     "Status",
     "Store",
+    "export_optuna",
     "export_table",
     "find_experiment",
     "open_store",

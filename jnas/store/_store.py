@@ -72,6 +72,11 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"
 
+    def _repr_html_(self) -> str:
+        """The searches that it holds, for notebooks."""
+        columns = ["experiment_id", "started_at", "dataset_name", "seconds"]
+        return self.experiments_df()[columns].to_html(index=False) if self.is_made else repr(self)
+
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
         """Returns the result of a read-only SQL query, in which each `?` stands for the next parameter."""
         query = to_text("query", query)

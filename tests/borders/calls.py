@@ -227,7 +227,7 @@ ROWS = [
             lambda _, n=name, f=flag: command(n, f"{f}s"),
             _NO_FLAG % (flag, name, flag),
         )
-        for name, flag in (("show", "--json"), ("search", "--quiet"))
+        for name, flag in (("show", "--json"), ("search", "--quiet"), ("store", "--optuna"))
     ),
     Row(
         "SearchConfig.from_preset.preset",
