@@ -155,8 +155,8 @@ class TrainingConfig:
     """How much an image counts in training: as all others, or "balanced", in inverse proportion to the images of its
     class; by default as the recipe does."""
     flip: Flag = field(default=None, metadata=_NO_IDENTITY)
-    """Mirror training images left to right; by default as the recipe does. Say --no-flip where mirror images are of
-    another class or of none, as letters and hands are: test images are not mirrored then, either."""
+    """Mirror training images left to right; by default as the recipe does, but not where a small network takes mirror
+    images for other classes, as those of letters and hands are. Test images are mirrored where training images are."""
     alternating_flip: Flag = field(default=None, metadata=_NO_IDENTITY)
     """Mirror each image in every other epoch, and not at random; by default as the recipe does."""
     shift: int | None = field(default=None, metadata=_NO_IDENTITY)

@@ -22,6 +22,7 @@ from jnas._search.config import MAX_KNOWN, SPLIT_SEED, Round, SearchConfig, with
 from jnas._search.evolution import PopulationEvolution, Surrogate, breed, is_member, select_batch
 from jnas._search.final_training import FinalTraining, affordable_epochs, measure_speed
 from jnas._search.lock import hold_lock
+from jnas._search.mirroring import warn_of_mirroring
 from jnas._search.objectives import Latencies, find_incumbents, read_latencies
 from jnas._search.plan import FINAL_SHARE
 from jnas._search.result import EvaluatedCandidate, SearchResult
@@ -36,6 +37,7 @@ from jnas.space import Candidate, Template, known_networks
 from jnas.store import Key, Store, paths
 from jnas.train import EngineOptions, TrainingRequest, Trial, check_batch, make_key, run_pruned, run_trials
 
+_MAY_BE_MIRRORED = ("excerpt", "cifar10", "cifar100")
 _MAX_LATENCY_ATTEMPTS = 20
 _CHECK_SECONDS = 1.0
 """Seconds between two looks at the folder of checkpoints, which may be lost long before something is written there."""
@@ -72,6 +74,10 @@ class Search:
         self, config: SearchConfig, data: Dataset, callback: Callback, start: float, interrupt: Interrupt
     ) -> None:
         self.split = data.split(config.make_recipe(None).val_fraction, SPLIT_SEED)
+        self.notes = data.notes
+        is_told = config.flip is not None or config.data.split(":")[0] in _MAY_BE_MIRRORED
+        if not is_told and config.make_recipe(None).flip and (warning := warn_of_mirroring(data, self.split)):
+            config, self.notes = dataclasses.replace(config, flip=False), (*data.notes, warning)
         self.config = config = with_plan(config, len(self.split.x_train))
         self.data, self.callback, self.start, self.interrupt = data, callback, start, interrupt
         self.space = config.search_space(data)

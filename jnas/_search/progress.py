@@ -135,7 +135,7 @@ def first_lines(search: "Search") -> list[str]:
         f"{data.classes} classes{names}.",
         f"Images: {len(split.x_train):,} for training, {len(split.x_val):,} for validation ({validation}), "
         f"{len(data.x_test):,} for the test of the winner.",
-        *data.notes,
+        *search.notes,
         f"Recipe {config.recipe}, {recipe.epochs} epoch{'s' * (recipe.epochs > 1)} a network{images}, of at most "
         f"{format_count(config.max_macs or 0)} multiply-accumulates (MACs).",
         f"Training images are {recipe.describe_augmentation()}.",
