@@ -115,6 +115,12 @@ def test_ctrl_c_twice_ends_now_and_keeps_what_is_finished(tmp_path):
     assert len(jnas.Store(tmp_path / "results.duckdb").to_df()) >= 1
 
 
+def test_limits_that_nothing_satisfies_are_a_sentence(tmp_path, fake_trainer):
+    few = {"known_networks": True, "num_random": 0, "generations": 0, "max_macs": 10}
+    with pytest.raises(JnasError, match="max_params and max_macs must admit a network, got None and 10; raise them"):
+        searched(tmp_path, **few)
+
+
 def test_another_thread_than_the_main_one_takes_no_signals():
     found = []
 

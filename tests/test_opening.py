@@ -49,7 +49,11 @@ def test_show_prints_what_the_search_printed(finished, capsys):
     assert main(["show"]) == 0
     shown = capsys.readouterr().out
     assert shown.split("#")[1].split("Results:")[0] == printed.split("#")[1].split("Results:")[0]
-    assert "Next: jnas export jnas-run/jnas.duckdb" in shown and finished.best.template.hash in shown
+    assert (
+        "Of the classes it finds" in shown
+        and "Next: jnas export jnas-run/jnas.duckdb" in shown
+        and finished.best.template.hash in shown
+    )
 
 
 def test_show_as_json(finished, capsys):

@@ -396,6 +396,11 @@ class Search:
     def finish(self, reason: str | None) -> SearchResult:
         """Trains the winner for longer, tests it, and returns what was found."""
         ranking, config = self.ranking(), self.config
+        if not self.evaluated and reason is None:
+            raise JnasError(
+                f"max_params and max_macs must admit a network, got {config.max_params} and {config.max_macs}; raise "
+                "them, or give num_random or generations."
+            )
         if not self.evaluated:
             raise JnasError(
                 f"The search ended {reason}, before any template was trained: run it again, with "

@@ -9,7 +9,16 @@ from rich.table import Table
 from rich.text import Text
 
 from jnas._search.result import EvaluatedCandidate, SearchResult
-from jnas.report import finalist_table, format_count, front_table, layer_summary, leaderboard, mean_std
+from jnas.report import (
+    facts_path,
+    finalist_table,
+    format_count,
+    front_table,
+    layer_summary,
+    leaderboard,
+    mean_std,
+    read_facts,
+)
 from jnas.space import describe_chain
 from jnas.store import Evaluation, Metric, find_experiment, paths
 
@@ -42,6 +51,8 @@ def describe_result(result: SearchResult) -> list[str | Text | Table]:
     parts += [Text(title, "bold"), layer_summary(best.template), f"hash {best.template.hash}\n"]
     if best.finals:
         parts.append(_describe_finals(best.finals, int(experiment.num_test), best.metric))
+        facts = None if best._weights is None else read_facts(facts_path(best._weights))
+        parts += [_describe_mistakes(facts)] if facts else []
     if known is not None:
         parts.append(compare_with_known(best, known, num_val))
     return [*parts, *_describe_files(result, experiment)]
@@ -100,6 +111,18 @@ def _describe_files(result: SearchResult, experiment: "pd.Series") -> list[str]:
         if result.best.finals
         else "The search has not trained a winner yet: the same command goes on.",
     ]
+
+
+def _describe_mistakes(facts: dict[str, Any]) -> str:
+    """The class that a network finds least often, and what it takes for what."""
+    names, counts = facts["class_names"], facts["num_per_class"]
+    found = [right / count if count else 1.0 for right, count in zip(facts["num_right"], counts, strict=True)]
+    worst = min(range(len(names)), key=found.__getitem__)
+    text = f"Of the classes it finds {names[worst]} least often ({found[worst]:.0%} of {facts['split']} images)"
+    if not facts["pairs"]:
+        return f"{text}."
+    label, predicted, count = facts["pairs"][0]
+    return f"{text}, and takes {names[label]} for {names[predicted]} most often ({count} images)."
 
 
 def compare_with_known(best: EvaluatedCandidate, known: EvaluatedCandidate, num_val: int) -> str:
