@@ -143,8 +143,10 @@ def test_equal_and_other_searches_share_a_store_at_once(tmp_path, fake_trainer):
     with ThreadPoolExecutor(4) as pool:
         reader = pool.submit(read)
         searches = [pool.submit(search, tmp_path, progress, seed=i // 2) for i, progress in enumerate(telling)]
-        results = [one.result() for one in searches]
-        is_done.set()
+        try:
+            results = [one.result() for one in searches]
+        finally:
+            is_done.set()
         assert reader.result() > 0
     first, second, other = results
     assert sum(progress.waits for progress in telling[:2]) == 1 and telling[2].waits == 0

@@ -77,12 +77,14 @@ def read_search(store: Store, experiment_id: str) -> SearchRows:
 
 
 def read_curves(store: Store, evaluations: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows of the table `epochs` of evaluations of one data set, in order: their keys must be columns."""
-    columns = ["hash", "recipe_id", "seed", "epoch", "train_loss", "train_acc", "val_acc"]
+    """Returns the rows of the table `epochs` of evaluations, in order: their keys must be columns."""
+    types = {name: "BIGINT" if name in ("num_classes", "split_seed", "seed") else "VARCHAR" for name in Key._fields}
+    # Lists, as DuckDB's scan of a data frame fails now and then where threads open files.
+    wanted = ", ".join(f"unnest(?::{type}[]) AS {name}" for name, type in types.items())
+    keys = [evaluations[name].astype("int64" if type == "BIGINT" else str).to_list() for name, type in types.items()]
     with store.connect() as connection:
-        keys = evaluations[list(Key._fields)].astype({"split_seed": "int64", "seed": "int64"})
-        connection.register("wanted_evaluations", keys)
         return connection.execute(
-            f"SELECT {', '.join(columns)} FROM epochs JOIN wanted_evaluations USING ({_KEY}) "
-            "ORDER BY hash, recipe_id, seed, epoch"
+            f"SELECT hash, recipe_id, seed, epoch, train_loss, train_acc, val_acc FROM epochs JOIN (SELECT {wanted}) "
+            f"USING ({_KEY}) ORDER BY hash, recipe_id, seed, epoch",
+            keys,
         ).df()
