@@ -6,9 +6,9 @@
 Each seed is a process of its own with an empty compilation cache, so everything counts: imports, reading, compiling,
 training, measuring. Nine tenths of the training images train and a tenth measures the validation accuracy after each
 epoch (the last one by the recipe's `views`); `seconds_to_target` is when it is first as high as the target, or null.
-With `--all-images` all of them train, nothing is measured on other images before the end, and the target is one of test
-accuracy: for chains, recipes and epochs that were chosen before on validation images. The chain is that of `CHAINS` for
-the target and the limit of parameters, unless `--hash` names another.
+With `--all-images`, as for the chain of 0.94, all of them train, nothing is measured on other images before the end,
+and the target is one of test accuracy: for chains, recipes and epochs that were chosen before on validation images.
+The chain is that of `CHAINS` for the target and the limit of parameters, unless `--hash` names another.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ class Chain:
     hash: str
     epochs: int
     changes: dict[str, Any]
+    all_images: bool = False
+    """Whether the target is one of test accuracy, after training on all training images."""
 
     @property
     def template(self) -> jnas.Template:
@@ -57,6 +59,14 @@ CHAINS = [
         "008044220048900040000000200000000080242240000000200000000043100001000000",
         7,
         {"batch_size": 128},
+    ),
+    Chain(
+        0.94,  # conv32-conv64-pool-conv64-conv192-pool-conv192-conv192-pool-conv192-pool
+        "00820821200000000081042200489000400000002000000000810422400000002000000000802422004890004000000020000000"
+        "008024224000000020000000008024220048900040000000200000000080242240000000200000000045100001000000",
+        22,
+        {"batch_size": 256, "learning_rate": 0.014},
+        all_images=True,
     ),
 ]
 
@@ -75,9 +85,9 @@ def choose_chain(target: float, max_params: int | None) -> Chain:
     )
 
 
-def train_once(chain: Chain, path: str, seed: int, all_images: bool, start: float) -> dict[str, Any]:
+def train_once(chain: Chain, path: str, seed: int, start: float) -> dict[str, Any]:
     """Returns the accuracies of one training, and the seconds since `start` (of `time.time`) after each epoch."""
-    data = jnas.load_data(path)
+    data, all_images = jnas.load_data(path), chain.all_images
     if all_images:
         monitor = {"x_val": data.x_train[:NUM_MONITORED], "y_val": data.y_train[:NUM_MONITORED]}
         data = dataclasses.replace(data, **monitor)
@@ -112,7 +122,7 @@ def in_new_process(chain: Chain, options: argparse.Namespace, seed: int) -> dict
         __file__,
         *sys.argv[1:],
         "--child",
-        json.dumps([chain.target, chain.hash, chain.epochs, chain.changes, seed, start]),
+        json.dumps([*dataclasses.astuple(chain), seed, start]),
     ]
     with tempfile.TemporaryDirectory() as cache:
         environment = os.environ | {"XDG_CACHE_HOME": cache}
@@ -138,23 +148,25 @@ def main() -> None:
     options = parser.parse_args()
     if options.child:
         *fields, seed, start = json.loads(options.child)
-        print(json.dumps(train_once(Chain(*fields), options.data, seed, options.all_images, start)))
+        print(json.dumps(train_once(Chain(*fields), options.data, seed, start)))
         return
     target, hash = options.target, options.hash
     known = Chain(target, hash, 0, {}) if hash else choose_chain(target, options.max_params)
-    chain = Chain(target, known.hash, options.epochs or known.epochs or 8, known.changes | options.changes)
+    all_images = known.all_images or options.all_images
+    epochs = options.epochs or known.epochs or 8
+    chain = Chain(target, known.hash, epochs, known.changes | options.changes, all_images)
     runs = []
     for seed in range(options.seeds):
         runs.append(in_new_process(chain, options, seed))
         print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
     reached = [one["seconds_to_target"] for one in runs]
-    measured = "test_acc" if options.all_images else "val_acc"
+    measured = "test_acc" if all_images else "val_acc"
     values = [one[measured] for one in runs]
     figures = {
         "target": chain.target,
         "seconds_to_target": None if None in reached else statistics.fmean(reached),
         "seconds": statistics.fmean(one["seconds"] for one in runs),
-        "val_acc": None if options.all_images else float(np.mean(values)),
+        "val_acc": None if all_images else float(np.mean(values)),
         "test_acc": float(np.mean([one["test_acc"] for one in runs])),
         "deviation": statistics.stdev(values) if len(values) > 1 else None,
         "params": chain.template.cost.params,
