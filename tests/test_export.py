@@ -335,7 +335,7 @@ def test_export_model_without_images_is_not_checked(store, finished, monkeypatch
     def load_nothing(*_, **__):
         raise JnasError("There is no file.")
 
-    monkeypatch.setattr("jnas.export._source.load_data", load_nothing)
+    monkeypatch.setattr("jnas._search.stored_images.load_data", load_nothing)
     written = export_model(store, format=["flax"])
     assert "Not checked, as the images are not available (There is no file): name them with --data." in written.messages
     assert "The files were not checked." in Path("jnas.export/README.md").read_text()

@@ -43,6 +43,20 @@ def test_open_returns_what_the_search_returned(finished):
         next(c for c in opened.candidates if c.candidate != opened.best.candidate).build()
 
 
+def test_a_longer_training_as_long_as_the_others_is_one(tmp_path, fake_trainer):
+    settings = FEW | {"epochs": 2, "final_epochs": 2, "train_images": None}
+    result = jnas.search(small_arrays(), out=tmp_path, verbose=False, report=False, **settings)
+    assert jnas.open(tmp_path).best.finals == result.best.finals != ()
+
+
+def test_candidates_of_pictures_are_built_from_them_again(tmp_path, fake_trainer):
+    arrays = small_arrays(size=12)
+    np.savez(tmp_path / "a.npz", **arrays)
+    jnas.search(str(tmp_path / "a.npz"), out=tmp_path, size="8", verbose=False, report=False, **FEW)
+    others = [one for one in jnas.open(tmp_path).candidates if not one.finals]
+    assert others[0].build() is not None and others[0].template.in_shape == (3, 8, 8)
+
+
 def test_show_prints_what_the_search_printed(finished, capsys):
     jnas.search(small_arrays(), **FEW)  # looks up what it has
     printed = capsys.readouterr().out

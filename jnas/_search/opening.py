@@ -11,7 +11,7 @@ from jnas._search.result import EvaluatedCandidate, SearchResult
 from jnas._search.stored_images import StoredImages
 from jnas.errors import JnasError
 from jnas.space import Candidate, Space
-from jnas.store import Evaluation, Key, Store, find_experiment, open_store, paths
+from jnas.store import Evaluation, Key, Store, find_experiment, find_weights, open_store, paths
 from jnas.train import Recipe
 
 
@@ -51,26 +51,24 @@ def open(store: Store | str | Path = paths.DEFAULT_STORE, experiment: str | None
     candidates = dict(sorted(candidates.items(), key=lambda item: -item[1].score))
     winner = row.winner_hash
     if isinstance(winner, str) and winner in candidates:
-        final, weights = find_final(store, row.experiment_id, winner, row.recipe_id)
+        final, weights = _find_final(store, row.experiment_id, winner, row.recipe_id)
         finals = () if final is None else (final,)
         candidates[winner] = dataclasses.replace(candidates[winner], finals=finals, _weights=weights)
     best = candidates.get(winner, next(iter(candidates.values())))
     return SearchResult(tuple(candidates.values()), store, row.experiment_id, best)
 
 
-def find_final(store: Store, experiment_id: str, hash: str, recipe_id: str) -> tuple[Evaluation | None, Path | None]:
+def _find_final(store: Store, experiment_id: str, hash: str, recipe_id: str) -> tuple[Evaluation | None, Path | None]:
     """Returns the longer training of a search's winner, and the folder with its weights; None where there is none.
 
     `recipe_id` is that of the trainings in the search. Of several, one whose weights are on disk comes first, then the
     newest one that was tested.
     """
-    rows = [row for row in store.evaluations_of(experiment_id, hash) if row.key.recipe_id != recipe_id]
-    checkpoints = paths.checkpoint_dir(store.path, experiment_id)
-    for row in rows:
-        folder = paths.winner_dir(checkpoints, row.key.recipe_id, hash)
-        if row.status == "ok" and paths.holds_weights_of(folder, hash):
-            return row, folder
-    return next(iter(sorted(rows, key=lambda row: row.test_acc_final is None)), None), None
+    trainings = store.evaluations_of(experiment_id, hash)
+    if on_disk := find_weights(store, trainings, experiment_id):
+        return on_disk
+    longer = [row for row in trainings if row.key.recipe_id != recipe_id]
+    return min(longer, key=lambda row: row.test_acc_final is None, default=None), None
 
 
 def _space_of(experiment: pd.Series) -> Space:

@@ -11,10 +11,11 @@ import pandas as pd
 from flax import nnx
 from numpy.typing import ArrayLike
 
-from jnas.data import IN_MEMORY_SOURCE, Dataset, load_data
+from jnas._search.stored_images import StoredImages
+from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.space import Template
-from jnas.store import Evaluation, Store, find_experiment, paths, resolve_prefix
+from jnas.store import Evaluation, Store, find_experiment, find_weights, resolve_prefix
 from jnas.train import Recipe, TrainingRequest, Trial, accuracy, load_weights, train_modules
 
 
@@ -58,9 +59,7 @@ def select(store: Store, hash: str | None = None, experiment: str | None = None)
     in_shape = [int(n) for n in search.in_shape.split("x")]
     template = Template.from_hash(selected, in_shape, int(search.num_classes))
     trainings = [row for row in store.evaluations_of(search.experiment_id, selected) if row.status == "ok"]
-    checkpoints = paths.checkpoint_dir(store.path, search.experiment_id)
-    folders = [paths.winner_dir(checkpoints, row.key.recipe_id, selected) for row in trainings]
-    on_disk = [pair for pair in zip(trainings, folders, strict=True) if paths.holds_weights_of(pair[1], selected)]
+    on_disk = find_weights(store, trainings, search.experiment_id)
     # Without weights: of the winner the training that was tested, of other templates the longest one.
     if hash is None:
         trainings = [row for row in trainings if row.test_acc_final is not None]
@@ -70,7 +69,7 @@ def select(store: Store, hash: str | None = None, experiment: str | None = None)
             f"Search {search.experiment_id} has not trained its winner for longer yet, or that failed: run the search "
             "to its end, or name a template with --hash."
         )
-    row, weights = on_disk[0] if on_disk else (trainings[0], None)
+    row, weights = on_disk or (trainings[0], None)
     return TrainedTemplate(search, template, row, Recipe.from_json(store.recipe_json(row.key.recipe_id)), weights)
 
 
@@ -88,21 +87,7 @@ def load_images(
     source: TrainedTemplate, data: Dataset | Mapping[str, ArrayLike] | tuple | str | Path | None = None
 ) -> Dataset:
     """Returns the images that the search used, from where it had them if `data` is None."""
-    search = source.experiment
-    settings = json.loads(search.config_json)
-    origin = settings["data"] if data is None else data
-    if data is None and origin == IN_MEMORY_SOURCE:
-        raise JnasError(
-            f"Search {search.experiment_id} was given {search.dataset_name} as arrays: give them again as data."
-        )
-    options = {"size": settings.get("size"), "fit": settings.get("fit", "crop")}
-    images = load_data(origin, int(search.num_classes), **options)
-    if images.fingerprint != search.dataset_fingerprint:
-        raise JnasError(
-            f"--data must be the images of search {search.experiment_id} ({search.dataset_name}), got other images "
-            f"({images.name}); name where they are now."
-        )
-    return images
+    return StoredImages.of(source.experiment).load(data)
 
 
 def load_module(source: TrainedTemplate, folder: Path) -> nnx.Sequential:

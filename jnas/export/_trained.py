@@ -1,7 +1,6 @@
 """What is written: a trained module with where it comes from, and the images that it is checked on."""
 
 import functools
-import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,8 +37,8 @@ class TrainedModel:
         """The names of the classes, if the images or the search's row of the store have them."""
         if self.data is not None and self.data.class_names is not None:
             return self.data.class_names
-        stored = self.source.experiment.get("class_names")
-        return tuple(json.loads(stored)) if isinstance(stored, str) and stored != "null" else None
+        names = self.source.class_names
+        return None if names is None else tuple(names)
 
     @functools.cached_property
     def split(self) -> Split:

@@ -1,6 +1,6 @@
 """Results in a DuckDB file: the only package that contains SQL."""
 
-from jnas.store._experiments import find_experiment, resolve_prefix
+from jnas.store._experiments import find_experiment, find_weights, resolve_prefix
 from jnas.store._export import export_table
 from jnas.store._optuna import export_optuna
 from jnas.store._records import RETRYABLE_STATUSES, Epoch, Evaluation, Key, Metric, ProposalRow, Status
@@ -20,6 +20,7 @@ __all__ = [
     "export_optuna",
     "export_table",
     "find_experiment",
+    "find_weights",
     "open_store",
     "read_curves",
     "read_search",

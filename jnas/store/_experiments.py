@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jnas._validation import optional, to_text
 from jnas.errors import JnasError
+from jnas.store import paths
+from jnas.store._records import Evaluation
 from jnas.store._store import Store
 
 if TYPE_CHECKING:
@@ -27,6 +30,16 @@ def find_experiment(store: Store, experiment: str | None = None) -> pd.Series:
         return searches.iloc[-1]
     selected = resolve_prefix(experiment, searches.experiment_id, "search", str(store.path), "--experiment")
     return searches[searches.experiment_id == selected].iloc[0]
+
+
+def find_weights(store: Store, trainings: Iterable[Evaluation], experiment_id: str) -> tuple[Evaluation, Path] | None:
+    """Returns the first of some trainings in a search whose weights are on disk, and their folder; None for none."""
+    checkpoints = paths.checkpoint_dir(store.path, experiment_id)
+    for row in trainings:
+        folder = paths.winner_dir(checkpoints, row.key.recipe_id, row.key.hash)
+        if row.status == "ok" and paths.holds_weights_of(folder, row.key.hash):
+            return row, folder
+    return None
 
 
 def resolve_prefix(prefix: str, names: Iterable[str], kind: str, location: str, option: str) -> str:
