@@ -47,6 +47,7 @@ def test_a_longer_training_as_long_as_the_others_is_one(tmp_path, fake_trainer):
     settings = FEW | {"epochs": 2, "final_epochs": 2, "train_images": None}
     result = jnas.search(small_arrays(), out=tmp_path, verbose=False, report=False, **settings)
     assert jnas.open(tmp_path).best.finals == result.best.finals != ()
+    assert jnas.store.read_search(result.store, result.experiment).finals.hash.tolist() == [result.best.template.hash]
 
 
 def test_candidates_of_pictures_are_built_from_them_again(tmp_path, fake_trainer):

@@ -24,7 +24,7 @@ class Options:
     """
 
     store: tyro.conf.Positional[str]
-    """File of a search's results."""
+    """File of a search's results, or the folder that it is in."""
     files: tyro.conf.Positional[tuple[str, ...]] = ()
     """Pictures, and folders of which all pictures are classified."""
     csv: bool = False

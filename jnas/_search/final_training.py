@@ -154,9 +154,8 @@ def measure_speed(template: Template, recipe: Recipe, split: Split) -> Speed | N
     images = min(_SPEED_STEPS * recipe.batch_size, len(split.x_train))
     recipe = dataclasses.replace(recipe, epochs=3, train_images=images)
     times: list[float] = []
-    key = Key(template.hash, "", template.classes, recipe.id, "", SPLIT_SEED, 0)  # no row is kept
     options = EngineOptions(on_epoch=lambda _: times.append(time.monotonic()))
-    row = next(run_trials(TrainingRequest([Trial(template, 0)], [key], recipe, split), options))
+    row = next(run_trials(TrainingRequest.without_row(template, recipe, split), options))
     if row.status != "ok":
         return None
     work = images + len(split.x_val) / _TRAIN_TO_CLASSIFY_RATIO

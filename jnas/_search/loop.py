@@ -314,8 +314,8 @@ class Search:
     ) -> Iterator[EvaluatedCandidate]:
         """Trains as many as `max_trials` admits."""
         config = self.config
-        count = None if config.max_trials is None else max(0, config.max_trials - self.num_trained)
-        count = None if round.phase == "stored" else count
+        limit = None if round.phase == "stored" else config.max_trials  # those are trained already
+        count = None if limit is None else max(0, limit - self.num_trained)
         by_hash = {proposal.candidate.hash: proposal for proposal in proposals[:count]}
         trials = [Trial(proposal.candidate.template, config.seed) for proposal in by_hash.values()]
         keys = [make_key(trial, self.recipe, self.data, SPLIT_SEED) for trial in trials]

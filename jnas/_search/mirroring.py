@@ -4,11 +4,9 @@ import math
 
 import numpy as np
 
-from jnas._search.config import SPLIT_SEED
 from jnas.data import Dataset, Split
 from jnas.space import Space, known_networks
-from jnas.store import Key
-from jnas.train import ONE_VIEW, Recipe, TrainingRequest, Trial, accuracy, train_modules
+from jnas.train import ONE_VIEW, Recipe, TrainingRequest, accuracy, train_modules
 
 _EPOCHS, _TRAIN_IMAGES, _VAL_IMAGES, _BATCH_SIZE = 4, 2000, 1000, 64
 _MIN_VAL_IMAGES = 100
@@ -28,8 +26,7 @@ def warn_of_mirroring(data: Dataset, split: Split) -> str | None:
     count = min(_TRAIN_IMAGES, len(split.x_train))
     recipe = Recipe.fast(epochs=_EPOCHS, batch_size=min(_BATCH_SIZE, count), train_images=count, flip=False, shift=0)
     template = networks[-1]
-    key = Key(template.hash, "", template.classes, recipe.id, "", SPLIT_SEED, 0)  # no row is kept
-    ((_, module),) = train_modules(TrainingRequest([Trial(template, 0)], [key], recipe, split))
+    ((_, module),) = train_modules(TrainingRequest.without_row(template, recipe, split))
     if module is None:
         return None
     plain, mirrored = (accuracy(module, x, labels, ONE_VIEW) for x in (images, images[:, :, ::-1]))

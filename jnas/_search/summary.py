@@ -18,6 +18,7 @@ from jnas.report import (
     leaderboard,
     mean_std,
     read_facts,
+    wilson_interval,
 )
 from jnas.space import describe_chain
 from jnas.store import Evaluation, Metric, find_experiment, paths
@@ -144,11 +145,9 @@ def compare_with_known(best: EvaluatedCandidate, known: EvaluatedCandidate, num_
 
 
 def _describe_noise(accuracy: float, num_images: int) -> str:
-    """How sure an accuracy is on so many images, whatever the training: Wilson's interval."""
-    from scipy.stats import binomtest  # takes a second
-
-    interval = binomtest(round(accuracy * num_images), num_images).proportion_ci(0.95, "wilson")
-    return f"{num_images:,} images: 95 % between {interval.low:.3f} and {interval.high:.3f}"
+    """How sure an accuracy is on so many images, whatever the training."""
+    low, high = wilson_interval(accuracy, num_images)
+    return f"{num_images:,} images: 95 % between {low:.3f} and {high:.3f}"
 
 
 def _describe_finals(finals: Sequence[Evaluation], num_test: int, metric: Metric) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 from jnas._runtime.versions import versions
 from jnas.export._board import board_needs
 from jnas.export._trained import TrainedModel
+from jnas.report import wilson_interval
 
 FACTS_FILE = "facts.json"
 ACCURACIES = ("test_acc_final", "val_acc_final", "val_acc_max", "train_acc_final")
-_CONFIDENCE = 0.95
 _PACKAGES = ("orbax-checkpoint", "onnx", "onnxruntime", "safetensors")
 
 
@@ -73,14 +73,12 @@ def _intervals(trained: TrainedModel) -> dict[str, tuple[float, float]]:
 
     They are of the sample of images alone, not of the seed (Wilson 1927, doi:10.1080/01621459.1927.10502953).
     """
-    from scipy.stats import binomtest
-
     counts, found = _count_images(trained) or {}, {}
     for name, split in (("test_acc_final", "test"), ("val_acc_final", "validation")):
         accuracy, count = getattr(trained.row, name), counts.get(split)
         if accuracy is not None and count:
-            interval = binomtest(round(accuracy * count), count).proportion_ci(_CONFIDENCE, "wilson")
-            found[name] = (round(float(interval.low), 4), round(float(interval.high), 4))
+            low, high = wilson_interval(accuracy, count)
+            found[name] = (round(low, 4), round(high, 4))
     return found
 
 

@@ -5,7 +5,15 @@ from jnas.report._html.winner_facts import facts_path, read_facts, winner_facts,
 from jnas.report._notebook import Point, candidate_html, result_html
 from jnas.report._plots import plot_front, plot_predictions, plot_search
 from jnas.report._report import write_report
-from jnas.report._tables import finalist_table, format_count, front_table, layer_summary, leaderboard, mean_std
+from jnas.report._tables import (
+    finalist_table,
+    format_count,
+    front_table,
+    layer_summary,
+    leaderboard,
+    mean_std,
+    wilson_interval,
+)
 
 __all__ = [
     "LiveReport",
@@ -23,6 +31,7 @@ __all__ = [
     "plot_search",
     "read_facts",
     "result_html",
+    "wilson_interval",
     "winner_facts",
     "write_facts",
     "write_report",

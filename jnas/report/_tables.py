@@ -81,6 +81,14 @@ def mean_std(values: Sequence[float]) -> str:
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.4f}"
 
 
+def wilson_interval(accuracy: float, num_images: int) -> tuple[float, float]:
+    """Returns the 95 % interval of an accuracy by the sample of images alone (Wilson 1927, JASA 22:209)."""
+    from scipy.stats import binomtest  # takes a second
+
+    interval = binomtest(round(accuracy * num_images), num_images).proportion_ci(0.95, "wilson")
+    return float(interval.low), float(interval.high)
+
+
 def format_count(number: int | None) -> str:
     """Returns a number of parameters or operations with three digits, such as "12.3k" or "1.65M"; "-" for None."""
     if number is None:

@@ -66,7 +66,7 @@ def read_search(store: Store, experiment_id: str) -> SearchRows:
         )
         finals = read(
             f"SELECT e.* FROM evaluations e JOIN experiments x USING ({_OF_SEARCH}) WHERE x.experiment_id = ? "
-            "AND e.hash = x.winner_hash AND e.recipe_id <> x.recipe_id "
+            "AND e.hash = x.winner_hash AND (e.recipe_id <> x.recipe_id OR e.test_acc_final IS NOT NULL) "
             "ORDER BY e.test_acc_final IS NULL, e.finished_at DESC",
             experiment_id,
         )

@@ -13,6 +13,7 @@ from jnas._runtime.devices import device_name
 from jnas._validation import to_seed
 from jnas.data import Dataset, Split, load_data
 from jnas.nn import program_signature
+from jnas.space import Template
 from jnas.store import Evaluation, Key, Store
 from jnas.train._engine.executor import choose_executor
 from jnas.train._engine.jobs import Job, make_groups
@@ -38,6 +39,12 @@ class TrainingRequest:
     def __post_init__(self) -> None:
         object.__setattr__(self, "split", self.split.take(self.recipe.train_images))
         check_batch(self.recipe, self.split)
+
+    @classmethod
+    def without_row(cls, template: Template, recipe: Recipe, split: Split) -> TrainingRequest:
+        """Returns the request of one training with seed 0, for what is told by it; nobody keeps its row."""
+        key = Key(template.hash, "", template.classes, recipe.id, "", 0, 0)
+        return cls([Trial(template, 0)], [key], recipe, split)
 
     @classmethod
     def of(
