@@ -283,6 +283,8 @@ class Store:
 
 def open_store(path: str | Path) -> Store:
     """Returns the store in an existing file; raises a `JnasError` if there is none."""
+    if not os.path.isdir((wanted := to_path("store", path)).parent):
+        raise JnasError(missing(wanted))
     store = Store(path)
     if not store.is_made:
         raise JnasError(missing(store.path))

@@ -208,6 +208,7 @@ ROWS = [
     Row("open.experiment", "wrong type", lambda _: jnas.open(_made(), 3), refused("experiment", "text", 3)),
     Row("open.store", "missing", lambda _: jnas.open("no.duckdb"), _NO_STORE),
     Row("show STORE", "missing", lambda _: command("show", "no.duckdb"), _NO_STORE),
+    Row("show STORE", "missing", lambda _: command("show"), _NO_STORE.replace("no.", "jnas-run/jnas.")),
     Row(
         "show --store",
         "wrong value",
