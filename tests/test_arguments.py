@@ -106,7 +106,14 @@ SETTINGS = {
         "test_shift": COUNTS,
         "space": ["modern"],
     },
-    **{"conv_num": [1], "lin_num": [1], "max_params": [None], "max_macs": [100_000], "compile_timeout": COUNTS},
+    **{
+        "conv_num": [1],
+        "lin_num": [1],
+        "max_params": [None],
+        "max_macs": [100_000],
+        "max_memory_kb": [None],
+        "compile_timeout": COUNTS,
+    },
     **{
         "seed": SEEDS,
         "out": ["out"],
@@ -120,7 +127,13 @@ SETTINGS = {
     **{"target_accuracy": FRACTIONS, "population_size": [64], "trials_per_generation": COUNTS},
     **{"algorithm": ["genetic"], "objectives": ["accuracy", ("accuracy", "macs")], "epochs": [1]},
     **{"prune_after_epochs": [0], "final_epochs": [1], "final_repeats": [1], "num_finalists": [1]},
-    **{"max_latency_ms": [None], "latencies": [None], "precision": ["float32"], "alternating_flip": FLAGS},
+    **{
+        "max_flash_kb": [None],
+        "max_latency_ms": [None],
+        "latencies": [None],
+        "precision": ["float32"],
+        "alternating_flip": FLAGS,
+    },
     **{"metric": ["macro_f1"], "class_weights": ["none", "balanced"]},
 }
 NOT_SETTINGS = {"data": DATA, "config": [None], "preset": [None], "callbacks": [()], "verbose": FLAGS}
@@ -159,6 +172,7 @@ CALLS = {
         {
             **{"in_shape": [(3, 8, 8), np.array([3, 8, 8])], "classes": [3], "conv_num": COUNTS, "lin_num": COUNTS},
             **{"style": ["modern"], "max_params": [None, 9], "max_macs": [None, np.int64(9)]},
+            **{"max_memory_kb": [None, 9], "max_flash_kb": [None, np.int64(9)]},
         },
     ),
     "Space.random": (SPACE.random, {"seed": SEEDS}),

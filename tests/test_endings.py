@@ -117,7 +117,7 @@ def test_ctrl_c_twice_ends_now_and_keeps_what_is_finished(tmp_path):
 
 def test_limits_that_nothing_satisfies_are_a_sentence(tmp_path, fake_trainer):
     few = {"known_networks": True, "num_random": 0, "generations": 0, "max_macs": 10}
-    with pytest.raises(JnasError, match="max_params and max_macs must admit a network, got None and 10; raise them"):
+    with pytest.raises(JnasError, match="max_macs 10 must admit a network that people build by hand, got none; raise"):
         searched(tmp_path, **few)
 
 

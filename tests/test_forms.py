@@ -16,12 +16,11 @@ from flax import nnx
 from jnas._runtime import latency
 from jnas.data import Dataset, normalise
 from jnas.errors import JnasError
-from jnas.export._board import board_needs
 from jnas.export._forms import Options
 from jnas.export._source import TrainedTemplate
 from jnas.export._torch import generate_torch_code, torch_weights
 from jnas.export._trained import TrainedModel
-from jnas.space import Space, Template
+from jnas.space import Space, Template, board_needs
 from jnas.space import _layers as lt
 from jnas.train import ONE_VIEW, Recipe, Views
 

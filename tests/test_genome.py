@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_space import RUNS, any_layer
 
 from jnas.errors import JnasError
-from jnas.space import Space, Template, featurize, infer_shapes
+from jnas.space import Space, Template, board_needs, featurize, infer_board_needs, infer_shapes
 from jnas.space import _genome as genome
 from jnas.space import _layers as lt
 from jnas.space import _operators as variation
@@ -181,6 +181,23 @@ def test_limits():
         JnasError, match="max_params 3 must admit 10 random templates, got 0 of 51,200; raise the limits"
     ):
         dataclasses.replace(SMALL, max_params=3).sample_valid(jax.random.key(0), 10)
+
+
+def test_board_needs_of_genomes_are_those_of_templates():
+    genomes = SMALL.sample_valid(jax.random.key(0), 200)
+    needs = infer_board_needs(
+        genomes, infer_shapes(genomes, SMALL.in_shape, SMALL.classes), SMALL.in_shape, SMALL.classes
+    )
+    expected = [board_needs(SMALL.template(rows)) for rows in np.asarray(genomes)]
+    for name, values in needs.items():
+        assert values.to_numpy().tolist() == [one[name] for one in expected]
+    memory, flash = (np.median([one[name] for one in expected]) // 1024 + 1 for name in ("memory_bytes", "flash_bytes"))
+    space = dataclasses.replace(SMALL, max_memory_kb=int(memory), max_flash_kb=int(flash))
+    fits = [one["memory_bytes"] <= memory * 1024 and one["flash_bytes"] <= flash * 1024 for one in expected]
+    assert np.asarray(space.valid(genomes)).tolist() == fits and 0 < sum(fits) < 200
+    assert [space.admits(SMALL.template(rows)) for rows in np.asarray(genomes)] == fits
+    assert all(space.admits(space.random(seed)) for seed in range(5))
+    assert space.describe_limits() == f"max_memory_kb {memory:.0f} and max_flash_kb {flash:.0f}"
 
 
 def test_features_show_bits_and_shapes():

@@ -35,7 +35,7 @@ ROWS = pd.DataFrame(
         "macs": [10_000, 20_000, 30_000, 25_000, 20_000, 9_000],
     }
 )
-FRONT = ROWS.iloc[[4, 5]].assign(latency_ms=[None, None])
+FRONT = ROWS.iloc[[4, 5]].assign(memory_bytes=20 * 1024, flash_bytes=1024, latency_ms=[None, None])
 
 
 def text_of(table) -> str:
@@ -74,9 +74,9 @@ def test_finalist_table_shows_mean_or_failure():
 
 
 def test_front_table_latency_is_optional():
-    assert text_of(front_table(FRONT)).splitlines()[-2].split()[:4] == ["0.4500", "900", "9.00k", "-"]
+    assert text_of(front_table(FRONT)).splitlines()[-2].split()[:6] == ["0.4500", "900", "9.00k", "20", "1", "-"]
     measured = FRONT.assign(latency_ms=[0.5, np.nan])
-    assert [line.split()[3] for line in text_of(front_table(measured)).splitlines()[-3:-1]] == ["0.50", "-"]
+    assert [line.split()[5] for line in text_of(front_table(measured)).splitlines()[-3:-1]] == ["0.50", "-"]
 
 
 def test_layer_summary_has_a_row_per_layer():
@@ -102,7 +102,9 @@ def test_plot_front_writes_a_picture(tmp_path):
     assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(JnasError, match="front must have values of latency_ms, got none"):
         plot_front(ROWS, FRONT, cost="latency_ms")
-    with pytest.raises(JnasError, match="cost must be one of macs, params, latency_ms, got 'flops'"):
+    with pytest.raises(
+        JnasError, match="cost must be one of macs, params, memory_bytes, flash_bytes, latency_ms, g 'flops'"
+    ):
         plot_front(ROWS, FRONT, cost="flops")
 
 

@@ -3,13 +3,14 @@
 import dataclasses
 import difflib
 import hashlib
+import inspect
 import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, NamedTuple, Self, TypedDict, get_args
+from typing import Any, Literal, NamedTuple, Self, TypedDict, get_args, get_type_hints
 
 import jax
 from tyro.conf import DisallowNone
@@ -41,7 +42,7 @@ RecipeName = Literal["fast", "standard", "sophius"]
 Precision = Literal["float32", "bfloat16"]
 ClassWeights = Literal["none", "balanced"]
 AlgorithmName = Literal["genetic", "regularized", "random"]
-Objective = Literal["accuracy", "macs", "params", "latency"]
+Objective = Literal["accuracy", "macs", "params", "memory", "flash", "latency"]
 PresetName = Literal["gpu"]
 Flag = DisallowNone[bool | None]
 """True, False, or None for what the recipe does; on the command line --NAME and --no-NAME."""
@@ -114,7 +115,7 @@ _RULES: dict[str, Rule] = {
 }
 _RULES |= {name: optional(_RULES[name]) for name in _MAY_BE_NONE}
 _RECIPE_FIELDS = ("batch_size", "learning_rate", "val_fraction", "class_weights", "precision", *AUGMENTATION)
-SPACE_FIELDS = ("conv_num", "lin_num", "max_params", "max_macs")
+SPACE_FIELDS = ("conv_num", "lin_num", "max_params", "max_macs", "max_memory_kb", "max_flash_kb")
 
 
 class Round(NamedTuple):
@@ -179,6 +180,11 @@ class TrainingConfig:
     max_macs: int | None = None
     """Multiply-accumulates of a template for one image, at most. By default a search allows what it can train well in
     its time."""
+    max_memory_kb: int | None = None
+    """Working memory of a board that one image takes, at most, in units of 1,024 bytes: a layer's input and output with
+    int8 values."""
+    max_flash_kb: int | None = None
+    """Flash of a board that the weights take, at most, in units of 1,024 bytes: with int8 values."""
     compile_timeout: float = field(default=EngineOptions.compile_timeout, metadata=_NO_IDENTITY)
     """Seconds that a program may take to compile; a template that takes longer fails (timeout)."""
     seed: int = 0
@@ -222,6 +228,8 @@ class SearchOptions(TypedDict, total=False):
     lin_num: int
     max_params: int | None
     max_macs: int | None
+    max_memory_kb: int | None
+    max_flash_kb: int | None
     compile_timeout: float
     seed: int
     minutes: float | None
@@ -273,7 +281,8 @@ class SearchConfig(TrainingConfig):
     """What counts as accuracy where one network is preferred to another: where classes are not equally frequent,
     balanced_accuracy or macro_f1 (means over classes), or the loss. Shown are accuracies, too."""
     objectives: tuple[Objective, ...] = ("accuracy",)
-    """What to optimise: accuracy alone, or accuracy against any of macs, params and (measured) latency."""
+    """What to optimise: accuracy alone, or accuracy against any of macs, params, the memory and the flash that a board
+    needs, and (measured) latency."""
     max_latency_ms: float | None = None
     """Milliseconds for one image, at most, measured on this device before a template is trained."""
     latencies: str | None = None
@@ -397,6 +406,16 @@ def with_plan(config: SearchConfig, num_images: int) -> SearchConfig:
     if config.final_epochs is None and config.time_limit is None:
         changes["final_epochs"] = plan.final_epochs
     return dataclasses.replace(config, **changes)
+
+
+def setting_parameters() -> list[inspect.Parameter]:
+    """Returns the settings but `data`, as parameters of a function that takes `**options: Unpack[SearchOptions]`."""
+    hints = get_type_hints(SearchOptions)
+    fields = [field for field in dataclasses.fields(SearchConfig) if field.name != "data"]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(field.name, kind, default=field.default, annotation=hints[field.name]) for field in fields
+    ]
 
 
 def check_names(settings: Iterable[str]) -> None:

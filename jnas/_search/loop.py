@@ -33,7 +33,7 @@ from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.evolve import mean_pairwise_distance, pareto_front
 from jnas.predict import Predictor, score
-from jnas.space import Candidate, Template, known_networks
+from jnas.space import Candidate, Template, board_needs, known_networks
 from jnas.store import Key, Store, paths
 from jnas.train import EngineOptions, TrainingRequest, Trial, check_batch, make_key, run_pruned, run_trials
 
@@ -361,6 +361,7 @@ class Search:
                 "params": trained.evaluation.params,
                 "macs": trained.evaluation.macs,
                 "latency_ms": self.latencies.measured.get(trained.candidate.hash),
+                **board_needs(trained.template),
             }
             for trained in (good[i] for i in pareto_front(np.column_stack([scores, -costs])))
         ]
@@ -398,8 +399,8 @@ class Search:
         ranking, config = self.ranking(), self.config
         if not self.evaluated and reason is None:
             raise JnasError(
-                f"max_params and max_macs must admit a network, got {config.max_params} and {config.max_macs}; raise "
-                "them, or give num_random or generations."
+                f"{self.space.describe_limits()} must admit a network that people build by hand, got none; raise the "
+                "limits, or give num_random or generations."
             )
         if not self.evaluated:
             raise JnasError(

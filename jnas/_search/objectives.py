@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Float32, Int8
 from jnas._runtime.devices import device_name
 from jnas._search.config import Objective
 from jnas._validation import refuse, to_path
-from jnas.space import Candidate, Space, Template, infer_shapes, lengths
+from jnas.space import Candidate, Space, Template, board_needs, infer_board_needs, infer_shapes, lengths
 from jnas.store import Store
 from jnas.train import latency_ms
 
@@ -31,7 +31,14 @@ def negated_log_costs(
     params = inferred.params.to_float()
     terms = [jnp.ones(len(genomes)), lengths(genomes) + 1.0, inferred.flops.to_float() / 1e6, params / 1e6]
     latency = jnp.stack(terms, -1) @ latency_coefficients
-    costs = {"macs": inferred.macs.to_float(), "params": params, "latency": latency}
+    needs = infer_board_needs(genomes, inferred, space.in_shape, space.classes)
+    costs = {
+        "macs": inferred.macs.to_float(),
+        "params": params,
+        "memory": needs["memory_bytes"].to_float(),
+        "flash": needs["flash_bytes"].to_float(),
+        "latency": latency,
+    }
     columns = [-jnp.log(jnp.maximum(costs[name], 1e-6)) for name in objectives if name != "accuracy"]
     return jnp.stack(columns, -1)
 
@@ -79,12 +86,19 @@ class Latencies:
 
     def costs(self, candidates: Sequence[Candidate], objectives: Sequence[Objective]) -> Float[np.ndarray, "n m"]:
         """Returns the cost of each candidate in each of M objectives; infinite where a latency is not known."""
-        columns = {
-            "macs": [candidate.template.cost.macs for candidate in candidates],
-            "params": [candidate.template.cost.params for candidate in candidates],
-            "latency": [self.measured.get(candidate.hash, np.inf) for candidate in candidates],
+        rows = [self._costs(candidate) for candidate in candidates]
+        return np.array([[row[name] for name in objectives] for row in rows], float).reshape(-1, len(objectives))
+
+    def _costs(self, candidate: Candidate) -> dict[str, float]:
+        template = candidate.template
+        needs = board_needs(template)
+        return {
+            "macs": template.cost.macs,
+            "params": template.cost.params,
+            "memory": needs["memory_bytes"],
+            "flash": needs["flash_bytes"],
+            "latency": self.measured.get(candidate.hash, np.inf),
         }
-        return np.array([columns[name] for name in objectives], float).reshape(len(objectives), len(candidates)).T
 
 
 def _terms(template: Template) -> Float[np.ndarray, " 4"]:

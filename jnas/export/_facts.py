@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from jnas._runtime.versions import versions
-from jnas.export._board import board_needs
 from jnas.export._trained import TrainedModel
 from jnas.report import wilson_interval
+from jnas.space import board_needs
 
 FACTS_FILE = "facts.json"
 ACCURACIES = ("test_acc_final", "val_acc_final", "val_acc_max", "train_acc_final")

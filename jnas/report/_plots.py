@@ -24,6 +24,8 @@ _LEGEND = {"frameon": False, "fontsize": 8}
 _COST_LABELS = {
     "macs": "MACs for one image",
     "params": "learnable parameters",
+    "memory_bytes": "working memory that a board needs, bytes",
+    "flash_bytes": "flash that a board needs, bytes",
     "latency_ms": "measured latency of one image, ms",
 }
 
@@ -62,7 +64,7 @@ def plot_front(rows: pd.DataFrame, front: pd.DataFrame, path: str | Path | None 
     """Returns a picture of accuracy against cost: all templates of a search, and their Pareto front as a line.
 
     These are `SearchResult.to_df` and `SearchResult.front`. Raises a `JnasError` if the front has no such cost, which
-    is "macs", "params" or "latency_ms". The file to write is PNG or SVG by its ending.
+    is "macs", "params", "memory_bytes", "flash_bytes" or "latency_ms". The file to write is PNG or SVG by its ending.
     """
     figure, path = _new_figure(5, 3.6), _to_picture(path)
     cost = to_choice("cost", cost, _COST_LABELS)

@@ -60,9 +60,10 @@ def front_table(front: pd.DataFrame) -> Table:
         latency = row["latency_ms"]
         latency = "-" if latency is None or latency != latency else f"{latency:.2f}"
         costs = format_count(row["params"]), format_count(row["macs"])
-        lines.append((f"{row['val_acc_final']:.4f}", *costs, latency, _short_hash(row["hash"])))
+        board = (f"{row[name] / 1024:.0f}" for name in ("memory_bytes", "flash_bytes"))
+        lines.append((f"{row['val_acc_final']:.4f}", *costs, *board, latency, _short_hash(row["hash"])))
     title = "Pareto front: validation accuracy after the last epoch, against cost"
-    return _table(title, ("val acc", "params", "MACs", "latency, ms"), ("hash",), lines)
+    return _table(title, ("val acc", "params", "MACs", "memory, KB", "flash, KB", "latency, ms"), ("hash",), lines)
 
 
 def layer_summary(template: Template) -> Table:

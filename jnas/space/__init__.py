@@ -1,5 +1,6 @@
 """Layer templates, templates, sampling, bit vectors, genomes and cost. No training code, no Flax."""
 
+from jnas.space._board import board_needs, infer_board_needs
 from jnas.space._candidate import Candidate
 from jnas.space._drawing import Block, draw_template, template_blocks
 from jnas.space._encoding import BITS_PER_LAYER
@@ -59,10 +60,12 @@ __all__ = [
     "Template",
     "WindowedLayer",
     "arch_hashes",
+    "board_needs",
     "describe_chain",
     "draw_template",
     "featurize",
     "from_genome",
+    "infer_board_needs",
     "infer_shapes",
     "known_networks",
     "layer_features",

@@ -9,7 +9,7 @@ from jnas.errors import JnasError
 from jnas.store._connection import damage
 from jnas.store._records import Key
 
-VERSION = 2  # of the schema; a file of another version is refused
+VERSION = 3  # of the schema; a file of another version is refused
 
 _EVALUATION = (
     "hash VARCHAR, in_shape VARCHAR, num_classes INTEGER, recipe_id VARCHAR, dataset_fingerprint VARCHAR, "
@@ -55,7 +55,8 @@ CREATE TABLE latencies (
 );
 CREATE TABLE fronts (
     experiment_id VARCHAR, generation INTEGER, rank INTEGER, hash VARCHAR, val_acc_final DOUBLE, params BIGINT,
-    macs BIGINT, latency_ms DOUBLE, PRIMARY KEY (experiment_id, generation, rank)
+    macs BIGINT, memory_bytes BIGINT, flash_bytes BIGINT, latency_ms DOUBLE,
+    PRIMARY KEY (experiment_id, generation, rank)
 );
 CREATE TABLE generations (
     experiment_id VARCHAR, phase VARCHAR, generation INTEGER, num_trained INTEGER, val_acc_final_best DOUBLE,

@@ -209,8 +209,9 @@ class Store:
     def front_df(self, experiment_id: str) -> pd.DataFrame:
         """Returns the Pareto front of a search after its last generation, the most accurate first."""
         return self.sql(
-            "SELECT rank, hash, val_acc_final, params, macs, latency_ms FROM fronts WHERE experiment_id = ? AND "
-            "generation = (SELECT max(generation) FROM fronts WHERE experiment_id = ?) ORDER BY rank",
+            "SELECT rank, hash, val_acc_final, params, macs, memory_bytes, flash_bytes, latency_ms FROM fronts "
+            "WHERE experiment_id = ? AND generation = (SELECT max(generation) FROM fronts WHERE experiment_id = ?) "
+            "ORDER BY rank",
             [experiment_id, experiment_id],
         )
 

@@ -91,6 +91,8 @@ def _of_space() -> list[Row]:
         "style": ("one of sophius, modern", "wide", ""),
         "max_params": (_LIMIT[0], 0, _LIMIT[1]),
         "max_macs": (_LIMIT[0], 2.5, _LIMIT[1]),
+        "max_memory_kb": (_LIMIT[0], 0, _LIMIT[1]),
+        "max_flash_kb": (_LIMIT[0], "1", _LIMIT[1]),
     }
     rows = []
     for name, (condition, value, hint) in fields.items():

@@ -127,7 +127,7 @@ def _of_pictures() -> list[Row]:
             "plot_front.cost",
             "wrong value",
             lambda _: _front(cost="flops"),
-            refused("cost", "one of macs, params, latency_ms", "'flops'"),
+            refused("cost", "one of macs, params, memory_bytes, flash_bytes, latency_ms", "'flops'"),
         ),
         Row("plot_predictions.measured", "wrong value", lambda _: _predictions(measured=[0.1, 0.2, 0.3]), measured),
         Row(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from jnas.report._html.features import FEATURES, LOG_FEATURES, explain, template
 from jnas.report._html.made import describe_making
 from jnas.report._html.statistics import improvements, seconds_of, select_rows, standard_error
 from jnas.report._html.winner_facts import facts_path, read_facts
-from jnas.space import Template, describe_chain, draw_template, template_blocks
+from jnas.space import Template, board_needs, describe_chain, draw_template, template_blocks
 from jnas.store import SearchRows, Store, paths, read_curves, read_search
 
 MOST_ROWS = 1000
@@ -24,6 +24,15 @@ _COLUMNS = {
     **{"seconds": 2, "compile_seconds": 2, "train_seconds": 2},
 }
 """Of a row, and how many decimals they have on the page."""
+
+
+class _Described(NamedTuple):
+    """What follows from a template."""
+
+    blocks: list
+    """Of each its kind's initial, the side of its map in pixels, and its channels."""
+    features: list[float]
+    board: dict[str, int]
 
 
 class SearchPage:
@@ -37,7 +46,7 @@ class SearchPage:
 
     def __init__(self, store: Store, experiment_id: str, most_rows: int = MOST_ROWS) -> None:
         self.store, self.experiment_id, self.most_rows = store, experiment_id, most_rows
-        self._templates: dict[str, tuple[list, list[float]] | None] = {}  # blocks and features, by hash
+        self._templates: dict[str, _Described | None] = {}  # by hash
 
     def read(self) -> dict[str, Any]:
         """Returns what the page shows of the search as it is now; raises a `JnasError` if it cannot be read."""
@@ -58,10 +67,10 @@ class SearchPage:
             "num_val": num_val,
             "seconds": float(experiment["seconds"]) if pd.notna(experiment["seconds"]) else None,
             "summary": self._summary(good, winner, found, num_val, in_shape),
-            "rows": _columns(shown),
+            "rows": _columns(shown) | _board_columns(shown, known),
             "steps": _steps(rows, num_val),
             "phases": _phases(good),
-            "blocks": {hash: value[0] for hash, value in known.items() if value},
+            "blocks": {hash: value.blocks for hash, value in known.items() if value},
             "curves": _curves(epochs, found),
             "predictions": _predictions(good),
             "generations": _records(
@@ -73,16 +82,13 @@ class SearchPage:
             "made": describe_making(found, rows),
         }
 
-    def _describe(self, hash: str, in_shape: tuple[int, ...], classes: int) -> tuple[list, list[float]] | None:
-        """The blocks and the features of a template; None for a hash that is none, as in a store that was edited.
-
-        A block is its kind's initial, the side of its map in pixels, and its channels.
-        """
+    def _describe(self, hash: str, in_shape: tuple[int, ...], classes: int) -> _Described | None:
+        """What follows from a template; None for a hash that is none, as in a store that was edited."""
         if hash not in self._templates:
             try:
                 template = Template.from_hash(hash, in_shape, classes)
                 blocks = [[b.kind[0], max(b.shape[1:], default=1), b.shape[0]] for b in template_blocks(template)]
-                self._templates[hash] = blocks, template_features(template)
+                self._templates[hash] = _Described(blocks, template_features(template), board_needs(template))
             except JnasError:
                 self._templates[hash] = None
         return self._templates[hash]
@@ -133,6 +139,11 @@ def _columns(rows: pd.DataFrame) -> dict[str, Any]:
         name: (rows[name] if digits is None else rows[name].astype(float).round(digits)).to_list()
         for name, digits in _COLUMNS.items()
     }
+
+
+def _board_columns(rows: pd.DataFrame, known: dict[str, _Described | None]) -> dict[str, list[int | None]]:
+    found = [known[hash] for hash in rows.hash]
+    return {name: [one and one.board[name] for one in found] for name in ("memory_bytes", "flash_bytes")}
 
 
 def _records(table: pd.DataFrame, names: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -195,9 +206,9 @@ def _curves(epochs: pd.DataFrame, found: SearchRows) -> dict[str, Any]:
     return {"search": search.to_dict(), "finals": finals}
 
 
-def _features(shown: pd.DataFrame, known: dict[str, Any]) -> dict[str, Any]:
+def _features(shown: pd.DataFrame, known: dict[str, _Described | None]) -> dict[str, Any]:
     """The features of the rows that are shown, null for those without, and what they tell of the accuracy."""
-    values = [known[hash][1] if known[hash] else None for hash in shown.hash]
+    values = [found.features if (found := known[hash]) else None for hash in shown.hash]
     is_good = (shown.status == "ok") & shown.val_acc_final.notna()
     is_used = [good and value is not None for value, good in zip(values, is_good, strict=True)]
     table = np.array([value for value, used in zip(values, is_used, strict=True) if used], float)

@@ -1,7 +1,9 @@
 // Accuracy against cost: the front, and a drawing of the network under the pointer.
 
-const COSTS = { params: "learnable parameters", macs: "multiply-accumulates (MACs) for one image", latency_ms: "latency of one image, ms" };
-const costText = (row) => (frontCost === "latency_ms" ? `${row.latency_ms.toFixed(2)} ms` : `${short(row[frontCost])} ${frontCost === "macs" ? "MACs" : "parameters"}`);
+const COSTS = { params: "learnable parameters", macs: "multiply-accumulates (MACs) for one image", memory_bytes: "working memory that a board needs, bytes (int8 values)", flash_bytes: "flash that a board needs, bytes (int8 values)", latency_ms: "latency of one image, ms" };
+const UNITS = { params: "parameters", macs: "MACs", memory_bytes: "bytes of memory", flash_bytes: "bytes of flash" };
+const LIMITS = { params: "max_params", macs: "max_macs", memory_bytes: "max_memory_kb", flash_bytes: "max_flash_kb", latency_ms: "max_latency_ms" };
+const costText = (row) => (frontCost === "latency_ms" ? `${row.latency_ms.toFixed(2)} ms` : `${short(row[frontCost])} ${UNITS[frontCost]}`);
 const BLOCK_COLORS = { i: "#8a94a0", c: "#0072b2", p: "#e69f00", l: "#009e73" };
 let frontCost = "macs", pinned = null;
 
@@ -92,13 +94,14 @@ function showFront(data, search) {
     : `${plural(front.length, "network")} on the line ${front.length === 1 ? "is" : "are"} the front: whatever is more accurate costs more. It goes from ${percent(front[0].val_acc_final)} for ${costText(front[0])} to ${percent(front.at(-1).val_acc_final)} for ${costText(front.at(-1))}. Point at a network to see it; click to keep it.`;
   const body = el("div", { class: "pair wide" }, el("div", { style: "position:relative" }, chart("front-chart", 420)), el("div", { class: "card", id: "front-card" }));
   const section = part("front", "Accuracy against cost", says, el("div", { id: "front-switch" }), body);
-  const names = [["params", "parameters"], ["macs", "MACs"], ["latency_ms", "latency", !hasLatency]];
+  const config = search.made.config, isForBoard = (name) => (config.objectives || []).includes(name) || isNumber(config[`max_${name}_kb`]);
+  const names = [["params", "parameters"], ["macs", "MACs"], ...["memory", "flash"].filter(isForBoard).map((name) => [`${name}_bytes`, name]), ["latency_ms", "latency", !hasLatency]];
   document.getElementById("front-switch").replaceChildren(switcher(names, frontCost, (cost) => { frontCost = cost; showFront(data, search); }));
   section.querySelector(".pair").hidden = section.querySelector("#front-switch").hidden = !front.length;
   if (!front.length) return;
   const line = { type: "scatter", mode: "lines", name: "front", x: front.map((row) => row[frontCost]), y: front.map((row) => row.val_acc_final), line: { shape: "hv", color: css("best"), width: 2 }, hoverinfo: "skip" };
   const costs = rows.map((row) => row[frontCost]).filter(isNumber), isWide = Math.max(...costs) > 15 * Math.min(...costs);
-  const limit = search.made.config[{ params: "max_params", macs: "max_macs", latency_ms: "max_latency_ms" }[frontCost]];
+  const given = config[LIMITS[frontCost]], limit = isNumber(given) && frontCost.endsWith("_bytes") ? 1024 * given : given;
   const shapes = isNumber(limit) ? [{ type: "line", x0: limit, x1: limit, yref: "paper", y0: 0, y1: 1, line: { color: css("muted"), dash: "dot", width: 1.5 } }] : [];
   const annotations = shapes.map(() => ({ x: Math.log10(limit), yref: "paper", y: 0, xanchor: "right", yanchor: "bottom", showarrow: false, text: "limit ", font: { size: 11.5, color: css("muted") } }));
   const shown = rows.filter((row) => isNumber(row[frontCost]));
