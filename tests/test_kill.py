@@ -4,16 +4,20 @@ A process is forked for each life of the search: it tells what it is about to do
 while after. With --exhaustive it is killed 20 times, and evolves too.
 """
 
+import json
 import multiprocessing
 import os
 import random
+import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from conftest import small_arrays
 
 import jnas
+from jnas.store import paths
 
 PHASES = ("compile", "train", "write", "fit", "checkpoint")
 ALL = bool(os.environ.get("JNAS_TEST_ALL"))
@@ -110,6 +114,15 @@ def rows_of(path):
     return {"searched": searched, "tested": tested, "epochs": epochs, "rounds": rounds}
 
 
+def check_page(store, searched):
+    """The page is complete, whatever was killed while it was written."""
+    folder = paths.report_dir(Path(store))
+    data = json.loads(re.search(r"window\.jnasData = (.*?);</script>", (folder / "index.html").read_text())[1])
+    (search,) = data["searches"]
+    assert not data["is_live"] and search["rows"]["hash"] == searched.hash.to_list()
+    assert search["summary"]["winner"]["is_chosen"] and {path.name for path in folder.iterdir()} >= {"index.html"}
+
+
 def killed_to_its_end(store, arrays, phases, generator):
     """A search that is killed in each of these phases in turn; those in which it was, before it came to its end."""
     written, kills, ended = [], [], False
@@ -141,5 +154,6 @@ def test_killed_again_and_again_it_ends_with_the_same_rows(tmp_path):
         expected = expected or found
         for name in expected:
             assert found[name].equals(expected[name]), name
+        check_page(store, found["searched"])
         assert [path for path in (tmp_path / str(lives)).rglob("*") if path.suffix in (".tmp", ".wal")] == []
     print(f"{kills} kills in {lives - 1} searches")

@@ -75,6 +75,17 @@ def read_events(file, writer):
         start += 16 + size
 
 
+def test_lines_are_logged_where_logging_is_set_up(tmp_path, fake_trainer, caplog, capsys):
+    with caplog.at_level("INFO", "jnas"):
+        jnas.search(small_arrays(), out=tmp_path / "run", **FEW)
+    assert {(record.name, record.levelname) for record in caplog.records} == {("jnas", "INFO")}
+    assert capsys.readouterr().out == ""
+    for text in ("jnas searches on", "val acc", "Trained for 1 epoch: validation accuracy", "The winner ("):
+        assert text in caplog.text
+    jnas.search(small_arrays(), out=tmp_path / "run", **FEW)
+    assert "The winner (" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("make", "package"), [(MLflow, "mlflow-skinny"), (WandB, "wandb"), (TensorBoard, "tensorboardX")]
 )

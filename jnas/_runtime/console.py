@@ -1,12 +1,15 @@
-"""Where progress is printed."""
+"""Where progress is printed, or logged."""
 
 import contextlib
 import importlib.util
 import io
+import logging
 import sys
 from typing import IO, Any, cast
 
 from rich.console import Console
+
+LOGGER = logging.getLogger("jnas")
 
 
 class _Output(io.TextIOBase):
@@ -45,6 +48,24 @@ def make_console(quiet: bool = False) -> Console:
     no = False if is_plain else None  # None: Rich looks for itself
     file = cast("IO[str]", _Output())
     return Console(file=file, highlight=False, quiet=quiet, force_jupyter=no, force_terminal=no)
+
+
+def is_logging() -> bool:
+    """Returns whether the program has set up logging so that it shows what jnas does (level INFO)."""
+    return LOGGER.isEnabledFor(logging.INFO) and LOGGER.hasHandlers()
+
+
+def say(console: Console, what: object) -> None:
+    """Logs a line or a table of Rich where logging is set up for that; else prints it, as it is.
+
+    Lines are wrapped by the terminal, so that they can be copied whole.
+    """
+    if not is_logging():
+        console.print(what, markup=False, soft_wrap=isinstance(what, str))
+        return
+    text = io.StringIO()
+    Console(file=text, width=120).print(what, markup=False, highlight=False, soft_wrap=isinstance(what, str))
+    LOGGER.info("%s", text.getvalue().rstrip())
 
 
 def is_live(console: Console) -> bool:

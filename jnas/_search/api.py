@@ -7,13 +7,14 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack, get_type_hints
+from typing import Any, Unpack
 
 from numpy.typing import ArrayLike
 
+from jnas._runtime.console import is_logging, make_console
 from jnas._runtime.jax_config import with_own_settings
 from jnas._search.callbacks import Callback, Callbacks
-from jnas._search.config import PresetName, SearchConfig, SearchOptions, check_names
+from jnas._search.config import PresetName, SearchConfig, SearchOptions, check_names, setting_parameters
 from jnas._search.loop import Search
 from jnas._search.progress import ConsoleProgress
 from jnas._search.report_callback import ReportCallback
@@ -46,7 +47,8 @@ def search(
       config: all settings in one object; by default those of the preset.
       preset: settings by name ("gpu") where there is no `config`.
       callbacks: hear of the events of the search; see `jnas.Callback`.
-      verbose: whether to print progress and the final tables.
+      verbose: whether to print progress and the final tables. Where logging is set up for INFO, they are logged
+        instead, by the logger `jnas`, whatever this is.
       **options: fields of `SearchConfig` that differ from `config` or the preset, such as `generations=3`.
 
     Raises:
@@ -75,7 +77,8 @@ def search(
         config = SearchConfig.from_preset(preset, **changes)
     elif changes:
         config = dataclasses.replace(config, **changes)
-    own = [ConsoleProgress()] * verbose + [ReportCallback()] * config.report
+    own = [ConsoleProgress(make_console(quiet=not verbose))] * (verbose or is_logging())
+    own += [ReportCallback()] * config.report
     callback = Callbacks([*own, *callbacks])
     with contextlib.closing(callback), catch_interrupt(callback) as interrupt:
         source = config.data if data is None else data
@@ -86,15 +89,7 @@ def search(
 def _signature() -> inspect.Signature:
     """The signature with the settings by name, which `help` shows."""
     first = [parameter for name, parameter in inspect.signature(search).parameters.items() if name != "options"]
-    hints = get_type_hints(SearchOptions)
-    fields = [field for field in dataclasses.fields(SearchConfig) if field.name != "data"]
-    settings = [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
-        )
-        for field in fields
-    ]
-    return inspect.Signature([*first, *settings], return_annotation=SearchResult)
+    return inspect.Signature([*first, *setting_parameters()], return_annotation=SearchResult)
 
 
 search.__signature__ = _signature()  # pyright: ignore[reportFunctionMemberAccess]

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
-from jnas._runtime.console import is_live, make_console
+from jnas._runtime.console import is_live, make_console, say
 from jnas._runtime.devices import describe_device
 from jnas._search.callbacks import Callback
 from jnas._search.config import Round
@@ -27,18 +27,20 @@ TITLES = {"stored": "Earlier searches", "known": "Known networks", "random": "Ra
 
 
 class ConsoleProgress(Callback):
-    """A live bar where there is a terminal or a notebook, a line a template elsewhere; then the tables."""
+    """A live bar where there is a terminal or a notebook, a line a template elsewhere; then the tables.
+
+    Where logging is set up for it, lines are logged in place of being printed, also those of a quiet console.
+    """
 
     def __init__(self, console: Console | None = None):
         self.console = console or make_console()
-        self.live = is_live(self.console)
+        self.live = is_live(self.console) and not self.console.quiet
         self.start = time.perf_counter()
         self.best = 0.0
         self.num_done = self.num_generations = 0
 
     def _print(self, what: object) -> None:
-        """Prints a line or a table, as it is; lines are wrapped by the terminal, so that they can be copied whole."""
-        self.console.print(what, markup=False, soft_wrap=isinstance(what, str))
+        say(self.console, what)
 
     def on_search_start(self, search: "Search") -> None:
         self.search = search

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from jnas._runtime.console import is_live, make_console
+from jnas._runtime.console import is_live, make_console, say
 from jnas._runtime.devices import machine_memory, num_cores
 from jnas._validation import first_line
 from jnas.data._files import printable
@@ -143,7 +143,7 @@ class _Reader:
         console, total = make_console(), len(self.pictures.names)
         columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         if not (live := is_live(console)):
-            console.print(f"{title}: {total:,} pictures of {self.name}.", markup=False, soft_wrap=True)
+            say(console, f"{title}: {total:,} pictures of {self.name}.")
         with Progress(*columns, console=console, transient=True, disable=not live) as bar:
             task = bar.add_task("", total=total)
             for batch in batches:

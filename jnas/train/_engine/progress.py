@@ -6,7 +6,7 @@ import time
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from jnas._runtime.console import is_live, make_console
+from jnas._runtime.console import is_live, make_console, say
 from jnas.store import Evaluation
 from jnas.train._engine.timing import TimingStats
 
@@ -56,7 +56,7 @@ class ProgressBar:
         seconds = time.perf_counter() - self._last_line
         if not self._is_live and (now or seconds > _SECONDS_BETWEEN_LINES):
             self._last_line = time.perf_counter()
-            self._console.print(line, soft_wrap=True)
+            say(self._console, line)
 
     def _summary(self) -> str:
         seconds, trials = max(self._timing.seconds, 1e-9), self._timing.num_trials
