@@ -12,6 +12,12 @@ X, Y = ARRAYS["x_train"], ARRAYS["y_train"]
 WORDS = np.array(["cat", "dog", "owl"])
 FEW = {"num_random": 2, "known_networks": False, "generations": 0, "epochs": 1, "final_epochs": 1, "conv_num": 1}
 FEW |= {"lin_num": 1, "batch_size": 24, "store": "a.duckdb"}
+CHECKS = (
+    *("check_estimator_cloneable", "check_estimator_tags_renamed", "check_valid_tag_types", "check_estimator_repr"),
+    *("check_no_attributes_set_in_init", "check_do_not_raise_errors_in_init_or_set_params", "check_mixin_order"),
+    *("check_parameters_default_constructible", "check_get_params_invariance", "check_set_params"),
+)
+"""Those of `check_estimator` that need no table of features."""
 pytestmark = pytest.mark.usefixtures("fake_trainer")
 
 
@@ -67,5 +73,8 @@ def test_scikit_learn_takes_it_for_a_classifier():
     classifier = jnas.Classifier(**FEW)
     assert base.is_classifier(classifier)
     assert base.clone(classifier).get_params() == classifier.get_params()
+    checks = pytest.importorskip("sklearn.utils.estimator_checks")
+    for name in CHECKS:
+        getattr(checks, name)("Classifier", jnas.Classifier(minutes=1))
     scores = selection.cross_val_score(classifier, X, WORDS[Y], cv=2)
     assert scores.shape == (2,) and (scores >= 0).all() and (scores <= 1).all()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import inspect
 import warnings
 from typing import Any, Self, Unpack
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jnas._search.api import search
-from jnas._search.config import SearchConfig, SearchOptions, check_names
+from jnas._search.config import SearchConfig, SearchOptions, check_names, setting_parameters
 from jnas._search.result import SearchResult
 from jnas._validation import refuse, to_bool
 from jnas.data import Fit, convert_images, load_data
@@ -92,8 +93,12 @@ class Classifier:
 
     def __sklearn_tags__(self) -> Any:
         utils = importlib.import_module("sklearn.utils")
-        target = utils.TargetTags(required=True)
-        return utils.Tags(estimator_type="classifier", target_tags=target, classifier_tags=utils.ClassifierTags())
+        return utils.Tags(
+            estimator_type="classifier",
+            target_tags=utils.TargetTags(required=True),
+            classifier_tags=utils.ClassifierTags(),
+            input_tags=utils.InputTags(two_d_array=False, three_d_array=True),
+        )
 
     def _best(self) -> Any:
         if not hasattr(self, "result_"):
@@ -108,6 +113,15 @@ class Classifier:
 
     def __repr__(self) -> str:
         return f"Classifier({', '.join(f'{name}={value!r}' for name, value in self._params.items())})"
+
+
+def _signature() -> inspect.Signature:
+    """The signature with the settings by name, which `help` and scikit-learn read."""
+    own = [one for one in inspect.signature(Classifier.__init__).parameters.values() if one.name != "options"]
+    return inspect.Signature([*own, *setting_parameters()])
+
+
+Classifier.__init__.__signature__ = _signature()  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def _to_labels(name: str, labels: Any) -> np.ndarray:
