@@ -475,6 +475,23 @@ def test_equal_images_are_counted(tmp_path):
     )
 
 
+def test_nearly_equal_images_are_counted_but_not_such_as_are_alike_by_their_kind():
+    generator = np.random.default_rng(0)
+    scenes = generator.integers(0, 256, (40, 4, 4, 3)).repeat(8, 1).repeat(8, 2)
+    train = (0.7 * scenes + generator.integers(0, 60, scenes.shape)).astype(np.uint8)
+    darker = (0.6 * train[:7] + 20).astype(np.uint8)
+    others = generator.integers(0, 256, (5, 4, 4, 3)).repeat(8, 1).repeat(8, 2).astype(np.uint8)
+    labels = np.arange(40) % 2
+    arrays = {"x_train": train, "y_train": labels, "x_val": others, "y_val": labels[:5], "y_test": labels[:12]}
+    (note,) = load_data(arrays | {"x_test": np.concatenate([darker, others])}).notes
+    assert note.startswith("Equal images: 7 of 12 other test images are nearly equal to one. Accuracies on")
+    same = (scenes[:1] + generator.integers(0, 6, scenes.shape)).clip(0, 255).astype(np.uint8)
+    assert (
+        load_data({"x_train": same[:30], "y_train": labels[:30], "x_test": same[30:], "y_test": labels[30:]}).notes
+        == ()
+    )
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [

@@ -48,6 +48,19 @@ def load_arrays(
     return assemble(name, {**images, **labels}, classes, values.get("class_names"), (*notes, *more))
 
 
+def find_images(location: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the images `x` of an .npz file that are to be classified, and `x_train`, which say how pixels are meant.
+
+    Those to be classified are the test images where there are some.
+    """
+    values = {_ALIASES.get(name, name): value for name, value in arrays.items()}
+    found = [values[name] for name in ("x_test", "x_train", "x_val") if name in values]
+    if not found:
+        held = ", ".join(arrays) or "nothing"
+        raise JnasError(f"{location} must hold images x or x_test to be classified, got {held}; rename them.")
+    return {"x_train": values.get("x_train", found[0]), "x": found[0]}
+
+
 def is_data_object(source: Any) -> bool:
     """Returns whether an object has images and labels as data sets of torchvision have them."""
     return not isinstance(source, Mapping | tuple | str) and _open_object(source) is not None

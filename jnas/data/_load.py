@@ -126,10 +126,11 @@ def _load_file(path: Path, classes: int | None, size: Size | None, fit: Fit, pro
     if path.suffix.lower() == ".parquet":
         return read_listing(list_parquet(path, find_parquet(path)), classes, size, fit, progress)
     name, location = printable(path.name), printable(path)
-    return load_arrays(name, _read_npz(path, location), classes, size, fit, location)
+    return load_arrays(name, read_npz(path, location), classes, size, fit, location)
 
 
-def _read_npz(path: Path, location: str) -> dict[str, Any]:
+def read_npz(path: Path, location: str) -> dict[str, Any]:
+    """Returns the arrays of an .npz file by their names, None for those that mean nothing to jnas."""
     if what := describe_file(path):
         raise JnasError(f"{location} must be an .npz file with {EXPECTED_ARRAYS}, got {what}.")
     arrays: dict[str, Any] = {}

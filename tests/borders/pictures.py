@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 from conftest import small_arrays
 from flax import nnx
 from PIL import Image
@@ -60,6 +61,18 @@ def _predict(*words, **settings):
     return lambda folder: command("predict", store(**settings), pictures(folder), *words)
 
 
+def _predict_table(**arrays):
+    """Two images of one colour each, by the names of their arrays."""
+
+    def call(_):
+        np.savez(
+            "a.npz", **{name: np.full((2, 8, 8, 3) if name[0] in "xp" else 2, one) for name, one in arrays.items()}
+        )
+        return command("predict", store(), "a.npz")
+
+    return call
+
+
 def _has_rows(text):
     rows = [line.split() for line in text.splitlines()]
     return [row[0] for row in rows] == ["new/0.png", "new/1.png"] and all(
@@ -79,6 +92,19 @@ ROWS = [
         "predict --csv", "right", _predict("--csv"), lambda text: text.startswith("file,class,probability\nnew/0.png,")
     ),
     Row("predict --json", "right", _predict("--json"), _is_json),
+    Row(
+        "predict --files",
+        "right",
+        _predict_table(x=0.5),
+        lambda text: text.startswith("a.npz[0]") and len(text.splitlines()) == 2,
+    ),
+    Row("predict --files", "right", _predict_table(x_test=9, y_test=0, x_train=255), lambda text: "a.npz[1]" in text),
+    Row(
+        "predict --files",
+        "foreign",
+        _predict_table(pictures=9),
+        "a.npz must hold images x or x_test to be classified, got pictures; rename them.",
+    ),
     *(
         Row(f"predict {one}", "wrong value", _predict("--csv", "--json"), sentence)
         for one in ("--csv", "--json")
