@@ -7,13 +7,14 @@ from jnas.train._inference import accuracy, latency_ms, logits, predict, predict
 from jnas.train._recipe import AUGMENTATION, RECIPES, Recipe
 from jnas.train._request import TrainingRequest, make_key
 from jnas.train._successive_halving import HalvingSchedule, successive_halving
-from jnas.train._trainer import Trainer, TrainingRun, check_batch, trained_module
+from jnas.train._trainer import CURVE_IMAGES, Trainer, TrainingRun, check_batch, trained_module
 from jnas.train._trial import Trial, sample_trials
 from jnas.train._views import ONE_VIEW, Views
 from jnas.train._weights import load_weights, save_weights
 
 __all__ = [
     "AUGMENTATION",
+    "CURVE_IMAGES",
     "ONE_VIEW",
     "RECIPES",
     "EngineOptions",

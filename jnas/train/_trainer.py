@@ -27,6 +27,9 @@ from jnas.train._step import Metrics, Steps, TrainState, TrialHyperparams
 from jnas.train._trial import Trial
 from jnas.train._views import ONE_VIEW, Views
 
+CURVE_IMAGES = 2000
+"""Validation images, about, on which epochs before the last one are measured: all take longer than some trainings."""
+
 _count_answers = jax.jit(count_answers, static_argnames="views")
 
 
@@ -162,9 +165,9 @@ class Trainer:
     def train_until(self, run: TrainingRun, epoch: int, on_epoch: Callable[[int], None] | None = None) -> TrainingRun:
         """Trains a run of `num_lanes` lanes until so many epochs are done, and returns it.
 
-        The optimiser and the schedule go on. After the recipe's last epoch the validation accuracy is by all of its
-        `views`; before, by the images as they are, which takes a fraction of the time. `on_epoch` is called after each
-        epoch with its number, from 1.
+        The optimiser and the schedule go on. After the recipe's last epoch the validation accuracy is of all images, by
+        all of its `views`; before, of some `CURVE_IMAGES` of them as they are, which takes a fraction of the time.
+        `on_epoch` is called after each epoch with its number, from 1.
         """
         recipe, steps = self.steps.recipe, self.spec.steps_per_epoch
         images_per_epoch = steps * recipe.batch_size
@@ -172,9 +175,11 @@ class Trainer:
         while run.epoch < epoch:
             metrics = self._train_epoch(run, lr_factors[run.epoch])
             run.epoch += 1
-            answers = self._count_answers(run.state, recipe.views if run.epoch == recipe.epochs else ONE_VIEW)
+            is_last = run.epoch == recipe.epochs
+            batches = self._validation_batches(is_last)
+            answers = self._count_answers(run.state, batches, recipe.views if is_last else ONE_VIEW)
             loss, correct = jax.device_get(metrics)  # last: a GPU has all its work before it is waited for
-            for lane, (epochs, measured) in enumerate(zip(run.history, self._measure(answers), strict=True)):
+            for lane, (epochs, measured) in enumerate(zip(run.history, self._measure(answers, batches), strict=True)):
                 train_loss, train_acc = float(loss[lane]) / images_per_epoch, int(correct[lane]) / images_per_epoch
                 values = measured.accuracy, measured.loss, measured.balanced_accuracy, measured.macro_f1
                 epochs.append(Epoch(train_loss, train_acc, *values))
@@ -202,21 +207,27 @@ class Trainer:
             run.state, metrics = train(run.state, metrics, hyperparams, *batch, lr_factor)
         return metrics
 
-    def _count_answers(self, state: TrainState, views: Views) -> list[AnswerCounts]:
+    def _validation_batches(self, is_last: bool) -> list[tuple[jax.Array, jax.Array]]:
+        """Images and labels; before the last epoch those of some batches in even steps."""
+        step = 1 if is_last else max(1, len(self.split.x_val) // CURVE_IMAGES)
+        images, labels = self.split.validation_batches(self.spec.val_batch_size)
+        return [(images[index], labels[index]) for index in range(0, len(images), step)]
+
+    def _count_answers(self, state: TrainState, batches: Sequence[tuple], views: Views) -> list[AnswerCounts]:
         """How each lane answers each batch of validation images; still on the device."""
         counts = []
-        for images, labels in zip(*self.split.validation_batches(self.spec.val_batch_size), strict=True):
+        for images, labels in batches:
             inputs = normalised_views(images, views)
             logits = [self.programs.logits(state.params, state.model_state, view) for view in inputs]
             counts.append(_count_answers(logits, labels, views))
         return counts
 
-    def _measure(self, answers: list[AnswerCounts]) -> list[Measures]:
+    def _measure(self, answers: list[AnswerCounts], batches: Sequence[tuple]) -> list[Measures]:
         """How good the answers of each lane are."""
         totals = jax.tree.map(lambda *parts: np.sum(parts, 0), *jax.device_get(answers))
-        return [
-            measure(AnswerCounts(*(sums[lane] for sums in totals)), self.split.y_val) for lane in range(self.num_lanes)
-        ]
+        labels = np.concatenate([np.asarray(labels) for _, labels in batches])
+        labels = labels[labels >= 0]  # the last batch is filled up
+        return [measure(AnswerCounts(*(sums[lane] for sums in totals)), labels) for lane in range(self.num_lanes)]
 
 
 @with_own_settings
