@@ -124,8 +124,8 @@ SETTINGS = {
         "start": ["00" * 4],
     },
     **{"train_images": [None, 9], "generations": [0], "minutes": [5], "max_trials": [1]},
-    **{"target_accuracy": FRACTIONS, "population_size": [64], "trials_per_generation": COUNTS},
-    **{"algorithm": ["genetic"], "objectives": ["accuracy", ("accuracy", "macs")], "epochs": [1]},
+    **{"target_accuracy": FRACTIONS, "trials_per_generation": COUNTS},
+    **{"objectives": ["accuracy", ("accuracy", "macs")], "epochs": [1]},
     **{"prune_after_epochs": [0], "final_epochs": [1], "final_repeats": [1], "num_finalists": [1]},
     **{
         "max_flash_kb": [None],

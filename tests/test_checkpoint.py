@@ -23,7 +23,6 @@ TINY = {
     "known_networks": False,
     "space": "sophius",
     "generations": 1,
-    "population_size": 64,
     "epochs": 1,
     "final_epochs": 2,
     "final_repeats": 2,

@@ -19,7 +19,6 @@ TINY = {
     "num_random": 3,
     "known_networks": False,
     "space": "sophius",
-    "population_size": 64,
     "trials_per_generation": 2,
     "epochs": 1,
     "final_epochs": 2,

@@ -26,7 +26,6 @@ SEARCH = {
     "num_random": 11,
     "known_networks": False,
     "space": "sophius",
-    "population_size": 64,
     "generations": 1 + int(ALL),
     "trials_per_generation": 2,
     "epochs": 2,

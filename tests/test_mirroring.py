@@ -33,7 +33,7 @@ def test_a_search_does_not_mirror_what_must_not_be_unless_it_is_told_to(tmp_path
 
     class First(Callback):
         def on_search_start(self, search):
-            self.recipe, self.notes = search.recipe, search.notes
+            self.recipe, self.notes = search.config.make_recipe(None), search.notes
 
     first = First()
     settings = {"num_random": 1, "known_networks": False, "generations": 0, "flip": flip, "callbacks": [first]}

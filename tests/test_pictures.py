@@ -484,7 +484,7 @@ def test_nearly_equal_images_are_counted_but_not_such_as_are_alike_by_their_kind
     labels = np.arange(40) % 2
     arrays = {"x_train": train, "y_train": labels, "x_val": others, "y_val": labels[:5], "y_test": labels[:12]}
     (note,) = load_data(arrays | {"x_test": np.concatenate([darker, others])}).notes
-    assert note.startswith("Equal images: 7 of 12 other test images are nearly equal to one. Accuracies on")
+    assert note.startswith("Equal images: 7 of 12 test images are nearly equal to one. Accuracies on")
     same = (scenes[:1] + generator.integers(0, 6, scenes.shape)).clip(0, 255).astype(np.uint8)
     assert (
         load_data({"x_train": same[:30], "y_train": labels[:30], "x_test": same[30:], "y_test": labels[30:]}).notes

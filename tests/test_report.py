@@ -102,9 +102,7 @@ def test_plot_front_writes_a_picture(tmp_path):
     assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(JnasError, match="front must have values of latency_ms, got none"):
         plot_front(ROWS, FRONT, cost="latency_ms")
-    with pytest.raises(
-        JnasError, match="cost must be one of macs, params, memory_bytes, flash_bytes, latency_ms, g 'flops'"
-    ):
+    with pytest.raises(JnasError, match=r"cost must be one of macs, params, memory_bytes, .* got 'flops'"):
         plot_front(ROWS, FRONT, cost="flops")
 
 

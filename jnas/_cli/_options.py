@@ -21,7 +21,7 @@ GROUPS = {
     ),
     "candidate": (
         *("space", "conv_num", "lin_num", "epochs", "train_images", "known_networks", "num_random"),
-        *("trials_per_generation", "population_size", "algorithm", "prune_after_epochs", "compile_timeout"),
+        *("trials_per_generation", "prune_after_epochs", "compile_timeout"),
     ),
     "winner": ("final_epochs", "final_repeats", "num_finalists"),
 }

@@ -41,7 +41,6 @@ Phase = Literal["stored", "known", "random", "evolved"]
 RecipeName = Literal["fast", "standard", "sophius"]
 Precision = Literal["float32", "bfloat16"]
 ClassWeights = Literal["none", "balanced"]
-AlgorithmName = Literal["genetic", "regularized", "random"]
 Objective = Literal["accuracy", "macs", "params", "memory", "flash", "latency"]
 PresetName = Literal["gpu"]
 Flag = DisallowNone[bool | None]
@@ -54,7 +53,6 @@ PRESETS: dict[PresetName, dict[str, Any]] = {
         "conv_num": 10,
         "num_random": 24,
         "trials_per_generation": 16,
-        "population_size": 8192,
         "batch_size": 256,
         "precision": "bfloat16",
     },
@@ -66,6 +64,9 @@ MAX_KNOWN = 4
 """Networks that people build by hand, at most, that a search begins with."""
 MAX_STORED = 256
 """Networks, at most, that earlier searches trained alike on the same images."""
+
+PLANNED = ("max_macs", "epochs", "train_images", "final_epochs")
+"""Settings that a plan makes."""
 
 SPLIT_SEED = 0
 """One split into training and validation images for all searches, so that their accuracies can be compared."""
@@ -107,10 +108,8 @@ _RULES: dict[str, Rule] = {
     "max_trials": partial(to_int, minimum=1),
     "generations": partial(to_int, minimum=0),
     "num_random": partial(to_int, minimum=0, maximum=_LARGEST),
-    "population_size": partial(to_int, minimum=2, maximum=_LARGEST),
     **dict.fromkeys(("minutes", "max_latency_ms"), _TIME),
     "target_accuracy": partial(to_float, interval="(0, 1]", hint="write 0.9 for 90 %"),
-    "algorithm": partial(to_choice, choices=get_args(AlgorithmName)),
     "prune_after_epochs": partial(to_int, minimum=0),
 }
 _RULES |= {name: optional(_RULES[name]) for name in _MAY_BE_NONE}
@@ -247,8 +246,6 @@ class SearchOptions(TypedDict, total=False):
     target_accuracy: float | None
     generations: int | None
     trials_per_generation: int
-    population_size: int
-    algorithm: AlgorithmName
     epochs: int | None
     train_images: int | None
     prune_after_epochs: int
@@ -305,10 +302,6 @@ class SearchConfig(TrainingConfig):
     """Limit: rounds of evolution."""
     trials_per_generation: int = 4
     """Templates to train in each round of evolution."""
-    population_size: int = 2048
-    """Size of the population that evolves against the LSTM."""
-    algorithm: AlgorithmName = "genetic"
-    """How it evolves. With several objectives, genetic is NSGA-II."""
     epochs: int | None = None
     """Passes over the training images for each template; by default as the time allows."""
     train_images: int | None = None
@@ -326,8 +319,6 @@ class SearchConfig(TrainingConfig):
     def __post_init__(self) -> None:
         apply_rules(self, _RULES)
         self._check_objectives()
-        if self.population_size < (least := self.trials_per_generation):
-            refuse("population_size", f">= trials_per_generation ({least})", self.population_size)
         # These check the other settings, and make them numbers of Python's.
         recipe, space = self.make_recipe(self.epochs), self.search_space()
         given = [name for name in _RECIPE_FIELDS if getattr(self, name) is not None]
@@ -346,8 +337,6 @@ class SearchConfig(TrainingConfig):
         object.__setattr__(self, "objectives", objectives)
         if "accuracy" not in objectives or len(set(objectives)) < len(objectives):
             raise JnasError(f"objectives must have accuracy and each name once, got {' '.join(objectives) or 'none'}.")
-        if len(objectives) > 1 and self.algorithm != "genetic":
-            refuse("algorithm", "genetic where there are several objectives", self.algorithm)
 
     @classmethod
     def from_preset(cls, preset: PresetName | None, **changes: Any) -> Self:
@@ -384,22 +373,35 @@ class SearchConfig(TrainingConfig):
         for _ in itertools.count() if self.generations is None else range(self.generations):
             yield Round(next(numbers), "evolved", self.trials_per_generation)
 
+    @property
+    def planned_seconds(self) -> float | None:
+        """The time by which a plan says what is not given: how large templates may be, how long each is trained."""
+        is_given = self.max_macs is not None and self.epochs is not None
+        return None if is_given else self.time_limit or 60 * DEFAULT_MINUTES
+
+    def candidate_recipe(self) -> Recipe:
+        """Returns how candidates are trained; images are classified as they are: other views take much longer."""
+        recipe = self.make_recipe(self.epochs, self.train_images)
+        return dataclasses.replace(recipe, test_flip=False, test_shift=0)
+
     def experiment_id(self, data: Dataset) -> str:
         """Returns 12 hex digits that identify the search: all that decides which templates are trained, and how."""
         names = [setting.name for setting in dataclasses.fields(self) if setting.metadata.get("identity", True)]
         settings = {name: getattr(self, name) for name in names}
         recipe = self.make_recipe(self.epochs, self.train_images)
-        identity = json.dumps([settings, recipe.id, data.fingerprint], sort_keys=True)
+        identity = json.dumps([settings, self.planned_seconds, recipe.id, data.fingerprint], sort_keys=True)
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
-def with_plan(config: SearchConfig, num_images: int) -> SearchConfig:
+def with_plan(config: SearchConfig, num_images: int, speed: float | None = None) -> SearchConfig:
     """Returns the settings with numbers in place of what follows from the time and the number of training images.
 
-    `final_epochs` stays None where there is a limit of time: the winner has what is left of it.
+    `final_epochs` stays None where there is a limit of time: the winner has what is left of it. `speed` is that of
+    `make_plan`.
     """
     on_gpu = jax.default_backend() != "cpu"
-    plan = make_plan(config.time_limit or 60 * DEFAULT_MINUTES, num_images, num_cores(), on_gpu)
+    seconds = config.planned_seconds or config.time_limit or 60 * DEFAULT_MINUTES
+    plan = make_plan(seconds, num_images, num_cores(), on_gpu, speed)
     changes: dict[str, Any] = {"max_macs": config.max_macs or plan.max_macs, "epochs": config.epochs or plan.epochs}
     if config.train_images is None and config.epochs is None and plan.train_images < num_images:
         changes["train_images"] = plan.train_images

@@ -13,11 +13,13 @@ from flax import nnx
 
 from jnas._runtime import checkpoint
 from jnas._search.config import SPLIT_SEED
+from jnas._search.plan import FLOPS_PER_MAC
 from jnas.data import Dataset, Split
 from jnas.report import winner_facts, write_facts
 from jnas.space import Template
 from jnas.store import Evaluation, Key, Metric, Store, paths
 from jnas.train import (
+    CURVE_IMAGES,
     EngineOptions,
     Recipe,
     TrainingRequest,
@@ -158,8 +160,19 @@ def measure_speed(template: Template, recipe: Recipe, split: Split) -> Speed | N
     row = next(run_trials(TrainingRequest.without_row(template, recipe, split), options))
     if row.status != "ok":
         return None
-    work = images + len(split.x_val) / _TRAIN_TO_CLASSIFY_RATIO
+    work = images + _curve_work(split)
     return Speed(row.compile_seconds, (times[1] - times[0]) / work)
+
+
+def measure_flops(templates: Sequence[Template], recipe: Recipe, split: Split) -> float | None:
+    """Returns the operations a second of training the first template alone; None where that cannot be measured."""
+    speed = measure_speed(templates[0], recipe, split) if templates else None
+    return None if speed is None else FLOPS_PER_MAC * templates[0].cost.macs / speed.seconds_per_image
+
+
+def _curve_work(split: Split) -> float:
+    """What measuring an accuracy after an epoch but the last takes, in images of training."""
+    return min(len(split.x_val), CURVE_IMAGES) / _TRAIN_TO_CLASSIFY_RATIO
 
 
 def affordable_epochs(
@@ -171,8 +184,7 @@ def affordable_epochs(
     fixed, epoch = _TEST_SECONDS, 0.0
     for speed in known:
         fixed += speed.compile_seconds + repeats * speed.seconds_per_image * views * len(split.x_val)
-        validation = len(split.x_val) / _TRAIN_TO_CLASSIFY_RATIO
-        epoch += repeats * speed.seconds_per_image * (len(split.x_train) + validation)
+        epoch += repeats * speed.seconds_per_image * (len(split.x_train) + _curve_work(split))
     if not known:
         return 1
     fixed += repeats * max(speed.seconds_per_image for speed in known) * views * len(data.x_test)

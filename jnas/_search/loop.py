@@ -18,20 +18,29 @@ import numpy as np
 from jnas._runtime import checkpoint
 from jnas._runtime.versions import git_commit, versions
 from jnas._search.callbacks import Callback
-from jnas._search.config import MAX_KNOWN, SPLIT_SEED, Round, SearchConfig, with_plan
-from jnas._search.evolution import PopulationEvolution, Surrogate, breed, is_member, select_batch
-from jnas._search.final_training import FinalTraining, affordable_epochs, measure_speed
+from jnas._search.config import MAX_KNOWN, PLANNED, SPLIT_SEED, Round, SearchConfig, with_plan
+from jnas._search.evolution import CandidatePool, breed, select_batch
+from jnas._search.final_training import FinalTraining, affordable_epochs, measure_flops, measure_speed
 from jnas._search.lock import hold_lock
 from jnas._search.mirroring import warn_of_mirroring
 from jnas._search.objectives import Latencies, find_incumbents, read_latencies
-from jnas._search.plan import FINAL_SHARE
+from jnas._search.plan import FINAL_SHARE, LEAST_SECONDS_TO_MEASURE
 from jnas._search.result import EvaluatedCandidate, SearchResult
-from jnas._search.screening import Proposal, fit_predictor, may_improve, propose_random, select_new, stack_genomes
+from jnas._search.screening import (
+    Proposal,
+    fit_predictor,
+    may_improve,
+    predict_members,
+    predict_std,
+    propose_random,
+    select_new,
+    stack_genomes,
+)
 from jnas._search.stopping import Interrupt, stop_reason
 from jnas._validation import refuse
 from jnas.data import Dataset
 from jnas.errors import JnasError
-from jnas.evolve import mean_pairwise_distance, pareto_front
+from jnas.evolve import nondominated_rank, pareto_front
 from jnas.predict import Predictor, score
 from jnas.space import Candidate, Template, board_needs, known_networks
 from jnas.store import Key, Store, paths
@@ -45,6 +54,9 @@ _CHECK_SECONDS = 1.0
 GAIN_OF_TWICE_THE_EPOCHS = 0.01
 """In accuracy, where epochs are many: on the excerpt 0.026 from 22 to 138 (2.8 M MACs), 0.018 from 20 to 40 (11 M)."""
 
+PATIENCE = 6
+"""Rounds without a better network after which the rest of the time goes into training the winner."""
+
 Proposer = Callable[[jax.Array, int, Set[str]], list[Proposal]]
 """From a key, a count and the hashes that were proposed already: templates worth training."""
 
@@ -56,8 +68,6 @@ class RoundResult:
     round: Round
     evaluated: tuple[EvaluatedCandidate, ...]
     """In the order of training."""
-    population_diversity: float | None
-    """Of the population that evolved for it; None where none did."""
     stop_reason: str | None
     """Why the search has to end, in a few words; None where it goes on."""
 
@@ -78,17 +88,17 @@ class Search:
         is_told = config.flip is not None or config.data.split(":")[0] in _MAY_BE_MIRRORED
         if not is_told and config.make_recipe(None).flip and (warning := warn_of_mirroring(data, self.split)):
             config, self.notes = dataclasses.replace(config, flip=False), (*data.notes, warning)
-        self.config = config = with_plan(config, len(self.split.x_train))
         self.data, self.callback, self.start, self.interrupt = data, callback, start, interrupt
-        self.space = config.search_space(data)
-        latencies = None if config.latencies is None else read_latencies(config.latencies, self.space)
+        check_batch(config.make_recipe(config.epochs, config.train_images), self.split.take(config.train_images))
+        space = config.search_space(data)
+        latencies = None if config.latencies is None else read_latencies(config.latencies, space)
         if config.store is None:
             _make_folder(config.out)
-        self.store = Store(config.store_path)
-        self.recipe = config.make_recipe(config.epochs, config.train_images)
+        self.store, self.experiment = Store(config.store_path), config.experiment_id(data)
+        self.config = config = self._with_plan(config)
+        self.space = config.search_space(data)
+        self.recipe = config.candidate_recipe()
         check_batch(self.recipe, self.split.take(config.train_images))
-        self.evolution = PopulationEvolution(self.space, config.objectives, config.algorithm, config.population_size)
-        self.experiment = config.experiment_id(data)
         self.checkpoints = paths.checkpoint_dir(self.store.path, self.experiment)
         self.evaluated: dict[str, EvaluatedCandidate] = {}  # by hash, in the order of training
         checkpoint.try_writing(self.checkpoints)
@@ -115,6 +125,18 @@ class Search:
         self.store.lock_timeout = 600  # once it runs, a search waits for whoever reads its rows
         callback.on_search_start(self)
 
+    def _with_plan(self, config: SearchConfig) -> SearchConfig:
+        """The settings with what a plan says, that of an earlier run where there was one."""
+        if self.store.is_made and (earlier := self.store.config_json(self.experiment)):
+            settings = json.loads(earlier)
+            planned = {name: settings[name] for name in PLANNED if getattr(config, name) is None}
+            return dataclasses.replace(config, **planned)
+        seconds, speed = config.time_limit or 0.0, None
+        if config.planned_seconds is not None and seconds >= LEAST_SECONDS_TO_MEASURE:
+            first = with_plan(config, len(self.split.x_train)).search_space(self.data)
+            speed = measure_flops(known_networks(first), config.make_recipe(None), self.split)
+        return with_plan(config, len(self.split.x_train), speed)
+
     def run(self) -> SearchResult:
         """Returns what the search, or the rest of it, finds; waits while another process runs the same search."""
         with hold_lock(self.checkpoints, self.callback.on_wait, lambda: bool(self.interrupt.by)) as waited:
@@ -122,7 +144,7 @@ class Search:
             return self._run()
 
     def _run(self) -> SearchResult:
-        reason = None
+        reason, best, num_idle = None, None, 0
         for round in self.config.rounds():
             if reason := self.stop_reason():
                 break
@@ -130,7 +152,19 @@ class Search:
             reason = result.stop_reason
             if reason or (round.phase == "evolved" and not result.evaluated):  # nothing is left to propose
                 break
+            before, best = best, next((trained.candidate for trained in self.ranking()), None)
+            num_idle = num_idle + 1 if round.phase == "evolved" and best == before else 0
+            if num_idle == PATIENCE and self._may_end_early():
+                count = PATIENCE * self.config.trials_per_generation
+                reason = f"as the last {count} networks were no better: the time that is left is the winner's"
+                break
         return self.finish(reason)
+
+    def _may_end_early(self) -> bool:
+        """Whether time alone ends the search, and all that is left of it goes into training the winner."""
+        config = self.config
+        is_counted = config.generations is not None or config.max_trials is not None
+        return config.final_epochs is None and not is_counted and not config.cost_objectives
 
     @property
     def num_trained(self) -> int:
@@ -149,6 +183,20 @@ class Search:
         """
         gain = GAIN_OF_TWICE_THE_EPOCHS if self.config.final_epochs is None else 0.0
         return sorted(self.good(), key=lambda t: gain * math.log2(t.evaluation.macs or 1) - t.score)
+
+    def _preferred(self, ranking: list[EvaluatedCandidate]) -> list[EvaluatedCandidate]:
+        """The ranking, but networks that people build by hand come first where they are as good but for noise.
+
+        That is one standard error of the best accuracy (Breiman et al. 1984): among so many candidates, the best is
+        often the luckiest, and what people build is known to be good when it is trained for long. Of these the first
+        one that was trained is preferred.
+        """
+        best = max(ranking, key=lambda trained: trained.score, default=None)
+        if best is None or self.config.metric == "loss" or self.config.cost_objectives:
+            return ranking
+        least = best.score - math.sqrt(best.score * (1 - best.score) / len(self.split.x_val))
+        known = [one for one in self.evaluated.values() if one.phase == "known" and one.is_ok and one.score >= least]
+        return [*known, *(trained for trained in ranking if trained not in known)]
 
     def stop_reason(self) -> str | None:
         """Returns why nothing more should begin, in a few words, or None."""
@@ -183,9 +231,9 @@ class Search:
         """Chooses templates, trains them, and writes down how it went."""
         start = time.perf_counter()
         checkpoint.try_writing(self.checkpoints)  # to choose may take long
-        proposals, population_diversity = self._stored_proposals(round) or self._choose(round)
+        proposals = self._stored_proposals(round) or self._choose(round)
         if round.phase == "stored" and not proposals:
-            return RoundResult(round, (), None, None)
+            return RoundResult(round, (), None)
         self.callback.on_round_start(round, len(proposals))
         reason = None
 
@@ -205,25 +253,21 @@ class Search:
         front_size = self._store_front(round)
         if is_incomplete := len(evaluated) < len(proposals):
             should_stop()
-        result = RoundResult(round, tuple(evaluated), population_diversity, reason)
+        result = RoundResult(round, tuple(evaluated), reason)
         if not is_incomplete:  # else its summary is written when the rest is trained
             self._store_summary(result, front_size, time.perf_counter() - start)
             self.callback.on_round_end(result)
         return result
 
-    def _stored_proposals(self, round: Round) -> tuple[list[Proposal], float | None] | None:
-        """What `_choose` returned in an earlier run."""
+    def _stored_proposals(self, round: Round) -> list[Proposal]:
+        """What `_choose` returned in an earlier run; nothing where there was none."""
         rows = self.store.candidates(self.experiment, round.number)
-        if not rows:
-            return None
-        folder = paths.evolution_dir(self.checkpoints, round.number)
-        population_diversity = checkpoint.load_metadata(folder).get("diversity") if os.path.exists(folder) else None
-        return [Proposal(Candidate.from_hash(row[0], self.space), *row[1:]) for row in rows], population_diversity
+        return [Proposal(Candidate.from_hash(row[0], self.space), *row[1:]) for row in rows]
 
-    def _choose(self, round: Round) -> tuple[list[Proposal], float | None]:
-        """Templates to train, less those that are too slow, and the diversity of the population that they are from."""
+    def _choose(self, round: Round) -> list[Proposal]:
+        """Templates to train, less those that are too slow."""
         key = jax.random.fold_in(jax.random.key(self.config.seed), round.number)
-        propose, population_diversity = self._make_proposer(round, key)
+        propose = self._make_proposer(round)
         limit, seen = self.config.max_latency_ms, self._seen()
         chosen: list[Proposal] = []
         for attempt in range(1 if limit is None else _MAX_LATENCY_ATTEMPTS):
@@ -241,37 +285,49 @@ class Search:
                 self.latencies.measure(proposal.candidate)
         rows = [(proposal.candidate.hash, *proposal[1:]) for proposal in chosen]
         self.store.add_candidates(self.experiment, round.phase, round.number, rows)
-        return chosen, population_diversity
+        return chosen
 
-    def _make_proposer(self, round: Round, key: jax.Array) -> tuple[Proposer, float | None]:
-        """What proposes the templates of a round, and the diversity of the population that evolved for it."""
-        space, parents = self.space, self.ranking()
+    def _make_proposer(self, round: Round) -> Proposer:
+        """What proposes the templates of a round."""
+        space, parents = self.space, [trained.candidate for trained in self._parents()]
         if round.phase == "stored":
-            return lambda key, count, seen: select_new(map(Proposal, self._stored_candidates()), seen, count), None
+            return lambda key, count, seen: select_new(map(Proposal, self._stored_candidates()), seen, count)
         if round.phase == "known":
-            return lambda key, count, seen: select_new(map(Proposal, self._known_candidates()), seen, count), None
-        predictor = None if round.phase == "random" else self._fit_predictor(round)
-        if predictor is None:
-            if round.phase == "evolved" and len(parents) > 1:
-                return lambda key, count, seen: breed(space, key, count, parents, seen), None
-            return lambda key, count, seen: propose_random(space, key, count, seen), None
-        self.callback.on_message("evolving candidates")
-        coefficients = np.zeros(4, np.float32)  # without the objective nobody asks for a latency
-        if "latency" in self.config.objectives:
-            coefficients = self.latencies.fit([trained.candidate for trained in self.evaluated.values()])
-        surrogate = Surrogate(predictor, coefficients)
-        previous, current = (paths.evolution_dir(self.checkpoints, round.number - back) for back in (1, 0))
-        before = previous if os.path.exists(previous) else None
-        state, pool = self.evolution.run(key, parents, surrogate, before, self._seen())
-        members = jax.device_put(is_member(state))
-        population_diversity = float(mean_pairwise_distance(state.population, members, space.distance))
-        state.save(current, diversity=population_diversity)
-        checkpoint.remove(paths.evolution_dir(self.checkpoints, round.number - 2))
+            return lambda key, count, seen: select_new(map(Proposal, self._known_candidates()), seen, count)
+        if round.phase == "random" or len(parents) < 2:
+            return lambda key, count, seen: propose_random(space, key, count, seen)
+        predictor = self._fit_predictor(round)
+        self.callback.on_message("breeding candidates")
 
         def propose(key: jax.Array, count: int, seen: Set[str]) -> list[Proposal]:
-            return select_batch(pool, count, seen, int(jax.random.bits(key)), space.distance)
+            children = breed(space, key, count, parents)
+            if predictor is None:
+                return select_new(map(Proposal, children), seen, count)
+            new = [proposal.candidate for proposal in select_new(map(Proposal, children), seen, len(children))]
+            if not new:
+                return []
+            return select_batch(self._pool(new, predictor), count, int(jax.random.bits(key)), space.distance)
 
-        return propose, population_diversity
+        return propose
+
+    def _parents(self) -> list[EvaluatedCandidate]:
+        """What was trained well; first those that nothing is better than in every objective, by accuracy."""
+        ranking, objectives = self.ranking(), self.config.cost_objectives
+        if not objectives:
+            return ranking
+        costs = self.latencies.costs([trained.candidate for trained in ranking], objectives)
+        fitness = np.column_stack([[trained.score for trained in ranking], -costs]).astype(np.float32)
+        fronts = np.asarray(nondominated_rank(jax.device_put(fitness))) if ranking else np.zeros(0)
+        return [ranking[index] for index in np.argsort(fronts, kind="stable")]
+
+    def _pool(self, candidates: list[Candidate], predictor: Predictor) -> CandidatePool:
+        """Candidates with what is predicted of them, and what was trained as those to be surpassed."""
+        members = predict_members(self.space, stack_genomes(candidates, self.space), predictor)
+        good, objectives = self.good(), self.config.cost_objectives
+        trained = [one.candidate for one in good]
+        costs, known = (self.latencies.costs(those, objectives, trained) for those in (candidates, trained))
+        incumbents = np.column_stack([[one.score for one in good], -np.log(known)])
+        return CandidatePool(candidates, members.mean(0), predict_std(predictor, members), -np.log(costs), incumbents)
 
     def _stored_candidates(self) -> list[Candidate]:
         """What earlier searches trained alike, but those that this one begins with anyway."""
@@ -382,7 +438,6 @@ class Search:
             val_acc_final_mean=float(np.mean(accuracies)) if accuracies else None,
             kendall_tau=score(*np.array(predicted).T).kendall_tau if predicted else None,
             diversity=self._diversity([trained.candidate for trained in result.evaluated]),
-            population_diversity=result.population_diversity,
             front_size=front_size,
             seconds=seconds,
         )
@@ -413,7 +468,7 @@ class Search:
         if reason:
             self.callback.on_stop(reason)
         self.callback.on_message("final training")
-        finalists = [trained.template for trained in ranking[: config.num_finalists]]
+        finalists = [trained.template for trained in self._preferred(ranking)[: config.num_finalists]]
         seeds = [(config.seed + i) % 2**32 for i in range(config.final_repeats)]  # as large as a seed may be
         recipe = config.make_recipe(config.final_epochs or self._affordable_epochs(finalists))
         self.callback.on_final_training(recipe.epochs)

@@ -4,43 +4,19 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, Int8
+from jaxtyping import Float, Float32
 
 from jnas._runtime.devices import device_name
 from jnas._search.config import Objective
 from jnas._validation import refuse, to_path
-from jnas.space import Candidate, Space, Template, board_needs, infer_board_needs, infer_shapes, lengths
+from jnas.space import Candidate, Space, Template, board_needs
 from jnas.store import Store
 from jnas.train import latency_ms
 
 _BATCH_SIZE = 1
 _LEAST_TEMPLATES = 5
 """To which a model of latency with four coefficients is fitted."""
-
-
-def negated_log_costs(
-    space: Space,
-    objectives: tuple[Objective, ...],
-    genomes: Int8[Array, "n l 6"],
-    latency_coefficients: Float[Array, " 4"],
-) -> Float[Array, "n m"]:
-    """Returns every objective but the accuracy, so that more is better: minus the logarithm of the cost."""
-    inferred = infer_shapes(genomes, space.in_shape, space.classes)
-    params = inferred.params.to_float()
-    terms = [jnp.ones(len(genomes)), lengths(genomes) + 1.0, inferred.flops.to_float() / 1e6, params / 1e6]
-    latency = jnp.stack(terms, -1) @ latency_coefficients
-    needs = infer_board_needs(genomes, inferred, space.in_shape, space.classes)
-    costs = {
-        "macs": inferred.macs.to_float(),
-        "params": params,
-        "memory": needs["memory_bytes"].to_float(),
-        "flash": needs["flash_bytes"].to_float(),
-        "latency": latency,
-    }
-    columns = [-jnp.log(jnp.maximum(costs[name], 1e-6)) for name in objectives if name != "accuracy"]
-    return jnp.stack(columns, -1)
 
 
 class Latencies:
@@ -84,21 +60,26 @@ class Latencies:
             return np.array([0.0, 0.01, 0.1, 0.0], np.float32)
         return _fit([candidate.template for candidate in known], [self.measured[one.hash] for one in known])
 
-    def costs(self, candidates: Sequence[Candidate], objectives: Sequence[Objective]) -> Float[np.ndarray, "n m"]:
-        """Returns the cost of each candidate in each of M objectives; infinite where a latency is not known."""
-        rows = [self._costs(candidate) for candidate in candidates]
-        return np.array([[row[name] for name in objectives] for row in rows], float).reshape(-1, len(objectives))
+    def costs(
+        self, candidates: Sequence[Candidate], objectives: Sequence[Objective], known: Sequence[Candidate] = ()
+    ) -> Float[np.ndarray, "n m"]:
+        """Returns the cost of each candidate in each of M objectives.
 
-    def _costs(self, candidate: Candidate) -> dict[str, float]:
-        template = candidate.template
-        needs = board_needs(template)
-        return {
-            "macs": template.cost.macs,
-            "params": template.cost.params,
-            "memory": needs["memory_bytes"],
-            "flash": needs["flash_bytes"],
-            "latency": self.measured.get(candidate.hash, np.inf),
-        }
+        A latency that was not measured is estimated by those of `known` candidates; without these it is infinite.
+        """
+        coefficients = self.fit(known) if known and "latency" in objectives else None
+
+        def cost(candidate: Candidate, objective: Objective) -> float:
+            template = candidate.template
+            if objective == "latency":
+                unknown = np.inf if coefficients is None else max(float(_terms(template) @ coefficients), 1e-6)
+                return self.measured.get(candidate.hash, unknown)
+            if objective in ("memory", "flash"):
+                return board_needs(template)[f"{objective}_bytes"]
+            return getattr(template.cost, objective)
+
+        rows = [[cost(candidate, objective) for objective in objectives] for candidate in candidates]
+        return np.array(rows, float).reshape(len(candidates), len(objectives))
 
 
 def _terms(template: Template) -> Float[np.ndarray, " 4"]:

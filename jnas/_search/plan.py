@@ -1,15 +1,17 @@
 """How the time of a search is spent: what is decided before it begins.
 
-Nothing here is measured: the plan follows from the minutes, the number of images and the processor's kind and cores, so
-that the same command trains the same templates on machines that are alike. What is measured decides later: how many
-rounds there are, and for how long the winner is trained (see `final_training`).
+A plan follows from the minutes, the number of images, and the processor's kind and cores; from ten minutes on also from
+its measured speed, in coarse steps, so that the same command trains the same templates on machines that are alike.
+What is measured decides later, too: how many rounds there are, and the winner's epochs (see `final_training`).
 """
 
 import math
 from typing import NamedTuple
 
-FINAL_SHARE = 0.4
+FINAL_SHARE = 0.5
 """Of the time that is for training the winner."""
+LEAST_SECONDS_TO_MEASURE = 600.0
+"""Time of a search from which on the speed is measured: it takes some ten seconds."""
 
 _FLOPS_PER_CORE = 40e9
 """Of training small networks on one core of a server, floating-point operations a second; half of what large ones
@@ -18,7 +20,9 @@ _FLOPS_PER_GPU = 5e12
 """Of training one small network after the other on a data-centre GPU: a few per cent of its peak."""
 _SHARED_CORE = 0.8
 """What a core contributes to one training that has all of them, relative to a training of its own."""
-_FLOPS_PER_MAC = 6
+_STEPS_OF_TWICE = 2
+"""Steps in which a measured speed counts, of a factor of two: what is less is noise."""
+FLOPS_PER_MAC = 6
 """Of training: twice one multiply-accumulate, in the forward pass and for both gradients."""
 _START_SECONDS, _COMPILE_SECONDS = 12.0, 4.0
 _MEAN_SIZE = 0.5
@@ -49,15 +53,19 @@ class Plan(NamedTuple):
     """Epochs that the largest candidate can be trained for in the time that is kept for it."""
 
 
-def make_plan(seconds: float, num_images: int, num_cores: int, on_gpu: bool) -> Plan:
+def make_plan(seconds: float, num_images: int, num_cores: int, on_gpu: bool, speed: float | None = None) -> Plan:
     """Returns the plan of a search that may take so many seconds on so many training images.
+
+    `speed` is in operations a second of one training that has the whole processor; None is a guess.
 
     The largest candidate is one that can be trained nearly to its best in the time that is kept for the winner. The
     others' time is for some dozens of candidates; those are trained for a few epochs on as many images as that allows.
     """
     together = _FLOPS_PER_GPU if on_gpu else _FLOPS_PER_CORE * (1 + _SHARED_CORE * (num_cores - 1))
     side_by_side = _FLOPS_PER_GPU if on_gpu else _FLOPS_PER_CORE * num_cores
-    work = FINAL_SHARE * seconds * together / (_FLOPS_PER_MAC * num_images)  # in multiply-accumulates times epochs
+    factor = 1.0 if speed is None else 2 ** (round(_STEPS_OF_TWICE * math.log2(speed / together)) / _STEPS_OF_TWICE)
+    together, side_by_side = factor * together, factor * side_by_side
+    work = FINAL_SHARE * seconds * together / (FLOPS_PER_MAC * num_images)  # in multiply-accumulates times epochs
     growth = work / (_FINAL_EPOCHS * _FINAL_MACS)
     epochs_by_images = _FINAL_EPOCHS * (_FINAL_IMAGES / num_images) ** _EPOCHS_BY_IMAGES
     final_epochs = round(epochs_by_images * growth**_EPOCHS_BY_TIME)
@@ -68,7 +76,7 @@ def make_plan(seconds: float, num_images: int, num_cores: int, on_gpu: bool) -> 
     num_candidates = _NUM_CANDIDATES * (seconds / _BASE_SECONDS) ** _CANDIDATES_EXPONENT * lanes / _BASE_CORES
     num_candidates = max(num_candidates, 1.0)
     flops = side_by_side * max(left - num_candidates * _COMPILE_SECONDS / lanes, left / 4) / num_candidates
-    presentations = flops / (_FLOPS_PER_MAC * _MEAN_SIZE * max_macs)
+    presentations = flops / (FLOPS_PER_MAC * _MEAN_SIZE * max_macs)
     train_images = max(int(presentations / _EPOCHS), _MIN_IMAGES)
     train_images = num_images if train_images > _NEARLY_ALL * num_images else train_images
     epochs = min(max(round(presentations / train_images), 1), max(math.ceil(final_epochs / 2), 1))

@@ -140,7 +140,7 @@ def first_lines(search: "Search") -> list[str]:
         *search.notes,
         f"Recipe {config.recipe}, {recipe.epochs} epoch{'s' * (recipe.epochs > 1)} a network{images}, of at most "
         f"{format_count(config.max_macs or 0)} multiply-accumulates (MACs).",
-        f"Training images are {recipe.describe_augmentation()}.",
+        f"Training images are {config.make_recipe(None).describe_augmentation()}.",
         f"Device: {describe_device()}; {minutes}.",
         f"Results: {search.store.path} (experiment {search.experiment}), weights: {search.checkpoints}.",
     ]

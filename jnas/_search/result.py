@@ -15,7 +15,7 @@ from jnas.data import Dataset, check_images
 from jnas.report import Point, candidate_html, result_html
 from jnas.space import Candidate, Template
 from jnas.store import Evaluation, Metric, Store
-from jnas.train import Recipe, Trainer, Trial, load_weights, predict, probabilities, trained_module
+from jnas.train import Recipe, Trainer, Trial, Views, load_weights, predict, probabilities, trained_module
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,28 +87,35 @@ class EvaluatedCandidate:
     def predict(self, images: ArrayLike) -> np.ndarray:
         """Returns the class of each of `images` `[N, H, W, C]` uint8; loads or trains the module, as `build` does.
 
-        Images of one channel may be `[N, H, W]`; of no images the answer is empty. The class is by the mean logits of
-        the recipe's `views`: `fast` has mirror images and moved ones.
+        Images of one channel may be `[N, H, W]`; of no images the answer is empty. The class of the winner
+        is by the mean logits of its recipe's `views`: `fast` has mirror images and moved ones.
 
         Raises:
           JnasError: if the images are of another type or shape than those of training.
         """
         channels, *size = in_shape = self.template.in_shape
         images = check_images(images, (size[0], size[1], channels))  # before a module is trained for them
-        return predict(self.build(), images, self._recipe.views, in_shape)
+        return predict(self.build(), images, self._views, in_shape)
 
     @with_own_settings
     def predict_proba(self, images: ArrayLike) -> np.ndarray:
         """Returns the probabilities `[N, classes]` of the classes of each image; of `images` as `predict` takes them.
 
-        They are the softmax of the mean logits of the recipe's `views`.
+        They are the softmax of the mean logits of the views by which `predict` answers.
 
         Raises:
           JnasError: if the images are of another type or shape than those of training.
         """
         channels, *size = in_shape = self.template.in_shape
         images = check_images(images, (size[0], size[1], channels))  # before a module is trained for them
-        return probabilities(self.build(), images, self._recipe.views, in_shape)
+        return probabilities(self.build(), images, self._views, in_shape)
+
+    @property
+    def _views(self) -> Views:
+        """Those by which its accuracies are measured, after the longer training where there was one."""
+        if self.final is None or self._store is None:
+            return self._recipe.views
+        return Recipe.from_json(self._store.recipe_json(self.final.key.recipe_id)).views
 
     def export(self, out: str | Path | None = None, **options: Any) -> "Export":
         """Returns what was written: a folder with the trained network in forms that need no jnas.

@@ -131,9 +131,10 @@ def compare_with_known(best: EvaluatedCandidate, known: EvaluatedCandidate, num_
 
     Both accuracies are those of the same training, before the winner's longer one.
     """
+    if best.phase == "known":
+        name = f"({describe_chain(best.template)}, {best.accuracy:.4f})"
+        return f"The search found nothing better, beyond the noise, than what it began with {name}: give it more time."
     name = f"the best network that it began with ({describe_chain(known.template)}, {known.accuracy:.4f})"
-    if best.candidate == known.candidate:
-        return f"The search found nothing better than {name}: give it more time."
     noise = math.sqrt(sum(c.accuracy * (1 - c.accuracy) for c in (best, known)) / num_val)
     gain, cost, known_cost = best.accuracy - known.accuracy, best.template.cost, known.template.cost
     place = f"{abs(gain):.4f} {'ahead of' if gain > 0 else 'behind'} {name}"

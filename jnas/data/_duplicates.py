@@ -30,7 +30,7 @@ def describe_duplicates(data: Dataset) -> str | None:
             found.append(f"{count:,} of {len(images):,} {part} images are training images")
         count, looked_at = count_near_duplicates(data.x_train, images[~is_equal])
         if count:
-            found.append(f"{count:,} of {looked_at:,} other {part} images are nearly equal to one")
+            found.append(f"{count:,} of {looked_at:,} {part} images are nearly equal to one")
     if not found:
         return None
     return f"Equal images: {'; '.join(found)}. Accuracies on images that are trained on are too high."

@@ -60,7 +60,7 @@ CREATE TABLE fronts (
 );
 CREATE TABLE generations (
     experiment_id VARCHAR, phase VARCHAR, generation INTEGER, num_trained INTEGER, val_acc_final_best DOUBLE,
-    val_acc_final_mean DOUBLE, kendall_tau DOUBLE, diversity DOUBLE, population_diversity DOUBLE, front_size INTEGER,
+    val_acc_final_mean DOUBLE, kendall_tau DOUBLE, diversity DOUBLE, front_size INTEGER,
     seconds DOUBLE, PRIMARY KEY (experiment_id, generation)
 );
 CREATE TABLE predictors (

@@ -135,6 +135,11 @@ class Store:
         """Writes a search with its columns of the table `experiments`, unless it is in the store."""
         self.add_row("experiments", experiment_id=experiment_id, started_at=_now(), **columns)
 
+    def config_json(self, experiment_id: str) -> str | None:
+        """Returns the settings of a search; None where the store has no such search."""
+        rows = self._rows("SELECT config_json FROM experiments WHERE experiment_id = ?", experiment_id)
+        return rows[0][0] if rows else None
+
     def seconds(self, experiment_id: str) -> float:
         """Returns how long all runs of a search have taken; 0 where none has trained anything."""
         rows = self._rows("SELECT seconds FROM experiments WHERE experiment_id = ?", experiment_id)

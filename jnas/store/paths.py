@@ -40,11 +40,6 @@ def predictor_dir(checkpoints: Path, generation: int) -> Path:
     return checkpoints / f"predictor-{generation}"
 
 
-def evolution_dir(checkpoints: Path, generation: int) -> Path:
-    """Returns the folder with the state of the evolution after a generation."""
-    return checkpoints / f"evolution-{generation}"
-
-
 def holds_weights_of(folder: Path, hash: str) -> bool:
     """Returns whether a folder has the weights of a template; its name has only the beginning of the hash."""
     try:

@@ -237,12 +237,6 @@ ROWS = [
         refused("preset", "one of gpu", 3, "leave it out for none"),
     ),
     Row(
-        "SearchConfig.population_size",
-        "wrong value",
-        lambda _: jnas.SearchConfig(population_size=2),
-        refused("population_size", ">= trials_per_generation (4)", 2),
-    ),
-    Row(
         "SearchConfig.start",
         "wrong type",
         lambda _: jnas.SearchConfig(start=3),
@@ -266,12 +260,6 @@ ROWS = [
         "right",
         lambda _: jnas.SearchConfig(objectives="accuracy"),
         lambda config: config == jnas.SearchConfig(),
-    ),
-    Row(
-        "SearchConfig.algorithm",
-        "wrong value",
-        lambda _: jnas.SearchConfig(objectives=["accuracy", "macs"], algorithm="random"),
-        refused("algorithm", "genetic where there are several objectives", "'random'"),
     ),
     Row(
         "SearchConfig.prune_after_epochs",

@@ -9,7 +9,7 @@ from conftest import small_arrays
 import jnas
 from borders import Row
 from jnas._runtime import checkpoint
-from jnas._search.config import SearchConfig, with_plan
+from jnas._search.config import SearchConfig
 from jnas.predict import Predictor
 
 ARRAYS = {"a": np.arange(6.0)}
@@ -74,7 +74,7 @@ def is_saved(folder: Path):
 
 DATA = jnas.load_data(small_arrays())
 CONFIG = SearchConfig(**{name: value for name, value in TINY.items() if name != "verbose"})
-EXPERIMENT = with_plan(CONFIG, len(DATA.split(0.2).x_train)).experiment_id(DATA)
+EXPERIMENT = CONFIG.experiment_id(DATA)
 CANNOT = (
     "The checkpoint {folder}/%s cannot be written (Not a directory): make sure that its folder can be written to, and "
     "that the disk has room."

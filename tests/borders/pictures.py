@@ -163,7 +163,7 @@ ROWS = [
         "predict --files",
         "wrong value",
         _predict(channels=2),
-        "The network must have 1 or 3 channels to classify pictures, got 2; give its images as arrays to "
-        "EvaluatedCandidate.predict.",
+        "The network must have 1 or 3 channels to classify pictures, got 2; give its images in an .npz "
+        "file, or to EvaluatedCandidate.predict.",
     ),
 ]
