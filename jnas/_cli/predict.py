@@ -26,7 +26,8 @@ class Options:
     store: tyro.conf.Positional[str]
     """File of a search's results, or the folder that it is in."""
     files: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Pictures, folders of which all pictures are classified, and .npz files with images x or x_test."""
+    """Pictures, folders of which all pictures are classified, and .npz, CSV and Parquet files, of which the test images
+    are."""
     csv: bool = False
     """Print a CSV table with the columns file, class and probability."""
     json: bool = False

@@ -10,15 +10,18 @@ from jaxtyping import UInt8
 
 from jnas._validation import to_path
 from jnas.data._arrays import find_images
+from jnas.data._csv import CSV_SUFFIXES
 from jnas.data._files import printable
 from jnas.data._folders import walk
 from jnas.data._images import check_images
-from jnas.data._load import read_npz
+from jnas.data._load import load_data, read_npz
 from jnas.data._pictures import SUFFIXES
 from jnas.data._pixels import convert_images
 from jnas.data._reading import read_files
 from jnas.data._sizes import Fit
 from jnas.errors import JnasError
+
+_TABLES = (".npz", ".parquet", *CSV_SUFFIXES)
 
 
 class PictureFiles(NamedTuple):
@@ -32,8 +35,8 @@ class PictureFiles(NamedTuple):
 def read_pictures(paths: Iterable[str | os.PathLike], in_shape: tuple[int, int, int], fit: Fit) -> PictureFiles:
     """Returns the pictures of files, and of all that are in folders, for networks of `(C, H, W)`.
 
-    An .npz file has the images `x`, `x_test` or `x_train`, the first of these that it holds, under names such as
-    "a.npz[0]"; pixels are read as `load_data` reads them.
+    A table (.npz, .csv, .parquet) has its test images under names such as "a.npz[0]", all where there is no test part;
+    pixels are read as `load_data` reads them. An .npz file needs no labels.
 
     Raises:
       JnasError: if there are none, none can be read, or such networks take no pictures.
@@ -45,7 +48,7 @@ def read_pictures(paths: Iterable[str | os.PathLike], in_shape: tuple[int, int, 
             found = [one.path for one in walk(path)] if path.is_dir() else [path]
         except OSError as error:
             raise JnasError(f"{printable(path)} cannot be read ({error.strerror}): check the path.") from error
-        if path.suffix.lower() == ".npz" and path.is_file():
+        if path.suffix.lower() in _TABLES and path.is_file():
             tables.append(path)
         else:
             files += [one for one in found if one.suffix.lower() in SUFFIXES] if path.is_dir() else found
@@ -77,6 +80,11 @@ def _read_files(files: Sequence[Path], in_shape: tuple[int, int, int], fit: Fit)
 
 def _read_table(path: Path, in_shape: tuple[int, int, int], fit: Fit) -> PictureFiles:
     location, (channels, height, width) = printable(path), in_shape
-    found, _ = convert_images(location, find_images(location, read_npz(path, location)), (height, width), fit)
-    images = np.asarray(check_images(found["x"], (height, width, channels), f"The images of {location}"))
+    if path.suffix.lower() == ".npz":
+        found, _ = convert_images(location, find_images(location, read_npz(path, location)), (height, width), fit)
+        images = found["x"]
+    else:
+        data = load_data(path, size=(height, width), fit=fit, progress=False)
+        images = data.x_test if len(data.x_test) else data.x_train
+    images = np.asarray(check_images(images, (height, width, channels), f"The images of {location}"))
     return PictureFiles([f"{location}[{index}]" for index in range(len(images))], images, [])

@@ -73,6 +73,12 @@ def _predict_table(**arrays):
     return call
 
 
+def _predict_csv(folder):
+    pictures(folder)
+    (folder / "a.csv").write_text("path,label,split\nnew/0.png,cat,train\nnew/0.png,dog,train\nnew/1.png,dog,test\n")
+    return command("predict", store(), "a.csv")
+
+
 def _has_rows(text):
     rows = [line.split() for line in text.splitlines()]
     return [row[0] for row in rows] == ["new/0.png", "new/1.png"] and all(
@@ -97,6 +103,12 @@ ROWS = [
         "right",
         _predict_table(x=0.5),
         lambda text: text.startswith("a.npz[0]") and len(text.splitlines()) == 2,
+    ),
+    Row(
+        "predict --files",
+        "right",
+        _predict_csv,
+        lambda text: text.startswith("a.csv[0]") and len(text.splitlines()) == 1,
     ),
     Row("predict --files", "right", _predict_table(x_test=9, y_test=0, x_train=255), lambda text: "a.npz[1]" in text),
     Row(
