@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet_logging() -> Iterator[None]:
-    """Leaves the root logger as it is, whatever Orbax and TFDS log: absl gives it a handler otherwise."""
+    """Leaves the root logger as it is, whatever Orbax, TFDS and onnxruntime log: they give it a handler otherwise."""
     root, absl, handler = logging.getLogger(), logging.getLogger("absl"), logging.NullHandler()
     level = absl.level
     root.addHandler(handler)  # absl asks only whether there is one

@@ -9,6 +9,7 @@ import onnx
 from jaxtyping import UInt8
 from onnxruntime import quantization
 
+from jnas._runtime.logs import quiet_logging
 from jnas.export._forms import InputKind
 from jnas.export._onnx import IMAGES, to_input
 
@@ -41,7 +42,10 @@ def quantise(model: onnx.ModelProto, target: Path, images: UInt8[np.ndarray, "n 
     compilers for boards fuse them into operations on integers.
     """
     order = np.random.default_rng(0).permutation(len(images))[:NUM_CALIBRATION_IMAGES]
-    with tempfile.TemporaryDirectory() as work:
+    with (
+        quiet_logging(),
+        tempfile.TemporaryDirectory() as work,
+    ):  # it warns of batch norm that is no part of a convolution
         source, fused = Path(work) / "source.onnx", Path(work) / "fused.onnx"
         source.write_bytes(model.SerializeToString())
         quantization.quant_pre_process(source, fused, skip_symbolic_shape=True)  # batch norm into convolutions
