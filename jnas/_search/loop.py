@@ -54,6 +54,8 @@ _CHECK_SECONDS = 1.0
 GAIN_OF_TWICE_THE_EPOCHS = 0.01
 """In accuracy, where epochs are many: on the excerpt 0.026 from 22 to 138 (2.8 M MACs), 0.018 from 20 to 40 (11 M)."""
 
+NUM_ERRORS = 2.0
+"""Standard errors of an accuracy by which a winner must be better than the networks that people build."""
 PATIENCE = 6
 """Rounds without a better network after which the rest of the time goes into training the winner."""
 
@@ -187,14 +189,15 @@ class Search:
     def _preferred(self, ranking: list[EvaluatedCandidate]) -> list[EvaluatedCandidate]:
         """The ranking, but networks that people build by hand come first where they are as good but for noise.
 
-        That is one standard error of the best accuracy (Breiman et al. 1984): among so many candidates, the best is
-        often the luckiest, and what people build is known to be good when it is trained for long. Of these the first
+        That is two standard errors of the best accuracy (after Breiman et al. 1984): among so many candidates, the best
+        is often the luckiest, and what people build is known to be good when it is trained for long. Of these the first
         one that was trained is preferred.
         """
         best = max(ranking, key=lambda trained: trained.score, default=None)
         if best is None or self.config.metric == "loss" or self.config.cost_objectives:
             return ranking
-        least = best.score - math.sqrt(best.score * (1 - best.score) / len(self.split.x_val))
+        noise = math.sqrt(best.score * (1 - best.score) / len(self.split.x_val))
+        least = best.score - NUM_ERRORS * noise
         known = [one for one in self.evaluated.values() if one.phase == "known" and one.is_ok and one.score >= least]
         return [*known, *(trained for trained in ranking if trained not in known)]
 
