@@ -118,11 +118,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing after so many")
     parser.add_argument("--json")
     options = parser.parse_args()
-    start, recipe, data = (
-        time.monotonic(),
-        Recipe.fast(epochs=EPOCHS, test_flip=False, test_shift=0),
-        images(options.data),
-    )
+    start, data = time.monotonic(), images(options.data)
+    recipe = Recipe.fast(epochs=EPOCHS, test_flip=False, test_shift=0)
     planned = trials(options.templates)
     sources = {trial.template.hash: source for source, trial in planned}
     table = pd.read_csv(options.csv, dtype={"hash": str}) if options.csv.exists() else pd.DataFrame()

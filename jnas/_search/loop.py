@@ -187,19 +187,20 @@ class Search:
         return sorted(self.good(), key=lambda t: gain * math.log2(t.evaluation.macs or 1) - t.score)
 
     def _preferred(self, ranking: list[EvaluatedCandidate]) -> list[EvaluatedCandidate]:
-        """The ranking, but networks that people build by hand come first where they are as good but for noise.
+        """The ranking, but a network that people build by hand comes first where it is as good but for noise.
 
         That is two standard errors of the best accuracy (after Breiman et al. 1984): among so many candidates, the best
-        is often the luckiest, and what people build is known to be good when it is trained for long. Of these the first
-        one that was trained is preferred.
+        is often the luckiest, and what people build is known to be good when it is trained for long. Of several such
+        networks it is the first one that was trained.
         """
         best = max(ranking, key=lambda trained: trained.score, default=None)
         if best is None or self.config.metric == "loss" or self.config.cost_objectives:
             return ranking
         noise = math.sqrt(best.score * (1 - best.score) / len(self.split.x_val))
         least = best.score - NUM_ERRORS * noise
-        known = [one for one in self.evaluated.values() if one.phase == "known" and one.is_ok and one.score >= least]
-        return [*known, *(trained for trained in ranking if trained not in known)]
+        known = (one for one in self.good() if one.phase == "known" and one.score >= least)
+        first = next(known, ranking[0])
+        return [first, *(trained for trained in ranking if trained is not first)]
 
     def stop_reason(self) -> str | None:
         """Returns why nothing more should begin, in a few words, or None."""

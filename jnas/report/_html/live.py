@@ -1,9 +1,9 @@
 """The page of a search that runs: it is written by the search, as nobody else may open the store meanwhile."""
 
-import logging
 import time
 from pathlib import Path
 
+from jnas._runtime.console import LOGGER
 from jnas._validation import to_path
 from jnas.errors import JnasError
 from jnas.report._html.page import (
@@ -24,7 +24,6 @@ _LARGEST_SHARE = 0.01
 """Of a search's time that may go into its page."""
 _MIN_SECONDS = 2.0
 """Between two updates."""
-_LOGGER = logging.getLogger("jnas")
 
 
 class LiveReport:
@@ -73,7 +72,7 @@ class LiveReport:
             data = page_data([self._search.read()], is_live=True, note=note, seconds_left=seconds_left)
             write_file(self.folder / DATA_FILE, data_script(data))
         except JnasError as error:
-            _LOGGER.warning("The page of the search was not updated: %s", error)
+            LOGGER.warning("The page of the search was not updated: %s", error)
             return False
         finally:
             end = time.monotonic()
@@ -90,7 +89,7 @@ class LiveReport:
             write_file(self.path, render_page(data, inline=True))
             write_file(self.folder / DATA_FILE, data_script(data))
         except JnasError as error:
-            _LOGGER.warning("The page of the search was not finished: %s", error)
+            LOGGER.warning("The page of the search was not finished: %s", error)
             return None
         (self.folder / PLOTLY_FILE).unlink(missing_ok=True)
         return self.path
