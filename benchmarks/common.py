@@ -57,7 +57,7 @@ def splits(count: int, train: int, seeds: int, first_seed: int = 0) -> list[tupl
     Raises:
       JnasError: if there are no such splits.
     """
-    if not 0 < train <= count - 2:
+    if not 0 <= train <= count - 2:
         raise jnas.JnasError(f"--train {train} of {count} rows leaves none to test on: give fewer.")
     if seeds < 1:
         raise jnas.JnasError(f"--seeds must be >= 1, got {seeds}.")

@@ -20,7 +20,7 @@ import numpy as np
 from common import report, run
 
 import jnas
-from jnas._search.screening import encode, predict_members
+from jnas._search.screening import encode, predict
 from jnas.evolve import GeneticAlgorithm
 from jnas.space import Space, infer_shapes, lengths, to_bits
 
@@ -56,9 +56,9 @@ def measure(size: int, space: Space, repeats: int, predictor) -> dict:
     result["valid_share"] = float(valid)
     result["programs"] = {"ask": ask._cache_size(), "tell": tell._cache_size()}
     if predictor is not None:
-        predict_members(space, np.asarray(children[:2048]), predictor)  # compiles
+        predict(space, np.asarray(children[:2048]), predictor)  # compiles
         start = time.perf_counter()
-        predict_members(space, np.asarray(children), predictor)
+        predict(space, np.asarray(children), predictor)
         result["predict_seconds"] = time.perf_counter() - start
         result["individuals_per_second"] = size / (result["seconds_without_predict"] + result["predict_seconds"])
     result["individuals_per_second_without_predict"] = size / result["seconds_without_predict"]

@@ -31,7 +31,7 @@ SOURCES = ("sophius", "modern", "relatives", "modern", "sophius")
 MAX_MUTATIONS = 4
 """Of a relative; each is one change or two."""
 SEEDS_OF_TENTH = (0, 1, 2)
-CHUNK = 60
+CHUNK = 120
 """Trainings between two writes of the file."""
 RETRIED = ("out_of_memory", "timeout", "too_large", "stopped", "error")
 """Statuses that are of this machine, not of the template: such a training has no line."""
@@ -90,20 +90,20 @@ def trials(count: int) -> list[tuple[str, Trial]]:
 
 
 def lines(rows: list[jnas.store.Evaluation], sources: dict[str, str]) -> pd.DataFrame:
-    """Returns a line of the table for each training; accuracies and losses of all epochs are separated by spaces."""
-
-    def join(row: jnas.store.Evaluation, name: str, digits: int) -> str:
-        return " ".join(f"{getattr(epoch, name):.{digits}f}" for epoch in row.epochs)
-
+    """Returns a line of the table for each training, see `jnas.load_table`."""
     return pd.DataFrame(
         {
             "hash": row.key.hash,
             "source": sources[row.key.hash],
             "seed": row.key.seed,
             "status": row.status,
-            **{name: getattr(row, name) for name in ("params", "macs", "flops", "val_acc_final")},
-            **{"val_acc": join(row, "val_acc", 5), "train_acc": join(row, "train_acc", 5)},
-            "train_loss": join(row, "train_loss", 4),
+            **{name: getattr(row, name) for name in ("params", "macs", "flops")},
+            "val_acc": row.val_acc_final,
+            **{
+                f"{column}_{number}": round(getattr(epoch, name), 5)
+                for column, name in (("acc", "val_acc"), ("train_acc", "train_acc"), ("train_loss", "train_loss"))
+                for number, epoch in enumerate(row.epochs, 1)
+            },
         }
         for row in rows
         if row.status not in RETRIED
@@ -132,8 +132,13 @@ def main() -> None:
         part = options.csv.with_name(f"part-{options.csv.name}")  # with its ending, which says how it is compressed
         table.to_csv(part, index=False)
         part.replace(options.csv)
-        minutes, mean = (time.monotonic() - start) / 60, table.val_acc_final[-len(rows) :].mean()
-        print(f"{minutes:.1f} min: {len(table):,} lines, the last {len(rows)} have {mean:.3f}", flush=True)
+        minutes, mean = (time.monotonic() - start) / 60, table.val_acc[-len(rows) :].mean()
+        seconds = [sum(getattr(row, name) for row in rows) / len(rows) for name in ("compile_seconds", "train_seconds")]
+        print(
+            f"{minutes:.1f} min: {len(table):,} lines; of the last {len(rows)} the mean is {mean:.3f}, "
+            f"{seconds[0]:.1f} s of compiling and {seconds[1]:.1f} s of training",
+            flush=True,
+        )
     report({"lines": len(table), "left": len(left)}, options, ("lines", "left"))
 
 

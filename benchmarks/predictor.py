@@ -4,6 +4,8 @@
 
 Reads tables with a column `hash`, a column `net` (MetaQNN's notation), or columns `gene_*`. Each of S times, N random
 rows train and the others test. All models see the same rows; `sophius_lstm` sees bits alone, the others facts as well.
+`jnas` starts from the prior that ships, `lstm_ensemble` is the same without one; `--train 0` is the prior alone. The
+prior has seen `data/table.csv.gz`: on that table, `--prior-rows P` trains one on P other rows of each split.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from predictors import MODELS, cross_validate, learning_curve
 from tables import Table, read
 
 import jnas
-from jnas.predict import EnsembleConfig, Predictor, Regressor, calibration, score
+from jnas.predict import EnsembleConfig, LSTMEnsemble, Predictor, Prior, Regressor, calibration, score
 
 ABLATIONS = {
     "as it is": {},
@@ -38,7 +40,8 @@ def evaluate(model: Regressor, table: Table, sequences: np.ndarray, train: np.nd
         return None if early is None else early[which]
 
     start = time.perf_counter()
-    model.fit(*rows(train), table.targets[train], epochs(train))
+    if len(train):
+        model.fit(*rows(train), table.targets[train], epochs(train))
     fitted = time.perf_counter()
     mean, std = model.predict(*rows(test), epochs(test))
     done = time.perf_counter()
@@ -69,19 +72,28 @@ def compare(
     seeds: int,
     first_seed: int = 0,
     oracle: float | None = None,
+    prior_rows: int = 0,
 ) -> dict:
     """Mean, spread and single values of each score of each model, over splits.
 
     `models` maps a name to a function of the seed that makes the model, and to the sequences that it sees. With
-    `oracle`, each sees an estimate of the target as well, which has that R² by itself: another one in each split.
+    `oracle`, each sees an estimate of the target as well, which has that R² by itself: another one in each split. With
+    `prior_rows`, `Predictor` starts from a prior of so many rows of a split, which neither train nor test.
     """
     if oracle is not None and not 0 < oracle < 1:
         raise jnas.JnasError(f"--oracle {oracle} is no R² of an estimate: give one between 0 and 1.")
     results: dict[str, list[dict]] = {name: [] for name in models}
     for seed, rows in enumerate(splits(len(table.targets), train, seeds, first_seed), first_seed):
+        prior = None
+        if prior_rows:
+            if len(rows[1]) < prior_rows + 2:
+                raise jnas.JnasError(f"--prior-rows must be <= {len(rows[1]) - 2}, got {prior_rows}.")
+            of_prior, rows = rows[1][:prior_rows], (rows[0], rows[1][prior_rows:])
+            prior = Prior.fit(table.sequences[of_prior], table.lengths[of_prior], table.targets[of_prior], seed)
         for name, (make, sequences) in models.items():
             shown = sequences if oracle is None else with_oracle(sequences, table, oracle, seed)
-            found = evaluate(make(seed), table, shown, *rows)
+            model = Predictor(seed, prior=prior) if prior is not None and make is Predictor else make(seed)
+            found = evaluate(model, table, shown, *rows)
             results[name].append(found)
             print(
                 f"seed {seed} {name}: R² {found['r2']:.3f}, tau {found['tau']:.3f}, {found['seconds']:.1f} s",
@@ -124,6 +136,7 @@ def main() -> None:
         metavar="R2",
         help="what would better knowledge bring? Show an estimate of the target that has this R² (not to --curve)",
     )
+    parser.add_argument("--prior-rows", type=int, default=0, metavar="P", help="train a prior on P rows of each split")
     parser.add_argument("--ablate", action="store_true", help="leave out one thing after the other, instead")
     parser.add_argument("--curve", type=int, nargs="+", help="learning curve of these sizes, and cross validation")
     parser.add_argument("--picture", help="draw predicted against measured on the first split to this file")
@@ -132,15 +145,17 @@ def main() -> None:
     table = read(options.table, options.target, options.epochs_seen, options.against)
     if options.ablate:
         models = {
-            name: (lambda seed, change=change: Predictor(seed, EnsembleConfig(**change)), table.sequences)
+            name: (lambda seed, change=change: LSTMEnsemble(seed, EnsembleConfig(**change)), table.sequences)
             for name, change in ABLATIONS.items()
         }
-        models["bits alone"] = (Predictor, table.bits)
+        models["bits alone"] = (LSTMEnsemble, table.bits)
     else:
         models = {
-            name: (MODELS[name], table.bits if name == "sophius_lstm" else table.sequences) for name in options.models
+            name: (MODELS[name], table.bits if name == "sophius_lstm" else table.sequences)
+            for name in (options.models if options.train else [Predictor.name])
         }
-    found = compare(table, models, options.train, options.seeds, options.first_seed, options.oracle)
+    shown = options.oracle, options.prior_rows
+    found = compare(table, models, options.train, options.seeds, options.first_seed, *shown)
     width = max(map(len, found))
     print(
         f"\n{options.train} rows train, {len(table.targets) - options.train} test; mean ± standard deviation of "

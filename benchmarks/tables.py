@@ -21,6 +21,7 @@ from jnas.space import (
     LayerBatch,
     Linear,
     MaxPool2d,
+    ReLU,
     Template,
     featurize,
     layer_features,
@@ -29,7 +30,7 @@ from jnas.space import (
 
 IMAGE = (3, 32, 32)
 CLASSES = 10
-TYPES = ("C", "P", "D", "FC", "GAP", "SM")
+TYPES = ("C", "P", "D", "FC", "GAP", "A")  # A: an activation, which MetaQNN does not write down
 
 
 class Table(NamedTuple):
@@ -67,11 +68,14 @@ def read(path: str | pathlib.Path, target: str | None = None, epochs: int = 0, a
       JnasError: the file is no table, or has no such columns of numbers.
     """
     try:
-        frame = pd.read_csv(path)
+        frame = pd.read_csv(path, dtype={"hash": str})
     except (OSError, ValueError) as error:
         raise JnasError(f"{path} cannot be read as a table of comma-separated values: {str(error).strip()}.") from None
     if frame.empty:
         raise JnasError(f"{path} has no rows.")
+    if {"hash", "seed"} <= set(frame):  # a template under several seeds is one row
+        good = frame[frame.status == "ok"] if "status" in frame else frame
+        frame = good.groupby("hash", sort=False).mean(numeric_only=True).reset_index()
     target = target or next((name for name in ("val_acc", "acc_20", "reward") if name in frame), "val_acc")
     against = against or ("test" if "test" in frame else target)
     wanted = [target, against, *(f"acc_{i}" for i in range(1, epochs + 1))]
@@ -186,13 +190,14 @@ def parse(net: str) -> list[Layer]:
 
 
 def _nets(frame: pd.DataFrame, with_rate: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-    """Bits and facts of nets on 3x32x32 images.
+    """Rows as `Space.encode` makes them, and bits, of nets on 3x32x32 images; the last linear layer is left out.
 
-    Beside early epochs the learning rate of the run is a feature of each step, too: it is known after the first one,
-    as runs that have learned nothing by then start again with a lower one.
+    Their parameters are not those of templates, so they have no bits for these, but the facts say the same. Beside
+    early epochs the learning rate of the run is a feature of each step, in place of the first parameter: it is known
+    after the first epoch, as runs that have learned nothing by then start again with a lower one.
     """
     rows = [
-        [(TYPES.index(x.name), x.window, x.stride, *x.before, *x.after, x.dropout) for x in parse(net)]
+        [(TYPES.index(x.name), x.window, x.stride, *x.before, *x.after, x.dropout) for x in with_activations(net)]
         for net in frame.net
     ]
     lengths = np.array([len(layers) for layers in rows])
@@ -203,10 +208,10 @@ def _nets(frame: pd.DataFrame, with_rate: bool) -> tuple[np.ndarray, np.ndarray,
     kind, window, stride, channels_before, side_before, channels, side, dropout = np.moveaxis(data, -1, 0)
     parts = [there & (kind == i) for i in range(len(TYPES))]
     convolves, pools, _, links, merges, _ = parts
-    classes = (Conv2d, MaxPool2d, Dropout, Linear, GlobalAvgPool2d, Linear)  # of TYPES
-    type_ids = np.array([1 + LAYER_TYPES.index(cls) for cls in classes])
+    classes = (Conv2d, MaxPool2d, Dropout, Linear, GlobalAvgPool2d, ReLU)  # of TYPES
+    types = np.array([LAYER_TYPES.index(cls) for cls in classes])[kind.astype(int)]
     chain = LayerBatch(
-        layer_type=np.where(there, type_ids[kind.astype(int)], 0),
+        layer_type=np.where(there, 1 + types, 0),
         before=np.stack([channels_before, side_before, side_before], -1),
         after=np.stack([channels, side, side], -1),
         window=np.where(there & ~merges, window, 1),
@@ -218,10 +223,22 @@ def _nets(frame: pd.DataFrame, with_rate: bool) -> tuple[np.ndarray, np.ndarray,
     for column, of in ((channels, convolves | links), (window, convolves | pools), (stride, convolves | pools)):
         parts += [of & (column == value) for value in np.unique(column[of])]
     bits = np.stack(parts, -1).astype(np.float32)
-    sequences = [bits, np.asarray(layer_features(chain, IMAGE[1]))]
-    notes = f"{bits.shape[-1]} bits and {len(FEATURE_NAMES)} facts a layer"
+    layers = np.zeros((*there.shape, BITS_PER_LAYER), np.float32)
+    layers[..., : len(LAYER_TYPES)] = np.eye(len(LAYER_TYPES))[types] * there[..., None]
+    notes = f"types and {len(FEATURE_NAMES)} facts a layer; {bits.shape[-1]} bits"
     if "lr" in frame and with_rate:
-        rate = np.log10(frame.lr.to_numpy(np.float32))[:, None, None]
-        sequences.append(np.where(there[..., None], rate, 0))
+        rate = np.log10(frame.lr.to_numpy(np.float32))[:, None]
+        layers[..., len(LAYER_TYPES)] = np.where(there, rate, 0)
         notes += ", and the learning rate of the run"
+    sequences = [layers, np.asarray(layer_features(chain, IMAGE[1]))]
     return np.concatenate(sequences, -1).astype(np.float32), bits, lengths, notes
+
+
+def with_activations(net: str) -> list[Layer]:
+    """The layers of a net but the last one, with an activation after each convolution and hidden linear layer."""
+    found = []
+    for layer in parse(net)[:-1]:
+        found.append(layer)
+        if layer.name in ("C", "FC"):
+            found.append(Layer("A", 1, 1, layer.after, layer.after, 0, 0.0))
+    return found

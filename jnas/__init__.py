@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jnas.errors import JnasError as JnasError
     from jnas.export import export_model as export_model
     from jnas.predict import Predictor as Predictor
+    from jnas.predict import load_table as load_table
     from jnas.report import plot_front as plot_front
     from jnas.report import plot_predictions as plot_predictions
     from jnas.report import plot_search as plot_search
@@ -55,7 +56,7 @@ _HOMES = {
     "data": ("Dataset", "load_data"),
     "errors": ("JnasError",),
     "export": ("export_model",),
-    "predict": ("Predictor",),
+    "predict": ("Predictor", "load_table"),
     "report": ("plot_front", "plot_predictions", "plot_search", "write_report"),
     "space": ("Space", "Template"),
     "store": ("Store",),

@@ -92,7 +92,7 @@ def small_predictor():
 
     config = EnsembleConfig(members=2, folds=2, hidden_dim=4, head_dim=4, num_steps=8)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Predictor.__init__, "__defaults__", (0, config))
+        patch.setattr(Predictor.__init__, "__defaults__", (0, config, None))
         patch.setattr(screening, "MIN_ROWS", 10)
         yield
 

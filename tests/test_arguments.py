@@ -193,7 +193,7 @@ CALLS = {
     "Dataset.split": (DATA[1].split, {"val_fraction": FRACTIONS, "seed": SEEDS}),
     "Store": (jnas.Store, {"path": ["a.duckdb"], "lock_timeout": COUNTS}),
     "Store.sql": (jnas.Store.sql, {"query": ["SELECT 1"], "parameters": [()]}),
-    "Predictor": (jnas.Predictor, {"seed": SEEDS, "config": [EnsembleConfig()]}),
+    "Predictor": (jnas.Predictor, {"seed": SEEDS, "config": [EnsembleConfig()], "prior": ["table", None]}),
     "Predictor.fit": (jnas.Predictor.fit, TABLE | {"targets": TARGETS, "early": EARLY}),
     "Predictor.predict": (jnas.Predictor.predict, TABLE | {"early": EARLY}),
     "Predictor.save": (jnas.Predictor.save, {"folder": ["folder"]}),

@@ -10,10 +10,10 @@ from jnas._runtime.compile_options import supported_options
 from jnas.errors import JnasError
 from jnas.predict import (
     EnsembleConfig,
+    LSTMEnsemble,
     OriginalLSTM,
-    Predictor,
+    _lstm_ensemble,
     _original_lstm,
-    _predictor,
     apply_ensemble,
     calibration,
     fit_ensemble,
@@ -23,7 +23,7 @@ from jnas.predict import (
 STEPS, FEATURES = 8, 5
 OPTIONS = supported_options({"xla_backend_optimization_level": "0", "xla_cpu_use_fusion_emitters": False})
 """Of programs that run for moments."""
-MODELS = {"jnas": Predictor, "sophius_lstm": OriginalLSTM}
+MODELS = {"lstm_ensemble": LSTMEnsemble, "sophius_lstm": OriginalLSTM}
 
 
 def table(rows=120, seed=0):
@@ -51,8 +51,8 @@ def quick_programs():
     """Compiles the models' programs without optimisation."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name, static in (
-            (_predictor, "_fit", "config"),
-            (_predictor, "_apply", None),
+            (_lstm_ensemble, "_fit", "config"),
+            (_lstm_ensemble, "_apply", None),
             (_original_lstm, "_train", None),
         ):
             function = getattr(module, name).__wrapped__
@@ -68,12 +68,12 @@ def config():
 
 @pytest.fixture(scope="module")
 def predictor(config):
-    return Predictor(0, config).fit(*table())
+    return LSTMEnsemble(0, config).fit(*table())
 
 
 @pytest.fixture(scope="module")
 def curve_predictor(config):
-    return Predictor(0, config).fit(*curve_table()[0])
+    return LSTMEnsemble(0, config).fit(*curve_table()[0])
 
 
 def bits_table():
@@ -90,7 +90,7 @@ def original():
 @pytest.fixture
 def make(config):
     """Makes a small model by its name."""
-    return lambda name, seed=0: Predictor(seed, config) if name == "jnas" else MODELS[name](seed)
+    return lambda name, seed=0: LSTMEnsemble(seed, config) if name == "lstm_ensemble" else MODELS[name](seed)
 
 
 def test_predictor_learns_and_scores_unseen_rows(predictor, config):
@@ -100,7 +100,7 @@ def test_predictor_learns_and_scores_unseen_rows(predictor, config):
     assert mean.shape == std.shape == (100,) and score(targets, mean).kendall_tau > 0.4
     assert 0.4 < calibration(targets, mean, std).coverage_1std < 0.95
     noise = np.random.default_rng(2).normal(size=120)
-    lucky = Predictor(0, config).fit(*table()[:2], noise)
+    lucky = LSTMEnsemble(0, config).fit(*table()[:2], noise)
     assert abs(lucky.scores.kendall_tau) < 0.25
     assert lucky.predict(sequences, lengths)[1].mean() > 0.7  # it knows that it knows nothing
 
@@ -115,7 +115,7 @@ def test_predict_early_epochs_help_and_may_be_missing(curve_predictor, config):
     assert both.mean() < 0.5 * none.mean()
     np.testing.assert_array_equal(errors(np.full((120, 2), np.nan)), none)
     # Epochs of other rows change nothing where none are observed.
-    unaware = Predictor(0, config).fit(*train[:3])
+    unaware = LSTMEnsemble(0, config).fit(*train[:3])
     np.testing.assert_allclose(
         curve_predictor.predict(sequences, lengths), unaware.predict(sequences, lengths), rtol=1e-4
     )
@@ -134,7 +134,7 @@ def test_predict_early_epochs_help_and_may_be_missing(curve_predictor, config):
 def test_predict_epoch_unobserved_in_fit_is_ignored(config):
     sequences, lengths, targets = table()
     early = np.stack([targets, np.full(120, np.nan)], 1)
-    predictor = Predictor(0, config).fit(sequences, lengths, targets, early)
+    predictor = LSTMEnsemble(0, config).fit(sequences, lengths, targets, early)
     later = np.stack([targets, np.full(120, 9.0)], 1)
     np.testing.assert_array_equal(
         predictor.predict(sequences, lengths, later), predictor.predict(sequences, lengths, early)
@@ -149,7 +149,7 @@ def test_predictor_padding_of_sequences_is_ignored(predictor, config):
     np.testing.assert_allclose(predictor.predict(changed, lengths), expected, rtol=1e-6)
     longer = np.pad(changed, ((0, 0), (0, 9), (0, 0)), constant_values=np.nan)
     np.testing.assert_allclose(predictor.predict(longer, lengths), expected, rtol=1e-6)
-    refitted = Predictor(0, config).fit(changed, lengths, targets)
+    refitted = LSTMEnsemble(0, config).fit(changed, lengths, targets)
     np.testing.assert_allclose(refitted.predict(sequences, lengths), expected, rtol=1e-4)
 
 
@@ -166,7 +166,7 @@ def test_predict_row_alone_equals_row_among_others(predictor):
 def test_predictor_unit_of_targets_does_not_matter(predictor, config):
     sequences, lengths, targets = table()
     fractions, _ = predictor.predict(sequences, lengths)
-    percents, _ = Predictor(0, config).fit(sequences, lengths, 100 * targets - 7).predict(sequences, lengths)
+    percents, _ = LSTMEnsemble(0, config).fit(sequences, lengths, 100 * targets - 7).predict(sequences, lengths)
     np.testing.assert_allclose(percents, 100 * fractions - 7, rtol=1e-2)
 
 
@@ -190,16 +190,9 @@ def test_fit_ensemble_vmapped_with_masked_rows(config):
     np.testing.assert_allclose(changed[1], members[1], rtol=1e-3)
 
 
-def test_subset_is_first_members(predictor):
-    sequences, lengths, _ = table()
-    members = predictor.predict_members(sequences, lengths)
-    assert members.shape == (4, 120)
-    np.testing.assert_allclose(predictor.subset(1).predict_members(sequences, lengths), members[:1], rtol=1e-5)
-
-
 @pytest.mark.parametrize("name", list(MODELS))
 def test_regressor_repeats_itself_and_survives_the_disk(name, make, tmp_path):
-    sequences, lengths, targets = table() if name == "jnas" else bits_table()
+    sequences, lengths, targets = table() if name == "lstm_ensemble" else bits_table()
     early = np.where(np.arange(len(targets)) % 2, np.nan, targets)[:, None] * [1, 0.5]
     model = make(name, np.int64(3)).fit(sequences, lengths, targets, early)
     expected = model.predict(sequences, lengths, early)
@@ -222,9 +215,9 @@ def test_original_lstm_learns(original):
 
 
 def test_repr_is_one_short_line(predictor, original):
-    assert repr(Predictor(1)) == "Predictor(seed=1, not fitted)"
+    assert repr(LSTMEnsemble(1)) == "LSTMEnsemble(seed=1, not fitted)"
     assert repr(original) == "OriginalLSTM(seed=3, fitted, features=5, epochs=0)"
-    assert repr(predictor).startswith("Predictor(seed=0, fitted, features=5, epochs=0, r2=0.")
+    assert repr(predictor).startswith("LSTMEnsemble(seed=0, fitted, features=5, epochs=0, r2=0.")
     assert repr(predictor.params) == "EnsembleParams(members=4, features=5, epochs=0)"
 
 
@@ -270,7 +263,7 @@ def test_regressor_bad_use_raises(name, make, predictor, original, tmp_path):
     with pytest.raises(
         JnasError, match=r"must be \[N, T, 5\], as in fit, got an array of float32 of shape \(20, 8, 4\)"
     ):
-        {"jnas": predictor, "sophius_lstm": original}[name].predict(sequences[..., :4], lengths)
+        {"lstm_ensemble": predictor, "sophius_lstm": original}[name].predict(sequences[..., :4], lengths)
     with pytest.raises(JnasError, match="is not a checkpoint of jnas"):
         MODELS[name].load(tmp_path)
 

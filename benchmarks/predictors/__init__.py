@@ -1,6 +1,6 @@
 """Models that the predictor is compared with, behind the interface of `jnas.predict.Regressor`."""
 
-from jnas.predict import OriginalLSTM, Predictor, Regressor
+from jnas.predict import LSTMEnsemble, OriginalLSTM, Predictor, Regressor
 from predictors.baselines import GradientBoosting as GradientBoosting
 from predictors.baselines import Ridge as Ridge
 from predictors.summary import summarize as summarize
@@ -10,5 +10,7 @@ from predictors.validation import noise_ceiling as noise_ceiling
 
 __all__ = ["MODELS", "GradientBoosting", "Ridge", "cross_validate", "learning_curve", "noise_ceiling", "summarize"]
 
-MODELS: dict[str, type[Regressor]] = {cls.name: cls for cls in (Predictor, OriginalLSTM, Ridge, GradientBoosting)}
+MODELS: dict[str, type[Regressor]] = {
+    cls.name: cls for cls in (Predictor, LSTMEnsemble, OriginalLSTM, Ridge, GradientBoosting)
+}
 """Every model by its name in tables."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from jnas import JnasError
@@ -23,7 +21,10 @@ class _Baseline(Regressor):
     def _metadata(self) -> dict:
         return {}
 
-    def _load(self, folder: str | Path, metadata: dict) -> None:
+    def _abstract_state(self, metadata: dict):
+        raise JnasError(f"A {type(self).__name__} cannot be loaded: fit it again.")
+
+    def _set_state(self, state, metadata: dict) -> None:
         raise JnasError(f"A {type(self).__name__} cannot be loaded: fit it again.")
 
 

@@ -1,15 +1,16 @@
 """`jnas store`."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import tyro
 
-from jnas.store import Store, export_optuna, export_table, open_store, paths
+from jnas.store import Store, export_optuna, export_table, import_rows, open_store, paths
 
 
 @dataclass(frozen=True)
 class Options:
-    """Show what a file of results holds, or write it as a Parquet or CSV file."""
+    """Show what a file of results holds, write it as a Parquet or CSV file, or add results from elsewhere."""
 
     store: tyro.conf.Positional[str] = paths.DEFAULT_STORE
     """File of a search's results, or the folder that it is in."""
@@ -20,12 +21,17 @@ class Options:
     architecture's cost."""
     optuna: str | None = None
     """File to write the newest search to, as a study that optuna-dashboard shows."""
+    import_: Annotated[str | None, tyro.conf.arg(name="import")] = None
+    """File of results from elsewhere to add: a CSV file with columns hash and val_acc, or the database of Sophius."""
     overwrite: bool = False
     """Replace the file to write if it exists."""
 
 
 def run(options: Options) -> None:
-    if options.optuna is not None:
+    if options.import_ is not None:
+        count = import_rows(options.store, options.import_)
+        print(f"Added {count} rows of {options.import_} to {Store(options.store).path}.")
+    elif options.optuna is not None:
         print(f"Wrote {export_optuna(options.store, options.optuna)}: optuna-dashboard {options.optuna} shows it.")
     elif options.export is None:
         _show(open_store(options.store))

@@ -5,6 +5,7 @@ have yet. So a search that was stopped, run again, looks up what it chose and tr
 """
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -29,9 +30,9 @@ from jnas._search.result import EvaluatedCandidate, SearchResult
 from jnas._search.screening import (
     Proposal,
     fit_predictor,
+    learn_from_elsewhere,
     may_improve,
-    predict_members,
-    predict_std,
+    predict,
     propose_random,
     select_new,
     stack_genomes,
@@ -326,12 +327,12 @@ class Search:
 
     def _pool(self, candidates: list[Candidate], predictor: Predictor) -> CandidatePool:
         """Candidates with what is predicted of them, and what was trained as those to be surpassed."""
-        members = predict_members(self.space, stack_genomes(candidates, self.space), predictor)
+        mean, std = predict(self.space, stack_genomes(candidates, self.space), predictor)
         good, objectives = self.good(), self.config.cost_objectives
         trained = [one.candidate for one in good]
         costs, known = (self.latencies.costs(those, objectives, trained) for those in (candidates, trained))
         incumbents = np.column_stack([[one.score for one in good], -np.log(known)])
-        return CandidatePool(candidates, members.mean(0), predict_std(predictor, members), -np.log(costs), incumbents)
+        return CandidatePool(candidates, mean, std, -np.log(costs), incumbents)
 
     def _stored_candidates(self) -> list[Candidate]:
         """What earlier searches trained alike, but those that this one begins with anyway."""
@@ -358,7 +359,10 @@ class Search:
     def _fit_predictor(self, round: Round) -> Predictor | None:
         """A predictor of all rows so far, stored; None where they are too few."""
         self.callback.on_message("fitting the predictor")
-        predictor = fit_predictor(self.space, self.good(), self.config.seed, self.config.prune_after_epochs)
+        config = self.config
+        predictor = fit_predictor(
+            self.space, self.good(), config.seed, config.prune_after_epochs, self._learned_elsewhere
+        )
         if predictor is not None and predictor.scores is not None:
             folder = paths.predictor_dir(self.checkpoints, round.number)
             predictor.save(folder)
@@ -368,6 +372,12 @@ class Search:
             self.store.add_row("predictors", experiment_id=self.experiment, **columns, **predictor.scores._asdict())
         self.callback.on_predictor_fit(predictor)
         return predictor
+
+    @functools.cached_property
+    def _learned_elsewhere(self) -> Predictor | None:
+        """What the store's trainings from elsewhere say of networks for such images; None where it has none."""
+        rows = self.store.imported_rows("x".join(map(str, self.data.in_shape)), self.data.classes)
+        return learn_from_elsewhere(self.space, rows, self.config.seed) if rows else None
 
     def _train(
         self, proposals: Sequence[Proposal], round: Round, should_stop: Callable[[], bool]

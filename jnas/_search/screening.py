@@ -1,5 +1,7 @@
 """What the predictor says of candidates, and random ones."""
 
+import contextlib
+import itertools
 from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 
@@ -10,7 +12,7 @@ from jaxtyping import Array, Bool, Float32, Int8, Int32
 from jnas._runtime.compile_options import fast_compile_jit
 from jnas._search.result import EvaluatedCandidate
 from jnas.errors import JnasError
-from jnas.predict import Predictor, predictive_std
+from jnas.predict import Predictor
 from jnas.space import Candidate, Space, lengths
 
 Genomes = Int8[np.ndarray, "n l 6"]
@@ -18,9 +20,11 @@ Genomes = Int8[np.ndarray, "n l 6"]
 CHUNK_SIZE = 1024
 """Genomes that are encoded and predicted together: their features should fit into a processor's cache."""
 
-MIN_ROWS = 32
-"""Trained templates from which on a predictor is fitted: with fewer its choices are hardly better than chance, and a
-fit takes as long as training two."""
+MIN_ROWS = 4
+"""Trained templates from which on a predictor is fitted; before, there is the prior alone."""
+
+MAX_ROWS_FROM_ELSEWHERE = 450
+"""Of one recipe that the predictor learns from: they take a fraction of a second."""
 
 LENGTH_STEP = 4
 """Genomes of one chunk are cut to a multiple of so many rows."""
@@ -91,18 +95,15 @@ def chunks(genomes: Genomes) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     return parts
 
 
-def predict_members(space: Space, genomes: Genomes, predictor: Predictor) -> Float32[np.ndarray, "m n"]:
-    """Returns each member's prediction for genomes."""
-    members = np.empty((predictor.config.members, len(genomes)), np.float32)
+def predict(
+    space: Space, genomes: Genomes, predictor: Predictor
+) -> tuple[Float32[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
+    """Returns means and standard deviations of what the predictor says of genomes."""
+    mean, std = np.empty((2, len(genomes)), np.float32)
     for rows, part, used in chunks(genomes):
-        members[:, rows] = predictor.predict_members(np.asarray(encode(space, part)), used)[:, : len(rows)]
-    return members
-
-
-def predict_std(predictor: Predictor, members: Float32[np.ndarray, "m n"]) -> Float32[np.ndarray, " n"]:
-    """Returns the standard deviation of the error of the members' mean."""
-    assert predictor.params is not None, "the predictor is fitted"
-    return np.asarray(predictive_std(predictor.params, members))
+        found = predictor.predict(np.asarray(encode(space, part)), used)
+        mean[rows], std[rows] = (values[: len(rows)] for values in found)
+    return mean, std
 
 
 def may_improve(
@@ -116,12 +117,43 @@ def may_improve(
     return mean + NUM_STD * std > incumbents
 
 
+def learn_from_elsewhere(space: Space, rows: Sequence[tuple[str, str, float]], seed: int) -> Predictor:
+    """Returns a predictor that has learned from trainings by other recipes: `(recipe, hash, accuracy)` each.
+
+    Those of one recipe after the other correct the prior, as far as they are of the space.
+    """
+    predictor = Predictor(seed)
+    for _, group in itertools.groupby(rows, key=lambda row: row[0]):
+        accuracies: dict[str, list[float]] = {}
+        for _, hash, accuracy in group:
+            accuracies.setdefault(hash, []).append(accuracy)
+        found = {hash: _candidate(hash, space) for hash in list(accuracies)[:MAX_ROWS_FROM_ELSEWHERE]}
+        candidates = {hash: candidate for hash, candidate in found.items() if candidate is not None}
+        features = featurize(space, stack_genomes(candidates.values(), space))
+        with contextlib.suppress(JnasError):  # rows that are too few, or all alike
+            means = [float(np.mean(accuracies[hash])) for hash in candidates]
+            predictor = Predictor(seed, prior=predictor if predictor.scores else "table").fit(*features, means)
+    return predictor
+
+
+def _candidate(hash: str, space: Space) -> Candidate | None:
+    try:
+        return Candidate.from_hash(hash, space)
+    except JnasError:  # of more layers than templates of this space have
+        return None
+
+
 def fit_predictor(
-    space: Space, rows: Sequence[EvaluatedCandidate], seed: int, early_epochs: int = 0
+    space: Space,
+    rows: Sequence[EvaluatedCandidate],
+    seed: int,
+    early_epochs: int = 0,
+    elsewhere: Predictor | None = None,
 ) -> Predictor | None:
     """Returns a predictor of the search's metric, or None where rows are too few to learn from, or all alike.
 
-    It understands the validation accuracies of so many early epochs, and does without.
+    It understands the validation accuracies of so many early epochs, and does without. `elsewhere` is what
+    `learn_from_elsewhere` returned.
     """
     if len(rows) < MIN_ROWS:
         return None
@@ -129,6 +161,7 @@ def fit_predictor(
     scores = np.array([row.score for row in rows])
     curves = [[epoch.val_acc for epoch in row.evaluation.epochs[:early_epochs]] for row in rows]
     try:
-        return Predictor(seed).fit(*features, scores, np.array(curves) if early_epochs else None)
+        prior = elsewhere if elsewhere is not None and elsewhere.scores else "table"
+        return Predictor(seed, prior=prior).fit(*features, scores, np.array(curves) if early_epochs else None)
     except JnasError:
         return None

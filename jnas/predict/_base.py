@@ -5,8 +5,6 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int32, Num
 from numpy.typing import ArrayLike
@@ -15,6 +13,7 @@ from jnas._runtime import checkpoint
 from jnas._runtime.jax_config import with_own_settings
 from jnas._validation import refuse, to_array, to_integers, to_path, to_seed
 from jnas.errors import JnasError
+from jnas.predict._arrays import by_path, from_paths
 from jnas.predict._metrics import Scores, score
 
 MIN_ROWS = 10
@@ -54,7 +53,7 @@ class Regressor(abc.ABC):
         return f"{type(self).__name__}(seed={self.seed}, {state})"
 
     def fit(self, sequences: ArrayLike, lengths: ArrayLike, targets: ArrayLike, early: ArrayLike | None = None) -> Self:
-        """Returns the model itself, trained from scratch on at least 10 rows.
+        """Returns the model itself, fitted to at least 10 rows.
 
         Args:
           sequences: `[N, T, D]` layer vectors, such as `Template.vectors` (D = 32), filled up to one length T.
@@ -66,8 +65,8 @@ class Regressor(abc.ABC):
           JnasError: there are too few rows, the targets are constant or not finite, or shapes do not match.
         """
         start = time.perf_counter()
-        rows = _validate(sequences, lengths, early)
-        targets = _validate_targets(targets, rows)
+        rows = validate_rows(sequences, lengths, early)
+        targets = _validate_targets(targets, rows, self._min_rows(rows.sequences.shape[2]))
         out_of_fold = self._fit(*rows, targets)
         self.num_features, self.num_epochs, self.scores = rows.sequences.shape[2], rows.early.shape[1], None
         if out_of_fold is not None:
@@ -92,7 +91,7 @@ class Regressor(abc.ABC):
         folder = to_path("folder", folder)
         metadata = {"model": self.name, "seed": self.seed, "num_features": self.num_features}
         metadata |= {"num_epochs": self.num_epochs, "scores": self.scores, "extra": self._metadata()}
-        checkpoint.save(folder, _by_path(self._state()), metadata)
+        checkpoint.save(folder, by_path(self._state()), metadata)
 
     @classmethod
     @with_own_settings
@@ -102,11 +101,16 @@ class Regressor(abc.ABC):
         metadata = checkpoint.load_metadata(folder)
         if metadata.get("model") != cls.name:
             raise JnasError(f"folder must hold a {cls.__name__}, got {folder}; name what {cls.__name__}.save wrote.")
-        model = cls(metadata["seed"])
+        model, extra = cls(metadata["seed"]), metadata["extra"]
         model.num_features, model.num_epochs = metadata["num_features"], metadata["num_epochs"]
         model.scores = metadata["scores"] and Scores(*metadata["scores"])
-        model._load(folder, metadata["extra"])
+        state = from_paths(checkpoint.restore(folder, by_path(target := model._abstract_state(extra))), target)
+        model._set_state(state, extra)
         return model
+
+    def _min_rows(self, num_features: int) -> int:
+        """Returns how many rows with so many features a fit needs."""
+        return MIN_ROWS
 
     @abc.abstractmethod
     def _fit(self, sequences, lengths, early, targets) -> np.ndarray | None:
@@ -125,8 +129,12 @@ class Regressor(abc.ABC):
         """Returns what else to save, as JSON can hold it."""
 
     @abc.abstractmethod
-    def _load(self, folder: str | Path, metadata: dict) -> None:
-        """Restores what `_state` (with `restore`) and `_metadata` returned."""
+    def _abstract_state(self, metadata: dict) -> Any:
+        """Returns the shapes and types of `_state`, given what `_metadata` returned."""
+
+    @abc.abstractmethod
+    def _set_state(self, state: Any, metadata: dict) -> None:
+        """Restores what `_state` and `_metadata` returned."""
 
     def _check_fitted(self) -> None:
         if self.num_features is None:
@@ -135,7 +143,7 @@ class Regressor(abc.ABC):
     def _validate_and_pad(self, sequences: ArrayLike, lengths: ArrayLike, early: ArrayLike | None) -> Inputs:
         """Valid rows for a fitted model, with as many epochs as in `fit`."""
         self._check_fitted()
-        rows = _validate(sequences, lengths, early)
+        rows = validate_rows(sequences, lengths, early)
         if rows.sequences.shape[2] != self.num_features:
             refuse("sequences", f"[N, T, {self.num_features}], as in fit", rows.sequences, "give the same features")
         missing = self.num_epochs - rows.early.shape[1]
@@ -145,21 +153,7 @@ class Regressor(abc.ABC):
         return rows._replace(early=np.concatenate([rows.early, padding], 1))
 
 
-def restore(folder: str | Path, target: Any) -> Any:
-    """Returns the tree of arrays that `Regressor.save` wrote; `target` has its shapes and types."""
-    arrays = checkpoint.restore(folder, _by_path(target))
-    return jax.tree_util.tree_map_with_path(
-        lambda path, x: arrays[jax.tree_util.keystr(path)] if x.size else jnp.zeros(x.shape, x.dtype), target
-    )
-
-
-def _by_path(tree: Any) -> dict[str, Any]:
-    """The arrays of a tree, without empty ones, which Orbax cannot write."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves if leaf.size}
-
-
-def _validate(sequences: ArrayLike, lengths: ArrayLike, early: ArrayLike | None) -> Inputs:
+def validate_rows(sequences: ArrayLike, lengths: ArrayLike, early: ArrayLike | None) -> Inputs:
     sequences, lengths = to_array("sequences", sequences), to_integers("lengths", lengths)
     if sequences.ndim != 3 or lengths.shape != sequences.shape[:1]:
         raise JnasError(
@@ -187,12 +181,12 @@ def _validate(sequences: ArrayLike, lengths: ArrayLike, early: ArrayLike | None)
     return Inputs(sequences, lengths, early)
 
 
-def _validate_targets(targets: ArrayLike, rows: Inputs) -> np.ndarray:
+def _validate_targets(targets: ArrayLike, rows: Inputs, minimum: int) -> np.ndarray:
     targets = to_array("targets", targets).astype(float)
     if targets.shape != rows.lengths.shape:
         refuse("targets", f"one number for each of {len(rows.lengths)} sequences", targets, "give as many as sequences")
-    if len(targets) < MIN_ROWS:
-        raise JnasError(f"targets must have {MIN_ROWS} rows or more, got {len(targets)}; evaluate more templates.")
+    if len(targets) < minimum:
+        raise JnasError(f"targets must have {minimum} rows or more, got {len(targets)}; evaluate more templates.")
     with np.errstate(over="ignore"):
         finite = np.isfinite(targets.astype(np.float32))  # models compute in float32
     if not finite.all():

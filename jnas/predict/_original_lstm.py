@@ -1,6 +1,5 @@
 """The LSTM of Sophius: two layers of 32 units with dropout between them, 20 epochs, on bit vectors alone."""
 
-from pathlib import Path
 from typing import cast
 
 import jax
@@ -9,7 +8,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from jnas.predict._base import Regressor, restore
+from jnas.predict._base import Regressor
 
 HIDDEN_DIM = 32
 DROPOUT = 0.5
@@ -62,10 +61,13 @@ class OriginalLSTM(Regressor):
     def _metadata(self):
         return {"std": self.std}
 
-    def _load(self, folder: str | Path, metadata: dict) -> None:
-        num_features, self.std = self.num_features, metadata["std"]
+    def _abstract_state(self, metadata):
+        num_features = self.num_features
         assert num_features is not None
-        self.params = restore(folder, jax.eval_shape(lambda: _init(0, num_features)))
+        return jax.eval_shape(lambda: _init(0, num_features))
+
+    def _set_state(self, state, metadata):
+        self.params, self.std = state, metadata["std"]
 
 
 def _init(seed, num_features: int) -> nnx.State:

@@ -28,6 +28,7 @@ FEATURE_NAMES = (
 )
 
 _MAX_KERNEL_SIZE = 7
+_SIDE = 32
 _PRELU_SLOPE = 0.25  # the initial value of a learned slope
 _AVG_POOL_MOMENT_FACTOR = 0.6  # of a signal's second moment, for a small window: neighboring pixels are alike
 
@@ -80,8 +81,11 @@ def layer_features(batch: LayerBatch, side: int) -> Float[Array, "*n t f"]:
     b = LayerBatch(types, *(jnp.asarray(x, jnp.float32) for x in batch[1:]))
     mask, axis = types > 0, types.ndim - 1
     is_conv, is_linear = _is(types, lt.Conv2d), _is(types, lt.Linear)
-    width, height = b.after[..., 0], b.after[..., 1]
-    elements, fan_in = b.after.prod(-1), _fan_in(b)
+    width, pixels, fan_in = b.after[..., 0], b.after[..., 1] * b.after[..., 2], _fan_in(b)
+    # As if images had 32 pixels a side: so that what is learned of a network carries to images of another size.
+    relative = _SIDE / side
+    height = b.after[..., 1] * relative
+    elements = width * jnp.where(pixels > 1, pixels * relative**2, 1)
     params = jnp.where(is_conv | is_linear, (fan_in + 1) * width, 0)
     macs = fan_in * elements
     min_elements = jax.lax.cummin(jnp.where(mask, elements, 2.0**24), axis=axis)
@@ -136,7 +140,7 @@ def _receptive_field(b: LayerBatch, side: int) -> tuple[jax.Array, ...]:
     coverage = jnp.square(jnp.minimum(1, jnp.minimum(b.window, b.stride) * height / height_before))
     coverage = jnp.where((b.window > 1) | (b.stride > 1), coverage, 1)
     return (
-        *(_log(jnp.minimum(field, 4 * side), 7), jnp.minimum(field / side, 1)),
+        *(_log(jnp.minimum(field / side, 4) * _SIDE, 7), jnp.minimum(field / side, 1)),
         *(_log(jnp.minimum(total_stride, 64), 6), jnp.where(sees_map, 1, map_share)),
         *(coverage, jnp.log2(jnp.maximum(jnp.cumprod(coverage, -1), 2.0**-10)) / 10),
     )

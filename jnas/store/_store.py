@@ -30,6 +30,8 @@ from jnas.store._schema import EVALUATIONS_WITH_COST, create_tables, has_tables,
 if TYPE_CHECKING:
     import pandas as pd
 
+IMPORTED = "imported"
+"""Fingerprint of the images of trainings from elsewhere: which they were is not known."""
 _KEY = ", ".join(Key._fields)
 _WHERE_KEY = " AND ".join(f"{name} = ?" for name in Key._fields)
 _ARCHITECTURE = "hash, in_shape, num_classes"
@@ -182,6 +184,14 @@ class Store:
             experiment_id,
         )
         return [hash for (hash,) in rows]
+
+    def imported_rows(self, in_shape: str, num_classes: int) -> list[tuple[str, str, float]]:
+        """Returns recipe, hash and validation accuracy of the trainings from elsewhere for images of a shape."""
+        return self._rows(
+            "SELECT recipe_id, hash, val_acc_final FROM evaluations WHERE dataset_fingerprint = ? AND in_shape = ? AND "
+            "num_classes = ? ORDER BY recipe_id, hash, seed",
+            *(IMPORTED, in_shape, num_classes),
+        )
 
     def set_winner(self, experiment_id: str, hash: str) -> None:
         """Writes the architecture that a search found."""

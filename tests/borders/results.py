@@ -254,30 +254,6 @@ def _of_predictors() -> list[Row]:
             lambda _: _predict(sequences=np.zeros((0, 3, 2)), lengths=np.zeros(0, int)),
             lambda got: got[0].shape == (0,),
         ),
-        Row(
-            "Predictor.predict_members.sequences",
-            "wrong type",
-            lambda _: _fitted().predict_members("a", [1]),
-            refused("sequences", "an array of numbers", "'a'"),
-        ),
-        Row(
-            "Predictor.predict_members.lengths",
-            "wrong type",
-            lambda _: _fitted().predict_members(np.zeros((1, 3, 2)), "a"),
-            refused("lengths", "an array of integers", "'a'"),
-        ),
-        Row(
-            "Predictor.predict_members.early",
-            "wrong type",
-            lambda _: _fitted().predict_members(np.zeros((1, 3, 2)), [1], "a"),
-            refused("early", "an array of numbers", "'a'"),
-        ),
-        Row(
-            "Predictor.subset.members",
-            "wrong value",
-            lambda _: _fitted().subset(3),
-            refused("members", "an integer from 1 to 2", 3),
-        ),
         Row("Predictor.save.folder", "wrong type", lambda _: _fitted().save(3), refused("folder", _PATH, 3)),
         Row("Predictor.load.folder", "wrong type", lambda _: jnas.Predictor.load(None), refused("folder", _PATH, None)),
         Row(

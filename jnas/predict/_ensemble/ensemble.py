@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 
 import jax
@@ -56,12 +55,6 @@ class EnsembleParams:
     def __repr__(self) -> str:
         members, features = self.config.members, self.scaler.mean.shape[-1]
         return f"EnsembleParams(members={members}, features={features}, epochs={self.num_epochs})"
-
-    def subset(self, members: int) -> EnsembleParams:
-        """Returns the ensemble of the first few members."""
-        networks, ridge = jax.tree.map(lambda x: x[:members], (self.networks, self.curve_ridge))
-        config = dataclasses.replace(self.config, members=members)
-        return dataclasses.replace(self, networks=networks, curve_ridge=ridge, config=config)
 
 
 @with_own_settings

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
+LARGEST_FEATURE = 5.0
+"""In standard deviations."""
 _POWERS = np.arange(-1.0, 4.01, 0.25)
 
 
@@ -28,7 +30,7 @@ class FeatureScaler(NamedTuple):
 
     def __call__(self, sequences: Num[Array, "n t d"]) -> Float[Array, "n t d"]:
         """Returns standardised sequences, clipped to five standard deviations."""
-        return jnp.clip((sequences.astype(jnp.float32) - self.mean) / self.std, -5, 5)
+        return jnp.clip((sequences.astype(jnp.float32) - self.mean) / self.std, -LARGEST_FEATURE, LARGEST_FEATURE)
 
 
 class Rows(NamedTuple):
