@@ -6,13 +6,28 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 PREDICTORS = {
+    "predictor_own": "jnas' own table, 1,000 rows train",
+    "predictor_own_16": "jnas' own table, 16 rows train, a prior of 1,000 others",
+    "predictor_own_40": "jnas' own table, 40 rows train, a prior of 1,000 others",
+    "predictor_sophius_0": "Sophius' table, no row trains",
+    "predictor_sophius_16": "Sophius' table, 16 rows train",
+    "predictor_sophius_40": "Sophius' table, 40 rows train",
     "predictor_sophius": "Sophius' table, 400 rows train",
+    "predictor_metaqnn_16": "MetaQNN's table, 16 rows train",
+    "predictor_metaqnn_40": "MetaQNN's table, 40 rows train",
+    "predictor_metaqnn_100": "MetaQNN's table, 100 rows train",
     "predictor_metaqnn_0": "MetaQNN's table, 400 rows train, no epoch seen",
     "predictor_metaqnn_1": "MetaQNN's table, one epoch seen",
     "predictor_metaqnn_5": "MetaQNN's table, five epochs seen",
     "predictor_macro": "NAS-Bench-Macro, 1,000 rows train",
 }
-MODELS = {"jnas": "jnas", "gradient_boosting": "boosting", "ridge": "ridge", "sophius_lstm": "LSTM of Sophius"}
+MODELS = {
+    "jnas": "jnas",
+    "lstm_ensemble": "without prior",
+    "gradient_boosting": "boosting",
+    "ridge": "ridge",
+    "sophius_lstm": "LSTM of Sophius",
+}
 
 
 class Claim(NamedTuple):
@@ -216,7 +231,7 @@ def predictor_claims(name: str) -> Callable[[dict], list[Claim]]:
     """Returns the claims of one benchmark of the predictor."""
 
     def claims(figures: dict) -> list[Claim]:
-        row = figures["models"]["jnas"]
+        row = figures["models"].get("jnas") or figures["models"]["lstm_ensemble"]
         return [Claim(f"Predictor, {PREDICTORS[name]}: R², τ", _r2_tau(row), f"{len(row['r2_runs'])} splits")]
 
     return claims
@@ -224,7 +239,7 @@ def predictor_claims(name: str) -> Callable[[dict], list[Claim]]:
 
 def predictor_table(figures: dict) -> str:
     rows = [
-        [MODELS.get(name, name), *(plus_minus(row[key], row[f"{key}_std"]) for key in ("r2", "tau", "within_1_std"))]
+        [MODELS.get(name, name), *(plus_minus(row[key], row[f"{key}_std"]) for key in ("r2", "tau", "coverage_1std"))]
         for name, row in sorted(figures["models"].items(), key=lambda item: -item[1]["r2"])
     ]
     return table("model|R²:|Kendall's τ:|errors within one standard deviation:", rows)
@@ -261,7 +276,7 @@ def curve_table(figures: dict) -> str:
 def candidates_claims(figures: dict) -> list[Claim]:
     value = f"{count(figures['candidates_per_second_default'])} / s"
     return [
-        Claim("Random candidates generated, encoded and predicted by the default ensemble", value, "7 runs, median")
+        Claim("Random candidates generated, encoded and predicted by the default predictor", value, "7 runs, median")
     ]
 
 

@@ -51,7 +51,7 @@ CALLED_BY_JNAS = {
         ),
         *("find",),
         *("evaluations_of", "experiment_df", "front_df", "latencies", "recipe_json", "set_test_accuracy", "set_winner"),
-        *("earlier_hashes", "seconds", "set_seconds"),
+        *("earlier_hashes", "imported_rows", "seconds", "set_seconds"),
     ),
     "Trial": ("recipe",),
 }
@@ -78,7 +78,7 @@ def arguments(name: str) -> list[str]:
 def options() -> list[str]:
     modules = {command: importlib.import_module(f"jnas._cli.{command}") for command in COMMANDS}
     fields = [(command, f.name) for command, m in modules.items() for f in dataclasses.fields(m.Options)]
-    return [f"{command} --{name.replace('_', '-')}" for command, name in fields]
+    return [f"{command} --{name.strip('_').replace('_', '-')}" for command, name in fields]
 
 
 def test_every_argument_and_option_has_a_row_of_what_it_must_not_be():

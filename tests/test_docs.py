@@ -56,7 +56,7 @@ def test_code_in_documents_has_names_and_arguments_that_exist(path):
 def options_of(command):
     """The options of a subcommand of `jnas`."""
     fields = dataclasses.fields(importlib.import_module(f"jnas._cli.{command}").Options)
-    return {"help", *(field.name.replace("_", "-") for field in fields)}
+    return {"help", *(field.name.strip("_").replace("_", "-") for field in fields)}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -48,7 +48,7 @@ def test_render_puts_figures_on_the_page(monkeypatch, tmp_path):
 
 
 def test_predictors_table_has_a_row_a_table():
-    row = {"r2": 0.6, "r2_std": 0.1, "tau": 0.5, "tau_std": 0.1, "r2_runs": [0.6], "within_1_std": 0.7}
+    row = {"r2": 0.6, "r2_std": 0.1, "tau": 0.5, "tau_std": 0.1, "r2_runs": [0.6], "coverage_1std": 0.7}
     figures = {"models": {"jnas": row, "ridge": row}}
     text = claims.predictors_table({"predictor_sophius": figures, "predictor_macro": figures})
     assert text.count("\n") == 3 and "**0.600 ± 0.100, 0.500 ± 0.100** | 0.600, 0.500 |" in text

@@ -16,6 +16,8 @@ from jnas.predict._ensemble.config import EnsembleConfig
 from jnas.predict._ensemble.ensemble import EnsembleParams, apply_ensemble, fit_ensemble, predictive_std
 
 MIN_PADDED_ROWS = 64
+ROWS_PER_STEP = 2
+"""Of the optimiser: where rows are many, there are more steps than `EnsembleConfig.num_steps`."""
 
 _fit = jax.jit(fit_ensemble, static_argnames="config")
 _apply = jax.jit(apply_ensemble)
@@ -67,14 +69,17 @@ class LSTMEnsemble(Regressor):
             np.pad(targets, padding).astype(np.float32),
             np.pad(np.ones(count, np.float32), padding),
         )
+        config = dataclasses.replace(self.config, num_steps=max(self.config.num_steps, len(rows[0]) // ROWS_PER_STEP))
         key, padded_early = jax.random.key(self.seed), np.pad(early, [*padding, (0, 0)], constant_values=np.nan)
         fit = _fit_rows_of(rows[0].shape)
-        params, out_of_fold = fit(key, *rows, padded_early[:, :0], self.config)
+        params, out_of_fold = fit(key, *rows, padded_early[:, :0], config)
         out_of_fold, curve_params = np.asarray(out_of_fold)[:count], None
         if early.shape[1]:
-            curve_params, with_curve = fit(key, *rows, padded_early, self.config)
+            curve_params, with_curve = fit(key, *rows, padded_early, config)
             out_of_fold = np.where(np.isnan(early[:, 0]), out_of_fold, np.asarray(with_curve)[:count])
-        self.params, self.curve_params = params, curve_params
+        self.params, self.curve_params = (
+            part and dataclasses.replace(part, config=self.config) for part in (params, curve_params)
+        )
         return out_of_fold
 
     def _predict(self, sequences, lengths, early):

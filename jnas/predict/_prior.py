@@ -127,13 +127,15 @@ class Prior:
         path, hint = to_path("prior", path), "name a file that benchmarks/train_prior.py wrote, or None for no prior"
         try:
             with np.load(path, allow_pickle=False) as file:
-                header = json.loads(str(file["header"])) if "header" in file else {}
-                if header.get("format") != _FORMAT:
-                    raise JnasError(f"prior must be a file of {_FORMAT!r}, got {path}; {hint}.")
-                arrays = {name: jnp.asarray(file[name]) for name in file.files if name != "header"}
-                return cls.from_arrays(from_paths(arrays, cls.abstract(header)), header)
+                arrays = {name: file[name] for name in file.files}
+            header = json.loads(str(arrays.pop("header", "{}")))
+            if is_prior := header.get("format") == _FORMAT:
+                tree = from_paths({name: jnp.asarray(array) for name, array in arrays.items()}, cls.abstract(header))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise JnasError(f"prior must be a readable file, got {path} ({first_line(error)}); {hint}.") from error
+        if not is_prior:
+            raise JnasError(f"prior must be a file of {_FORMAT!r}, got {path}; {hint}.")
+        return cls.from_arrays(tree, header)
 
     def arrays(self) -> dict:
         """Returns a tree of all arrays."""

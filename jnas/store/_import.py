@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jnas._validation import first_line, kind_of_file, refuse, shown, to_path
+from jnas._validation import first_line, kind_of_file, shown, to_path
 from jnas.errors import JnasError
 from jnas.space import Template
 from jnas.store._records import Epoch, Evaluation, Key
@@ -71,7 +71,9 @@ def import_rows(store: Store | str | Path, path: str | Path) -> int:
         with path.open("rb") as file:
             first = file.read(16)
     except OSError as error:
-        refuse("import", "a file that can be read", path, f"{_HINT} ({first_line(error)})")
+        raise JnasError(
+            f"import must be a file that can be read, got {path} ({first_line(error)}); {_HINT}."
+        ) from error
     if first == _SQLITE:
         results = _read_sophius(path)
     elif kind_of_file(first) == "a text file":

@@ -186,6 +186,21 @@ def _of_predictors() -> list[Row]:
             lambda _: jnas.Predictor(0, {}),
             refused("config", "an EnsembleConfig", "{}"),
         ),
+        Row("Predictor.prior", "wrong type", lambda _: jnas.Predictor(prior=3), refused("prior", _PATH, 3)),
+        Row(
+            "Predictor.prior",
+            "missing",
+            lambda folder: jnas.Predictor(prior=folder / "none.npz"),
+            "prior must be a readable file, got {folder}/none.npz (No such file or directory); name a file that "
+            "benchmarks/train_prior.py wrote, or None for no prior.",
+        ),
+        Row(
+            "Predictor.prior",
+            "foreign",
+            lambda folder: np.savez(folder / "a.npz", a=np.zeros(3)) or jnas.Predictor(prior=folder / "a.npz"),
+            "prior must be a file of 'jnas prior 1', got {folder}/a.npz; name a file that benchmarks/train_prior.py "
+            "wrote, or None for no prior.",
+        ),
         Row("OriginalLSTM.seed", "wrong type", lambda _: OriginalLSTM(None), refused("seed", _SEED, None)),
         Row(
             "Predictor.fit.sequences",

@@ -422,6 +422,20 @@ ROWS = [
         "query.",
     ),
     Row(
+        "store --import",
+        "missing",
+        lambda folder: command("store", str(folder / "a.duckdb"), "--import", str(folder / "none.csv")),
+        "import must be a file that can be read, got {folder}/none.csv (No such file or directory); give a CSV file with "
+        "columns hash and val_acc, or the database of Sophius.",
+    ),
+    Row(
+        "store --import",
+        "foreign",
+        lambda folder: command("store", str(folder / "a.duckdb"), "--import", str(made(folder, name="b.duckdb").path)),
+        "import must be a file of rows, got {folder}/b.duckdb, a file of another kind; give a CSV file with columns hash "
+        "and val_acc, or the database of Sophius.",
+    ),
+    Row(
         "export_table.path",
         "wrong value",
         export_to("rows.xlsx"),

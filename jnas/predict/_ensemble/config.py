@@ -25,7 +25,7 @@ class EnsembleConfig:
       hidden_dim, head_dim: features of each direction's LSTM state, and units of the head's hidden layer.
       dropout: dropout rate of the head's input and of its hidden layer.
       input_dropout: share of features that are hidden in all steps of a sequence during training.
-      num_steps: optimiser steps, each on `batch_size` rows.
+      num_steps: optimiser steps, each on `batch_size` rows; of `LSTMEnsemble` the least, as many rows need more.
       learning_rate: peak of AdamW's one-cycle cosine schedule (Loshchilov and Hutter 2019, arXiv:1711.05101).
       epoch_dropout: share of rows whose last early epochs are hidden in a training step; how many is random.
       huber_delta: size of an error, in standard deviations, from which on it counts linearly (Huber 1964).
