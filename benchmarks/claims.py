@@ -273,6 +273,16 @@ def curve_table(figures: dict) -> str:
     return table("training rows|R²:|Kendall's τ:", rows)
 
 
+def transfer_claims(figures: dict) -> list[Claim]:
+    claim = "Prior without a row on digits of 8x8 pixels: Kendall's τ (of the logarithm of MACs alone: {:.2f})"
+    return [Claim(claim.format(figures["tau_of_macs"]), f"{figures['tau']:.2f}", f"{figures['rows']} networks")]
+
+
+def transfer_table(figures: dict) -> str:
+    rows = [["the prior", f"{figures['tau']:.3f}"], ["logarithm of MACs", f"{figures['tau_of_macs']:.3f}"]]
+    return table("what orders the networks|Kendall's τ:", rows)
+
+
 def candidates_claims(figures: dict) -> list[Claim]:
     value = f"{count(figures['candidates_per_second_default'])} / s"
     return [
@@ -392,6 +402,7 @@ RENDERERS: dict[str, tuple[Callable[[dict], list[Claim]] | None, Callable[[dict]
     **{name: (predictor_claims(name), predictor_table) for name in PREDICTORS},
     "predictor_ablation": (None, predictor_table),
     "predictor_curve": (None, curve_table),
+    "transfer": (transfer_claims, transfer_table),
     "candidates": (candidates_claims, candidates_table),
     "evolve": (evolve_claims, evolve_table),
     "generations": (generations_claims, generations_table),

@@ -312,6 +312,7 @@ BENCHMARKS = [
         "--table {sophius} --models jnas --seeds 4 --curve 50 100 200 400",
         400,
     ),
+    Benchmark("transfer", "The prior on images that are not CIFAR's", "quality", "predictor", "transfer", "", 300),
     Benchmark("candidates", "Candidates a second", "performance", "predictor", "candidates", "", 180),
     Benchmark(
         "evolve",

@@ -98,5 +98,49 @@ def test_a_table_is_made_in_parts(run_main, images, monkeypatch, tmp_path):
         lines = list(csv.DictReader(file))
     assert len({(line["hash"], line["seed"]) for line in lines}) == 5
     assert [line["seed"] for line in lines].count("0") == 3 and {line["source"] for line in lines} >= {"sophius"}
-    assert all(len(line["val_acc"].split()) == len(line["train_loss"].split()) == 1 for line in lines)
+    assert all(float(line["val_acc"]) == pytest.approx(float(line["acc_1"]), abs=1e-5) for line in lines)
+    assert all(float(line["train_loss_1"]) > 0 for line in lines)
     assert jnas.Template.from_hash(lines[0]["hash"]).cost.macs == int(lines[0]["macs"])
+
+
+def test_a_prior_is_trained_and_tried_on_other_rows(run_main, monkeypatch, tmp_path):
+    import predictor
+    import train_prior
+
+    import jnas
+    from jnas.predict import EnsembleConfig, Prior
+
+    small = EnsembleConfig(members=2, folds=2, hidden_dim=4, head_dim=4, num_steps=20)
+    monkeypatch.setattr(Prior.fit.__func__, "__defaults__", (0, small))
+    table = tmp_path / "table.csv"
+    jnas.load_table().head(70).to_csv(table, index=False)
+    trained = run_main(train_prior, "--table", table, "--out", tmp_path / "prior.npz")["figures"]
+    assert trained["rows"] == jnas.load_table().head(70).hash.nunique() and trained["r2_of_training"] > 0
+    assert repr(Prior.load(tmp_path / "prior.npz")) == "Prior(members=2, hidden_dim=4)"
+    options = ("--table", table, "--target", "val_acc", "--seeds", 1)
+    alone = run_main(predictor, *options, "--train", 0)["figures"]["models"]
+    assert list(alone) == ["jnas"] and alone["jnas"]["tau"] > 0.5  # these very rows have trained the one that ships
+    few = run_main(predictor, *options, "--train", 12, "--prior-rows", 30, "--models", "jnas", "ridge")["figures"]
+    assert few["rows"] == trained["rows"] and -1 < few["models"]["jnas"]["tau"] < 1
+    with pytest.raises(jnas.JnasError, match="--prior-rows must be <= "):
+        run_main(predictor, *options, "--train", 12, "--prior-rows", 60)
+
+
+def test_the_prior_is_compared_with_macs_on_digits(run_main, monkeypatch):
+    import transfer
+
+    from jnas.store import Evaluation
+    from jnas.train import make_key
+
+    pytest.importorskip("sklearn")
+
+    def evaluate(templates, data, recipe, **_):
+        macs = [template.cost.macs for template in templates]
+        keys = [make_key(transfer.jnas.Trial(template), recipe, data, 0) for template in templates]
+        return [Evaluation(key, val_acc_final=x / max(macs), macs=x) for key, x in zip(keys, macs, strict=True)]
+
+    monkeypatch.setattr(transfer.jnas, "evaluate", evaluate)
+    figures = run_main(transfer, "--templates", 12)["figures"]
+    assert figures["rows"] == 12 and figures["tau_of_macs"] == pytest.approx(1) and -1 <= figures["tau"] <= 1
+    claims, table = (renderer(figures) for renderer in RENDERERS["transfer"])
+    assert claims[0].n == "12 networks" and "| logarithm of MACs | 1.000 |" in table

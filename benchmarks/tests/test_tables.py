@@ -32,15 +32,13 @@ def test_read_metaqnn_notation_gives_layers(tmp_path):
         '"[C(512,1,1), P(5,3), GAP(10), SM(10)]",.2,.4\n'
     )
     table = read(path, "acc_20", 1)
-    assert table.lengths.tolist() == [5, 5] and table.early.tolist() == [[np.float32(0.3)], [np.float32(0.2)]]
-    facts, merging = (
-        dict(zip(FEATURE_NAMES, row[:, table.bits.shape[2] :].T, strict=False)) for row in table.sequences
-    )
-    np.testing.assert_allclose(2 ** (5 * facts["height"]), [32, 16, 16, 1, 1], rtol=1e-5)
-    np.testing.assert_allclose(2 ** (25 * facts["macs"][[0, 3]]), [75 * 64 * 1024, 64 * 256 * 128], rtol=1e-4)
-    np.testing.assert_allclose(2 ** (5 * merging["height"]), [32, 10, 10, 1, 1], rtol=1e-5)
-    np.testing.assert_allclose(2 ** (25 * merging["macs"][[2, 4]]), [512 * 10 * 100, 100], rtol=1e-4)
-    assert facts["dropout"][2] == 0.25 and table.bits[0].sum(1).tolist() == [4, 3, 1, 2, 1]
+    assert table.lengths.tolist() == [6, 6] and table.early.tolist() == [[np.float32(0.3)], [np.float32(0.2)]]
+    facts, merging = (dict(zip(FEATURE_NAMES, row[:, 32:].T, strict=False)) for row in table.sequences)
+    np.testing.assert_allclose(2 ** (5 * facts["height"]), [32, 32, 16, 16, 1, 1], rtol=1e-5)
+    np.testing.assert_allclose(2 ** (25 * facts["macs"][[0, 4]]), [75 * 64 * 1024, 64 * 256 * 128], rtol=1e-4)
+    np.testing.assert_allclose(2 ** (5 * merging["height"]), [32, 32, 10, 10, 10, 1], rtol=1e-5)
+    np.testing.assert_allclose(2 ** (25 * merging["macs"][[3]]), [512 * 10 * 100], rtol=1e-4)
+    assert facts["dropout"][3] == 0.25 and table.bits[0].sum(1).tolist() == [4, 1, 3, 1, 2, 1]
     with pytest.raises(JnasError, match="no column 'acc_2'"):
         read(path, "acc_20", 2)
     with pytest.raises(JnasError, match="which is no number"):
