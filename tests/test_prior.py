@@ -12,6 +12,8 @@ from jnas.predict import (
     LSTMEnsemble,
     Predictor,
     Prior,
+    _corrected_prior,
+    _gaussian_process,
     _predictor,
     _prior,
     apply_ensemble,
@@ -83,11 +85,9 @@ def test_process_learns_and_knows_its_errors(count):
 def test_process_slopes_of_likelihood_are_right():
     from scipy.optimize import check_grad
 
-    from jnas.predict import _gaussian_process as module
-
     rows, targets = known(20)
-    loss = module.NegativeLogPosterior(rows, (targets - targets.mean()) / targets.std())
-    start = np.array(module.MEAN) + 0.3
+    loss = _gaussian_process.NegativeLogPosterior(rows, (targets - targets.mean()) / targets.std())
+    start = np.array(_gaussian_process.MEAN) + 0.3
     assert check_grad(lambda x: loss(x)[0], lambda x: loss(x)[1], start) < 1e-4 * np.abs(loss(start)[1]).max()
 
 
@@ -139,6 +139,15 @@ def test_predictor_of_other_features_or_without_prior_is_the_ensemble(prior):
         Predictor(0, SMALL, prior).predict(*rows[:2])
     with pytest.raises(JnasError, match="must be fitted first"):
         Predictor(0, SMALL, None).predict(sequences, used)
+
+
+def test_predictor_of_more_rows_than_a_process_takes(prior, monkeypatch):
+    monkeypatch.setattr(_corrected_prior, "MAX_ROWS", 20)
+    monkeypatch.setattr(_predictor, "MANY_ROWS", 30)
+    monkeypatch.setattr(_gaussian_process, "BLOCK_ROWS", 7)
+    sequences, used, accuracies = described(60, seed=7)
+    predictor = Predictor(0, SMALL, prior).fit(sequences, used, accuracies)
+    assert predictor.scores.num_rows == 20 and np.isfinite(predictor.predict(sequences, used)).all()
 
 
 def test_predictor_of_one_table_is_the_prior_of_another(prior, tmp_path):

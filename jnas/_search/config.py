@@ -259,9 +259,9 @@ class SearchConfig(TrainingConfig):
     """Find a small image classifier in a given time.
 
     Networks that people build by hand are trained first, for a few epochs. Then evolution changes and combines the best
-    of all, round after round; once some dozens are trained, LSTMs learn from their accuracies, and choose which
-    children are trained. The winner by validation accuracy is trained again in the time that is kept for it, and only
-    then tested.
+    of all, round after round; a predictor, which knows random networks from the start and learns from those that were
+    trained, chooses which children are trained. The winner by validation accuracy is trained again in the time that is
+    kept for it, and only then tested.
 
     Run the same command on the same store again, and the search goes on where it stopped.
     """
@@ -307,8 +307,8 @@ class SearchConfig(TrainingConfig):
     train_images: int | None = None
     """Training images for each template; the winner is trained on all. By default as the time allows."""
     prune_after_epochs: int = 0
-    """Epochs after which a template is stopped if, by the LSTM, it will hardly become the best; 0 trains all to the
-    end."""
+    """Epochs after which a template is stopped if, by the predictor, it will hardly become the best; 0 trains all to
+    the end."""
     final_epochs: int | None = field(default=None, metadata=_NO_IDENTITY)
     """Passes over the training images in the winner's training; by default as the time allows."""
     final_repeats: int = field(default=1, metadata=_NO_IDENTITY)

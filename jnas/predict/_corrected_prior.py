@@ -9,8 +9,8 @@ from jnas.predict._base import Regressor
 from jnas.predict._gaussian_process import GaussianProcess, Knowledge
 from jnas.predict._prior import SUMMARY_WIDTH, Belief, Prior
 
-_MIN_ROWS = 5
-"""Rows that must have an epoch before a prediction uses it."""
+_MIN_ROWS, MAX_ROWS = 5, 2000
+"""Rows that must have an epoch before a prediction uses it; and those that correct the prior, at most."""
 
 
 class CorrectedPrior(Regressor):
@@ -35,6 +35,12 @@ class CorrectedPrior(Regressor):
         return model
 
     def _fit(self, sequences, lengths, early, targets) -> np.ndarray:
+        chosen = np.sort(np.random.default_rng(self.seed).permutation(len(targets))[:MAX_ROWS])
+        left_out = np.full(len(targets), np.nan)
+        left_out[chosen] = self._fit_few(*(values[chosen] for values in (sequences, lengths, early, targets)))
+        return left_out
+
+    def _fit_few(self, sequences, lengths, early, targets) -> np.ndarray:
         belief = self.prior.ask(sequences, lengths)
         self._set_rows(Knowledge(belief.expected, belief.embedding, belief.summary, early), targets.astype(np.float32))
         left_out, counts = np.empty(len(targets)), self._usable_epochs(early)

@@ -10,6 +10,8 @@ from scipy import linalg, optimize
 
 MAX_ROWS_OF_SEARCH = 256
 """Rows that the variances are fitted to, at most; all rows count afterwards."""
+BLOCK_ROWS = 1024
+"""Rows that are predicted together."""
 _JITTER = 1e-6
 
 
@@ -74,6 +76,13 @@ class GaussianProcess:
 
     def predict(self, known: Knowledge) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
         """Returns means and standard deviations of the targets, noise included."""
+        count = len(known.expected)
+        blocks = (known.take(np.arange(start, min(start + BLOCK_ROWS, count))) for start in range(0, count, BLOCK_ROWS))
+        found = [self._predict_block(block) for block in blocks]
+        mean, std = (np.concatenate([np.zeros(0), *(part[i] for part in found)]) for i in range(2))
+        return mean, std
+
+    def _predict_block(self, known: Knowledge) -> tuple[np.ndarray, np.ndarray]:
         across = _covariance(known, self.known, self.variances)
         explained = ((across @ self.inverse) * across).sum(1)
         variance = _variance(known, self.variances) + np.exp(self.variances.noise) - explained
