@@ -206,6 +206,7 @@ def test_features_show_bits_and_shapes():
     count = len(template.vectors)
     np.testing.assert_array_equal(shown[:count, :32], template.vectors)
     shapes = np.array([(*shape, 1, 1)[:2] for shape in template.shapes[:-1]])
+    shapes = shapes * [1, 32 / max(SMALL.in_shape[1:])]  # as if images had 32 pixels a side
     np.testing.assert_allclose(2 ** (shown[:count, 32:34] * [10, 5]), shapes, rtol=1e-5)
     assert not shown[count:].any()
 

@@ -154,6 +154,7 @@ def test_predictor_of_one_table_is_the_prior_of_another(prior, tmp_path):
     sequences, used, accuracies = described(80, seed=6)
     order = -100 * accuracies  # of another table, in which the worst are the best
     first = Predictor(prior=prior).fit(sequences[:60], used[:60], order[:60])
+    np.testing.assert_array_equal(*(p.predict(sequences, used) for p in (first, Predictor(prior=first))))
     second = Predictor(prior=first).fit(sequences[60:65], used[60:65], 2 * order[60:65])
     mean, std = second.predict(sequences[65:], used[65:])
     alone, _ = (

@@ -72,6 +72,8 @@ class Predictor(Regressor):
         self._corrected = None if prior is None else CorrectedPrior(prior, self.seed)
         is_trained = prior is None or len(targets) >= MANY_ROWS
         self._ensemble = LSTMEnsemble(self.seed, self.config) if is_trained else None
+        for part in self._parts():
+            part.num_features, part.num_epochs = sequences.shape[2], early.shape[1]
         left_out = [part._fit(*rows) for part in self._parts()]
         self._weight = _weight_of_last(left_out, targets)
         return _mean(left_out, self._weight)
