@@ -15,8 +15,9 @@ import numpy as np
 from common import report, run
 
 import jnas
+from jnas._search.screening import featurize, stack_genomes
 from jnas.predict import Predictor, score
-from jnas.space import Space, lengths, to_genome
+from jnas.space import Candidate, Space
 from jnas.train import Recipe
 
 
@@ -56,9 +57,8 @@ def main() -> None:
     rows = jnas.evaluate(templates(data, options.templates), data, recipe, progress=False)
     good = [row for row in rows if row.status == "ok"]
     space = Space(data.in_shape, data.classes)
-    chains = [jnas.Template.from_hash(row.key.hash, data.in_shape, data.classes) for row in good]
-    genomes = np.stack([to_genome(template, space.length) for template in chains])
-    mean, _ = Predictor().predict(np.asarray(space.encode(genomes)), np.asarray(lengths(genomes)))
+    candidates = [Candidate.from_hash(row.key.hash, space) for row in good]
+    mean, _ = Predictor().predict(*featurize(space, stack_genomes(candidates, space)))
     accuracies = np.array([row.val_acc_final for row in good])
     found = score(accuracies, mean)
     macs = score(accuracies, np.log([row.macs for row in good]))

@@ -118,6 +118,23 @@ def test_foreign_databases_are_refused(tmp_path):
         import_rows(tmp_path / "a.duckdb", tmp_path / "none.csv")
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("UPDATE experiments SET out_shape = 'ten'", "run 1 of .* must have a shape as out_shape, got 'ten'; leave"),
+        ("UPDATE model_epochs SET val_acc = NULL", "an epoch of run 1 of .* must have a number as val_acc, got None;"),
+    ],
+)
+def test_sophius_with_a_wrong_value_writes_nothing(change, sentence, tmp_path):
+    path = sophius(tmp_path / "models.db", RUNS, 3)
+    with sqlite3.connect(path) as connection:
+        connection.execute(change)
+    connection.close()
+    with pytest.raises(JnasError, match=sentence):
+        import_rows(tmp_path / "a.duckdb", path)
+    assert not (tmp_path / "a.duckdb").exists()
+
+
 def test_a_predictor_learns_from_rows_of_elsewhere(tmp_path):
     store, path = jnas.Store(tmp_path / "a.duckdb"), tmp_path / "rows.csv"
     jnas.load_table()[["hash", "val_acc"]].head(150).to_csv(path, index=False)

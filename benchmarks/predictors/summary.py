@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from jnas.predict import _prior
+
 
 def summarize(sequences: np.ndarray, lengths: np.ndarray, early: np.ndarray) -> np.ndarray:
     """Returns one row of features for each sequence, `[N, 4 D + E + 2]`.
@@ -17,19 +19,11 @@ def summarize(sequences: np.ndarray, lengths: np.ndarray, early: np.ndarray) -> 
       lengths: `[N]` valid steps.
       early: `[N, E]` accuracies after the first epochs, NaN where not observed.
     """
-    sequences = np.asarray(sequences, np.float64)
-    mask = (np.arange(sequences.shape[1]) < lengths[:, None])[..., None]
-    parts = [
-        np.take_along_axis(sequences, lengths[:, None, None] - 1, axis=1)[:, 0],
-        np.where(mask, sequences, 0).sum(1) / lengths[:, None],
-        np.where(mask, sequences, -np.inf).max(1),
-        np.where(mask, sequences, np.inf).min(1),
-        lengths[:, None],
-    ]
+    of_layers = _prior.summarize(np.asarray(sequences, np.float64), lengths)
     num_observed = np.cumprod(~np.isnan(early), 1).sum(1) if early.shape[1] else np.zeros(len(lengths), int)
     observed = np.arange(early.shape[1]) < num_observed[:, None]
     early = np.where(observed, early, 0)
     if early.shape[1]:
         last = np.take_along_axis(early, np.maximum(num_observed - 1, 0)[:, None], axis=1)
         early = np.where(observed, early, last)
-    return np.concatenate([*parts, early, num_observed[:, None]], 1)
+    return np.concatenate([of_layers, early, num_observed[:, None]], 1)

@@ -82,7 +82,7 @@ class Predictor(Regressor):
         if self.num_features is None:
             prior = self._prior_of(sequences.shape[2])
             assert prior is not None, "a predictor without one has to be fitted"
-            return prior.predict(sequences, lengths)[:2]
+            return prior.predict(sequences, lengths)
         means, stds = zip(*(part._predict(sequences, lengths, early) for part in self._parts()), strict=True)
         return _mean(means, self._weight), _mean(stds, self._weight)
 

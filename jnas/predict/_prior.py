@@ -96,12 +96,12 @@ class Prior:
         accuracies = accuracies.astype(np.float32)
         params, _ = _fit(jax.random.key(seed), columns, lengths, accuracies, ones, None, config)
         _, states = Weights.of(params).read(columns, lengths)
-        return cls(params, Scale.of(states), Scale.of(summarize(sequences, lengths)))
+        return cls(params, Scale.of(states), Scale.of(summarize(_features(sequences), lengths)))
 
     def ask(self, sequences: np.ndarray, lengths: np.ndarray) -> Belief:
         """Returns what the prior believes of networks as `Space.encode` describes them."""
         predictions, states = self._weights.read(sequences[..., _COLUMNS], lengths)
-        summary = self.summary_scale(summarize(sequences, lengths))
+        summary = self.summary_scale(summarize(_features(sequences), lengths))
         return Belief(predictions.mean(0), self.embedding_scale(states), summary)
 
     def predict(self, sequences: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -168,11 +168,15 @@ def shipped_prior() -> Prior:
     return Prior.load(shipped_file("prior.npz"))
 
 
-def summarize(sequences: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def _features(sequences: np.ndarray) -> np.ndarray:
+    """What `Space.encode` says of layers beside their bits."""
+    return sequences[..., BITS_PER_LAYER:].astype(np.float32)
+
+
+def summarize(features: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Returns the last, mean, largest and smallest features of the valid steps, and their number, `[N, S]`."""
-    features = sequences[..., BITS_PER_LAYER:].astype(np.float32)
     valid = (np.arange(features.shape[1]) < lengths[:, None])[..., None]
     last = np.take_along_axis(features, lengths[:, None, None] - 1, axis=1)[:, 0]
     mean = (features * valid).sum(1) / lengths[:, None]
     extremes = np.where(valid, features, -np.inf).max(1), np.where(valid, features, np.inf).min(1)
-    return np.concatenate([last, mean, *extremes, lengths[:, None]], 1, dtype=np.float32)
+    return np.concatenate([last, mean, *extremes, lengths[:, None]], 1, dtype=features.dtype)

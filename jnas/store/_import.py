@@ -115,7 +115,7 @@ def _to_evaluation(result: _Result, seeds: dict[tuple, int]) -> tuple[Evaluation
         key,
         message="imported",
         val_acc_final=values["val_acc_final"],
-        val_acc_max=max(values["val_acc_final"], *(epoch.val_acc for epoch in result.epochs), 0.0),
+        val_acc_max=max([values["val_acc_final"], *(epoch.val_acc for epoch in result.epochs)]),
         train_acc_final=values.get("train_acc_final"),
         test_acc_final=values.get("test_acc_final"),
         train_seconds=values.get("train_seconds", 0.0),
@@ -143,13 +143,12 @@ def _read_csv(path: Path) -> Iterator[_Result]:
     for number, row in enumerate(frame.to_dict("records"), 2):  # the first line has the names
         where = f"line {number} of {path}"
         if row.get("status", "ok") == "ok":
-            shape = re.findall(r"\d+", str(row.get("in_shape", "3x32x32")))
             values = {new: _to_number(row[name], name, where) for name, new in names.items()}
             accuracies = [_to_number(row[name], name, where) for name in epochs]
             yield _Result(
                 where,
                 str(row["hash"]),
-                tuple(map(int, shape)),
+                _to_shape(row.get("in_shape", "3x32x32"), "in_shape", where),
                 int(_to_number(row.get("num_classes", 10), "num_classes", where)),
                 {"file": path.name},
                 values,
@@ -162,6 +161,14 @@ def _to_number(value: Any, name: str, where: str) -> float:
     if not math.isfinite(number):
         raise JnasError(f"{where} must have a number as {name}, got {shown(value)}; leave rows without one out.")
     return number
+
+
+def _to_shape(value: Any, name: str, where: str) -> tuple[int, ...]:
+    """The numbers in a text such as "3x32x32" or "(3, 32, 32)"."""
+    numbers = tuple(map(int, re.findall(r"\d+", str(value))))
+    if not numbers:
+        raise JnasError(f"{where} must have a shape as {name}, got {shown(value)}; leave rows without one out.")
+    return numbers
 
 
 def _read_sophius(path: Path) -> Iterator[_Result]:
@@ -178,7 +185,9 @@ def _read_sophius(path: Path) -> Iterator[_Result]:
         raise JnasError(f"import must be a database of Sophius, got {path} ({first_line(error)}); {_HINT}.") from error
     epochs: dict[int, list[Epoch]] = {}
     for row in curves:
-        epochs.setdefault(row["run"], []).append(Epoch(row["loss"], row["train_acc"], row["val_acc"]))
+        where = f"an epoch of run {row['run']} of {path}"
+        values = (_to_number(row[name], name, where) for name in ("loss", "train_acc", "val_acc"))
+        epochs.setdefault(row["run"], []).append(Epoch(*values))
     of_run = ("run", "hash", "val_acc", "train_acc", "time", "id")
     for row in runs:
         where = f"run {row['run']} of {path}"
@@ -186,8 +195,8 @@ def _read_sophius(path: Path) -> Iterator[_Result]:
         yield _Result(
             where,
             str(row["hash"]),
-            tuple(map(int, re.findall(r"\d+", str(row["in_shape"])))),
-            int(re.findall(r"\d+", str(row["out_shape"]))[-1]),
+            _to_shape(row["in_shape"], "in_shape", where),
+            _to_shape(row["out_shape"], "out_shape", where)[-1],
             {"sophius": {name: row[name] for name in row.keys() if name not in of_run}},  # noqa: SIM118  no dict
             {name: _to_number(value, name, where) for name, value in values.items()},
             tuple(epochs.get(row["run"], ())),
