@@ -126,7 +126,7 @@ SETTINGS = {
     **{"train_images": [None, 9], "generations": [0], "minutes": [5], "max_trials": [1]},
     **{"target_accuracy": FRACTIONS, "trials_per_generation": COUNTS},
     **{"objectives": ["accuracy", ("accuracy", "macs")], "epochs": [1]},
-    **{"prune_after_epochs": [0], "final_epochs": [1], "final_repeats": [1], "num_finalists": [1]},
+    **{"prune_after_epochs": [0], "num_promoted": [0], "final_epochs": [1], "final_repeats": [1], "num_finalists": [1]},
     **{
         "max_flash_kb": [None],
         "max_latency_ms": [None],

@@ -157,7 +157,15 @@ def test_finalists_that_are_alike_have_folders_of_their_own(tmp_path):
 def test_experiment_id_changes_with_what_is_trained_alone():
     data = jnas.load_data("excerpt")
     ends = {"max_trials": 3, "target_accuracy": 0.9, "generations": 7, "compile_timeout": 9.0}
-    ends |= {"final_epochs": 9, "final_repeats": 9, "num_finalists": 9, "store": "b.duckdb", "data": "c", "classes": 5}
+    ends |= {
+        "num_promoted": 9,
+        "final_epochs": 9,
+        "final_repeats": 9,
+        "num_finalists": 9,
+        "store": "b.duckdb",
+        "data": "c",
+        "classes": 5,
+    }
     others = {"seed": 1, "space": "sophius", "epochs": 9, "num_random": 9, "max_macs": 99_999_999}
     others |= {"objectives": ["accuracy", "macs"], "minutes": 1.0}
     first = SearchConfig().experiment_id(data)

@@ -23,7 +23,7 @@ GROUPS = {
         *("space", "conv_num", "lin_num", "epochs", "train_images", "known_networks", "num_random"),
         *("trials_per_generation", "prune_after_epochs", "compile_timeout"),
     ),
-    "winner": ("final_epochs", "final_repeats", "num_finalists"),
+    "winner": ("num_promoted", "final_epochs", "final_repeats", "num_finalists"),
 }
 FIRST = ("data", "minutes", "out", "store", "objectives")
 """Options that `--help` shows first; those of `GROUPS` it shows last, in boxes of their own."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from jnas._search.config import Round
 from jnas._search.result import EvaluatedCandidate, SearchResult
 from jnas.predict import Predictor
+from jnas.train import Recipe
 
 if TYPE_CHECKING:
     from jnas._search.loop import RoundResult, Search
@@ -56,6 +57,9 @@ class Callback:
 
     def on_stop(self, reason: str) -> None:
         """A limit is reached, or the user wants an end: the winner is trained now."""
+
+    def on_promotion(self, recipe: Recipe, candidates: Sequence[EvaluatedCandidate]) -> None:
+        """The best candidates are trained again by this recipe now, for longer, before one of them is the winner."""
 
     def on_final_training(self, num_epochs: int) -> None:
         """The winner, and what might win, is trained for so many epochs now."""

@@ -65,7 +65,7 @@ MAX_KNOWN = 4
 MAX_STORED = 256
 """Networks, at most, that earlier searches trained alike on the same images."""
 
-PLANNED = ("max_macs", "epochs", "train_images", "final_epochs")
+PLANNED = ("max_macs", "epochs", "train_images", "num_promoted", "final_epochs")
 """Settings that a plan makes."""
 
 SPLIT_SEED = 0
@@ -85,7 +85,17 @@ _LARGEST = 1_000_000
 _COUNT = partial(to_int, minimum=1, maximum=_LARGEST)
 _TIME = optional(partial(to_float, interval="(0, inf)"))
 _MAY_BE_NONE = (
-    *("classes", "size", "generations", "max_trials", "target_accuracy", "epochs", "train_images", "final_epochs"),
+    *(
+        "classes",
+        "size",
+        "generations",
+        "max_trials",
+        "target_accuracy",
+        "epochs",
+        "train_images",
+        "num_promoted",
+        "final_epochs",
+    ),
 )
 _RULES: dict[str, Rule] = {
     "data": _to_file_name,
@@ -108,6 +118,7 @@ _RULES: dict[str, Rule] = {
     "max_trials": partial(to_int, minimum=1),
     "generations": partial(to_int, minimum=0),
     "num_random": partial(to_int, minimum=0, maximum=_LARGEST),
+    "num_promoted": partial(to_int, minimum=0, maximum=1000),
     **dict.fromkeys(("minutes", "max_latency_ms"), _TIME),
     "target_accuracy": partial(to_float, interval="(0, 1]", hint="write 0.9 for 90 %"),
     "prune_after_epochs": partial(to_int, minimum=0),
@@ -249,6 +260,7 @@ class SearchOptions(TypedDict, total=False):
     epochs: int | None
     train_images: int | None
     prune_after_epochs: int
+    num_promoted: int | None
     final_epochs: int | None
     final_repeats: int
     num_finalists: int
@@ -309,6 +321,9 @@ class SearchConfig(TrainingConfig):
     prune_after_epochs: int = 0
     """Epochs after which a template is stopped if, by the predictor, it will hardly become the best; 0 trains all to
     the end."""
+    num_promoted: int | None = field(default=None, metadata=_NO_IDENTITY)
+    """Best templates that are trained again, for several times as long, before one of them is the winner; by default
+    4 where the time allows it, or none."""
     final_epochs: int | None = field(default=None, metadata=_NO_IDENTITY)
     """Passes over the training images in the winner's training; by default as the time allows."""
     final_repeats: int = field(default=1, metadata=_NO_IDENTITY)
@@ -358,9 +373,14 @@ class SearchConfig(TrainingConfig):
     @property
     def time_limit(self) -> float | None:
         """Seconds that a run may take; None where something else ends it."""
-        others = (self.generations, self.max_trials, self.target_accuracy)
-        minutes = self.minutes or (None if any(limit is not None for limit in others) else DEFAULT_MINUTES)
+        minutes = self.minutes or (DEFAULT_MINUTES if self.is_timed else None)
         return minutes and 60 * minutes
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the time alone ends the search."""
+        others = (self.generations, self.max_trials, self.target_accuracy)
+        return all(limit is None for limit in others)
 
     def rounds(self) -> Iterator[Round]:
         """Yields the rounds of the search; without end where only a limit ends it."""
@@ -401,8 +421,10 @@ def with_plan(config: SearchConfig, num_images: int, speed: float | None = None)
     """
     on_gpu = jax.default_backend() != "cpu"
     seconds = config.planned_seconds or config.time_limit or 60 * DEFAULT_MINUTES
-    plan = make_plan(seconds, num_images, num_cores(), on_gpu, speed)
+    num_promoted = config.num_promoted if config.is_timed else config.num_promoted or 0
+    plan = make_plan(seconds, num_images, num_cores(), on_gpu, speed, num_promoted)
     changes: dict[str, Any] = {"max_macs": config.max_macs or plan.max_macs, "epochs": config.epochs or plan.epochs}
+    changes["num_promoted"] = plan.num_promoted
     if config.train_images is None and config.epochs is None and plan.train_images < num_images:
         changes["train_images"] = plan.train_images
     if config.final_epochs is None and config.time_limit is None:

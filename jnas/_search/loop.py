@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from jnas._runtime import checkpoint
+from jnas._runtime.devices import num_cores
 from jnas._runtime.versions import git_commit, versions
 from jnas._search.callbacks import Callback
 from jnas._search.config import MAX_KNOWN, PLANNED, SPLIT_SEED, Round, SearchConfig, with_plan
@@ -25,7 +26,9 @@ from jnas._search.final_training import FinalTraining, affordable_epochs, measur
 from jnas._search.lock import hold_lock
 from jnas._search.mirroring import warn_of_mirroring
 from jnas._search.objectives import Latencies, find_incumbents, read_latencies
-from jnas._search.plan import FINAL_SHARE, LEAST_SECONDS_TO_MEASURE
+from jnas._search.plan import FINAL_SHARE, LEAST_SECONDS_TO_MEASURE, PROMOTED_SHARE, reserved_share
+from jnas._search.promotion import LEAST_FACTOR, affordable_factor, longer_recipe
+from jnas._search.ranking import choose_after_promotion, choose_promoted, prefer_known, rank
 from jnas._search.result import EvaluatedCandidate, SearchResult
 from jnas._search.screening import (
     Proposal,
@@ -44,19 +47,14 @@ from jnas.errors import JnasError
 from jnas.evolve import nondominated_rank, pareto_front
 from jnas.predict import Predictor, score
 from jnas.space import Candidate, Template, board_needs, known_networks
-from jnas.store import Key, Store, paths
-from jnas.train import EngineOptions, TrainingRequest, Trial, check_batch, make_key, run_pruned, run_trials
+from jnas.store import Evaluation, Key, Store, paths
+from jnas.train import EngineOptions, Recipe, TrainingRequest, Trial, check_batch, make_key, run_pruned, run_trials
 
 _MAY_BE_MIRRORED = ("excerpt", "cifar10", "cifar100")
 _MAX_LATENCY_ATTEMPTS = 20
 _CHECK_SECONDS = 1.0
 """Seconds between two looks at the folder of checkpoints, which may be lost long before something is written there."""
 
-GAIN_OF_TWICE_THE_EPOCHS = 0.01
-"""In accuracy, where epochs are many: on the excerpt 0.026 from 22 to 138 (2.8 M MACs), 0.018 from 20 to 40 (11 M)."""
-
-NUM_ERRORS = 2.0
-"""Standard errors of an accuracy by which a winner must be better than the networks that people build."""
 PATIENCE = 6
 """Rounds without a better network after which the rest of the time goes into training the winner."""
 
@@ -179,29 +177,8 @@ class Search:
         return [trained for trained in self.evaluated.values() if trained.is_ok]
 
     def ranking(self) -> list[EvaluatedCandidate]:
-        """Returns what was trained well, the best first.
-
-        Where time is the limit, a network of half the multiply-accumulates is trained for twice as many epochs in the
-        end, which makes up for a somewhat lower accuracy now.
-        """
-        gain = GAIN_OF_TWICE_THE_EPOCHS if self.config.final_epochs is None else 0.0
-        return sorted(self.good(), key=lambda t: gain * math.log2(t.evaluation.macs or 1) - t.score)
-
-    def _preferred(self, ranking: list[EvaluatedCandidate]) -> list[EvaluatedCandidate]:
-        """The ranking, but a network that people build by hand comes first where it is as good but for noise.
-
-        That is two standard errors of the best accuracy (after Breiman et al. 1984): among so many candidates, the best
-        is often the luckiest, and what people build is known to be good when it is trained for long. Of several such
-        networks it is the first one that was trained.
-        """
-        best = max(ranking, key=lambda trained: trained.score, default=None)
-        if best is None or self.config.metric == "loss" or self.config.cost_objectives:
-            return ranking
-        noise = math.sqrt(best.score * (1 - best.score) / len(self.split.x_val))
-        least = best.score - NUM_ERRORS * noise
-        known = (one for one in self.good() if one.phase == "known" and one.score >= least)
-        first = next(known, ranking[0])
-        return [first, *(trained for trained in ranking if trained is not first)]
+        """Returns what was trained well, the best first."""
+        return rank(self.good(), self.config.final_epochs is None)
 
     def stop_reason(self) -> str | None:
         """Returns why nothing more should begin, in a few words, or None."""
@@ -214,7 +191,7 @@ class Search:
         durations = [t.evaluation.compile_seconds + t.evaluation.train_seconds for t in self.evaluated.values()]
         next_trial = float(np.median(durations)) / 2 if durations else 0.0
         if config.final_epochs is None:
-            return FINAL_SHARE * (config.time_limit or 0.0) + next_trial
+            return reserved_share(config.num_promoted or 0) * (config.time_limit or 0.0) + next_trial
         rows = [trained.evaluation for trained in self.ranking()[: config.num_finalists]]
         more_images = len(self.split.x_train) / len(self.split.take(config.train_images).x_train)
         epochs = config.final_repeats * config.final_epochs * more_images
@@ -481,10 +458,13 @@ class Search:
             raise JnasError(f"None of the {len(self.evaluated)} templates could be trained: {reasons}.")
         if reason:
             self.callback.on_stop(reason)
+        promotions = {} if self.interrupt.by else self._promote(ranking)
         self.callback.on_message("final training")
-        finalists = [trained.template for trained in self._preferred(ranking)[: config.num_finalists]]
+        finalists = [one.template for one in self._finalists(ranking, promotions)[: config.num_finalists]]
         seeds = [(config.seed + i) % 2**32 for i in range(config.final_repeats)]  # as large as a seed may be
         recipe = config.make_recipe(config.final_epochs or self._affordable_epochs(finalists))
+        if recipe.to_json() == self.store.promoted_recipe_json(self.experiment):  # rows tell the two apart by it
+            recipe = dataclasses.replace(recipe, epochs=recipe.epochs + 1)
         self.callback.on_final_training(recipe.epochs)
         images = (self.data, self.split, self.store, self.checkpoints)
         training = FinalTraining(recipe, seeds, config.metric, *images, self.callback.on_epoch_end, self.check_folder)
@@ -493,12 +473,56 @@ class Search:
         self._store_seconds()
         by_score = sorted(ranking, key=lambda trained: -trained.score)
         candidates = {trained.candidate.hash: trained for trained in by_score}
+        for hash, row in promotions.items():
+            candidates[hash] = dataclasses.replace(candidates[hash], promotion=row)
         for hash, rows in finals.items():
             weights = training.winner_dir(winner) if hash == winner.hash else None
             candidates[hash] = dataclasses.replace(candidates[hash], finals=rows, _weights=weights)
         result = SearchResult(tuple(candidates.values()), self.store, self.experiment, candidates[winner.hash])
         self.callback.on_search_end(result)
         return result
+
+    def _finalists(
+        self, ranking: list[EvaluatedCandidate], promotions: dict[str, Evaluation]
+    ) -> list[EvaluatedCandidate]:
+        """What may win, the most promising first."""
+        num_val, is_timed = len(self.split.x_val), self.config.final_epochs is None
+        if promotions:
+            return choose_after_promotion(ranking, promotions, num_val, is_timed)
+        return ranking if self.config.cost_objectives else prefer_known(ranking, num_val)
+
+    def _promote(self, ranking: list[EvaluatedCandidate]) -> dict[str, Evaluation]:
+        """Trains the best again, for longer; returns the rows of those that ended well, by hash."""
+        promoted = choose_promoted(ranking, len(self.split.x_val), self.config.num_promoted or 0)
+        recipe = self._promoted_recipe(promoted) if len(promoted) > 1 else None
+        if recipe is None:
+            return {}
+        self.callback.on_promotion(recipe, promoted)
+        self.store.set_promoted_recipe(self.experiment, recipe.id, recipe.to_json())
+        trials = [Trial(one.template, self.config.seed) for one in promoted]
+        keys = [make_key(trial, recipe, self.data, SPLIT_SEED) for trial in trials]
+        options = EngineOptions(
+            compile_timeout=self.config.compile_timeout,
+            on_epoch=self.callback.on_epoch_end,
+            should_stop=lambda: self.check_folder() or bool(self.interrupt.by),
+        )
+        request = TrainingRequest(trials, keys, recipe, self.split, self.store)
+        return {row.key.hash: row for row in run_trials(request, options) if row.status == "ok"}
+
+    def _promoted_recipe(self, promoted: Sequence[EvaluatedCandidate]) -> Recipe | None:
+        """How promoted candidates are trained: as in an earlier run, or as long as the time allows; None for not."""
+        if earlier := self.store.promoted_recipe_json(self.experiment):
+            return Recipe.from_json(earlier)
+        config, num_images = self.config, len(self.split.x_train)
+        if config.final_epochs is None:
+            left = (config.time_limit or 0.0) - (time.monotonic() - self.start)
+            seconds = left * PROMOTED_SHARE / reserved_share(len(promoted))
+            lanes = min(num_cores(), len(promoted)) if jax.default_backend() == "cpu" else 1
+            factor = affordable_factor([one.evaluation for one in promoted], seconds, lanes)
+        else:  # halfway, by factors, to the winner's training
+            images = self.recipe.epochs * (self.recipe.train_images or num_images)
+            factor = math.sqrt(config.final_epochs * num_images / images)
+        return longer_recipe(self.recipe, factor, num_images) if factor >= LEAST_FACTOR else None
 
     def _affordable_epochs(self, finalists: Sequence[Template]) -> int:
         """How many epochs the time that is left allows for the longer trainings."""

@@ -49,6 +49,9 @@ def open(store: Store | str | Path = paths.DEFAULT_STORE, experiment: str | None
         values = candidate, evaluations[key], phase, predicted, images, recipe, metric
         candidates[key.hash] = EvaluatedCandidate(*values, _store=store, _experiment=row.experiment_id)
     candidates = dict(sorted(candidates.items(), key=lambda item: -item[1].score))
+    for hash, promotion in store.promotions(row.experiment_id).items():
+        if hash in candidates:
+            candidates[hash] = dataclasses.replace(candidates[hash], promotion=promotion)
     winner = row.winner_hash
     if isinstance(winner, str) and winner in candidates:
         final, weights = _find_final(store, row.experiment_id, winner, row.recipe_id)

@@ -10,6 +10,14 @@ from typing import NamedTuple
 
 FINAL_SHARE = 0.5
 """Of the time that is for training the winner."""
+PROMOTED_SHARE = 0.25
+"""Of the time that is for training the best candidates again before one of them is the winner, where any are."""
+_NUM_PROMOTED, _LEAST_FACTOR = 4, 3.0
+"""So many are promoted where the time is enough to train each on so many times the images of a candidate."""
+_LEAST_LEFT = 0.5
+"""Of a candidate's images that must be left where some are promoted."""
+_FEWER_CANDIDATES = 0.7
+"""Of the candidates, where some are promoted: so each is trained nearly as long as it would be."""
 LEAST_SECONDS_TO_MEASURE = 600.0
 """Time of a search from which on the speed is measured: it takes some ten seconds."""
 
@@ -51,33 +59,60 @@ class Plan(NamedTuple):
     """Training images of a candidate; the winner is trained on all."""
     final_epochs: int
     """Epochs that the largest candidate can be trained for in the time that is kept for it."""
+    num_promoted: int
+    """Candidates that are trained again for longer before one of them is the winner."""
 
 
-def make_plan(seconds: float, num_images: int, num_cores: int, on_gpu: bool, speed: float | None = None) -> Plan:
+def make_plan(
+    seconds: float,
+    num_images: int,
+    num_cores: int,
+    on_gpu: bool,
+    speed: float | None = None,
+    num_promoted: int | None = None,
+) -> Plan:
     """Returns the plan of a search that may take so many seconds on so many training images.
 
-    `speed` is in operations a second of one training that has the whole processor; None is a guess.
+    `speed` is in operations a second of one training that has the whole processor; None is a guess. `num_promoted` is
+    the plan's own where it is None.
 
     The largest candidate is one that can be trained nearly to its best in the time that is kept for the winner. The
     others' time is for some dozens of candidates; those are trained for a few epochs on as many images as that allows.
+    Where a second training of the best can be several times as long, half of that time is for these.
     """
     together = _FLOPS_PER_GPU if on_gpu else _FLOPS_PER_CORE * (1 + _SHARED_CORE * (num_cores - 1))
     side_by_side = _FLOPS_PER_GPU if on_gpu else _FLOPS_PER_CORE * num_cores
-    factor = 1.0 if speed is None else 2 ** (round(_STEPS_OF_TWICE * math.log2(speed / together)) / _STEPS_OF_TWICE)
-    together, side_by_side = factor * together, factor * side_by_side
+    faster = 1.0 if speed is None else 2 ** (round(_STEPS_OF_TWICE * math.log2(speed / together)) / _STEPS_OF_TWICE)
+    together, side_by_side = faster * together, faster * side_by_side
     work = FINAL_SHARE * seconds * together / (FLOPS_PER_MAC * num_images)  # in multiply-accumulates times epochs
     growth = work / (_FINAL_EPOCHS * _FINAL_MACS)
     epochs_by_images = _FINAL_EPOCHS * (_FINAL_IMAGES / num_images) ** _EPOCHS_BY_IMAGES
     final_epochs = round(epochs_by_images * growth**_EPOCHS_BY_TIME)
     final_epochs = min(max(final_epochs, _MIN_FINAL_EPOCHS), _MAX_FINAL_EPOCHS)
     max_macs = max(int(work / final_epochs), _MIN_MACS)
-    left = max((1 - FINAL_SHARE) * seconds - _START_SECONDS, 1.0)
     lanes = 1 if on_gpu else num_cores
     num_candidates = _NUM_CANDIDATES * (seconds / _BASE_SECONDS) ** _CANDIDATES_EXPONENT * lanes / _BASE_CORES
-    num_candidates = max(num_candidates, 1.0)
-    flops = side_by_side * max(left - num_candidates * _COMPILE_SECONDS / lanes, left / 4) / num_candidates
-    presentations = flops / (FLOPS_PER_MAC * _MEAN_SIZE * max_macs)
-    train_images = max(int(presentations / _EPOCHS), _MIN_IMAGES)
+
+    def presentations(is_promoting: bool) -> float:
+        """Images, those of all epochs together, of each candidate."""
+        count = max(num_candidates * (_FEWER_CANDIDATES if is_promoting else 1.0), 1.0)
+        left = max((1 - reserved_share(is_promoting)) * seconds - _START_SECONDS, 1.0)
+        flops = side_by_side * max(left - count * _COMPILE_SECONDS / lanes, left / 4) / count
+        return flops / (FLOPS_PER_MAC * _MEAN_SIZE * max_macs)
+
+    if num_promoted is None:
+        longer = side_by_side * PROMOTED_SHARE * seconds / (_NUM_PROMOTED * FLOPS_PER_MAC * max_macs)
+        is_worth_it = (
+            longer >= _LEAST_FACTOR * presentations(True) >= _LEAST_FACTOR * _LEAST_LEFT * presentations(False)
+        )
+        num_promoted = _NUM_PROMOTED if is_worth_it else 0
+    images = presentations(num_promoted > 0)
+    train_images = max(int(images / _EPOCHS), _MIN_IMAGES)
     train_images = num_images if train_images > _NEARLY_ALL * num_images else train_images
-    epochs = min(max(round(presentations / train_images), 1), max(math.ceil(final_epochs / 2), 1))
-    return Plan(max_macs, epochs, train_images, final_epochs)
+    epochs = min(max(round(images / train_images), 1), max(math.ceil(final_epochs / 2), 1))
+    return Plan(max_macs, epochs, train_images, final_epochs, num_promoted)
+
+
+def reserved_share(num_promoted: int) -> float:
+    """Returns the share of the time that is kept for what comes after the candidates."""
+    return FINAL_SHARE + PROMOTED_SHARE * (num_promoted > 0)

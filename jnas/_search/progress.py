@@ -17,6 +17,7 @@ from jnas._search.config import Round
 from jnas._search.result import EvaluatedCandidate, SearchResult
 from jnas._search.summary import describe_result
 from jnas.report import format_count
+from jnas.train import Recipe
 
 if TYPE_CHECKING:
     from jnas._search.loop import RoundResult, Search
@@ -113,6 +114,12 @@ class ConsoleProgress(Callback):
         self._print(
             f"The search ended {reason}. The same command goes on where it stopped, with a higher limit if need be."
         )
+
+    def on_promotion(self, recipe: Recipe, candidates: Sequence[EvaluatedCandidate]) -> None:
+        self._update(description="The best again", note="compiling")
+        images = "all" if recipe.train_images is None else f"{recipe.train_images:,}"
+        epochs = f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
+        self._print(f"The best {len(candidates)} are trained again, for {epochs} of {images} images.")
 
     def on_search_end(self, result: SearchResult) -> None:
         self.bar.stop()

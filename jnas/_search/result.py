@@ -37,6 +37,8 @@ class EvaluatedCandidate:
     _recipe: Recipe
     metric: Metric = "accuracy"
     """What the search chooses by."""
+    promotion: Evaluation | None = None
+    """The row of its training among the best, before one of them was the winner; None where it had none."""
     finals: tuple[Evaluation, ...] = ()
     """The rows of its longer training, one a seed: of the winner, and of those trained for longer beside it."""
     _weights: Path | None = None
@@ -63,6 +65,11 @@ class EvaluatedCandidate:
     def score(self) -> float:
         """What the search chooses by, after the same epoch; minus the loss, so that more is better."""
         return self.evaluation.score(self.metric)
+
+    @property
+    def _longest(self) -> Evaluation:
+        """The longest training that more candidates than the finalists had."""
+        return self.promotion or self.evaluation
 
     @property
     def final(self) -> Evaluation | None:
@@ -170,9 +177,10 @@ class SearchResult:
     def known(self) -> EvaluatedCandidate | None:
         """The best of the networks that the search began with: those that people build by hand, and those of `start`.
 
-        None where it began with none, or none could be trained.
+        None where it began with none, or none could be trained. Those that were promoted come before others.
         """
-        return next((candidate for candidate in self.candidates if candidate.phase == "known"), None)
+        known = [candidate for candidate in self.candidates if candidate.phase == "known"]
+        return max(known, key=lambda one: (one.promotion is not None, one._longest.score(one.metric)), default=None)
 
     def top(self, k: int = 10) -> list[EvaluatedCandidate]:
         """Returns the best k."""

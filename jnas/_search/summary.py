@@ -44,6 +44,9 @@ def describe_result(result: SearchResult) -> list[str | Text | Table]:
         parts.append(f"{stopped} templates were stopped early.")
     if failed := len(statuses) - len(result.candidates) - stopped:
         parts.append(f"{failed} templates failed; their rows say why.")
+    promoted = [(one.evaluation, (one.promotion,)) for one in result.candidates if one.promotion is not None]
+    if promoted:
+        parts.append(finalist_table(promoted, num_val, "The best, trained again"))
     finalists = [(candidate.evaluation, candidate.finals) for candidate in result.candidates if candidate.finals]
     if len(finalists) > 1:
         parts.append(finalist_table(finalists, num_val))
@@ -64,8 +67,9 @@ def result_to_json(result: SearchResult) -> dict[str, Any]:
 
     Keys: `experiment`, `finished`, `seconds` (of all its runs), `trials`, `seconds_to_best` (until the network with the
     best validation accuracy was trained), `winner` and `known` (the best network that it began with, or None): each
-    `hash`, `params`, `macs`, `search_val_acc` (after the training that all candidates have), `val_acc` and `test_acc`
-    (after the longer training, where there was one; else `val_acc` is `search_val_acc`).
+    `hash`, `params`, `macs`, `search_val_acc` (after the training that all candidates have), `promoted_val_acc` (after
+    that of the best; None where it had none), `val_acc` and `test_acc` (after the winner's longer training, where there
+    was one; else `val_acc` is `search_val_acc`).
     """
     experiment, rows = find_experiment(result.store, result.experiment), result.to_df()
     seconds = None if experiment.seconds != experiment.seconds else float(experiment.seconds)
@@ -91,6 +95,7 @@ def _network(candidate: EvaluatedCandidate) -> dict[str, Any]:
         "val_acc": longest.val_acc_final,
         "test_acc": longest.test_acc_final,
         "search_val_acc": candidate.accuracy,
+        "promoted_val_acc": None if candidate.promotion is None else candidate.promotion.val_acc_final,
         "params": cost.params,
         "macs": cost.macs,
     }
@@ -129,14 +134,18 @@ def _describe_mistakes(facts: dict[str, Any]) -> str:
 def compare_with_known(best: EvaluatedCandidate, known: EvaluatedCandidate, num_val: int) -> str:
     """What a search brought over the best network that it began with.
 
-    Both accuracies are those of the same training, before the winner's longer one.
+    Both accuracies are those of the same training, the longest that both had.
     """
+    promotions = [one.promotion.val_acc_final for one in (best, known) if one.promotion is not None]
+    accuracies = [accuracy for accuracy in promotions if accuracy is not None]
+    if len(accuracies) < 2:
+        accuracies = [best.accuracy, known.accuracy]
     if best.phase == "known":
-        name = f"({describe_chain(best.template)}, {best.accuracy:.4f})"
+        name = f"({describe_chain(best.template)}, {accuracies[0]:.4f})"
         return f"The search found nothing better, beyond the noise, than what it began with {name}: give it more time."
-    name = f"the best network that it began with ({describe_chain(known.template)}, {known.accuracy:.4f})"
-    noise = math.sqrt(sum(c.accuracy * (1 - c.accuracy) for c in (best, known)) / num_val)
-    gain, cost, known_cost = best.accuracy - known.accuracy, best.template.cost, known.template.cost
+    name = f"the best network that it began with ({describe_chain(known.template)}, {accuracies[1]:.4f})"
+    noise = math.sqrt(sum(accuracy * (1 - accuracy) for accuracy in accuracies) / num_val)
+    gain, cost, known_cost = accuracies[0] - accuracies[1], best.template.cost, known.template.cost
     place = f"{abs(gain):.4f} {'ahead of' if gain > 0 else 'behind'} {name}"
     params, macs = cost.params / known_cost.params, cost.macs / known_cost.macs
     return (

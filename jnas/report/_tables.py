@@ -37,10 +37,14 @@ def leaderboard(rows: Sequence[tuple[str, Evaluation]], validation_images: int) 
     )
 
 
-def finalist_table(trainings: Sequence[tuple[Evaluation, Sequence[Evaluation]]], validation_images: int) -> Table:
+def finalist_table(
+    trainings: Sequence[tuple[Evaluation, Sequence[Evaluation]]],
+    validation_images: int,
+    title: str = "Trained for longer",
+) -> Table:
     """Returns a table of the templates that were trained for longer, of which the best mean wins.
 
-    For each: its evaluation in the search and those of its final trainings, one per seed.
+    For each: its evaluation in the search and those of its longer trainings, one per seed.
     """
     lines = []
     for row, finals in trainings:
@@ -49,7 +53,7 @@ def finalist_table(trainings: Sequence[tuple[Evaluation, Sequence[Evaluation]]],
         longer = mean_std(accuracies) if accuracies else "failed"
         before = f"{row.val_acc_final:.4f}"
         lines.append((before, longer, str(len(accuracies)), *_costs(row), _short_hash(row.key.hash)))
-    title = f"Trained for longer: validation accuracy after the last epoch ({validation_images:,} images)"
+    title = f"{title}: validation accuracy after the last epoch ({validation_images:,} images)"
     return _table(title, ("before", "longer", "seeds", "params", "MACs"), ("hash",), lines)
 
 

@@ -9,7 +9,7 @@ from jnas.errors import JnasError
 from jnas.store._connection import damage
 from jnas.store._records import Key
 
-VERSION = 3  # of the schema; a file of another version is refused
+VERSION = 4  # of the schema; a file of another version is refused
 
 _EVALUATION = (
     "hash VARCHAR, in_shape VARCHAR, num_classes INTEGER, recipe_id VARCHAR, dataset_fingerprint VARCHAR, "
@@ -25,7 +25,7 @@ CREATE TABLE experiments (
     experiment_id VARCHAR PRIMARY KEY, started_at TIMESTAMP, config_json JSON, recipe_id VARCHAR,
     dataset_fingerprint VARCHAR, dataset_name VARCHAR, in_shape VARCHAR, num_classes INTEGER, class_names JSON,
     num_train INTEGER, num_val INTEGER, num_test INTEGER, split_seed BIGINT, seed BIGINT, versions JSON,
-    git_commit VARCHAR, winner_hash VARCHAR, seconds DOUBLE
+    git_commit VARCHAR, promoted_recipe_id VARCHAR, winner_hash VARCHAR, seconds DOUBLE
 );
 CREATE TABLE architectures (
     hash VARCHAR, in_shape VARCHAR, num_classes INTEGER, params BIGINT, macs BIGINT, flops BIGINT,

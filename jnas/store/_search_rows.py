@@ -66,7 +66,8 @@ def read_search(store: Store, experiment_id: str) -> SearchRows:
         )
         finals = read(
             f"SELECT e.* FROM evaluations e JOIN experiments x USING ({_OF_SEARCH}) WHERE x.experiment_id = ? "
-            "AND e.hash = x.winner_hash AND (e.recipe_id <> x.recipe_id OR e.test_acc_final IS NOT NULL) "
+            "AND e.hash = x.winner_hash AND e.recipe_id IS DISTINCT FROM x.promoted_recipe_id "
+            "AND (e.recipe_id <> x.recipe_id OR e.test_acc_final IS NOT NULL) "
             "ORDER BY e.test_acc_final IS NULL, e.finished_at DESC",
             experiment_id,
         )

@@ -111,12 +111,14 @@ class Store:
     def evaluations_of(self, experiment_id: str, hash: str) -> list[Evaluation]:
         """Returns the evaluations of a template on the images and with the seed of a search, the newest first.
 
-        They may have any recipe: a search trains its finalists for longer than its candidates.
+        They may have any recipe, as a search trains its finalists for longer than its candidates, but that of
+        promoted candidates (see `promotions`).
         """
         keys = self._rows(
             f"SELECT {', '.join(f'e.{name}' for name in Key._fields)} FROM evaluations e JOIN experiments x "
             "USING (in_shape, num_classes, dataset_fingerprint, split_seed, seed) "
-            "WHERE x.experiment_id = ? AND e.hash = ? ORDER BY e.finished_at DESC",
+            "WHERE x.experiment_id = ? AND e.hash = ? AND e.recipe_id IS DISTINCT FROM x.promoted_recipe_id "
+            "ORDER BY e.finished_at DESC",
             experiment_id,
             hash,
         )
@@ -192,6 +194,33 @@ class Store:
             "num_classes = ? ORDER BY recipe_id, hash, seed",
             *(IMPORTED, in_shape, num_classes),
         )
+
+    def set_promoted_recipe(self, experiment_id: str, recipe_id: str, recipe_json: str) -> None:
+        """Writes how the best candidates of a search are trained again before one of them is the winner."""
+        with self._write() as connection:
+            _insert(connection, "recipes", {"recipe_id": recipe_id, "recipe_json": recipe_json})
+            statement = "UPDATE experiments SET promoted_recipe_id = ? WHERE experiment_id = ?"
+            connection.execute(statement, [recipe_id, experiment_id])
+
+    def promoted_recipe_json(self, experiment_id: str) -> str | None:
+        """Returns `Recipe.to_json` of that training; None where there was none."""
+        rows = self._rows(
+            "SELECT recipe_json FROM experiments x JOIN recipes r ON r.recipe_id = x.promoted_recipe_id "
+            "WHERE x.experiment_id = ?",
+            experiment_id,
+        )
+        return rows[0][0] if rows else None
+
+    def promotions(self, experiment_id: str) -> dict[str, Evaluation]:
+        """Returns the evaluations of a search's best candidates in that training, by hash; those that ended well."""
+        keys = self._rows(
+            f"SELECT {', '.join(f'e.{name}' for name in Key._fields)} FROM evaluations e JOIN experiments x "
+            "USING (in_shape, num_classes, dataset_fingerprint, split_seed, seed) WHERE x.experiment_id = ? "
+            "AND e.recipe_id = x.promoted_recipe_id AND e.status = 'ok' "
+            "AND e.hash IN (SELECT hash FROM candidates WHERE experiment_id = x.experiment_id) ORDER BY e.hash",
+            experiment_id,
+        )
+        return {key.hash: row for key, row in self.find([Key(*key) for key in keys]).items()}
 
     def set_winner(self, experiment_id: str, hash: str) -> None:
         """Writes the architecture that a search found."""

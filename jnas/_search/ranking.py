@@ -1,0 +1,69 @@
+"""Which of the networks that were trained alike is the best."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from jnas._search.result import EvaluatedCandidate
+from jnas.store import Evaluation
+
+GAIN_OF_TWICE_THE_EPOCHS = 0.01
+"""In accuracy, where epochs are many: on the excerpt 0.026 from 22 to 138 (2.8 M MACs), 0.018 from 20 to 40 (11 M)."""
+NUM_ERRORS = 2.0
+"""Standard errors of an accuracy by which a winner must be better than the networks that people build."""
+NUM_ERRORS_OF_PROMOTED = 1.0
+"""The same after the longer training of promoted networks, which says more of the longest one."""
+
+
+def rank(candidates: Iterable[EvaluatedCandidate], final_is_timed: bool) -> list[EvaluatedCandidate]:
+    """Returns candidates, the best first.
+
+    Where time is the limit of the winner's training, a network of half the multiply-accumulates is trained for twice as
+    many epochs in the end, which makes up for a somewhat lower accuracy now.
+    """
+    gain = GAIN_OF_TWICE_THE_EPOCHS if final_is_timed else 0.0
+    return sorted(candidates, key=lambda one: gain * math.log2(one.evaluation.macs or 1) - one.score)
+
+
+def prefer_known(
+    ranking: Sequence[EvaluatedCandidate], num_val: int, num_errors: float = NUM_ERRORS
+) -> list[EvaluatedCandidate]:
+    """Returns a ranking in which a network that people build by hand is first where it is as good but for noise.
+
+    That is so many standard errors of the best accuracy on `num_val` images (after Breiman et al. 1984): among so many
+    candidates, the best is often the luckiest, and what people build is known to be good when it is trained for long.
+    Of several such networks the most promising is first, which is the one that a search trains first.
+    """
+    best = max(ranking, key=lambda one: one.score, default=None)
+    if best is None or best.metric == "loss":
+        return list(ranking)
+    least = best.score - num_errors * math.sqrt(best.score * (1 - best.score) / num_val)
+    return _first(ranking, [one for one in ranking if one.phase == "known" and one.score >= least])
+
+
+def choose_promoted(ranking: Sequence[EvaluatedCandidate], num_val: int, count: int) -> list[EvaluatedCandidate]:
+    """Returns the candidates whose longer training says more: the best ones, and a known one, which comes first.
+
+    A short training favours small and shallow networks, so one of those that people build has its place whatever its
+    accuracy is now.
+    """
+    preferred = prefer_known(ranking, num_val)
+    known = [one for one in preferred if one.phase == "known"]
+    return _first(preferred, known[:1] if preferred and preferred[0].phase != "known" else [])[:count]
+
+
+def choose_after_promotion(
+    ranking: Sequence[EvaluatedCandidate], longer: Mapping[str, Evaluation], num_val: int, final_is_timed: bool
+) -> list[EvaluatedCandidate]:
+    """Returns a ranking in which those come first that were promoted, the best by their longer trainings first."""
+    promoted = [one for one in ranking if one.candidate.hash in longer]
+    retrained = [dataclasses.replace(one, evaluation=longer[one.candidate.hash]) for one in promoted]
+    order = prefer_known(rank(retrained, final_is_timed), num_val, NUM_ERRORS_OF_PROMOTED)
+    by_hash = {one.candidate.hash: one for one in promoted}
+    first = [by_hash[one.candidate.hash] for one in order]
+    return [*first, *(one for one in ranking if one.candidate.hash not in longer)]
+
+
+def _first(ranking: Sequence[EvaluatedCandidate], chosen: Sequence[EvaluatedCandidate]) -> list[EvaluatedCandidate]:
+    """A ranking with the first of some of them at its beginning."""
+    return [*chosen[:1], *(one for one in ranking if not any(one is first for first in chosen[:1]))]
