@@ -156,7 +156,8 @@ def speedrun_claims(figures: dict) -> list[Claim]:
     seconds, target = figures["seconds_to_target"], figures["target"]
     reached = "not in each run" if seconds is None else f"{seconds / 60:.1f} min"
     chain = f"A known chain of {count(figures['params'])} parameters"
-    text = f"{chain}: minutes from the start of Python to a validation accuracy of {target:.2f}"
+    split = "test" if figures["val_acc"] is None else "validation"
+    text = f"{chain}: minutes from the start of Python to a {split} accuracy of {target:.2f}"
     return [Claim(text, reached, f"{len(figures['runs'])} seed{'s' * (len(figures['runs']) > 1)}")]
 
 
@@ -394,7 +395,7 @@ RENDERERS: dict[str, tuple[Callable[[dict], list[Claim]] | None, Callable[[dict]
     "recipe_fast": (None, recipe_table),
     "recipe_fast_long": (None, recipe_table),
     "fidelity": (None, fidelity_table),
-    "speedrun": (speedrun_claims, speedrun_table),
+    **dict.fromkeys(("speedrun", "speedrun_94", "speedrun_small"), (speedrun_claims, speedrun_table)),
     "population": (population_claims, population_table),
     "population_12": (population_claims, population_table),
     "gpu_population": (gpu_population_claims, gpu_population_table),

@@ -1,8 +1,9 @@
 """Makes benchmarks/README.md, benchmarks/topics/*.md and the figures in README.md from results and prose.
 
-    python benchmarks/render.py [--check]
+    python benchmarks/render.py [--check | --stale]
 
-With `--check` nothing is written, and a page that is out of date with the figures ends it with exit code 1. In prose,
+With `--check` nothing is written, and a page that is out of date with the figures ends it with exit code 1. `--stale`
+prints the figures that are older than the code that they speak of, with the commands that measure them again. In prose,
 `{{NAME}}` on a line of its own stands for the table of that benchmark (see plan.py), or for its command where it has
 not been measured.
 """
@@ -13,6 +14,7 @@ import argparse
 import json
 import pathlib
 import re
+import subprocess
 import sys
 
 from claims import PREDICTORS, RENDERERS, Claim, predictors_table, table
@@ -20,8 +22,18 @@ from plan import BENCHMARKS, Benchmark
 
 FOLDER = pathlib.Path(__file__).parent
 TOPICS = ("training", "recipe", "population", "predictor", "evolution", "search", "robustness")
-HIGHLIGHTS = ("outcome", "speedrun", "steps", "predictor_sophius", "evolve")
+HIGHLIGHTS = ("outcome", "outcome_60", "speedrun", "speedrun_94", "predictor_sophius")
 """Benchmarks whose first claim is in the README of jnas."""
+CODE = {
+    "training": ("jnas/nn", "jnas/train"),
+    "recipe": ("jnas/nn", "jnas/train"),
+    "population": ("jnas/nn", "jnas/train"),
+    "predictor": ("jnas/predict", "jnas/space", "data"),
+    "evolution": ("jnas/evolve",),
+    "search": ("jnas/_search", "jnas/evolve", "jnas/nn", "jnas/predict", "jnas/space", "jnas/train"),
+    "robustness": ("jnas",),
+}
+"""By topic: what its figures speak of."""
 MOST_LINES = 80
 """Lines of a topic page, at most."""
 
@@ -109,10 +121,25 @@ def pages() -> dict[pathlib.Path, str]:
     return {FOLDER / "README.md": overview(results), FOLDER.parent / "README.md": highlights(results)} | texts
 
 
+def stale() -> list[str]:
+    """Returns a line for each figure that is older than the code that it speaks of."""
+    lines = []
+    for benchmark in BENCHMARKS:
+        if result := load(benchmark):
+            since = ["git", "diff", "--quiet", result["commit"].removesuffix(" changed"), "--", *CODE[benchmark.topic]]
+            if subprocess.run(since, cwd=FOLDER.parent, stderr=subprocess.DEVNULL).returncode:
+                lines.append(f"{benchmark.name} ({result['commit']}, {result['date']}): {benchmark.command}")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing, and fail where a page is out of date")
+    parser.add_argument("--stale", action="store_true", help="print the figures that are older than their code")
     options = parser.parse_args()
+    if options.stale:
+        print(*stale(), sep="\n")
+        return
     found = pages()
     too_long = [
         path.name for path, text in found.items() if path.parent.name == "topics" and text.count("\n") > MOST_LINES

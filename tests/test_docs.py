@@ -14,7 +14,9 @@ from jnas._cli import COMMANDS
 from jnas.store import Key
 
 ROOT = Path(jnas.__file__).parent.parent
+COPIES = ("CHANGELOG.md", "CONTRIBUTING.md")  # where the site was built
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [page for page in PAGES if page.parent.name != "docs" or page.name not in COPIES]
 if not PAGES[0].exists():
     pytest.skip("needs a checkout", allow_module_level=True)
 
@@ -93,5 +95,5 @@ def test_store_page_names_every_table_and_column(tmp_path):
 
 def test_readme_is_short_and_has_the_command_of_the_tests():
     text = (ROOT / "README.md").read_text()
-    assert text.count("\n") <= 150
+    assert text.count("\n") <= 120
     assert re.search(r"^python3 -m venv .* -m pytest", text, flags=re.M)

@@ -1,0 +1,96 @@
+"""The site: `pip install -e '.[docs]' && sphinx-build -W docs site`. It builds without a network."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jnas
+from jnas._cli import COMMANDS
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+COPIED = ("benchmarks", "notebooks", "data", "CONTRIBUTING.md", "CHANGELOG.md")
+"""Pages that are kept elsewhere in the repository; they are part of the site under the same path."""
+CONTENTS = {"decisions/README": "[0-9]*", "benchmarks/README": "topics/*"}
+"""Pages that list others, which the repository shows as a folder."""
+
+project = "jnas"
+author = "the authors of jnas"
+version = release = jnas.__version__
+extensions = [
+    *("sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.intersphinx", "sphinx.ext.viewcode", "myst_nb"),
+]
+exclude_patterns = ["**/__pycache__"]
+html_theme = "furo"
+html_title = "jnas"
+html_show_sourcelink = False
+
+myst_heading_anchors = 3
+nb_execution_mode = "off"  # notebooks are kept with their outputs; CI runs them
+suppress_warnings = ["myst.header"]
+
+autodoc_typehints_format = "short"
+autodoc_member_order = "bysource"
+python_use_unqualified_type_names = True
+napoleon_google_docstring = True
+# Other projects' pages are linked where there is a network.
+intersphinx_mapping = {
+    name: ("https://docs.jax.dev/en/latest/" if name == "jax" else f"https://{name}.readthedocs.io/en/latest/", None)
+    for name in ("jax", "flax", "optax")
+    if "JNAS_DOCS_ONLINE" in os.environ
+}
+
+
+def copy_pages() -> None:
+    """Copies the pages of `COPIED` to where Sphinx looks for them."""
+    for name in COPIED:
+        source, target = ROOT / name, DOCS / name
+        if source.is_dir():
+            shutil.rmtree(target, ignore_errors=True)
+            for path in [*source.rglob("*.md"), *source.glob("*.png"), *source.glob("*.ipynb")]:
+                if "prose" not in path.parts and "tests" not in path.parts:
+                    copy = target / path.relative_to(source)
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(path, copy)
+        else:
+            shutil.copy(source, target)
+
+
+def move_links(app, docname, source) -> None:
+    """Makes links of a page, which are right in the repository, right on the site: there `docs/` is the root."""
+    copied = docname.split("/")[0] in {name.removesuffix(".md") for name in COPIED}
+    folder = (Path("." if copied else "docs") / docname).parent
+
+    def move(match: re.Match) -> str:
+        target, _, anchor = match[2].partition("#")
+        path = os.path.normpath(folder / target)
+        if path in ("README.md", "docs/decisions", "notebooks"):
+            path = {"README.md": "index.md", "notebooks": "notebooks/01_quickstart.ipynb"}.get(path, f"{path}/README.md")
+        site = path.removeprefix("docs/")
+        moved = os.path.relpath(site, Path(docname).parent)
+        return f"{match[1]}({moved}{'#' * bool(anchor)}{anchor})"
+
+    source[0] = re.sub(r"(!?\[[^\]]*\])\(((?!https?:|#|mailto:)[^)\s]+)\)", move, source[0])
+    if docname in CONTENTS:
+        source[0] += f"\n```{{toctree}}\n:glob:\n:titlesonly:\n\n{CONTENTS[docname]}\n```\n"
+    if docname == "reference/command-line":
+        source[0] = source[0].replace("{{ commands }}", describe_commands())
+
+
+def describe_commands() -> str:
+    """What `--help` prints of each command."""
+    parts = []
+    for name in COMMANDS:
+        command = [sys.executable, "-m", "jnas", name, "--help"]
+        environment = os.environ | {"COLUMNS": "100", "NO_COLOR": "1", "JAX_PLATFORMS": "cpu"}
+        text = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        parts.append(f"## jnas {name}\n\n```text\n{text.strip()}\n```")
+    return "\n\n".join(parts)
+
+
+def setup(app) -> None:
+    copy_pages()
+    app.connect("source-read", move_links)
