@@ -36,7 +36,7 @@ autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 python_use_unqualified_type_names = True
 napoleon_google_docstring = True
-# Other projects' pages are linked where there is a network.
+# Other projects' pages are linked where JNAS_DOCS_ONLINE is set: that needs a network.
 intersphinx_mapping = {
     name: ("https://docs.jax.dev/en/latest/" if name == "jax" else f"https://{name}.readthedocs.io/en/latest/", None)
     for name in ("jax", "flax", "optax")
@@ -51,8 +51,9 @@ def copy_pages() -> None:
         if source.is_dir():
             shutil.rmtree(target, ignore_errors=True)
             for path in [*source.rglob("*.md"), *source.glob("*.png"), *source.glob("*.ipynb")]:
-                if "prose" not in path.parts and "tests" not in path.parts:
-                    copy = target / path.relative_to(source)
+                inside = path.relative_to(source)
+                if inside.parts[0] not in ("prose", "tests"):
+                    copy = target / inside
                     copy.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy(path, copy)
         else:
@@ -67,8 +68,7 @@ def move_links(app, docname, source) -> None:
     def move(match: re.Match) -> str:
         target, _, anchor = match[2].partition("#")
         path = os.path.normpath(folder / target)
-        if path in ("README.md", "docs/decisions", "notebooks"):
-            path = {"README.md": "index.md", "notebooks": "notebooks/01_quickstart.ipynb"}.get(path, f"{path}/README.md")
+        path = {"README.md": "index.md", "docs/decisions": "docs/decisions/README.md"}.get(path, path)
         site = path.removeprefix("docs/")
         moved = os.path.relpath(site, Path(docname).parent)
         return f"{match[1]}({moved}{'#' * bool(anchor)}{anchor})"

@@ -5,7 +5,7 @@ from conftest import small_arrays
 
 import jnas
 from jnas._search.plan import FINAL_SHARE, PROMOTED_SHARE, make_plan, reserved_share
-from jnas._search.promotion import affordable_factor, longer_recipe
+from jnas._search.promotion import MOST_FACTOR, affordable_factor, longer_recipe
 from jnas._search.ranking import choose_after_promotion, choose_promoted, prefer_known, rank
 from jnas._search.result import EvaluatedCandidate
 from jnas._search.summary import result_to_json
@@ -47,9 +47,9 @@ def test_a_longer_training_has_more_images_and_then_more_epochs():
 def test_the_factor_is_what_ends_in_time():
     key = Key("00", "3x8x8", 3, "recipe", "data", 0, 0)
     rows = [Evaluation(key, train_seconds=seconds, compile_seconds=1.0) for seconds in (4.0, 1.0, 3.0)]
-    alone, together = (affordable_factor(rows, 100.0, lanes) for lanes in (1, 2))
-    assert 8 * alone + 3 < 100 < 8 * 1.25 * alone + 3 and 4 * together + 2 < 100 < 4 * 1.25 * together + 2
-    assert affordable_factor(rows, 1.0, 2) < 0
+    alone, together = (affordable_factor(rows, 30.0, lanes) for lanes in (1, 2))
+    assert 8 * alone + 3 < 30 < 8 * 1.25 * alone + 3 and 4 * together + 2 < 30 < 4 * 1.25 * together + 2
+    assert affordable_factor(rows, 1.0, 2) < 0 and affordable_factor(rows, 1e6, 2) == MOST_FACTOR
 
 
 def test_a_known_network_is_promoted_whatever_its_accuracy():

@@ -27,7 +27,7 @@ from jnas._search.lock import hold_lock
 from jnas._search.mirroring import warn_of_mirroring
 from jnas._search.objectives import Latencies, find_incumbents, read_latencies
 from jnas._search.plan import FINAL_SHARE, LEAST_SECONDS_TO_MEASURE, PROMOTED_SHARE, reserved_share
-from jnas._search.promotion import LEAST_FACTOR, affordable_factor, longer_recipe
+from jnas._search.promotion import LEAST_FACTOR, MOST_FACTOR, affordable_factor, longer_recipe
 from jnas._search.ranking import choose_after_promotion, choose_promoted, prefer_known, rank
 from jnas._search.result import EvaluatedCandidate, SearchResult
 from jnas._search.screening import (
@@ -521,7 +521,7 @@ class Search:
             factor = affordable_factor([one.evaluation for one in promoted], seconds, lanes)
         else:  # halfway, by factors, to the winner's training
             images = self.recipe.epochs * (self.recipe.train_images or num_images)
-            factor = math.sqrt(config.final_epochs * num_images / images)
+            factor = min(math.sqrt(config.final_epochs * num_images / images), MOST_FACTOR)
         return longer_recipe(self.recipe, factor, num_images) if factor >= LEAST_FACTOR else None
 
     def _affordable_epochs(self, finalists: Sequence[Template]) -> int:

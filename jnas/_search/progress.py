@@ -112,7 +112,7 @@ class ConsoleProgress(Callback):
 
     def on_stop(self, reason: str) -> None:
         self._print(
-            f"The search ended {reason}. The same command goes on where it stopped, with a higher limit if need be."
+            f"The search ended {reason}. The same command goes on where it stopped."
         )
 
     def on_promotion(self, recipe: Recipe, candidates: Sequence[EvaluatedCandidate]) -> None:

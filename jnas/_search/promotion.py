@@ -16,18 +16,19 @@ from jnas.train import Recipe
 _SAFETY = 0.85
 """Share of the time that is planned: trainings side by side slow each other down, and the last one ends alone."""
 _NEARLY_ALL = 0.8
-LEAST_FACTOR = 2.0
-"""Times the images of a candidate's training below which a longer one says too little."""
+LEAST_FACTOR, MOST_FACTOR = 2.0, 8.0
+"""Times the images of a candidate's training: a longer training of fewer says too little, and what is above that is
+better spent on the winner."""
 
 
 def affordable_factor(rows: Sequence[Evaluation], seconds: float, lanes: int) -> float:
     """Returns how many times as long trainings like those of `rows` may be, so that all end within the seconds.
 
-    As many are trained side by side as there are lanes.
+    As many are trained side by side as there are lanes. It is `MOST_FACTOR` at most.
     """
     trained = _makespan([row.train_seconds for row in rows], lanes)
     compiled = statistics.fmean(row.compile_seconds for row in rows) * math.ceil(len(rows) / lanes)
-    return (_SAFETY * seconds - compiled) / max(trained, 1e-9)
+    return min((_SAFETY * seconds - compiled) / max(trained, 1e-9), MOST_FACTOR)
 
 
 def _makespan(seconds: Sequence[float], lanes: int) -> float:
