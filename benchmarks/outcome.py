@@ -66,8 +66,8 @@ def facts(store: jnas.Store) -> dict[str, Any]:
         "SELECT val_acc_final, test_acc_final, params, macs, list_count(list(epoch)) AS epochs FROM evaluations "
         "JOIN architectures USING (hash, in_shape, num_classes) "
         "JOIN epochs USING (hash, in_shape, num_classes, recipe_id, dataset_fingerprint, split_seed, seed) "
-        "WHERE hash = ? AND recipe_id <> ? AND recipe_id IS DISTINCT FROM ? AND status = 'ok' GROUP BY ALL",
-        [search.winner_hash, search.recipe_id, search.promoted_recipe_id],
+        "WHERE hash = ? AND recipe_id = ? AND status = 'ok' GROUP BY ALL",
+        [search.winner_hash, search.final_recipe_id],
     )
     return {
         "val_acc": float(finals.val_acc_final.mean()),

@@ -52,6 +52,7 @@ CALLED_BY_JNAS = {
         *("find",),
         *("evaluations_of", "experiment_df", "front_df", "latencies", "recipe_json", "set_test_accuracy", "set_winner"),
         *("earlier_hashes", "imported_rows", "seconds", "set_seconds"),
+        *("promoted_recipe_json", "promotions", "set_promoted_recipe"),
     ),
     "Trial": ("recipe",),
 }

@@ -84,7 +84,7 @@ def finished(tmp_path_factory):
     checkpoints = paths.checkpoint_dir(store.path, EXPERIMENT)
     save_weights(paths.winner_dir(checkpoints, FINAL_RECIPE.id, winner.hash), winner, module)
     store.set_test_accuracy(keys[0], accuracy(module, data.x_test, data.y_test, FINAL_RECIPE.views))
-    store.set_winner(EXPERIMENT, winner.hash)
+    store.set_winner(EXPERIMENT, winner.hash, FINAL_RECIPE.id)
     return folder, winner, other
 
 

@@ -110,8 +110,9 @@ class StoreContract:
         store.add_candidates("x", "random", 0, [("00000001", 0.5, 0.1)])
         assert list(store.experiment_df("x").hash) == ["00000001"] and len(store.experiment_df("y")) == 0
         assert store.evaluations_of("x", "00000001") == [row()]
-        store.set_winner("x", "00000001")
-        assert store.experiments_df().winner_hash[0] == "00000001"
+        store.set_winner("x", "00000001", "other")
+        row_of_search = store.experiments_df().iloc[0]
+        assert (row_of_search.winner_hash, row_of_search.final_recipe_id) == ("00000001", "other")
 
     def test_add_front_replaces_the_front_of_its_generation(self, store):
         for size in (3, 1):

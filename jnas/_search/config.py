@@ -322,8 +322,8 @@ class SearchConfig(TrainingConfig):
     """Epochs after which a template is stopped if, by the predictor, it will hardly become the best; 0 trains all to
     the end."""
     num_promoted: int | None = field(default=None, metadata=_NO_IDENTITY)
-    """Best templates that are trained again, for several times as long, before one of them is the winner; by default
-    4 where the time allows it, or none."""
+    """Best templates that are trained again, for several times as long, before one of them is the winner; by default 4
+    where time alone decides and allows it, else none."""
     final_epochs: int | None = field(default=None, metadata=_NO_IDENTITY)
     """Passes over the training images in the winner's training; by default as the time allows."""
     final_repeats: int = field(default=1, metadata=_NO_IDENTITY)
@@ -421,7 +421,9 @@ def with_plan(config: SearchConfig, num_images: int, speed: float | None = None)
     """
     on_gpu = jax.default_backend() != "cpu"
     seconds = config.planned_seconds or config.time_limit or 60 * DEFAULT_MINUTES
-    num_promoted = config.num_promoted if config.is_timed else config.num_promoted or 0
+    given = (config.epochs, config.train_images, config.final_epochs)
+    is_planned = config.is_timed and not config.cost_objectives and all(setting is None for setting in given)
+    num_promoted = config.num_promoted if is_planned else config.num_promoted or 0
     plan = make_plan(seconds, num_images, num_cores(), on_gpu, speed, num_promoted)
     changes: dict[str, Any] = {"max_macs": config.max_macs or plan.max_macs, "epochs": config.epochs or plan.epochs}
     changes["num_promoted"] = plan.num_promoted

@@ -17,7 +17,6 @@ import jax
 import numpy as np
 
 from jnas._runtime import checkpoint
-from jnas._runtime.devices import num_cores
 from jnas._runtime.versions import git_commit, versions
 from jnas._search.callbacks import Callback
 from jnas._search.config import MAX_KNOWN, PLANNED, SPLIT_SEED, Round, SearchConfig, with_plan
@@ -131,7 +130,7 @@ class Search:
         if self.store.is_made and (earlier := self.store.config_json(self.experiment)):
             settings = json.loads(earlier)
             planned = {name: settings[name] for name in PLANNED if getattr(config, name) is None}
-            return dataclasses.replace(config, **planned)
+            return with_plan(dataclasses.replace(config, **planned), len(self.split.x_train))
         seconds, speed = config.time_limit or 0.0, None
         if config.planned_seconds is not None and seconds >= LEAST_SECONDS_TO_MEASURE:
             first = with_plan(config, len(self.split.x_train)).search_space(self.data)
@@ -458,18 +457,16 @@ class Search:
             raise JnasError(f"None of the {len(self.evaluated)} templates could be trained: {reasons}.")
         if reason:
             self.callback.on_stop(reason)
-        promotions = {} if self.interrupt.by else self._promote(ranking)
+        promotions = self._promote(ranking)
         self.callback.on_message("final training")
         finalists = [one.template for one in self._finalists(ranking, promotions)[: config.num_finalists]]
         seeds = [(config.seed + i) % 2**32 for i in range(config.final_repeats)]  # as large as a seed may be
         recipe = config.make_recipe(config.final_epochs or self._affordable_epochs(finalists))
-        if recipe.to_json() == self.store.promoted_recipe_json(self.experiment):  # rows tell the two apart by it
-            recipe = dataclasses.replace(recipe, epochs=recipe.epochs + 1)
         self.callback.on_final_training(recipe.epochs)
         images = (self.data, self.split, self.store, self.checkpoints)
         training = FinalTraining(recipe, seeds, config.metric, *images, self.callback.on_epoch_end, self.check_folder)
         winner, finals = training.find_winner(finalists)
-        self.store.set_winner(self.experiment, winner.hash)
+        self.store.set_winner(self.experiment, winner.hash, recipe.id)
         self._store_seconds()
         by_score = sorted(ranking, key=lambda trained: -trained.score)
         candidates = {trained.candidate.hash: trained for trained in by_score}
@@ -487,16 +484,23 @@ class Search:
     ) -> list[EvaluatedCandidate]:
         """What may win, the most promising first."""
         num_val, is_timed = len(self.split.x_val), self.config.final_epochs is None
-        if promotions:
+        if len(promotions) > 1:  # else there is nothing to compare
             return choose_after_promotion(ranking, promotions, num_val, is_timed)
-        return ranking if self.config.cost_objectives else prefer_known(ranking, num_val)
+        return ranking if self.config.cost_objectives else prefer_known(ranking, self._known(), num_val)
+
+    def _known(self) -> list[EvaluatedCandidate]:
+        """Networks that people build, and those of `start`, in the order of training: the most promising first."""
+        return [one for one in self.good() if one.phase == "known"]
 
     def _promote(self, ranking: list[EvaluatedCandidate]) -> dict[str, Evaluation]:
-        """Trains the best again, for longer; returns the rows of those that ended well, by hash."""
-        promoted = choose_promoted(ranking, len(self.split.x_val), self.config.num_promoted or 0)
-        recipe = self._promoted_recipe(promoted) if len(promoted) > 1 else None
-        if recipe is None:
-            return {}
+        """Trains the best again, for longer; returns the rows of all that had that and ended well, by hash."""
+        count = self.config.num_promoted or 0
+        promoted = choose_promoted(ranking, self._known(), len(self.split.x_val), count)
+        if len(promoted) > 1 and not self.interrupt.by and (recipe := self._promoted_recipe(promoted)):
+            self._train_promoted(promoted, recipe)
+        return self.store.promotions(self.experiment)
+
+    def _train_promoted(self, promoted: Sequence[EvaluatedCandidate], recipe: Recipe) -> None:
         self.callback.on_promotion(recipe, promoted)
         self.store.set_promoted_recipe(self.experiment, recipe.id, recipe.to_json())
         trials = [Trial(one.template, self.config.seed) for one in promoted]
@@ -504,10 +508,15 @@ class Search:
         options = EngineOptions(
             compile_timeout=self.config.compile_timeout,
             on_epoch=self.callback.on_epoch_end,
-            should_stop=lambda: self.check_folder() or bool(self.interrupt.by),
+            should_stop=lambda: self.check_folder() or bool(self.interrupt.by) or self._is_late(),
         )
-        request = TrainingRequest(trials, keys, recipe, self.split, self.store)
-        return {row.key.hash: row for row in run_trials(request, options) if row.status == "ok"}
+        for _ in run_trials(TrainingRequest(trials, keys, recipe, self.split, self.store), options):
+            pass  # rows are in the store
+
+    def _is_late(self) -> bool:
+        """Whether the rest of the time is the winner's."""
+        limit, elapsed = self.config.time_limit, time.monotonic() - self.start
+        return limit is not None and elapsed > (1 - FINAL_SHARE) * limit
 
     def _promoted_recipe(self, promoted: Sequence[EvaluatedCandidate]) -> Recipe | None:
         """How promoted candidates are trained: as in an earlier run, or as long as the time allows; None for not."""
@@ -517,8 +526,7 @@ class Search:
         if config.final_epochs is None:
             left = (config.time_limit or 0.0) - (time.monotonic() - self.start)
             seconds = left * PROMOTED_SHARE / reserved_share(len(promoted))
-            lanes = min(num_cores(), len(promoted)) if jax.default_backend() == "cpu" else 1
-            factor = affordable_factor([one.evaluation for one in promoted], seconds, lanes)
+            factor = affordable_factor([one.evaluation for one in promoted], seconds)
         else:  # halfway, by factors, to the winner's training
             images = self.recipe.epochs * (self.recipe.train_images or num_images)
             factor = min(math.sqrt(config.final_epochs * num_images / images), MOST_FACTOR)

@@ -54,7 +54,7 @@ def open(store: Store | str | Path = paths.DEFAULT_STORE, experiment: str | None
             candidates[hash] = dataclasses.replace(candidates[hash], promotion=promotion)
     winner = row.winner_hash
     if isinstance(winner, str) and winner in candidates:
-        final, weights = _find_final(store, row.experiment_id, winner, row.recipe_id)
+        final, weights = _find_final(store, row.experiment_id, winner, row.final_recipe_id)
         finals = () if final is None else (final,)
         candidates[winner] = dataclasses.replace(candidates[winner], finals=finals, _weights=weights)
     best = candidates.get(winner, next(iter(candidates.values())))
@@ -64,14 +64,10 @@ def open(store: Store | str | Path = paths.DEFAULT_STORE, experiment: str | None
 def _find_final(store: Store, experiment_id: str, hash: str, recipe_id: str) -> tuple[Evaluation | None, Path | None]:
     """Returns the longer training of a search's winner, and the folder with its weights; None where there is none.
 
-    `recipe_id` is that of the trainings in the search. Of several, one whose weights are on disk comes first, then the
-    newest one that was tested.
+    `recipe_id` is that of this training.
     """
-    trainings = store.evaluations_of(experiment_id, hash)
-    if on_disk := find_weights(store, trainings, experiment_id):
-        return on_disk
-    longer = [row for row in trainings if row.key.recipe_id != recipe_id]
-    return min(longer, key=lambda row: row.test_acc_final is None, default=None), None
+    trainings = [row for row in store.evaluations_of(experiment_id, hash) if row.key.recipe_id == recipe_id]
+    return find_weights(store, trainings, experiment_id) or (next(iter(trainings), None), None)
 
 
 def _space_of(experiment: pd.Series) -> Space:

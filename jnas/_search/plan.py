@@ -96,7 +96,7 @@ def make_plan(
     def presentations(is_promoting: bool) -> float:
         """Images, those of all epochs together, of each candidate."""
         count = max(num_candidates * (_FEWER_CANDIDATES if is_promoting else 1.0), 1.0)
-        left = max((1 - reserved_share(is_promoting)) * seconds - _START_SECONDS, 1.0)
+        left = max((1 - reserved_share(_NUM_PROMOTED * is_promoting)) * seconds - _START_SECONDS, 1.0)
         flops = side_by_side * max(left - count * _COMPILE_SECONDS / lanes, left / 4) / count
         return flops / (FLOPS_PER_MAC * _MEAN_SIZE * max_macs)
 
@@ -106,7 +106,7 @@ def make_plan(
             longer >= _LEAST_FACTOR * presentations(True) >= _LEAST_FACTOR * _LEAST_LEFT * presentations(False)
         )
         num_promoted = _NUM_PROMOTED if is_worth_it else 0
-    images = presentations(num_promoted > 0)
+    images = presentations(num_promoted > 1)
     train_images = max(int(images / _EPOCHS), _MIN_IMAGES)
     train_images = num_images if train_images > _NEARLY_ALL * num_images else train_images
     epochs = min(max(round(images / train_images), 1), max(math.ceil(final_epochs / 2), 1))
@@ -115,4 +115,4 @@ def make_plan(
 
 def reserved_share(num_promoted: int) -> float:
     """Returns the share of the time that is kept for what comes after the candidates."""
-    return FINAL_SHARE + PROMOTED_SHARE * (num_promoted > 0)
+    return FINAL_SHARE + PROMOTED_SHARE * (num_promoted > 1)

@@ -111,15 +111,16 @@ class ConsoleProgress(Callback):
         self.close()
 
     def on_stop(self, reason: str) -> None:
-        self._print(
-            f"The search ended {reason}. The same command goes on where it stopped."
-        )
+        self._print(f"The search ended {reason}. The same command goes on where it stopped.")
 
     def on_promotion(self, recipe: Recipe, candidates: Sequence[EvaluatedCandidate]) -> None:
         self._update(description="The best again", note="compiling")
         images = "all" if recipe.train_images is None else f"{recipe.train_images:,}"
         epochs = f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
         self._print(f"The best {len(candidates)} are trained again, for {epochs} of {images} images.")
+
+    def on_final_training(self, num_epochs: int) -> None:
+        self._update(description="The winner")
 
     def on_search_end(self, result: SearchResult) -> None:
         self.bar.stop()

@@ -5,43 +5,32 @@ search say how much longer the time allows (Jamieson and Talwalkar 2016, arXiv:1
 """
 
 import dataclasses
-import heapq
-import math
-import statistics
 from collections.abc import Sequence
 
 from jnas.store import Evaluation
 from jnas.train import Recipe
 
 _SAFETY = 0.85
-"""Share of the time that is planned: trainings side by side slow each other down, and the last one ends alone."""
+"""Share of the time that is planned: the last training ends alone."""
 _NEARLY_ALL = 0.8
 LEAST_FACTOR, MOST_FACTOR = 2.0, 8.0
 """Times the images of a candidate's training: a longer training of fewer says too little, and what is above that is
 better spent on the winner."""
 
 
-def affordable_factor(rows: Sequence[Evaluation], seconds: float, lanes: int) -> float:
+def affordable_factor(rows: Sequence[Evaluation], seconds: float) -> float:
     """Returns how many times as long trainings like those of `rows` may be, so that all end within the seconds.
 
-    As many are trained side by side as there are lanes. It is `MOST_FACTOR` at most.
+    It is `MOST_FACTOR` at most. `train_seconds` of trainings side by side are shares of the time that passed, so their
+    sum is the time of all, however many train at once.
     """
-    trained = _makespan([row.train_seconds for row in rows], lanes)
-    compiled = statistics.fmean(row.compile_seconds for row in rows) * math.ceil(len(rows) / lanes)
+    trained, compiled = (sum(getattr(row, name) for row in rows) for name in ("train_seconds", "compile_seconds"))
     return min((_SAFETY * seconds - compiled) / max(trained, 1e-9), MOST_FACTOR)
-
-
-def _makespan(seconds: Sequence[float], lanes: int) -> float:
-    """How long trainings take, each begun in the given order on the first lane that is free."""
-    ends = [0.0] * lanes
-    for duration in seconds:
-        heapq.heappush(ends, heapq.heappop(ends) + duration)
-    return max(ends)
 
 
 def longer_recipe(recipe: Recipe, factor: float, num_images: int) -> Recipe:
     """Returns a recipe of so many times the images: first more of them in an epoch, then more epochs."""
-    images = recipe.train_images or num_images
+    images = min(recipe.train_images or num_images, num_images)
     all_images = factor * images > _NEARLY_ALL * num_images
     epochs = round(factor * recipe.epochs * images / num_images) if all_images else recipe.epochs
     train_images = None if all_images else round(factor * images)

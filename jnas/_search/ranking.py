@@ -26,42 +26,50 @@ def rank(candidates: Iterable[EvaluatedCandidate], final_is_timed: bool) -> list
 
 
 def prefer_known(
-    ranking: Sequence[EvaluatedCandidate], num_val: int, num_errors: float = NUM_ERRORS
+    ranking: Sequence[EvaluatedCandidate],
+    known: Sequence[EvaluatedCandidate],
+    num_val: int,
+    num_errors: float = NUM_ERRORS,
 ) -> list[EvaluatedCandidate]:
     """Returns a ranking in which a network that people build by hand is first where it is as good but for noise.
 
     That is so many standard errors of the best accuracy on `num_val` images (after Breiman et al. 1984): among so many
     candidates, the best is often the luckiest, and what people build is known to be good when it is trained for long.
-    Of several such networks the most promising is first, which is the one that a search trains first.
+    Of several the first of `known` is taken.
     """
     best = max(ranking, key=lambda one: one.score, default=None)
     if best is None or best.metric == "loss":
         return list(ranking)
     least = best.score - num_errors * math.sqrt(best.score * (1 - best.score) / num_val)
-    return _first(ranking, [one for one in ranking if one.phase == "known" and one.score >= least])
+    return _first(ranking, [one for one in known if one.score >= least])
 
 
-def choose_promoted(ranking: Sequence[EvaluatedCandidate], num_val: int, count: int) -> list[EvaluatedCandidate]:
-    """Returns the candidates whose longer training says more: the best ones, and a known one, which comes first.
+def choose_promoted(
+    ranking: Sequence[EvaluatedCandidate], known: Sequence[EvaluatedCandidate], num_val: int, count: int
+) -> list[EvaluatedCandidate]:
+    """Returns the candidates whose longer training says more: the best ones, and one of `known`, which comes first.
 
     A short training favours small and shallow networks, so one of those that people build has its place whatever its
     accuracy is now.
     """
-    preferred = prefer_known(ranking, num_val)
-    known = [one for one in preferred if one.phase == "known"]
-    return _first(preferred, known[:1] if preferred and preferred[0].phase != "known" else [])[:count]
+    best_known = [one for one in ranking if any(one is other for other in known)]
+    return prefer_known(_first(ranking, best_known), known, num_val)[:count]
 
 
 def choose_after_promotion(
     ranking: Sequence[EvaluatedCandidate], longer: Mapping[str, Evaluation], num_val: int, final_is_timed: bool
 ) -> list[EvaluatedCandidate]:
     """Returns a ranking in which those come first that were promoted, the best by their longer trainings first."""
-    promoted = [one for one in ranking if one.candidate.hash in longer]
-    retrained = [dataclasses.replace(one, evaluation=longer[one.candidate.hash]) for one in promoted]
-    order = prefer_known(rank(retrained, final_is_timed), num_val, NUM_ERRORS_OF_PROMOTED)
-    by_hash = {one.candidate.hash: one for one in promoted}
-    first = [by_hash[one.candidate.hash] for one in order]
-    return [*first, *(one for one in ranking if one.candidate.hash not in longer)]
+    promoted = {one.candidate.hash: one for one in ranking if one.candidate.hash in longer}
+    retrained = rank(
+        (dataclasses.replace(one, evaluation=longer[hash]) for hash, one in promoted.items()), final_is_timed
+    )
+    known = [one for one in retrained if one.phase == "known"]
+    order = prefer_known(retrained, known, num_val, NUM_ERRORS_OF_PROMOTED)
+    return [
+        *(promoted[one.candidate.hash] for one in order),
+        *(one for one in ranking if one.candidate.hash not in promoted),
+    ]
 
 
 def _first(ranking: Sequence[EvaluatedCandidate], chosen: Sequence[EvaluatedCandidate]) -> list[EvaluatedCandidate]:

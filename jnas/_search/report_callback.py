@@ -1,6 +1,7 @@
 """The page of a search, which is live while it runs."""
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jnas._search.callbacks import Callback
@@ -8,6 +9,7 @@ from jnas._search.config import Round
 from jnas._search.result import EvaluatedCandidate, SearchResult
 from jnas.report import LiveReport
 from jnas.store import paths
+from jnas.train import Recipe
 
 if TYPE_CHECKING:
     from jnas._search.loop import RoundResult, Search
@@ -28,6 +30,9 @@ class ReportCallback(Callback):
 
     def on_round_end(self, result: "RoundResult") -> None:
         self._update("choosing the next networks")
+
+    def on_promotion(self, recipe: Recipe, candidates: Sequence[EvaluatedCandidate]) -> None:
+        self._update(f"training the best {len(candidates)} again", force=True)
 
     def on_final_training(self, num_epochs: int) -> None:
         self._update(f"training the winner for {num_epochs} epochs", force=True)

@@ -25,7 +25,8 @@ CREATE TABLE experiments (
     experiment_id VARCHAR PRIMARY KEY, started_at TIMESTAMP, config_json JSON, recipe_id VARCHAR,
     dataset_fingerprint VARCHAR, dataset_name VARCHAR, in_shape VARCHAR, num_classes INTEGER, class_names JSON,
     num_train INTEGER, num_val INTEGER, num_test INTEGER, split_seed BIGINT, seed BIGINT, versions JSON,
-    git_commit VARCHAR, promoted_recipe_id VARCHAR, winner_hash VARCHAR, seconds DOUBLE
+    git_commit VARCHAR, promoted_recipe_id VARCHAR, winner_hash VARCHAR,
+    final_recipe_id VARCHAR, seconds DOUBLE
 );
 CREATE TABLE architectures (
     hash VARCHAR, in_shape VARCHAR, num_classes INTEGER, params BIGINT, macs BIGINT, flops BIGINT,

@@ -27,13 +27,15 @@ class SearchRows:
       rows: one a template that was trained, in order: columns of `candidates`, `evaluations` and `architectures`, and
         `latency_ms` of one image, NaN where it was not measured.
       generations: its rows of the table, in order.
-      finals: evaluations of the winner in its longer training, the newest one that was tested, a row a seed.
+      promotions: the best that were trained again before one of them was the winner: `hash`, `val_acc_final`.
+      finals: evaluations of the winner in its longer training, a row a seed.
       recipe, final_recipe: how candidates and the winner were trained; empty where nothing was.
     """
 
     experiment: dict[str, Any]
     rows: pd.DataFrame
     generations: pd.DataFrame
+    promotions: pd.DataFrame
     finals: pd.DataFrame
     recipe: dict[str, Any]
     final_recipe: dict[str, Any]
@@ -66,15 +68,19 @@ def read_search(store: Store, experiment_id: str) -> SearchRows:
         )
         finals = read(
             f"SELECT e.* FROM evaluations e JOIN experiments x USING ({_OF_SEARCH}) WHERE x.experiment_id = ? "
-            "AND e.hash = x.winner_hash AND e.recipe_id IS DISTINCT FROM x.promoted_recipe_id "
-            "AND (e.recipe_id <> x.recipe_id OR e.test_acc_final IS NOT NULL) "
+            "AND e.hash = x.winner_hash AND e.recipe_id = x.final_recipe_id "
             "ORDER BY e.test_acc_final IS NULL, e.finished_at DESC",
             experiment_id,
         )
-        finals = finals.loc[finals.recipe_id == finals.recipe_id[0]] if len(finals) else finals
+        promotions = read(
+            f"SELECT e.hash, e.val_acc_final FROM evaluations e JOIN experiments x USING ({_OF_SEARCH}, seed) "
+            "WHERE x.experiment_id = ? AND e.recipe_id = x.promoted_recipe_id AND e.status = 'ok' ORDER BY e.hash",
+            experiment_id,
+        )
         generations = read("SELECT * FROM generations WHERE experiment_id = ? ORDER BY generation", experiment_id)
         final_recipe = read_recipe(finals.recipe_id[0]) if len(finals) else {}
-        return SearchRows(experiment, rows, generations, finals, read_recipe(experiment["recipe_id"]), final_recipe)
+        recipe = read_recipe(experiment["recipe_id"])
+        return SearchRows(experiment, rows, generations, promotions, finals, recipe, final_recipe)
 
 
 def read_curves(store: Store, evaluations: pd.DataFrame) -> pd.DataFrame:

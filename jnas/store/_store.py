@@ -111,14 +111,12 @@ class Store:
     def evaluations_of(self, experiment_id: str, hash: str) -> list[Evaluation]:
         """Returns the evaluations of a template on the images and with the seed of a search, the newest first.
 
-        They may have any recipe, as a search trains its finalists for longer than its candidates, but that of
-        promoted candidates (see `promotions`).
+        They may have any recipe: a search trains its finalists for longer than its candidates.
         """
         keys = self._rows(
             f"SELECT {', '.join(f'e.{name}' for name in Key._fields)} FROM evaluations e JOIN experiments x "
             "USING (in_shape, num_classes, dataset_fingerprint, split_seed, seed) "
-            "WHERE x.experiment_id = ? AND e.hash = ? AND e.recipe_id IS DISTINCT FROM x.promoted_recipe_id "
-            "ORDER BY e.finished_at DESC",
+            "WHERE x.experiment_id = ? AND e.hash = ? ORDER BY e.finished_at DESC",
             experiment_id,
             hash,
         )
@@ -222,9 +220,10 @@ class Store:
         )
         return {key.hash: row for key, row in self.find([Key(*key) for key in keys]).items()}
 
-    def set_winner(self, experiment_id: str, hash: str) -> None:
-        """Writes the architecture that a search found."""
-        self._execute("UPDATE experiments SET winner_hash = ? WHERE experiment_id = ?", hash, experiment_id)
+    def set_winner(self, experiment_id: str, hash: str, recipe_id: str) -> None:
+        """Writes the architecture that a search found, and by which recipe it was trained for longer."""
+        statement = "UPDATE experiments SET winner_hash = ?, final_recipe_id = ? WHERE experiment_id = ?"
+        self._execute(statement, hash, recipe_id, experiment_id)
 
     def add_candidates(self, experiment_id: str, phase: str, generation: int, proposals: Sequence[tuple]) -> None:
         """Writes the proposals (`ProposalRow`) of a generation, in order, unless they are in the store."""

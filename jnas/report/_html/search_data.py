@@ -96,9 +96,9 @@ class SearchPage:
     def _summary(
         self, good: pd.DataFrame, winner: str | None, found: SearchRows, num_val: int | None, in_shape: tuple[int, ...]
     ) -> dict[str, Any]:
-        """The best, the best known network, and the winner with its longer training."""
+        """The best, the best known network, both as they were promoted, and the winner with its longer training."""
         if good.empty:
-            return {"best": None, "known": None, "winner": None}
+            return {"best": None, "known": None, "promoted": None, "winner": None}
         best = good.loc[good.val_acc_final.idxmax()]
         known = good[good.phase == "known"]
         known = known.loc[known.val_acc_final.idxmax()] if len(known) else None
@@ -106,11 +106,22 @@ class SearchPage:
         shown = chosen.iloc[0] if len(chosen) else best
         classes = int(found.experiment["num_classes"])
         template = Template.from_hash(shown.hash, in_shape, classes)
+
+        def known_row(row: pd.Series) -> dict[str, Any]:
+            return _row(row, num_val) | {"chain": describe_chain(Template.from_hash(row.hash, in_shape, classes))}
+
+        promoted = good.merge(found.promotions, on="hash", suffixes=("_short", ""))
+        rivals, same = promoted[promoted.phase == "known"], promoted[promoted.hash == shown.hash]
+        is_compared = bool(len(rivals) and len(same))
         return {
             "best": _row(best, num_val),
-            "known": None
-            if known is None
-            else _row(known, num_val) | {"chain": describe_chain(Template.from_hash(known.hash, in_shape, classes))},
+            "known": None if known is None else known_row(known),
+            "promoted": {
+                "best": _row(same.iloc[0], num_val),
+                "known": known_row(rivals.loc[rivals.val_acc_final.idxmax()]),
+            }
+            if is_compared
+            else None,
             "winner": _row(shown, num_val)
             | {
                 "is_chosen": bool(len(chosen)),

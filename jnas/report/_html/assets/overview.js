@@ -34,7 +34,7 @@ function headline(search, data) {
 
 // What the search brought over the best network that it began with.
 function compare(search) {
-  const { best, known, winner } = search.summary;
+  const { best, known } = search.summary.promoted || search.summary, winner = search.summary.winner;
   if (!best) return search.counts.trained ? "None of the networks could be trained yet: see the failures below." : "No network has been trained yet: the first ones appear here as soon as they are.";
   if (!known) return `The best of ${whole(search.counts.trained)} networks has a validation accuracy of ${percent(best.val_acc_final)}. The search began with no known network to compare it with.`;
   const gain = best.val_acc_final - known.val_acc_final;
