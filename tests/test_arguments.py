@@ -233,7 +233,7 @@ CALLS = {
         GuidedEvolution,
         {
             **{"space": [GENES], "surrogate": [GaussianProcess()], "batch_size": [2], "max_training_points": [8]},
-            **{"candidates": [8], "generations": COUNTS, "mutation_rate": FRACTIONS, "crossover_rate": FRACTIONS},
+            **{"candidates": [8], "tournament_size": COUNTS, "mutation_rate": FRACTIONS, "crossover_rate": FRACTIONS},
         },
     ),
     "GaussianProcess": (GaussianProcess, {"steps": COUNTS, "learning_rate": FRACTIONS}),

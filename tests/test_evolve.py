@@ -45,7 +45,6 @@ ALGORITHMS = {
         batch_size=4,
         max_training_points=64,
         candidates=64,
-        generations=2,
         archive_capacity=512,
     ),
     "nsga2": NSGA2(EVEN, batch_size=8, archive_capacity=512),

@@ -116,7 +116,6 @@ def test_queries_are_counted_and_the_predictor_in_the_loop_pays(tmp_path):
         batch_size=2,
         max_training_points=32,
         candidates=64,
-        generations=3,
         archive_capacity=64,
     )
     keys = jax.random.split(jax.random.key(0), 12)
@@ -138,7 +137,7 @@ def test_failed_rows_of_a_table_are_survived(tmp_path):
     table = Table.read(written(tmp_path / "table.csv", (3, 3, 3)))
     reward = jnp.asarray(table.reward * 1e4, jnp.float32).at[::3].set(jnp.nan)
     guided = GuidedEvolution(
-        table.space, GaussianProcess(steps=1), max_training_points=32, candidates=16, generations=1, archive_capacity=64
+        table.space, GaussianProcess(steps=1), max_training_points=32, candidates=16, archive_capacity=64
     )
     one = functools.partial(run_on_table, guided, table.row_index, first=4, evaluations=16)
     runs = jax.jit(one)(reward, jax.random.key(0))

@@ -9,19 +9,19 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float32
 from scipy.special import log_ndtr
 
 from jnas._runtime.compile_options import fast_compile_jit
 from jnas._search.screening import Proposal, pad_to_power, stack_genomes
-from jnas.evolve import log_penalty
+from jnas.evolve import GuidedEvolution, log_penalty, make_offspring
 from jnas.space import Candidate, Space
 
-NUM_CHILDREN, CHILDREN_PER_PLACE = 512, 16
-"""Of a round, at least; and for each network that it trains."""
-TOURNAMENT_SIZE, CROSSOVER_RATE, MUTATION_RATE = 3, 0.3, 1.5
+CHILDREN_PER_PLACE = 16
+"""Of a round, for each network that it trains; at least as many as guided evolution has candidates."""
+MAX_PARENTS = 64
+"""The best of those that were trained."""
 
 
 class CandidatePool(NamedTuple):
@@ -38,27 +38,19 @@ class CandidatePool(NamedTuple):
 def breed(space: Space, key: jax.Array, places: int, parents: Sequence[Candidate]) -> list[Candidate]:
     """Returns valid children of candidates, of which the best come first; there may be equal ones among them.
 
-    Each parent is the best of a few drawn at random; a child has one or two, and one or two mutations.
+    They are bred as in `GuidedEvolution`.
     """
-    count = 1 << (max(NUM_CHILDREN, CHILDREN_PER_PLACE * places) - 1).bit_length()  # few sizes are compiled
-    known, generator = stack_genomes(parents, space), np.random.default_rng(int(jax.random.bits(key)))
-    first, second = generator.integers(len(known), size=(2, count, TOURNAMENT_SIZE)).min(-1)
-    second = np.where(generator.random(count) < CROSSOVER_RATE, second, first)
-    children, valid = _children(space, jax.random.split(key, count), known[first], known[second])
+    count = 1 << (max(GuidedEvolution.candidates, CHILDREN_PER_PLACE * places) - 1).bit_length()  # few are compiled
+    known = pad_to_power(stack_genomes(parents[:MAX_PARENTS], space), MAX_PARENTS)
+    children, valid = _breed(space, key, known, min(len(parents), MAX_PARENTS), count)
     return Candidate.from_genomes(np.asarray(children)[np.asarray(valid)], space)
 
 
-@functools.partial(fast_compile_jit, static_argnums=0)
-def _children(space: Space, keys: Array, first: Array, second: Array) -> tuple[Array, Array]:
-    """A child of each pair of genomes, and which of them are valid."""
-
-    def child(key: Array, first: Array, second: Array) -> Array:
-        cross_key, mutate_key = jax.random.split(key)
-        same = (first == second).all()
-        crossed = jnp.where(same, first, space.crossover(cross_key, first, second))
-        return space.mutate(mutate_key, crossed, MUTATION_RATE)
-
-    children = space.repair(jax.vmap(child)(keys, first, second))
+@functools.partial(fast_compile_jit, static_argnums=(0, 4))
+def _breed(space: Space, key: Array, genomes: Array, members: Array, count: int) -> tuple[Array, Array]:
+    """That many children of the first `members` genomes, and which of them are valid."""
+    rates = GuidedEvolution.mutation_rate, GuidedEvolution.tournament_size, GuidedEvolution.crossover_rate
+    children = make_offspring(space, key, genomes, members, count, *rates)
     return children, space.valid(children)
 
 
@@ -67,16 +59,15 @@ def select_batch(
 ) -> list[Proposal]:
     """Returns candidates to train: such as are likely to be better than the best, and of some variety.
 
-    One after the other, the one of the highest probability of improvement is taken (Kushner 1964), less a discount for
-    what is close to those before. The expected improvement would rather take what the predictor knows nothing of. With
-    several objectives each place has weights of its own, drawn at random, under which the improvement counts (after
-    Knowles 2006): so the places are spread along the front.
+    As in `GuidedEvolution`, one after the other, the one of the highest probability of improvement is taken, less a
+    discount for what is close to those before. With several objectives each place has weights of its own, drawn at
+    random, under which the improvement counts (after Knowles 2006): so the places are spread along the front.
     """
     num_candidates = len(pool.candidates)
     if not num_candidates:
         return []
     generator = np.random.default_rng(seed)
-    genomes = pad_to_power(np.array([candidate.genome for candidate in pool.candidates]), NUM_CHILDREN)
+    genomes = pad_to_power(np.array([candidate.genome for candidate in pool.candidates]), GuidedEvolution.candidates)
     discount = np.zeros(num_candidates)
     chosen: list[int] = []
     scale, low = np.ptp(pool.incumbents, axis=0) + 1e-6, pool.incumbents.min(0)

@@ -1,11 +1,10 @@
-"""What is worth an evaluation: the improvement that a surrogate expects, and not the same thing many times."""
+"""What is worth an evaluation: what is likely to be better, and not the same thing many times."""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import ndtri
-from jax.scipy.stats import norm
+from jax.scipy.special import log_ndtr, ndtri
 
 from jnas._runtime.jax_config import with_own_settings
 
@@ -23,17 +22,13 @@ def rank_to_normal(fitness: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 @with_own_settings
-def log_expected_improvement(mean: jax.Array, std: jax.Array, best: jax.Array) -> jax.Array:
-    """Returns the logarithm of the expected improvement over `best` of normal predictions (Jones et al. 1998).
+def log_probability_of_improvement(mean: jax.Array, std: jax.Array, best: jax.Array) -> jax.Array:
+    """Returns the logarithm of the probability that normal predictions are above `best` (Kushner 1964).
 
-    The logarithm still tells candidates apart where the improvement itself is zero in float32 (Ament et al. 2023).
+    It prefers what is likely to be a little better. The expected improvement would rather have what a surrogate knows
+    nothing of, which in a space where most is poor is poor as well (see docs/decisions/035).
     """
-    std = jnp.maximum(std, 1e-6)
-    z = (mean - best) / std
-    near, far = jnp.maximum(z, -4.0), jnp.minimum(z, -4.0)
-    exact = jnp.log(near * norm.cdf(near) + norm.pdf(near))
-    series = norm.logpdf(far) + jnp.log((1 - 3 / far**2 + 15 / far**4) / far**2)
-    return jnp.log(std) + jnp.where(z > -4, exact, series)
+    return log_ndtr((mean - best) / jnp.maximum(std, 1e-6))
 
 
 @with_own_settings

@@ -294,7 +294,6 @@ def _of_evolution() -> list[Row]:
     guided = {
         "max_training_points": ("an integer from 2 to 1,048,576", 1),
         "candidates": ("an integer from 2 to 1,048,576", 1),
-        "generations": (count, 0),
         "mutation_rate": ("a finite number >= 0", -1),
     }
     surrogate, space = "a surrogate, such as GaussianProcess()", "a search space, such as jnas.Space() or Categorical"
