@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -340,12 +341,14 @@ def generations_table(figures: dict) -> str:
     return table("genomes:|ask, s:|encode, s:|tell, s:|individuals/s:|with all members predicting:", rows)
 
 
-def outcome_claims(figures: dict) -> list[Claim]:
-    found, n = figures["summary"].get("search"), f"{len(figures['runs'])} seeds"
+def outcome_claims(figures: dict, images: str = "5,000 images") -> list[Claim]:
+    num_runs = len(figures["runs"])
+    found, n = figures["summary"].get("search"), f"{num_runs} seed{'s' * (num_runs > 1)}"
     if found is None:
         return []
-    test = plus_minus(found["test_acc"]["mean"], found["test_acc"]["std"])
-    text = f"Test accuracy of a search of {figures['minutes']:g} minutes"
+    mean, std = found["test_acc"]["mean"], found["test_acc"]["std"]
+    test = plus_minus(mean, std) if num_runs > 1 else f"{mean:.3f}"
+    text = f"Test accuracy of a search of {figures['minutes']:g} minutes on {images}"
     known = figures["summary"].get("known")
     beside = f" (the best hand-made network with the same time: {known['test_acc']['mean']:.3f})" if known else ""
     return [Claim(text + beside, test, n)]
@@ -409,6 +412,8 @@ RENDERERS: dict[str, tuple[Callable[[dict], list[Claim]] | None, Callable[[dict]
     "generations": (generations_claims, generations_table),
     "outcome": (outcome_claims, outcome_table),
     "outcome_10": (outcome_claims, outcome_table),
-    "outcome_60": (outcome_claims, outcome_table),
+    **dict.fromkeys(
+        ("outcome_30", "outcome_60"), (functools.partial(outcome_claims, images="all of CIFAR-10"), outcome_table)
+    ),
     "soak": (soak_claims, soak_table),
 }

@@ -69,6 +69,12 @@ def facts(store: jnas.Store) -> dict[str, Any]:
         "WHERE hash = ? AND recipe_id = ? AND status = 'ok' GROUP BY ALL",
         [search.winner_hash, search.final_recipe_id],
     )
+    promoted = store.promotions(search.experiment_id)
+    again = [
+        {"phase": row.phase, "macs": int(row.macs), "short": row.val_acc_final, "longer": longer.val_acc_final}
+        for row in good.itertuples()
+        if (longer := promoted.get(row.hash))
+    ]
     return {
         "val_acc": float(finals.val_acc_final.mean()),
         "test_acc": float(finals.test_acc_final.mean()),
@@ -80,6 +86,7 @@ def facts(store: jnas.Store) -> dict[str, Any]:
         "trials": len(rows),
         "search_val_acc_best": float(good.val_acc_final.max()),
         "search_val_acc_known": None if known.empty else float(known.max()),
+        "trained_again": again,
         "statuses": rows.status.value_counts().to_dict(),
     }
 
