@@ -1,11 +1,17 @@
 """The site: `pip install -e '.[docs]' && sphinx-build -W docs site`. It builds without a network."""
 
+import ast
+import dataclasses
+import inspect
+import itertools
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from sphinx.ext.napoleon.docstring import GoogleDocstring
 
 import jnas
 from jnas._cli import COMMANDS
@@ -24,10 +30,13 @@ extensions = [
     *("sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.intersphinx", "sphinx.ext.viewcode", "myst_nb"),
 ]
 exclude_patterns = ["**/__pycache__"]
+default_role = "code"  # of single backticks in docstrings
+smartquotes = False  # it makes dashes of the names of options
 html_theme = "furo"
 html_title = "jnas"
 html_show_sourcelink = False
 
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # notebooks are kept with their outputs; CI runs them
 suppress_warnings = ["myst.header"]
@@ -76,6 +85,8 @@ def move_links(app, docname, source) -> None:
     source[0] = re.sub(r"(!?\[[^\]]*\])\(((?!https?:|#|mailto:)[^)\s]+)\)", move, source[0])
     if docname in CONTENTS:
         source[0] += f"\n```{{toctree}}\n:glob:\n:titlesonly:\n\n{CONTENTS[docname]}\n```\n"
+    if docname == "reference/settings":
+        source[0] = source[0].replace("{{ settings }}", describe_settings())
     if docname == "reference/command-line":
         source[0] = source[0].replace("{{ commands }}", describe_commands())
 
@@ -91,6 +102,27 @@ def describe_commands() -> str:
     return "\n\n".join(parts)
 
 
+def describe_settings() -> str:
+    """What each setting of a search is, in the order of the code: first those of a search alone."""
+    tree = ast.parse(Path(inspect.getsourcefile(jnas.SearchConfig) or "").read_text())
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    defaults = {field.name: field.default for field in dataclasses.fields(jnas.SearchConfig)}
+    parts = []
+    for name in ("SearchConfig", "TrainingConfig"):
+        body = classes[name].body
+        for setting, text in itertools.pairwise(body):
+            if (
+                isinstance(setting, ast.AnnAssign)
+                and isinstance(text, ast.Expr)
+                and isinstance(text.value, ast.Constant)
+            ):
+                field, kind = ast.unparse(setting.target), ast.unparse(setting.annotation)
+                parts.append(f"`{field}`: {kind} = {defaults[field]!r}\n: {inspect.cleandoc(text.value.value)}")
+    return "\n\n".join(parts)
+
+
 def setup(app) -> None:
     copy_pages()
+    # In a text on an attribute, what is before a colon is no type.
+    GoogleDocstring._parse_attribute_docstring = GoogleDocstring._consume_to_end
     app.connect("source-read", move_links)

@@ -82,6 +82,13 @@ def test_links_in_documents_lead_somewhere(path):
         assert (path.parent / target).exists(), target
 
 
+def test_contributors_are_sent_to_files_that_exist():
+    named = re.findall(r"`((?:\w+/)+\w*(?:\.\w+)?)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(named) > 15
+    for name in named:
+        assert (ROOT / name).exists() or (ROOT / "jnas" / name).exists(), name
+
+
 def test_store_page_names_every_table_and_column(tmp_path):
     page = (ROOT / "docs" / "store.md").read_text()
     store = jnas.Store(tmp_path / "empty.duckdb")

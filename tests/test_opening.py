@@ -83,6 +83,7 @@ def test_show_as_json(finished, capsys):
         "val_acc": final.val_acc_final,
         "test_acc": final.test_acc_final,
         "search_val_acc": best.accuracy,
+        "promoted_val_acc": None,
         "params": best.template.cost.params,
         "macs": best.template.cost.macs,
     }

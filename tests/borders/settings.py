@@ -48,7 +48,7 @@ CONDITIONS = {
     "objectives": ("one of accuracy, macs, params, memory, flash, latency", "size", ""),
     "epochs": (_COUNT, 0, ""),
     "prune_after_epochs": ("an integer >= 0", -1, ""),
-    "num_promoted": ("an integer >= 0", -1, ""),
+    "num_promoted": ("an integer from 0 to 1,000", -1, ""),
     "final_epochs": (_COUNT, 0, ""),
     "final_repeats": _FEW,
     "num_finalists": _FEW,

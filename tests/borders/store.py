@@ -343,7 +343,7 @@ ROWS = [
         "Store.path",
         "foreign",
         made_of(of_version),
-        "The schema version of {folder}/a.duckdb must be 3, got 99; use the version of jnas that wrote the file, or "
+        "The schema version of {folder}/a.duckdb must be 4, got 99; use the version of jnas that wrote the file, or "
         "name another file.",
     ),
     Row(
