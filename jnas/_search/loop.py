@@ -30,11 +30,13 @@ from jnas._search.promotion import LEAST_FACTOR, MOST_FACTOR, affordable_factor,
 from jnas._search.ranking import choose_after_promotion, choose_promoted, prefer_known, rank
 from jnas._search.result import EvaluatedCandidate, SearchResult
 from jnas._search.screening import (
+    ENOUGH_ROWS,
     Proposal,
     fit_predictor,
     learn_from_elsewhere,
     may_improve,
     predict,
+    promising,
     propose_random,
     select_new,
     stack_genomes,
@@ -282,12 +284,15 @@ class Search:
 
         def propose(key: jax.Array, count: int, seen: Set[str]) -> list[Proposal]:
             children = breed(space, key, count, parents)
-            if predictor is None:
-                return select_new(map(Proposal, children), seen, count)
             new = [proposal.candidate for proposal in select_new(map(Proposal, children), seen, len(children))]
             if not new:
                 return []
-            return select_batch(self._pool(new, predictor), count, int(jax.random.bits(key)), space.distance)
+            if len(self.good()) < ENOUGH_ROWS:
+                new = promising(
+                    space, new, fit_predictor(space, [], self.config.seed, elsewhere=self._learned_elsewhere)
+                )
+            chosen = select_batch(self._pool(new, predictor), count, int(jax.random.bits(key)), space.distance)
+            return chosen if predictor.scores else [Proposal(one.candidate) for one in chosen]
 
         return propose
 
@@ -304,6 +309,8 @@ class Search:
     def _pool(self, candidates: list[Candidate], predictor: Predictor) -> CandidatePool:
         """Candidates with what is predicted of them, and what was trained as those to be surpassed."""
         mean, std = predict(self.space, stack_genomes(candidates, self.space), predictor)
+        if not predictor.scores:  # only the order of the means says something
+            std = np.full_like(std, std.mean())
         good, objectives = self.good(), self.config.cost_objectives
         trained = [one.candidate for one in good]
         costs, known = (self.latencies.costs(those, objectives, trained) for those in (candidates, trained))
@@ -332,21 +339,21 @@ class Search:
         known = known_networks(self.space)[:MAX_KNOWN] if self.config.known_networks else []
         return [*own, *(Candidate.from_template(template, self.space) for template in known)]
 
-    def _fit_predictor(self, round: Round) -> Predictor | None:
-        """A predictor of all rows so far, stored; None where they are too few."""
+    def _fit_predictor(self, round: Round) -> Predictor:
+        """A predictor of all rows so far, stored; the prior alone where they are too few."""
         self.callback.on_message("fitting the predictor")
         config = self.config
         predictor = fit_predictor(
             self.space, self.good(), config.seed, config.prune_after_epochs, self._learned_elsewhere
         )
-        if predictor is not None and predictor.scores is not None:
+        if predictor.scores is not None:
             folder = paths.predictor_dir(self.checkpoints, round.number)
             predictor.save(folder)
             # Nothing asks the one before any more.
             checkpoint.remove(paths.predictor_dir(self.checkpoints, round.number - 1))
             columns = {"generation": round.number, "seconds": predictor.seconds, "checkpoint": str(folder)}
             self.store.add_row("predictors", experiment_id=self.experiment, **columns, **predictor.scores._asdict())
-        self.callback.on_predictor_fit(predictor)
+        self.callback.on_predictor_fit(predictor if predictor.scores else None)
         return predictor
 
     @functools.cached_property

@@ -20,8 +20,11 @@ Genomes = Int8[np.ndarray, "n l 6"]
 CHUNK_SIZE = 1024
 """Genomes that are encoded and predicted together: their features should fit into a processor's cache."""
 
-MIN_ROWS = 4
+MIN_ROWS = 8
 """Trained templates from which on a predictor is fitted; before, there is the prior alone."""
+ENOUGH_ROWS, PROMISING_SHARE = 32, 0.25
+"""With fewer rows than that, only the best quarter of children by the prior may be chosen. The networks that a search
+begins with, and their children, are about equally good, so they do not tell what is poor; the prior does."""
 
 MAX_ROWS_FROM_ELSEWHERE = 450
 """Of one recipe that the predictor learns from: they take a fraction of a second."""
@@ -106,6 +109,13 @@ def predict(
     return mean, std
 
 
+def promising(space: Space, candidates: Sequence[Candidate], prior: Predictor) -> list[Candidate]:
+    """Returns the best quarter of candidates by a predictor that has seen no row, in their order."""
+    mean, _ = predict(space, stack_genomes(candidates, space), prior)
+    least = np.quantile(mean, 1 - PROMISING_SHARE)
+    return [candidate for candidate, value in zip(candidates, mean, strict=True) if value >= least]
+
+
 def may_improve(
     space: Space, candidates: Sequence[Candidate], curves: np.ndarray, predictor: Predictor, incumbents: np.ndarray
 ) -> Bool[np.ndarray, " n"]:
@@ -149,19 +159,19 @@ def fit_predictor(
     seed: int,
     early_epochs: int = 0,
     elsewhere: Predictor | None = None,
-) -> Predictor | None:
-    """Returns a predictor of the search's metric, or None where rows are too few to learn from, or all alike.
+) -> Predictor:
+    """Returns a predictor of the search's metric; the prior alone where rows are too few to learn from, or all alike.
 
     It understands the validation accuracies of so many early epochs, and does without. `elsewhere` is what
     `learn_from_elsewhere` returned.
     """
+    prior = elsewhere if elsewhere is not None and elsewhere.scores else "table"
     if len(rows) < MIN_ROWS:
-        return None
+        return Predictor(seed, prior=prior)
     features = featurize(space, stack_genomes((row.candidate for row in rows), space))
     scores = np.array([row.score for row in rows])
     curves = [[epoch.val_acc for epoch in row.evaluation.epochs[:early_epochs]] for row in rows]
     try:
-        prior = elsewhere if elsewhere is not None and elsewhere.scores else "table"
         return Predictor(seed, prior=prior).fit(*features, scores, np.array(curves) if early_epochs else None)
     except JnasError:
-        return None
+        return Predictor(seed, prior=prior)
