@@ -1,9 +1,6 @@
 """The site: `pip install -e '.[docs]' && sphinx-build -W docs site`. It builds without a network."""
 
-import ast
 import dataclasses
-import inspect
-import itertools
 import os
 import re
 import shutil
@@ -15,6 +12,7 @@ from sphinx.ext.napoleon.docstring import GoogleDocstring
 
 import jnas
 from jnas._cli import COMMANDS
+from jnas._cli._options import read_docstrings
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -104,20 +102,12 @@ def describe_commands() -> str:
 
 def describe_settings() -> str:
     """What each setting of a search is, in the order of the code: first those of a search alone."""
-    tree = ast.parse(Path(inspect.getsourcefile(jnas.SearchConfig) or "").read_text())
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    defaults = {field.name: field.default for field in dataclasses.fields(jnas.SearchConfig)}
+    fields = {field.name: field for field in dataclasses.fields(jnas.SearchConfig)}
+    texts = read_docstrings(jnas.SearchConfig)
+    own = [name for name in jnas.SearchConfig.__annotations__ if name in fields]
     parts = []
-    for name in ("SearchConfig", "TrainingConfig"):
-        body = classes[name].body
-        for setting, text in itertools.pairwise(body):
-            if (
-                isinstance(setting, ast.AnnAssign)
-                and isinstance(text, ast.Expr)
-                and isinstance(text.value, ast.Constant)
-            ):
-                field, kind = ast.unparse(setting.target), ast.unparse(setting.annotation)
-                parts.append(f"`{field}`: {kind} = {defaults[field]!r}\n: {inspect.cleandoc(text.value.value)}")
+    for name in (*own, *(name for name in fields if name not in own)):
+        parts.append(f"`{name}` (by default {fields[name].default!r})\n: {texts[name]}")
     return "\n\n".join(parts)
 
 

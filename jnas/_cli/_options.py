@@ -58,7 +58,7 @@ def read_options(options: type, prog: str, words: list[str], default: Any = None
 
 def _group(options: type, default: Any) -> type:
     """Returns a dataclass like `options`, but with fields of `GROUPS` in dataclasses of their own."""
-    texts, types = _read_docstrings(options), get_type_hints(options, include_extras=True)
+    texts, types = read_docstrings(options), get_type_hints(options, include_extras=True)
     defaults = {field.name: field.default for field in dataclasses.fields(options)} | (vars(default) if default else {})
 
     def make(title: str, names: Iterable[str], groups: Iterable[type] = ()) -> type:
@@ -78,7 +78,7 @@ def _group(options: type, default: Any) -> type:
     return made
 
 
-def _read_docstrings(options: type) -> dict[str, str]:
+def read_docstrings(options: type) -> dict[str, str]:
     """Returns the text below each field of a dataclass, and of those that it is made from."""
     texts = {}
     for base in (base for base in reversed(options.__mro__) if dataclasses.is_dataclass(base)):

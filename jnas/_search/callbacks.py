@@ -56,7 +56,7 @@ class Callback:
         """Ctrl-C was pressed again; called within a signal handler. The search ends at once."""
 
     def on_stop(self, reason: str) -> None:
-        """A limit is reached, or the user wants an end: the winner is trained now."""
+        """A limit is reached, or the user wants an end: the best, or the winner, are trained now."""
 
     def on_promotion(self, recipe: Recipe, candidates: Sequence[EvaluatedCandidate]) -> None:
         """The best candidates are trained again by this recipe now, for longer, before one of them is the winner."""

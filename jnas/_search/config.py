@@ -85,17 +85,8 @@ _LARGEST = 1_000_000
 _COUNT = partial(to_int, minimum=1, maximum=_LARGEST)
 _TIME = optional(partial(to_float, interval="(0, inf)"))
 _MAY_BE_NONE = (
-    *(
-        "classes",
-        "size",
-        "generations",
-        "max_trials",
-        "target_accuracy",
-        "epochs",
-        "train_images",
-        "num_promoted",
-        "final_epochs",
-    ),
+    *("classes", "size", "generations", "max_trials", "target_accuracy"),
+    *("epochs", "train_images", "num_promoted", "final_epochs"),
 )
 _RULES: dict[str, Rule] = {
     "data": _to_file_name,
@@ -272,8 +263,8 @@ class SearchConfig(TrainingConfig):
 
     Networks that people build by hand are trained first, for a few epochs. Then evolution changes and combines the best
     of all, round after round; a predictor, which knows random networks from the start and learns from those that were
-    trained, chooses which children are trained. The winner by validation accuracy is trained again in the time that is
-    kept for it, and only then tested.
+    trained, chooses which children are trained. In longer searches the best are trained again, for longer, before one
+    of them wins. The winner by validation accuracy is trained in the time that is kept for it, and only then tested.
 
     Run the same command on the same store again, and the search goes on where it stopped.
     """

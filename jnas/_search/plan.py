@@ -15,9 +15,9 @@ PROMOTED_SHARE = 0.25
 _NUM_PROMOTED, _LEAST_FACTOR = 4, 3.0
 """So many are promoted where the time is enough to train each on so many times the images of a candidate."""
 _LEAST_LEFT = 0.5
-"""Of a candidate's images that must be left where some are promoted."""
+"""Share of a candidate's images that must be left where some are promoted; else none are."""
 _FEWER_CANDIDATES = 0.7
-"""Of the candidates, where some are promoted: so each is trained nearly as long as it would be."""
+"""Share of the candidates that is left where some are promoted, so that each is still trained nearly as long."""
 LEAST_SECONDS_TO_MEASURE = 600.0
 """Time of a search from which on the speed is measured: it takes some ten seconds."""
 

@@ -14,8 +14,8 @@ _SAFETY = 0.85
 """Share of the time that is planned: the last training ends alone."""
 _NEARLY_ALL = 0.8
 LEAST_FACTOR, MOST_FACTOR = 2.0, 8.0
-"""Times the images of a candidate's training: a longer training of fewer says too little, and what is above that is
-better spent on the winner."""
+"""Images of a longer training, in units of those of a candidate's: with fewer it says too little, and with more the
+time is better spent on the winner."""
 
 
 def affordable_factor(rows: Sequence[Evaluation], seconds: float) -> float:

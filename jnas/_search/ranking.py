@@ -12,7 +12,7 @@ GAIN_OF_TWICE_THE_EPOCHS = 0.01
 NUM_ERRORS = 2.0
 """Standard errors of an accuracy by which a winner must be better than the networks that people build."""
 NUM_ERRORS_OF_PROMOTED = 1.0
-"""The same after the longer training of promoted networks, which says more of the longest one."""
+"""The same after the longer training of promoted networks, which says more about that of the winner."""
 
 
 def rank(candidates: Iterable[EvaluatedCandidate], final_is_timed: bool) -> list[EvaluatedCandidate]:
