@@ -13,7 +13,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jnas
 os.environ["XDG_CACHE_HOME"] = os.environ["JAX_COMPILATION_CACHE_DIR"]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 # Tests of worker processes start them; all others train in this process, and trace what they patch.
-os.environ["JNAS_NUM_WORKERS"] = os.environ["JNAS_EXECUTABLE_CACHE"] = "0"
+os.environ["JNAS_WORKERS"] = os.environ["JNAS_EXECUTABLE_CACHE"] = "0"
 # Programs run for moments here, so LLVM need not spend more time on them: on those that train, and on all others.
 os.environ.setdefault("JNAS_XLA_OPT_LEVEL", "0")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")

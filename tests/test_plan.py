@@ -82,10 +82,10 @@ def test_epochs_follow_from_the_time_that_is_left():
 def test_the_speed_of_a_network_is_measured(monkeypatch):
     split, recipe = jnas.load_data(small_arrays()).split(0.2), Recipe(batch_size=24)
     template = known_networks(Space((3, 8, 8), 3, max_macs=50_000))[-1]
-    speed = measure_speed(template, recipe, split)
+    speed = measure_speed(template, recipe, split, None)
     assert speed is not None and 0 < speed.seconds_per_image < 1 and speed.compile_seconds > 0
     monkeypatch.setattr(Trainer, "train_until", lambda *_: 1 / 0)
-    assert measure_speed(template, recipe, split) is None
+    assert measure_speed(template, recipe, split, None) is None
 
 
 def test_a_winner_is_compared_with_the_best_known_network():

@@ -134,7 +134,7 @@ def test_what_is_not_trained_again_does_not_lose_by_that(factor, trained, tmp_pa
     """One network alone says nothing of the others, and what is too little time for all is left to the winner."""
     monkeypatch.setattr("jnas._search.loop.affordable_factor", lambda *_: factor)
     monkeypatch.setattr("jnas._search.loop.affordable_epochs", lambda *_: 3)
-    monkeypatch.setenv("JNAS_NUM_WORKERS", "0")
+    monkeypatch.setenv("JNAS_WORKERS", "0")
 
     class Stop(jnas.Callback):
         def on_search_start(self, search):

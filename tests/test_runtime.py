@@ -20,7 +20,7 @@ from jnas.nn import estimate_cost
 from jnas.space import Conv2d, Flatten, Linear, ReLU, Template
 from jnas.train import Recipe, Trainer, Trial
 from jnas.train._compiled import is_short_run
-from jnas.train._engine import worker_process
+from jnas.train._engine import process_worker
 from jnas.train._step import Steps
 
 RECIPE = Recipe(epochs=1, batch_size=24, val_fraction=0.25)
@@ -125,9 +125,9 @@ def test_worker_processes_inherit_none_of_the_callers_settings(monkeypatch):
     monkeypatch.setenv("JAX_TRANSFER_GUARD", "disallow")
     monkeypatch.setenv("MINE", "kept")
     environments = []
-    monkeypatch.setattr(worker_process.subprocess, "Popen", lambda *_, env, **__: environments.append(env) or 1 / 0)
+    monkeypatch.setattr(process_worker.subprocess, "Popen", lambda *_, env, **__: environments.append(env) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        worker_process.Worker({"PJRT_NPROC": "1"})
+        process_worker.ProcessWorker(lambda: {"PJRT_NPROC": "1"})
     (environment,) = environments
     assert environment["MINE"] == "kept" and environment["PJRT_NPROC"] == "1"
     assert not {"JAX_ENABLE_X64", "JAX_TRANSFER_GUARD"} & set(environment)

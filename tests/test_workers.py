@@ -27,7 +27,7 @@ from jnas.train import (
     successive_halving,
     train_modules,
 )
-from jnas.train._engine import executor, scheduler, worker_process
+from jnas.train._engine import executor, process_worker, scheduler, workers
 from jnas.train._engine.executor import choose_executor, plan_workers
 
 CONV = Template([Conv2d(8, 3, 2), ReLU(), Dropout(0.2), Flatten(), Linear(3)], (3, 8, 8))
@@ -38,24 +38,27 @@ def data():
     return jnas.load_data(small_arrays())
 
 
+def process_pool(environment):
+    return workers.WorkerPool(lambda slot: process_worker.ProcessWorker(lambda: environment))
+
+
 @pytest.fixture(scope="module")
 def pool():
     """Two workers with one thread each, whatever the machine; they start once for all tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JNAS_NUM_WORKERS", "2")
-        pool = worker_process.WorkerPool(lambda: {"PJRT_NPROC": "1"})
-        patch.setattr(executor, "worker_pool", lambda num_threads: pool)
+        patch.setenv("JNAS_WORKERS", "2")
+        pool = process_pool({"PJRT_NPROC": "1"})
+        patch.setattr(executor, "cpu_pool", lambda num_threads: pool)
         patch.setattr(executor, "num_cores", lambda: 2)
         yield pool
-        for worker in pool._idle:
-            worker.kill()
+        pool.close()
 
 
 @pytest.fixture(autouse=True)
 def workers_are_idle_at_the_end(pool):
     yield
     deadline = time.monotonic() + 120
-    while pool._busy or pool._num_starting:
+    while pool._busy or pool._starting:
         assert time.monotonic() < deadline, "a worker is still at work"
         time.sleep(0.05)
 
@@ -64,11 +67,11 @@ AT_WORK = """
 import os
 from conftest import small_arrays
 import jnas
-os.environ["JNAS_NUM_WORKERS"] = "2"
+os.environ["JNAS_WORKERS"] = "2"
 templates = [jnas.Space((3, 8, 8), 3, conv_num=1, lin_num=1).random(seed) for seed in range(4)]
 print(*(row.status for row in jnas.evaluate(templates, small_arrays(), jnas.Recipe(epochs=1, batch_size=24))))
 from jnas.train._engine import executor
-print(executor.worker_pool.cache_info().currsize)
+print(executor.cpu_pool.cache_info().currsize)
 """
 
 
@@ -87,7 +90,7 @@ def request_of(trials, data, epochs=2, store=None):
 
 def local_rows(trials, data, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setenv("JNAS_NUM_WORKERS", "0")
+        patch.setenv("JNAS_WORKERS", "0")
         return rows_of(trials, data)
 
 
@@ -141,21 +144,21 @@ def test_worker_killed_costs_one_row(pool, data):
     trials = [Trial(one, seed) for one in SMALL for seed in range(2)]
     rows = list(run_trials(request_of(trials, data, epochs=300), EngineOptions(on_epoch=kill)))
     assert sorted(row.status for row in rows) == ["ok"] * 5 + ["out_of_memory"]
-    assert all("the process that trained it is gone" in row.message for row in rows if row.status != "ok")
-    assert not killed[0].is_alive
+    assert all("that trained it is gone" in row.message for row in rows if row.status != "ok")
+    assert not killed[0].is_usable()
 
 
 @pytest.mark.exhaustive
 def test_worker_that_ends_while_idle_costs_nothing(pool, data):
-    for worker in list(pool._idle):
+    for worker, _ in list(pool._idle):
         worker._process.kill()
         worker._process.wait()
     assert [row.status for row in rows_of(SMALL, data)] == ["ok"] * 3
 
 
 def test_request_that_cannot_be_sent_is_a_row(pool, data, monkeypatch):
-    send = worker_process.Worker.send
-    monkeypatch.setattr(worker_process.Worker, "send", lambda worker, _: send(worker, lambda: None))
+    send = process_worker.ProcessWorker.send
+    monkeypatch.setattr(process_worker.ProcessWorker, "send", lambda worker, _: send(worker, lambda: None))
     assert {row.status for row in rows_of(SMALL, data)} == {"error"}
 
 
@@ -168,11 +171,11 @@ def test_worker_that_compiles_too_long_is_ended(pool, data, monkeypatch):
 
 @pytest.mark.exhaustive
 def test_worker_is_replaced_after_many_programs(pool, data, monkeypatch):
-    monkeypatch.setattr(worker_process, "MAX_PROGRAMS", 1)
+    monkeypatch.setattr(workers, "MAX_PROGRAMS", 1)
     rows_of(SMALL[:1], data)
-    before = {worker for worker in pool._idle if worker.num_programs}
+    before = {worker for worker, _ in pool._idle if worker.num_programs}
     rows_of(SMALL, data)
-    assert not before & {worker for worker in pool._idle if worker.is_alive and worker.num_programs > 1}
+    assert not before & {worker for worker, _ in pool._idle if worker.is_usable() and worker.num_programs > 1}
 
 
 @pytest.mark.exhaustive
@@ -200,37 +203,39 @@ def test_error_in_callback_reaches_the_caller(pool, data, kind):
 
 def test_without_workers_it_trains_here_and_says_so(pool, data, monkeypatch):
     def start(self, environment):
-        raise worker_process.WorkerDied("it ended with exit code 1")
+        raise workers.WorkerDied("it ended with exit code 1")
 
-    monkeypatch.setattr(worker_process.Worker, "__init__", start)
-    broken = worker_process.WorkerPool(dict)
-    monkeypatch.setattr(executor, "worker_pool", lambda num_threads: broken)
+    monkeypatch.setattr(process_worker.ProcessWorker, "__init__", start)
+    broken = process_pool({})
+    monkeypatch.setattr(executor, "cpu_pool", lambda num_threads: broken)
     with pytest.warns(UserWarning, match="trains in this process, as no worker process could be started: it ended"):
         assert [row.status for row in rows_of(SMALL, data)] == ["ok"] * 3
 
 
 def test_plan_workers_by_programs_cores_and_memory(pool, monkeypatch):
-    monkeypatch.delenv("JNAS_NUM_WORKERS")
-    assert [plan_workers(n, 0) for n in (1, 2, 3, 4, 9)] == [(1, 2), (1, 2), (1, 2), (2, 1), (2, 1)]
+    assert [plan_workers(None, n, 0) for n in (1, 2, 3, 4, 9)] == [(1, 2), (1, 2), (1, 2), (2, 1), (2, 1)]
     monkeypatch.setattr(executor, "num_cores", lambda: 16)
-    assert [plan_workers(n, 0) for n in (4, 10, 64)] == [(2, 8), (5, 3), (16, 1)]
+    assert [plan_workers(None, n, 0) for n in (4, 10, 64)] == [(2, 8), (5, 3), (16, 1)]
     monkeypatch.setattr(executor, "available_memory", lambda _: 5 << 30)
-    assert plan_workers(64, 0) == (5, 3) and plan_workers(64, 2 << 30) == (1, 16)
-    for text, expected in (("0", (0, 16)), ("3", (3, 5))):
-        monkeypatch.setenv("JNAS_NUM_WORKERS", text)
-        assert plan_workers(64, 0) == expected
-    monkeypatch.setenv("JNAS_NUM_WORKERS", "two")
-    with pytest.raises(JnasError, match="JNAS_NUM_WORKERS must be an integer >= 0, got 'two'"):
-        plan_workers(64, 0)
+    assert plan_workers(None, 64, 0) == (5, 3) and plan_workers(None, 64, 2 << 30) == (1, 16)
+    assert [plan_workers(requested, 64, 0) for requested in (0, 3)] == [(0, 16), (3, 5)]
+
+
+def test_workers_that_are_none(data, monkeypatch):
+    monkeypatch.setenv("JNAS_WORKERS", "two")
+    with pytest.raises(JnasError, match="JNAS_WORKERS must be a number of processes, ray, .* got 'two'"):
+        rows_of(SMALL[:1], data)
 
 
 def test_choose_executor_on_a_gpu_compiles_ahead_in_workers(pool, data, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    ahead = worker_process.WorkerPool(dict)
-    monkeypatch.setattr(worker_process.WorkerPool, "_start_one", lambda self: self._idle.append(object()))
-    monkeypatch.setattr(executor, "worker_pool", lambda num_threads: ahead)
+    ahead = process_pool({})
+    monkeypatch.delenv("JNAS_WORKERS")
+    monkeypatch.setattr(executor, "num_cores", lambda: 8)
+    monkeypatch.setattr(workers.WorkerPool, "_start_one", lambda self, slot: self._idle.append((object(), slot)))
+    monkeypatch.setattr(executor, "ahead_pool", lambda: ahead)
     split = data.split(0.25)
-    few, many = choose_executor(2, split), choose_executor(20, split)
+    few, many = choose_executor(None, 2, split), choose_executor(None, 20, split)
     assert (few.num_slots, few.num_training) == (2, 1), "the next program compiles while one trains"
     assert (many.num_slots, many.num_training) == (3, 1) and len(ahead._idle) == 2
 
@@ -238,13 +243,13 @@ def test_choose_executor_on_a_gpu_compiles_ahead_in_workers(pool, data, monkeypa
 @pytest.mark.exhaustive
 def test_worker_compiles_ahead_into_the_cache(data, tmp_path):
     environment = {"XDG_CACHE_HOME": str(tmp_path), "JNAS_EXECUTABLE_CACHE": "1", "JAX_COMPILATION_CACHE_DIR": ""}
-    pool = worker_process.WorkerPool(lambda: environment)
+    pool = process_pool(environment)
     pool.start(1)
     pool.wait()
     trainer = Trainer(CONV, jnas.Recipe(epochs=1, batch_size=24, val_fraction=0.25), data.split(0.25))
     executor.Executor(1, ahead_pool=pool)._compile_ahead(trainer)
-    (worker,) = pool._idle
-    assert worker.is_alive and worker.num_programs == 1
+    ((worker, _),) = pool._idle
+    assert worker.is_usable() and worker.num_programs == 1
     assert len(list((tmp_path / "jnas" / "executables").iterdir())) == 1
     worker.kill()
 

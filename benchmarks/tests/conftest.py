@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jnas-benchmark-tests-"))
-os.environ.setdefault("JNAS_NUM_WORKERS", "0")
+os.environ.setdefault("JNAS_WORKERS", "0")
 os.environ.setdefault("JNAS_XLA_OPT_LEVEL", "0")
 os.environ["XDG_CACHE_HOME"] = os.environ["JAX_COMPILATION_CACHE_DIR"]
 

@@ -46,7 +46,8 @@ def run(options: Options) -> None:
     to_seed("seed", options.seed)
     recipe = options.make_recipe(options.epochs)
     data = load_data(options.data, options.classes, size=options.size, fit=options.fit)
-    templates, engine = _templates(options, data), EngineOptions(compile_timeout=options.compile_timeout)
+    templates = _templates(options, data)
+    engine = EngineOptions(compile_timeout=options.compile_timeout, workers=options.workers)
     rows = evaluate(templates, data, recipe, seed=options.seed, store=options.store, options=engine)
     for note in data.notes:
         print(note)

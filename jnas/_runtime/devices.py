@@ -1,14 +1,23 @@
 """What JAX computes on: its name, its memory, its cores."""
 
+import functools
 import os
+import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 from jnas._runtime.latency import num_cores, processor_name
 from jnas._validation import shown
 from jnas.errors import JnasError
+
+
+class Place(NamedTuple):
+    """Where something is computed: the name of the machine, and what JAX computes on there."""
+
+    host: str
+    device: str
 
 
 def check_device() -> None:
@@ -27,6 +36,12 @@ def device_name() -> str:
     """Returns what JAX computes on, such as "AMD EPYC 9654" or "NVIDIA H200"."""
     device = jax.devices()[0]
     return processor_name() if device.platform == "cpu" else device.device_kind
+
+
+@functools.cache
+def here() -> Place:
+    """Returns where this process computes."""
+    return Place(socket.gethostname(), device_name())
 
 
 def describe_device() -> str:

@@ -35,7 +35,7 @@ from jnas.data import Dataset, Fit, size_text, to_fit, to_size
 from jnas.errors import JnasError
 from jnas.space import Space, Style
 from jnas.store import Metric, paths
-from jnas.train import AUGMENTATION, RECIPES, EngineOptions, Recipe
+from jnas.train import AUGMENTATION, RECIPES, EngineOptions, Recipe, to_workers
 
 Phase = Literal["stored", "known", "random", "evolved"]
 RecipeName = Literal["fast", "standard", "sophius"]
@@ -85,7 +85,7 @@ _LARGEST = 1_000_000
 _COUNT = partial(to_int, minimum=1, maximum=_LARGEST)
 _TIME = optional(partial(to_float, interval="(0, inf)"))
 _MAY_BE_NONE = (
-    *("classes", "size", "generations", "max_trials", "target_accuracy"),
+    *("classes", "size", "workers", "generations", "max_trials", "target_accuracy"),
     *("epochs", "train_images", "num_promoted", "final_epochs"),
 )
 _RULES: dict[str, Rule] = {
@@ -96,6 +96,7 @@ _RULES: dict[str, Rule] = {
     "recipe": partial(to_choice, choices=get_args(RecipeName)),
     "space": partial(to_choice, choices=get_args(Style)),
     "compile_timeout": partial(to_float, interval="(0, inf)"),
+    "workers": to_workers,
     "seed": to_seed,
     "out": _to_file_name,
     **dict.fromkeys(("store", "latencies"), optional(_to_file_name)),
@@ -186,6 +187,9 @@ class TrainingConfig:
     int8 values."""
     max_flash_kb: int | None = None
     """Flash of a board that the weights take, at most, in units of 1,024 bytes: with int8 values."""
+    workers: str | None = field(default=None, metadata=_NO_IDENTITY)
+    """Where to train: a number of processes on this machine, 'ray' (the Ray cluster that runs here),
+    'ray://HOST:PORT', or 'slurm:COUNT' for so many jobs; by default a process a core, or a GPU."""
     compile_timeout: float = field(default=EngineOptions.compile_timeout, metadata=_NO_IDENTITY)
     """Seconds that a program may take to compile; a template that takes longer fails (timeout)."""
     seed: int = 0
@@ -231,6 +235,7 @@ class SearchOptions(TypedDict, total=False):
     max_macs: int | None
     max_memory_kb: int | None
     max_flash_kb: int | None
+    workers: str | int | None
     compile_timeout: float
     seed: int
     minutes: float | None

@@ -3,7 +3,7 @@
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,8 +51,7 @@ class FinalTraining:
     split: Split
     store: Store
     checkpoints: Path
-    on_epoch: Callable[[int], None]
-    should_stop: Callable[[], bool]
+    options: EngineOptions
 
     def find_winner(self, templates: Sequence[Template]) -> tuple[Template, dict[str, tuple[Evaluation, ...]]]:
         """Returns the template with the best mean by the metric, which is tested; and the rows of all, by hash.
@@ -104,7 +103,7 @@ class FinalTraining:
 
         keys = [key for key in trials if is_missing(key)]
         request = TrainingRequest([trials[key] for key in keys], keys, self.recipe, self.split)
-        for row, module in train_modules(request, EngineOptions(on_epoch=self.on_epoch, should_stop=self.should_stop)):
+        for row, module in train_modules(request, self.options):
             try:
                 if module is not None:
                     save_weights(self._finalist_dir(row.key), template, module)
@@ -148,7 +147,7 @@ class Speed(NamedTuple):
     """Of training; to classify an image takes a third of that."""
 
 
-def measure_speed(template: Template, recipe: Recipe, split: Split) -> Speed | None:
+def measure_speed(template: Template, recipe: Recipe, split: Split, workers: str | None) -> Speed | None:
     """Returns how long a template trains as one that is trained alone; None where it cannot be trained.
 
     That is measured on the second of three epochs of a few steps.
@@ -156,7 +155,7 @@ def measure_speed(template: Template, recipe: Recipe, split: Split) -> Speed | N
     images = min(_SPEED_STEPS * recipe.batch_size, len(split.x_train))
     recipe = dataclasses.replace(recipe, epochs=3, train_images=images)
     times: list[float] = []
-    options = EngineOptions(on_epoch=lambda _: times.append(time.monotonic()))
+    options = EngineOptions(workers=workers, on_epoch=lambda _: times.append(time.monotonic()))
     row = next(run_trials(TrainingRequest.without_row(template, recipe, split), options))
     if row.status != "ok":
         return None
@@ -164,9 +163,9 @@ def measure_speed(template: Template, recipe: Recipe, split: Split) -> Speed | N
     return Speed(row.compile_seconds, (times[1] - times[0]) / work)
 
 
-def measure_flops(templates: Sequence[Template], recipe: Recipe, split: Split) -> float | None:
+def measure_flops(templates: Sequence[Template], recipe: Recipe, split: Split, workers: str | None) -> float | None:
     """Returns the operations a second of training the first template alone; None where that cannot be measured."""
-    speed = measure_speed(templates[0], recipe, split) if templates else None
+    speed = measure_speed(templates[0], recipe, split, workers) if templates else None
     return None if speed is None else FLOPS_PER_MAC * templates[0].cost.macs / speed.seconds_per_image
 
 

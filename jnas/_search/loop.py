@@ -136,7 +136,7 @@ class Search:
         seconds, speed = config.time_limit or 0.0, None
         if config.planned_seconds is not None and seconds >= LEAST_SECONDS_TO_MEASURE:
             first = with_plan(config, len(self.split.x_train)).search_space(self.data)
-            speed = measure_flops(known_networks(first), config.make_recipe(None), self.split)
+            speed = measure_flops(known_networks(first), config.make_recipe(None), self.split, config.workers)
         return with_plan(config, len(self.split.x_train), speed)
 
     def run(self) -> SearchResult:
@@ -373,9 +373,7 @@ class Search:
         trials = [Trial(proposal.candidate.template, config.seed) for proposal in by_hash.values()]
         keys = [make_key(trial, self.recipe, self.data, SPLIT_SEED) for trial in trials]
         request = TrainingRequest(trials, keys, self.recipe, self.split, self.store)
-        options = EngineOptions(
-            compile_timeout=config.compile_timeout, on_epoch=self.callback.on_epoch_end, should_stop=should_stop
-        )
+        options = self._engine_options(should_stop)
 
         def keeps(keys: Sequence[Key], curves: np.ndarray) -> Sequence[bool]:
             return self._keeps([by_hash[key.hash].candidate for key in keys], curves, round)
@@ -386,6 +384,10 @@ class Search:
             candidate, predicted_mean, _ = by_hash[row.key.hash]
             values = candidate, row, round.phase, predicted_mean, self.data, self.recipe, config.metric
             yield EvaluatedCandidate(*values, _store=self.store, _experiment=self.experiment)
+
+    def _engine_options(self, should_stop: Callable[[], bool]) -> EngineOptions:
+        config, on_epoch = self.config, self.callback.on_epoch_end
+        return EngineOptions(None, config.compile_timeout, config.workers, on_epoch, should_stop=should_stop)
 
     def _keeps(self, candidates: Sequence[Candidate], curves: np.ndarray, round: Round) -> Sequence[bool]:
         """Which candidates in training go on after their first epochs."""
@@ -471,7 +473,8 @@ class Search:
         recipe = config.make_recipe(config.final_epochs or self._affordable_epochs(finalists))
         self.callback.on_final_training(recipe.epochs)
         images = (self.data, self.split, self.store, self.checkpoints)
-        training = FinalTraining(recipe, seeds, config.metric, *images, self.callback.on_epoch_end, self.check_folder)
+        options = self._engine_options(self.check_folder)
+        training = FinalTraining(recipe, seeds, config.metric, *images, options)
         winner, finals = training.find_winner(finalists)
         self.store.set_winner(self.experiment, winner.hash, recipe.id)
         self._store_seconds()
@@ -512,11 +515,7 @@ class Search:
         self.store.set_promoted_recipe(self.experiment, recipe.id, recipe.to_json())
         trials = [Trial(one.template, self.config.seed) for one in promoted]
         keys = [make_key(trial, recipe, self.data, SPLIT_SEED) for trial in trials]
-        options = EngineOptions(
-            compile_timeout=self.config.compile_timeout,
-            on_epoch=self.callback.on_epoch_end,
-            should_stop=lambda: self.check_folder() or bool(self.interrupt.by) or self._is_late(),
-        )
+        options = self._engine_options(lambda: self.check_folder() or bool(self.interrupt.by) or self._is_late())
         for _ in run_trials(TrainingRequest(trials, keys, recipe, self.split, self.store), options):
             pass  # rows are in the store
 
@@ -543,7 +542,9 @@ class Search:
         """How many epochs the time that is left allows for the longer trainings."""
         limit, config = self.config.time_limit, self.config
         assert limit is not None, "without a limit the plan says how many"
-        speeds = [measure_speed(template, config.make_recipe(None), self.split) for template in finalists]
+        speeds = [
+            measure_speed(template, config.make_recipe(None), self.split, config.workers) for template in finalists
+        ]
         elapsed = time.monotonic() - self.start
         left = limit - elapsed
         if self.interrupt.by:  # who wants an end does not wait for all the time that was allowed

@@ -65,6 +65,7 @@ class Evaluation:
       params, macs, flops: learnable parameters, and the operations for one image.
       compile_seconds, train_seconds: wall time, divided among the trials that share a program; that of training
         includes measuring accuracies.
+      device, host: the processor or the GPU that trained it, and the name of the machine.
     """
 
     key: Key
@@ -80,6 +81,7 @@ class Evaluation:
     compile_seconds: float = 0.0
     train_seconds: float = 0.0
     device: str = ""
+    host: str = ""
     epochs: tuple[Epoch, ...] = ()
 
     def score(self, metric: Metric) -> float:

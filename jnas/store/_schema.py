@@ -9,7 +9,7 @@ from jnas.errors import JnasError
 from jnas.store._connection import damage
 from jnas.store._records import Key
 
-VERSION = 4  # of the schema; a file of another version is refused
+VERSION = 5  # of the schema; a file of another version is refused
 
 _EVALUATION = (
     "hash VARCHAR, in_shape VARCHAR, num_classes INTEGER, recipe_id VARCHAR, dataset_fingerprint VARCHAR, "
@@ -34,8 +34,8 @@ CREATE TABLE architectures (
 );
 CREATE TABLE evaluations (
     {_EVALUATION}, status VARCHAR, message VARCHAR, val_acc_final DOUBLE, val_acc_max DOUBLE, train_acc_final DOUBLE,
-    test_acc_final DOUBLE, compile_seconds DOUBLE, train_seconds DOUBLE, device VARCHAR, finished_at TIMESTAMP,
-    versions JSON, PRIMARY KEY ({_EVALUATION_KEY})
+    test_acc_final DOUBLE, compile_seconds DOUBLE, train_seconds DOUBLE, device VARCHAR, host VARCHAR,
+    finished_at TIMESTAMP, versions JSON, PRIMARY KEY ({_EVALUATION_KEY})
 );
 CREATE TABLE epochs (
     {_EVALUATION}, epoch INTEGER, train_loss DOUBLE, train_acc DOUBLE, val_acc DOUBLE,

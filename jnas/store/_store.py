@@ -39,7 +39,7 @@ _EPOCH = tuple(field.name for field in dataclasses.fields(Epoch))
 _COST = ("params", "macs", "flops")
 _RESULTS = (
     *("status", "message", "val_acc_final", "val_acc_max", "train_acc_final", "test_acc_final"),
-    *("compile_seconds", "train_seconds", "device"),
+    *("compile_seconds", "train_seconds", "device", "host"),
 )
 
 

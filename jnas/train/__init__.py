@@ -1,5 +1,6 @@
 """Recipes, trials, and the training of populations on images that live on the device."""
 
+from jnas.train._engine.executor import to_workers
 from jnas.train._engine.scheduler import EngineOptions
 from jnas.train._engine.timing import TimingStats
 from jnas.train._evaluate import evaluate, run_pruned, run_trials, train_modules
@@ -41,6 +42,7 @@ __all__ = [
     "sample_trials",
     "save_weights",
     "successive_halving",
+    "to_workers",
     "train_modules",
     "trained_module",
 ]

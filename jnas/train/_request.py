@@ -9,7 +9,6 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jnas._runtime.devices import device_name
 from jnas._validation import to_seed
 from jnas.data import Dataset, Split, load_data
 from jnas.nn import program_signature
@@ -89,14 +88,15 @@ class TrainingRequest:
         groups = make_groups(jobs)
         if not groups:
             return
-        executor = choose_executor(len({program_signature(trial.template) for trial in self.trials}), self.split)
+        num_programs = len({program_signature(trial.template) for trial in self.trials})
+        executor = choose_executor(options.workers, num_programs, self.split)
         reports, num_recorded = options.timing.reports, len(options.timing.reports)
         scheduler = Scheduler(collections.deque(groups), self.recipe, self.split, executor, options, until, keep)
         with contextlib.closing(scheduler.run()) as chunks:
             for chunk in chunks:
                 if self.store:
                     for report in map(dataclasses.asdict, reports[num_recorded:]):
-                        self.store.add_program(recipe_id=self.recipe.id, device=device_name(), **report)
+                        self.store.add_program(recipe_id=self.recipe.id, **report)
                 num_recorded = len(reports)
                 yield chunk
 

@@ -57,6 +57,7 @@ def successive_halving(
     seed: int = 0,
     store: Store | str | Path | None = None,
     progress: bool = True,
+    options: EngineOptions | None = None,
 ) -> list[Evaluation]:
     """Returns the row of each trial, in order: all train for a few epochs, the best of them for longer, and so on.
 
@@ -67,7 +68,8 @@ def successive_halving(
       JnasError: the recipe does not suit the data.
     """
     schedule = HalvingSchedule() if schedule is None else to_instance("schedule", schedule, HalvingSchedule)
-    options, progress = EngineOptions(), to_bool("progress", progress)
+    options = EngineOptions() if options is None else to_instance("options", options, EngineOptions)
+    progress = to_bool("progress", progress)
     request = TrainingRequest.of(templates, data, recipe, seed, 0, store)
     rows, jobs = request.split_cached()
     alive, rungs = list(dict.fromkeys(request.keys)), schedule.rungs(request.recipe.epochs)

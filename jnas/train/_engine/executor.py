@@ -1,33 +1,37 @@
-"""Where groups train: in this process, or in worker processes. It is decided once for a call, in `choose_executor`.
+"""Where groups train: in this process, or in workers. It is decided once for a call, in `choose_executor`.
 
-On a CPU they train in workers: a small network has little for several cores to share, so each core trains another one,
-and nothing that XLA and JAX keep of a program stays in the caller's process. On a GPU one process has the device: it
-trains, and workers compile the next programs ahead into the cache on disk.
+On a CPU they train in worker processes: a small network has little for several cores to share, so each core trains
+another one, and nothing that XLA and JAX keep of a program stays in the caller's process. One GPU is the caller's: it
+trains, and workers compile the next programs ahead into the cache on disk. Of several GPUs each has a worker. Workers
+on other machines come from Ray or SLURM.
 
 **Threads and rounding.** XLA sums in another order with another number of threads, so a row may differ in its last
-digits. The number of workers, and with it of threads, follows from the programs that a call asks for (not from those
-that the store lacks), the machine's cores and memory, and JNAS_NUM_WORKERS: so the same call gives the same rows on the
-same machine.
+digits. On this machine's CPU the number of workers, and with it of threads, follows from the programs that a call asks
+for (not from those that the store lacks), the machine's cores and memory, and `workers`: so the same call gives the
+same rows on the same machine.
 """
 
 import contextlib
 import functools
 import os
+import re
 import warnings
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
 
 from jnas._runtime.compilation_cache import MAX_JAX_CACHE_BYTES, is_own_jax_cache, jax_cache_dir
-from jnas._runtime.devices import available_memory, num_cores
+from jnas._runtime.devices import Place, available_memory, num_cores
 from jnas._runtime.jax_config import read_jax_config
-from jnas._validation import to_int
+from jnas._validation import refuse, to_int
 from jnas.data import Split
 from jnas.train._engine.group_trainer import CompileReply, GroupSpec, GroupTrainer, OnEpoch, Outcome
 from jnas.train._engine.jobs import failure_of
+from jnas.train._engine.process_worker import ProcessWorker
+from jnas.train._engine.ray_worker import ray_pool
+from jnas.train._engine.slurm_worker import slurm_pool
 from jnas.train._engine.worker import TrainRequest
-from jnas.train._engine.worker_process import Worker, WorkerDied, WorkerPool
+from jnas.train._engine.workers import Worker, WorkerDied, WorkerPool
 from jnas.train._trainer import Trainer, TrainingRun
 
 _WORKER_BYTES = 1 << 30
@@ -35,6 +39,19 @@ _WORKER_BYTES = 1 << 30
 _MIN_PROGRAMS_TO_COMPILE_AHEAD = 8
 """Programs from which on workers that compile for a GPU are worth the seconds that they take to start."""
 _MAX_COMPILE_WORKERS = 4
+_GPU_FRACTION = 0.9
+"""Share of a GPU's memory that its workers may take; the caller's process has the rest."""
+_MOST_WORKERS = 10_000
+
+
+def to_workers(name: str, value: object) -> str:
+    """Returns where to train as text: a number of worker processes, "ray", "ray://HOST:PORT" or "slurm:COUNT"."""
+    if not isinstance(value, str) or value.isdecimal():
+        number = int(value) if isinstance(value, str) else value
+        return str(to_int(name, number, 0, _MOST_WORKERS, hint="or ray, ray://HOST:PORT, slurm:COUNT"))
+    if not re.fullmatch(r"ray|ray://[^:/]+:\d+|slurm:0*[1-9]\d{0,3}", value):
+        refuse(name, "a number of processes, ray, ray://HOST:PORT, or slurm:COUNT", value)
+    return value
 
 
 class RemoteGroupTrainer:
@@ -46,14 +63,17 @@ class RemoteGroupTrainer:
         self._pool, self._worker, self._spec, self._split = pool, worker, spec, split
         self._is_idle = True
 
+    @property
+    def place(self) -> Place:
+        """Where the worker computes."""
+        return self._worker.place
+
     def compile(self) -> CompileReply:
         """Has the worker compile the program; raises `WorkerDied`."""
         worker = self._worker
         worker.num_programs += 1
         try:
-            if worker.cached_split() is not self._split:
-                worker.send(self._split)
-                worker.cached_split = weakref.ref(self._split)
+            worker.send_images(self._split)
             worker.send(self._spec)
         except WorkerDied:
             raise
@@ -92,15 +112,40 @@ class RemoteGroupTrainer:
 class Executor:
     """Gives each group what trains it: here, one group at a time, or in a worker of `train_pool`.
 
-    `num_slots` groups compile, wait or train at the same time; `num_training` of these train.
+    Where workers are on devices of their own, `count_devices` says how many there are now: they may come and go. Else
+    there are `num_workers`, which share the memory of this machine.
     """
 
     def __init__(
-        self, num_workers: int = 1, train_pool: WorkerPool | None = None, ahead_pool: WorkerPool | None = None
+        self,
+        num_workers: int = 1,
+        train_pool: WorkerPool | None = None,
+        ahead_pool: WorkerPool | None = None,
+        count_devices: Callable[[], int] | None = None,
     ):
-        self._train_pool, self._ahead_pool = train_pool, ahead_pool
-        self.num_training = num_workers if train_pool else 1
-        self.num_slots = num_workers if train_pool else num_workers + 1
+        self._num_workers, self._train_pool, self._ahead_pool = num_workers, train_pool, ahead_pool
+        self._count_devices = count_devices
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether groups that train at the same time are on the same device."""
+        return self._count_devices is None
+
+    @property
+    def num_training(self) -> int:
+        """How many groups train at the same time."""
+        if self._train_pool is None:
+            return 1
+        if self._count_devices is None:
+            return self._num_workers
+        count = self._count_devices()
+        self._train_pool.start(count)
+        return max(count, 1)
+
+    @property
+    def num_slots(self) -> int:
+        """How many groups compile, wait or train at the same time."""
+        return self.num_training if self._train_pool else self._num_workers + 1
 
     def open(
         self, spec: GroupSpec, split: Split, should_stop: Callable[[], bool]
@@ -124,62 +169,105 @@ class Executor:
         pool.release(worker, is_idle=True)
 
 
-def choose_executor(num_programs: int, split: Split) -> Executor:
+def choose_executor(workers: str | int | None, num_programs: int, split: Split) -> Executor:
     """Returns what trains this many different programs; the workers are started."""
+    given = os.environ.get("JNAS_WORKERS") or None if workers is None else workers
+    workers = None if given is None else to_workers("JNAS_WORKERS", given)
+    if workers and workers.startswith("ray"):
+        pool = ray_pool(workers)
+        return Executor(train_pool=pool, count_devices=pool.count_devices)
+    if workers and workers.startswith("slurm"):
+        count = int(workers.partition(":")[2])
+        return Executor(train_pool=slurm_pool(count), count_devices=lambda: count)
+    requested = None if workers is None else int(workers)
     if jax.default_backend() != "cpu":
-        count = _requested_workers(min(_MAX_COMPILE_WORKERS, num_cores() // 4))
-        if not count or num_programs < _MIN_PROGRAMS_TO_COMPILE_AHEAD:
-            return Executor()
-        pool = worker_pool(None)
-        pool.start(count)  # nobody waits for them
-        return Executor(count, ahead_pool=pool)
-    num_workers, num_threads = plan_workers(num_programs, split.x_train.nbytes + split.x_val.nbytes)
-    if not num_workers:
+        return _choose_on_gpus(requested, num_programs)
+    num_workers, num_threads = plan_workers(requested, num_programs, split.x_train.nbytes + split.x_val.nbytes)
+    return _start(cpu_pool(num_threads), num_workers) if num_workers else Executor()
+
+
+def _choose_on_gpus(requested: int | None, num_programs: int) -> Executor:
+    gpus = gpu_environments()
+    if requested == 0 or num_programs == 1:  # one program trains here, by what is compiled here
         return Executor()
-    pool = worker_pool(num_threads)
-    pool.start(num_workers)
+    if (count := requested or len(gpus)) > 1:
+        return _start(gpu_pool(count), count, has_devices=True)
+    num_ahead = min(_MAX_COMPILE_WORKERS, num_cores() // 4)
+    if not num_ahead or num_programs < _MIN_PROGRAMS_TO_COMPILE_AHEAD:
+        return Executor()
+    pool = ahead_pool()
+    pool.start(num_ahead)  # nobody waits for them
+    return Executor(num_ahead, ahead_pool=pool)
+
+
+def _start(pool: WorkerPool, count: int, has_devices: bool = False) -> Executor:
+    pool.start(count)
     try:
         pool.wait()
     except WorkerDied as error:
-        warnings.warn(f"jnas trains in this process, as no worker process could be started: {error}.", stacklevel=2)
+        warnings.warn(f"jnas trains in this process, as no worker process could be started: {error}.", stacklevel=3)
         return Executor()
-    return Executor(num_workers, pool)
+    return Executor(count, pool, count_devices=(lambda: count) if has_devices else None)
 
 
-def plan_workers(num_programs: int, image_bytes: int) -> tuple[int, int]:
+def plan_workers(requested: int | None, num_programs: int, image_bytes: int) -> tuple[int, int]:
     """Returns how many workers train this many programs on a CPU, and with how many threads each; (0, 1) for none.
 
     A worker has at least two programs to train, so that all are busy until the end; a single program has all cores.
     """
     cores = num_cores()
     fits = max(1, available_memory(jax.local_devices()[0]) // (_WORKER_BYTES + 2 * image_bytes))
-    limit = _requested_workers(min(cores, fits))
+    limit = min(cores, fits) if requested is None else requested
     num_workers = min(limit, max(1, num_programs // 2))
     return num_workers, max(1, cores // max(1, num_workers))
 
 
-def _requested_workers(default: int) -> int:
-    text = os.environ.get("JNAS_NUM_WORKERS", "")
-    number = int(text) if text.isdecimal() else text
-    return to_int("JNAS_NUM_WORKERS", number, 0, hint="leave it unset for all cores") if text else default
+def gpu_environments() -> list[dict[str, str]]:
+    """Returns for each GPU that this process sees the variables of a process that sees no other."""
+    count = jax.local_device_count()
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    names = visible if len(visible) == count else map(str, range(count))
+    return [{"CUDA_VISIBLE_DEVICES": name} for name in names]
 
 
 @functools.cache
-def worker_pool(num_threads: int | None) -> WorkerPool:
-    """Returns the workers that train on a CPU with this many threads each; None: those that compile for a GPU."""
+def cpu_pool(num_threads: int) -> WorkerPool:
+    """Returns the workers that train on this machine's CPU with this many threads each."""
 
     def environment() -> dict[str, str]:
-        is_own = is_own_jax_cache()
-        seconds = 0.0 if is_own else read_jax_config("jax_persistent_cache_min_compile_time_secs")
-        size = MAX_JAX_CACHE_BYTES if is_own else read_jax_config("jax_compilation_cache_max_size")
-        cache = {
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(seconds),
-            "JAX_COMPILATION_CACHE_MAX_SIZE": str(size),
-            "JAX_ENABLE_COMPILATION_CACHE": str(read_jax_config("jax_enable_compilation_cache")).lower(),
-        }
-        if num_threads is None:  # the GPU's memory is for training
-            return cache | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JNAS_TUNE_MALLOC": "0"}
         folder = jax_cache_dir(num_threads)  # None where no folder can be written, there either
-        return cache | {"PJRT_NPROC": str(num_threads), "JAX_COMPILATION_CACHE_DIR": str(folder or "")}
+        cache = _cache_environment() | {"JAX_COMPILATION_CACHE_DIR": str(folder or "")}
+        return cache | {"PJRT_NPROC": str(num_threads)}
 
-    return WorkerPool(environment)
+    return WorkerPool(lambda slot: ProcessWorker(environment))
+
+
+@functools.cache
+def gpu_pool(count: int) -> WorkerPool:
+    """Returns so many workers that train on the GPUs of this machine, each on one; several may share one."""
+
+    def environment(slot: int) -> dict[str, str]:
+        gpus = gpu_environments()
+        fraction = _GPU_FRACTION / -(-count // len(gpus))
+        memory = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{fraction:.2f}"}
+        return _cache_environment() | memory | {"JNAS_TUNE_MALLOC": "0"} | gpus[slot % len(gpus)]
+
+    return WorkerPool(lambda slot: ProcessWorker(lambda: environment(slot)))
+
+
+@functools.cache
+def ahead_pool() -> WorkerPool:
+    """Returns the workers that compile for the GPU of this process, whose memory is for training."""
+    memory = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JNAS_TUNE_MALLOC": "0"}
+    return WorkerPool(lambda slot: ProcessWorker(lambda: _cache_environment() | memory))
+
+
+def _cache_environment() -> dict[str, str]:
+    is_own = is_own_jax_cache()
+    seconds = 0.0 if is_own else read_jax_config("jax_persistent_cache_min_compile_time_secs")
+    size = MAX_JAX_CACHE_BYTES if is_own else read_jax_config("jax_compilation_cache_max_size")
+    return {
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(seconds),
+        "JAX_COMPILATION_CACHE_MAX_SIZE": str(size),
+        "JAX_ENABLE_COMPILATION_CACHE": str(read_jax_config("jax_enable_compilation_cache")).lower(),
+    }

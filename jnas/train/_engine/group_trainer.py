@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 
-from jnas._runtime.devices import available_memory
+from jnas._runtime.devices import Place, available_memory, here
 from jnas.data import Split
 from jnas.nn import CostEstimate, estimate_cost
 from jnas.space import Template
@@ -33,12 +33,15 @@ _BYTES = 4
 
 
 class GroupSpec(NamedTuple):
-    """What a group trainer is made from; it can be sent to another process. `max_memory` is in bytes."""
+    """What a group trainer is made from; it can be sent to another process.
+
+    `max_memory` is in bytes; None is what the device has that it comes to.
+    """
 
     signature: Template
     trials: tuple[Trial, ...]
     recipe: Recipe
-    max_memory: int
+    max_memory: int | None
 
 
 class CompileReply(NamedTuple):
@@ -70,6 +73,11 @@ class GroupTrainer:
         self._trainer: Trainer | None = None
         self._first_runs: list[TrainingRun] = []
 
+    @property
+    def place(self) -> Place:
+        """Where it computes."""
+        return here()
+
     def compile(self) -> CompileReply:
         """Plans the memory, compiles, and draws the first initial weights, for which nothing waits here."""
         try:
@@ -80,18 +88,19 @@ class GroupTrainer:
 
     def _compile(self) -> CompileReply:
         spec, cost = self._spec, estimate_cost(self._spec.signature)
-        num_lanes = choose_num_lanes(cost, spec.recipe.batch_size, len(spec.trials), spec.max_memory)
+        max_memory = training_memory(spec.max_memory)
+        num_lanes = choose_num_lanes(cost, spec.recipe.batch_size, len(spec.trials), max_memory)
         memory = required_memory(cost, spec.recipe.batch_size)
         while num_lanes:
             trainer = self._compile_lanes(num_lanes)
             memory = trainer.memory
-            if memory <= spec.max_memory:
+            if memory <= max_memory:
                 self._first_runs = [trainer.start(trial) for trial in spec.trials[:num_lanes]]
                 self._trainer = trainer
                 return CompileReply(None, num_lanes, memory)
             num_lanes //= 2  # the estimate was too low; the compiler knows better
         message = (
-            f"training needs about {memory / 2**30:.2f} GiB, and {spec.max_memory / 2**30:.2f} GiB may be "
+            f"training needs about {memory / 2**30:.2f} GiB, and {max_memory / 2**30:.2f} GiB may be "
             "used: choose a smaller batch size, or limit the size of templates"
         )
         return CompileReply(("too_large", message))

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from jnas._runtime.devices import device_name
+from jnas._runtime.devices import Place, here
 from jnas._validation import first_line
 from jnas.errors import JnasError
 from jnas.nn import program_signature
@@ -22,8 +22,8 @@ Failure = tuple[Status, str]
 class Job:
     """A trial on its way to a row. Whatever goes wrong is the row: a trial never ends a search.
 
-    `epochs` are those that are done. `run` is the trial in training, where it is kept to go on later. The seconds are
-    its share of the wall clock.
+    `epochs` are those that are done. `run` is the trial in training, where it is kept to go on later. `place` is where
+    it trained last, and `num_lost` how many workers were lost with it. The seconds are its share of the wall clock.
     """
 
     trial: Trial
@@ -33,11 +33,14 @@ class Job:
     epochs: list[Epoch] = field(default_factory=list)
     compile_seconds: float = 0.0
     train_seconds: float = 0.0
+    place: Place | None = None
+    num_lost: int = 0
 
     def row(self, epochs: int) -> Evaluation:
         """Returns the row of the trial as it is now; "stopped" if it has fewer than this many epochs."""
         status, message = self._status(epochs)
         is_ok = status == "ok"
+        host, device = self.place or here()
         return Evaluation(
             key=self.key,
             status=status,
@@ -47,7 +50,8 @@ class Job:
             train_acc_final=self.epochs[-1].train_acc if is_ok else None,
             compile_seconds=self.compile_seconds,
             train_seconds=self.train_seconds,
-            device=device_name(),
+            device=device,
+            host=host,
             epochs=tuple(self.epochs),
             **dataclasses.asdict(self.trial.template.cost),
         )

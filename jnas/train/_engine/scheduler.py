@@ -12,24 +12,28 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
 
+from jnas._runtime.devices import here
 from jnas._runtime.jax_config import own_settings
 from jnas._validation import Rule, apply_rules, optional, to_float, to_function, to_instance, to_int
 from jnas.data import Split
 from jnas.store import Evaluation
-from jnas.train._engine.executor import Executor, RemoteGroupTrainer
+from jnas.train._engine.executor import Executor, RemoteGroupTrainer, to_workers
 from jnas.train._engine.group_trainer import GroupSpec, GroupTrainer, training_memory
 from jnas.train._engine.jobs import Failure, Job, TrialGroup
 from jnas.train._engine.timing import ProcessorShareClock, ProgramReport, TimingStats
-from jnas.train._engine.worker_process import WorkerDied, WorkerKilled
+from jnas.train._engine.workers import WorkerDied, WorkerKilled
 from jnas.train._recipe import Recipe
 
 _POLL_SECONDS = 0.1
-"""Seconds between two looks at what does not tell when it changes: the caller's wish to stop, and the clock."""
+"""Seconds between two looks at what does not tell when it changes: the caller's wish to stop, the clock, workers."""
+_MAX_LOST = 2
+"""Workers that may be lost while they train a trial before it is a row; then it is probably the trial's doing."""
 
 
 _OPTION_RULES: dict[str, Rule] = {
     "max_memory": optional(partial(to_int, minimum=1)),
     "compile_timeout": partial(to_float, interval="(0, inf)"),
+    "workers": optional(to_workers),
     "on_epoch": optional(to_function),
     "on_row": optional(to_function),
     "should_stop": to_function,
@@ -46,6 +50,8 @@ class EngineOptions:
         container has.
       compile_timeout: seconds after which a program that still compiles is given up; most take a few. Its rows are
         "timeout".
+      workers: where to train: a number of worker processes on this machine, "ray", "ray://HOST:PORT" or "slurm:COUNT";
+        None is all cores or all GPUs of this machine, or what JNAS_WORKERS says.
       on_epoch: called with the number of each epoch that is done, of any trial.
       on_row: called by `evaluate` with each row, in order.
       should_stop: polled; once it returns True no new chunk of trials begins, and those in training are finished.
@@ -54,6 +60,7 @@ class EngineOptions:
 
     max_memory: int | None = None
     compile_timeout: float = 600.0
+    workers: str | int | None = None
     on_epoch: Callable[[int], object] | None = None
     on_row: Callable[[Evaluation], object] | None = None
     should_stop: Callable[[], bool] = lambda: False
@@ -97,9 +104,9 @@ class Scheduler:
         """Yields the jobs of each chunk that is done."""
         timing = self.options.timing
         try:
-            num_slots = 0 if self.options.should_stop() else min(self.executor.num_slots, len(self.pending))
-            for _ in range(num_slots):
-                self._start_slot()
+            if self.options.should_stop():
+                self._end()
+            self._start_slots()
             while self.threads or not self.events.empty():
                 if not self.ending.is_set() and self.options.should_stop():
                     self._end()
@@ -107,6 +114,7 @@ class Scheduler:
                 try:
                     handle, *arguments = self.events.get(timeout=_POLL_SECONDS)
                 except queue.Empty:
+                    self._start_slots()  # for workers that have come
                     handle, arguments = self._check_timeouts, []
                 if not self.training:
                     timing.compile_wait_seconds += time.perf_counter() - start
@@ -141,6 +149,12 @@ class Scheduler:
 
     # In the caller's thread.
 
+    def _start_slots(self) -> None:
+        with self.changed:
+            missing = min(self.executor.num_slots - len(self.threads), len(self.pending))
+        for _ in range(missing):
+            self._start_slot()
+
     def _start_slot(self) -> None:
         # Daemons: a thread that still compiles a program that was given up must not keep the process alive.
         thread = threading.Thread(target=self._run_slot, name="jnas-slot", daemon=True)
@@ -167,7 +181,8 @@ class Scheduler:
     def _on_chunk(self, group: TrialGroup, jobs: list[Job]) -> list[Job]:
         if jobs[-1] is group.jobs[-1]:
             seconds = sum(job.train_seconds for job in group.jobs)
-            report = ProgramReport(len(group.jobs), group.num_lanes, group.compile_seconds, seconds)
+            device = (group.jobs[-1].place or here()).device
+            report = ProgramReport(len(group.jobs), group.num_lanes, group.compile_seconds, seconds, device)
             self.options.timing.reports.append(report)
         return jobs
 
@@ -209,7 +224,8 @@ class Scheduler:
     def _run_group(self, group: TrialGroup) -> bool:
         """Compiles and trains a group; returns False if it was given up, and this thread with it."""
         trials = tuple(job.trial for job in group.jobs)
-        spec = GroupSpec(group.signature, trials, self.recipe, self.max_memory)
+        max_memory = self.max_memory if self.executor.shares_memory else self.options.max_memory
+        spec = GroupSpec(group.signature, trials, self.recipe, max_memory)
         try:
             trainer = self.executor.open(spec, self.split, self.ending.is_set)
         except WorkerDied as error:
@@ -217,6 +233,8 @@ class Scheduler:
             return True
         if trainer is None:
             return True
+        for job in group.jobs:
+            job.place = trainer.place
         with self.changed:
             self.compiling[trainer] = group, time.monotonic(), threading.current_thread()
         remaining = collections.deque(group.jobs)
@@ -261,6 +279,8 @@ class Scheduler:
         """Waits until a group may train beside those that do; returns False if nothing begins any more."""
 
         def fits() -> bool:
+            if not self.executor.shares_memory:
+                return True
             used = sum(self.training.values())
             room = len(self.training) < self.executor.num_training and used + memory <= self.max_memory
             return room or not self.training
@@ -294,13 +314,26 @@ class Scheduler:
                 return
 
     def _on_worker_death(self, group: TrialGroup, remaining: collections.deque[Job], error: WorkerDied) -> None:
-        """Fails what the worker was at; trials that it had not begun go to another one."""
-        at_fault = [remaining.popleft() for _ in range(min(group.num_lanes or len(remaining), len(remaining)))]
-        status = "out_of_memory" if isinstance(error, WorkerKilled) else "error"
-        self._fail(group, at_fault, (status, f"the process that trained it is gone: {error}"))
+        """Has trials trained elsewhere that a worker took with it; they fail where it was probably their doing.
+
+        That is where memory ran out, and where other workers were lost with them before.
+        """
+        begun = [remaining.popleft() for _ in range(min(group.num_lanes or len(remaining), len(remaining)))]
+        host = begun[0].place.host if begun and begun[0].place else ""
+        for job in begun:
+            job.num_lost += 1
+        if isinstance(error, WorkerKilled):
+            self._fail(group, begun, ("out_of_memory", f"the worker on {host} that trained it is gone: {error}"))
+        elif begun and begun[0].num_lost > _MAX_LOST:
+            message = f"{begun[0].num_lost} workers in turn were lost with it, the last one on {host}: {error}"
+            self._fail(group, begun, ("error", message))
+        else:
+            remaining.extendleft(reversed(begun))
         with self.changed:
-            if remaining and not self.ending.is_set():
-                self.pending.appendleft(TrialGroup(group.signature, list(remaining)))
+            if not self.ending.is_set():
+                lost = [job for job in remaining if job.num_lost]  # apart, so that others do not share their fate
+                others = [job for job in remaining if not job.num_lost]
+                self.pending.extendleft(TrialGroup(group.signature, jobs) for jobs in (lost, others) if jobs)
 
     def _fail(self, group: TrialGroup, jobs: list[Job], failure: Failure) -> None:
         for job in jobs:

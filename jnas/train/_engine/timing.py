@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ProgramReport:
-    """A program that is done: the trials that it trained, so many side by side (0: no program), and their seconds."""
+    """A program that is done: the trials that it trained, so many side by side (0: no program), where, and seconds."""
 
     num_trials: int
     lanes_per_program: int
     compile_seconds: float
     train_seconds: float
+    device: str
 
 
 @dataclass

@@ -1,8 +1,8 @@
-"""What a worker process does: it compiles, and on a CPU trains, whatever its parent sends.
+"""What a worker does: it compiles, and trains, whatever its driver sends.
 
 Its messages: a `Split` is kept; a `ProgramSpec` is compiled into the cache on disk, and answered by None; a `GroupSpec`
 is compiled, and answered by a `CompileReply`; a `TrainRequest` trains the group, and is answered by the number of each
-epoch, and by a list of outcomes for each chunk of trials.
+epoch, and by a list of outcomes for each chunk of trials. The first message of a worker is its `Place`.
 """
 
 import contextlib
@@ -12,11 +12,13 @@ import queue
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from multiprocessing.connection import Client
 from typing import Any, NamedTuple
 
-import jax
-
 from jnas._runtime.compilation_cache import use_compilation_cache
+from jnas._runtime.devices import here
+from jnas._runtime.jax_config import own_settings
 from jnas._runtime.malloc import trim_malloc, tune_malloc
 from jnas.data import Split
 from jnas.train._compiled import ProgramSpec
@@ -36,7 +38,7 @@ class TrainRequest(NamedTuple):
 
 
 def worker_main() -> None:
-    """Serves the parent until it ends."""
+    """Serves the driver that has started this process, by pipes, until it ends."""
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no message
 
@@ -44,14 +46,29 @@ def worker_main() -> None:
         pickle.dump(message, output)
         output.flush()
 
-    messages: queue.SimpleQueue = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(messages,), daemon=True).start()
-    # Systems send it to all processes of a job; a worker goes on until its parent has what it needs.
+    messages = _read_all(lambda: pickle.load(sys.stdin.buffer))
+    # Systems send it to all processes of a job; a worker goes on until its driver has what it needs.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    serve(messages, send)
+
+
+def dial(address: tuple[str, int], key: bytes, token: str) -> None:
+    """Serves the driver that listens at an address, until it ends; `token` says for which slot this worker is."""
+    connection = Client(address, authkey=key)
+    connection.send(token)
+    serve(_read_all(connection.recv), connection.send)
+
+
+def serve(messages: queue.SimpleQueue, send: Callable[[Any], None]) -> None:
+    """Does what messages say, one after the other."""
     tune_malloc()
     use_compilation_cache()
-    jax.devices()
-    send("ready")
+    with own_settings():  # whatever the environment says
+        send(here())
+        _answer(messages, send)
+
+
+def _answer(messages: queue.SimpleQueue, send: Callable[[Any], None]) -> None:
     split: Split | None = None
     trainer: GroupTrainer | None = None
     while True:
@@ -64,7 +81,7 @@ def worker_main() -> None:
             case Split():
                 split = message
             case ProgramSpec():
-                with contextlib.suppress(Exception):  # the parent, which tries the same, will say why
+                with contextlib.suppress(Exception):  # the driver, which tries the same, will say why
                     message.compile()
                 send(None)
             case GroupSpec():
@@ -78,9 +95,18 @@ def worker_main() -> None:
                 trainer = None
 
 
-def _read(messages: queue.SimpleQueue) -> None:
-    """Reads messages until the parent has ended, or sends a class that only its script knows; then nobody waits."""
-    with contextlib.suppress(Exception):
-        while True:
-            messages.put(pickle.load(sys.stdin.buffer))
-    os._exit(1)
+def _read_all(read: Callable[[], Any]) -> queue.SimpleQueue:
+    """Returns a queue of what is read until the driver has ended, or sends a class that only its script knows.
+
+    Then nobody waits for this process.
+    """
+    messages: queue.SimpleQueue = queue.SimpleQueue()
+
+    def run() -> None:
+        with contextlib.suppress(Exception):
+            while True:
+                messages.put(read())
+        os._exit(1)
+
+    threading.Thread(target=run, daemon=True).start()
+    return messages

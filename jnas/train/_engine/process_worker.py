@@ -1,0 +1,105 @@
+"""Workers on this machine: Python processes, with pipes that only a worker and its driver have."""
+
+import atexit
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from jnas._runtime.devices import Place
+from jnas._runtime.jax_config import ENVIRONMENT, read_jax_config
+from jnas.data import Split
+from jnas.train._engine.workers import WorkerDied, WorkerKilled
+
+_START_TIMEOUT = 120.0
+"""Seconds that a worker has to get ready."""
+_EXIT_TIMEOUT = 1.0
+"""Seconds to wait for the exit status of a worker whose pipe has closed."""
+
+
+class ProcessWorker:
+    """A process that runs `worker_main` and is ready; raises `WorkerDied` if it is not.
+
+    `make_environment` returns the variables that it has besides the driver's; when they change it is no longer usable.
+    """
+
+    place: Place
+
+    def __init__(self, make_environment: Callable[[], dict[str, str]]):
+        self.num_programs = 0
+        self._make_environment, self._environment = make_environment, make_environment()
+        self._images: Callable[[], Split | None] = lambda: None
+        inherited = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
+        inherited["PYTHONPATH"] = os.pathsep.join(map(os.fspath, filter(None, sys.path)))
+        if read_jax_config("jax_platforms"):
+            inherited["JAX_PLATFORMS"] = read_jax_config("jax_platforms")
+        # No multiprocessing: it would run the user's script again, in each process.
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", "from jnas.train._engine.worker import worker_main; worker_main()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # what goes wrong there is a message, or goes wrong here, too
+            env=inherited | self._environment,
+            start_new_session=True,  # an interrupt in the terminal is not for it
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        atexit.register(self.kill)
+        timer = threading.Timer(_START_TIMEOUT, self.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            self.place = self.receive()
+        finally:
+            timer.cancel()
+
+    def send(self, message: Any) -> None:
+        """Sends a message; raises `WorkerDied`, or what pickle raises if this is no message."""
+        content = pickle.dumps(message)
+        try:
+            self._stdin.write(content)
+            self._stdin.flush()
+        except (OSError, ValueError) as error:  # the latter if it was closed here
+            raise self._death() from error
+
+    def send_images(self, split: Split) -> None:
+        """Sends images, unless it has them; raises `WorkerDied`."""
+        if self._images() is not split:
+            self.send(split)
+            self._images = weakref.ref(split)
+
+    def receive(self) -> Any:
+        """Returns the next message, once it comes; raises `WorkerDied` if none will."""
+        try:
+            return pickle.load(self._stdout)
+        except Exception as error:
+            raise self._death() from error
+
+    def kill(self) -> None:
+        """Ends the process, whatever it does."""
+        self._process.kill()
+        atexit.unregister(self.kill)
+        self._process.wait()
+        for pipe in (self._stdin, self._stdout):
+            with contextlib.suppress(OSError):  # what was not sent yet
+                pipe.close()
+
+    def is_usable(self) -> bool:
+        """Returns whether the process runs, in the environment that another one would have."""
+        return self._process.poll() is None and self._environment == self._make_environment()
+
+    def _death(self) -> WorkerDied:
+        try:
+            code = self._process.wait(_EXIT_TIMEOUT)
+        except subprocess.TimeoutExpired:  # what it sent was no message
+            self.kill()
+            return WorkerDied("it sent what is no message")
+        if code == -signal.SIGKILL:
+            return WorkerKilled("the system ended it, as it does where memory runs out")
+        return WorkerDied(f"it ended with exit code {code}")
