@@ -223,7 +223,7 @@ def test_plan_workers_by_programs_cores_and_memory(pool, monkeypatch):
 
 def test_workers_that_are_none(data, monkeypatch):
     monkeypatch.setenv("JNAS_WORKERS", "two")
-    with pytest.raises(JnasError, match="JNAS_WORKERS must be a number of processes, ray, .* got 'two'"):
+    with pytest.raises(JnasError, match=r"JNAS_WORKERS must be a number of processes, ray, .* got 'two'"):
         rows_of(SMALL[:1], data)
 
 

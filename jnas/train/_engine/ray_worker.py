@@ -89,7 +89,7 @@ class RayWorker:
             return ray.get(self._actor.receive.remote())
         except ray.exceptions.OutOfMemoryError as error:
             raise WorkerKilled("Ray ended it, as memory ran out") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # the latter where this process leaves the cluster
             raise WorkerDied(first_line(error)) from error
 
     def kill(self) -> None:
