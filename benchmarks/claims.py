@@ -378,6 +378,30 @@ def soak_table(figures: dict) -> str:
     return table("from minute:|process, MiB:|workers, MiB:|together, MiB:", rows)
 
 
+def cluster_claims(figures: dict) -> list[Claim]:
+    served = max(figures["served"], key=lambda row: row["with_store"])
+    return [
+        Claim(
+            "64 small templates by Ray, seconds / by pipes (two workers, after their start)",
+            f"{figures['ray_to_pipes']:.2f}",
+            f"{figures['ray_seconds']:.0f} and {figures['pipes_seconds']:.0f} s",
+        ),
+        Claim(
+            "Trials a second that one driver serves, with a store",
+            f"{served['with_store']:.0f}",
+            f"{count(served['workers'])} workers that sleep {figures['sleep_seconds']:g} s a trial",
+        ),
+    ]
+
+
+def cluster_table(figures: dict) -> str:
+    rows = [
+        [count(row["workers"]), *(f"{row[key]:.1f}" for key in ("asked", "with_store", "without"))]
+        for row in figures["served"]
+    ]
+    return table("workers that sleep:|trials a second they can do:|served, with a store:|without:", rows)
+
+
 def fidelity_table(figures: dict) -> str:
     rows = [
         [name, *(f"{row[key]:.3f}" for key in ("short_mean", "long_mean")), plus_minus(row["kendall_tau"], row["std"])]
@@ -415,5 +439,6 @@ RENDERERS: dict[str, tuple[Callable[[dict], list[Claim]] | None, Callable[[dict]
     **dict.fromkeys(
         ("outcome_30", "outcome_60"), (functools.partial(outcome_claims, images="all of CIFAR-10"), outcome_table)
     ),
+    "cluster": (cluster_claims, cluster_table),
     "soak": (soak_claims, soak_table),
 }

@@ -379,6 +379,7 @@ BENCHMARKS = [
         "--minutes 60 --seeds 3 --kinds search --data {cifar10}",
         11400,
     ),
+    Benchmark("cluster", "Ray and pipes, and a thousand workers", "performance", "robustness", "cluster", "", 400),
     Benchmark("soak", "Memory in two hours", "performance", "robustness", "soak", "--minutes 120", 7400),
     Benchmark(
         "gpu_steps",

@@ -112,6 +112,7 @@ SETTINGS = {
         "max_params": [None],
         "max_macs": [100_000],
         "max_memory_kb": [None],
+        "workers": [None, "0"],
         "compile_timeout": COUNTS,
     },
     **{
@@ -152,10 +153,19 @@ CALLS = {
     "SearchConfig.from_preset": (jnas.SearchConfig.from_preset, {"preset": ["gpu", None]}),
     "search": (jnas.search, SETTINGS | NOT_SETTINGS),
     "evaluate": (jnas.evaluate, TRAINING | {"split_seed": SEEDS, "options": [None, EngineOptions()]}),
-    "successive_halving": (jnas.successive_halving, TRAINING | {"schedule": [None, HalvingSchedule()]}),
+    "successive_halving": (
+        jnas.successive_halving,
+        TRAINING | {"schedule": [None, HalvingSchedule()], "options": [None, EngineOptions()]},
+    ),
     "EngineOptions": (
         EngineOptions,
-        {"max_memory": [None, 10**9], "compile_timeout": COUNTS, "on_epoch": [print], "should_stop": [lambda: False]},
+        {
+            "max_memory": [None, 10**9],
+            "compile_timeout": COUNTS,
+            "workers": ["0"],
+            "on_epoch": [print],
+            "should_stop": [lambda: False],
+        },
     ),
     "HalvingSchedule": (HalvingSchedule, {"min_epochs": COUNTS, "reduction_factor": [2]}),
     "HalvingSchedule.rungs": (HalvingSchedule().rungs, {"max_epochs": COUNTS}),

@@ -35,7 +35,7 @@ class Callback:
         """What happens now, in a few words."""
 
     def on_round_start(self, round: Round, num_trials: int) -> None:
-        """A round has chosen so many networks, which are trained now."""
+        """A round has chosen so many networks, which are trained now; those of the one before may still train."""
 
     def on_predictor_fit(self, predictor: Predictor | None) -> None:
         """A predictor was fitted to all rows so far; None where they are too few."""

@@ -373,6 +373,11 @@ class SearchConfig(TrainingConfig):
         return minutes and 60 * minutes
 
     @property
+    def overlaps(self) -> bool:
+        """Whether a round may begin before the one before has ended: where the clock has its say anyway."""
+        return self.time_limit is not None and self.max_trials is None and self.generations is None
+
+    @property
     def is_timed(self) -> bool:
         """Whether the time alone ends the search."""
         others = (self.generations, self.max_trials, self.target_accuracy)

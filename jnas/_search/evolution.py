@@ -55,13 +55,18 @@ def _breed(space: Space, key: Array, genomes: Array, members: Array, count: int)
 
 
 def select_batch(
-    pool: CandidatePool, count: int, seed: int, distance: Callable[[jax.Array, jax.Array], jax.Array]
+    pool: CandidatePool,
+    count: int,
+    seed: int,
+    distance: Callable[[jax.Array, jax.Array], jax.Array],
+    in_training: Sequence[Candidate] = (),
 ) -> list[Proposal]:
     """Returns candidates to train: such as are likely to be better than the best, and of some variety.
 
     As in `GuidedEvolution`, one after the other, the one of the highest probability of improvement is taken, less a
-    discount for what is close to those before. With several objectives each place has weights of its own, drawn at
-    random, under which the improvement counts (after Knowles 2006): so the places are spread along the front.
+    discount for what is close to those before, and to those `in_training`, of which nothing is known yet. With several
+    objectives each place has weights of its own, drawn at random, under which the improvement counts (after Knowles
+    2006): so the places are spread along the front.
     """
     num_candidates = len(pool.candidates)
     if not num_candidates:
@@ -69,6 +74,8 @@ def select_batch(
     generator = np.random.default_rng(seed)
     genomes = pad_to_power(np.array([candidate.genome for candidate in pool.candidates]), GuidedEvolution.candidates)
     discount = np.zeros(num_candidates)
+    for candidate in in_training:
+        discount = discount + np.asarray(_log_penalty(genomes, candidate.genome, distance))[:num_candidates]
     chosen: list[int] = []
     scale, low = np.ptp(pool.incumbents, axis=0) + 1e-6, pool.incumbents.min(0)
     for _ in range(min(count, num_candidates)):

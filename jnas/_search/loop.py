@@ -4,14 +4,15 @@ A search is a sequence of rounds. Each chooses templates, writes down its choice
 have yet. So a search that was stopped, run again, looks up what it chose and trained, and goes on from there.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 
 import jax
 import numpy as np
@@ -49,7 +50,17 @@ from jnas.evolve import nondominated_rank, pareto_front
 from jnas.predict import Predictor, score
 from jnas.space import Candidate, Template, board_needs, known_networks
 from jnas.store import Evaluation, Key, Store, paths
-from jnas.train import EngineOptions, Recipe, TrainingRequest, Trial, check_batch, make_key, run_pruned, run_trials
+from jnas.train import (
+    EngineOptions,
+    Recipe,
+    TrainingRequest,
+    Trial,
+    check_batch,
+    make_key,
+    run_pruned,
+    run_stream,
+    run_trials,
+)
 
 _MAY_BE_MIRRORED = ("excerpt", "cifar10", "cifar100")
 _MAX_LATENCY_ATTEMPTS = 20
@@ -69,14 +80,32 @@ class RoundResult:
 
     round: Round
     evaluated: tuple[EvaluatedCandidate, ...]
-    """In the order of training."""
-    stop_reason: str | None
-    """Why the search has to end, in a few words; None where it goes on."""
+    """In the order in which they were proposed."""
 
     @property
     def accuracies(self) -> list[float]:
         """Of the candidates that were trained well."""
         return [trained.accuracy for trained in self.evaluated if trained.is_ok]
+
+
+@dataclass(eq=False)
+class RoundInTraining:
+    """A round that has begun: its proposals by hash, less those that `max_trials` does not admit (`is_cut`)."""
+
+    round: Round
+    proposals: dict[str, Proposal]
+    is_cut: bool
+    start: float
+    evaluated: dict[str, EvaluatedCandidate] = field(default_factory=dict)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all are trained."""
+        return len(self.evaluated) == len(self.proposals)
+
+    def in_order(self) -> list[EvaluatedCandidate]:
+        """Returns what is trained, in the order of the proposals."""
+        return [self.evaluated[hash] for hash in self.proposals if hash in self.evaluated]
 
 
 class Search:
@@ -102,7 +131,10 @@ class Search:
         self.recipe = config.candidate_recipe()
         check_batch(self.recipe, self.split.take(config.train_images))
         self.checkpoints = paths.checkpoint_dir(self.store.path, self.experiment)
-        self.evaluated: dict[str, EvaluatedCandidate] = {}  # by hash, in the order of training
+        self.evaluated: dict[str, EvaluatedCandidate] = {}  # by hash, in the order of rounds
+        self.in_training: list[RoundInTraining] = []
+        self.reason: str | None = None  # why the search has to end, in a few words
+        self.ended, self.best, self.num_idle = False, None, 0
         checkpoint.try_writing(self.checkpoints)
         self.checked = start
         self.store.add_experiment(
@@ -146,21 +178,23 @@ class Search:
             return self._run()
 
     def _run(self) -> SearchResult:
-        reason, best, num_idle = None, None, 0
-        for round in self.config.rounds():
-            if reason := self.stop_reason():
-                break
-            result = self.run_round(round)
-            reason = result.stop_reason
-            if reason or (round.phase == "evolved" and not result.evaluated):  # nothing is left to propose
-                break
-            before, best = best, next((trained.candidate for trained in self.ranking()), None)
-            num_idle = num_idle + 1 if round.phase == "evolved" and best == before else 0
-            if num_idle == PATIENCE and self._may_end_early():
-                count = PATIENCE * self.config.trials_per_generation
-                reason = f"as the last {count} networks were no better: the time that is left is the winner's"
-                break
-        return self.finish(reason)
+        with contextlib.closing(self._train_rounds()) as results:
+            for result in results:
+                if not self.ended:  # else it had begun before
+                    self._note(result)
+        return self.finish(self.reason)
+
+    def _note(self, result: RoundResult) -> None:
+        """Notes whether the search is at its end after a round, and why."""
+        is_evolved = result.round.phase == "evolved"
+        before, self.best = self.best, next((trained.candidate for trained in self.ranking()), None)
+        self.num_idle = self.num_idle + 1 if is_evolved and self.best == before else 0
+        is_exhausted = is_evolved and not result.evaluated and not self.in_training  # nothing is left to propose
+        self.ended = self.reason is not None or is_exhausted
+        if not self.ended and self.num_idle == PATIENCE and self._may_end_early():
+            count = PATIENCE * self.config.trials_per_generation
+            self.reason = f"as the last {count} networks were no better: the time that is left is the winner's"
+            self.ended = True
 
     def _may_end_early(self) -> bool:
         """Whether time alone ends the search, and all that is left of it goes into training the winner."""
@@ -210,35 +244,105 @@ class Search:
             self.checked = now
         return False
 
-    def run_round(self, round: Round) -> RoundResult:
-        """Chooses templates, trains them, and writes down how it went."""
+    def _train_rounds(self) -> Generator[RoundResult, None, None]:
+        """Yields the results of rounds, as they are done."""
+        rounds = self.config.rounds()
+        if epochs := self.config.prune_after_epochs:
+            for round in rounds:
+                if self.ended or self._should_stop():
+                    return
+                yield from self._train_round(self._begin(round), epochs if round.phase == "evolved" else 0)
+        else:
+            yield from self._train_stream(rounds)
+
+    def _train_round(self, begun: RoundInTraining, prune_after: int) -> Iterator[RoundResult]:
+        """Trains one round, whose losers are stopped after some epochs."""
+        request, options = self._request(begun.proposals), self._engine_options(self._should_stop)
+
+        def keeps(keys: Sequence[Key], curves: np.ndarray) -> Sequence[bool]:
+            return self._keeps([begun.proposals[key.hash].candidate for key in keys], curves, begun.round)
+
+        rows = run_pruned(request, prune_after, keeps, options) if prune_after else run_trials(request, options)
+        for row in rows:
+            self._add(begun, row)
+        yield self._end(begun)
+
+    def _train_stream(self, rounds: Iterator[Round]) -> Iterator[RoundResult]:
+        """Trains round after round; where `overlaps`, one begins when a worker has nothing to do in those before."""
+        upcoming, in_training = next(rounds, None), self.in_training
+
+        def begin() -> RoundInTraining:
+            nonlocal upcoming
+            assert upcoming is not None
+            begun, upcoming = self._begin(upcoming), next(rounds, None)
+            in_training.append(begun)
+            return begun
+
+        def refill() -> TrainingRequest | None:
+            if upcoming is None or (self.ended and not self._stored_proposals(upcoming)):  # an earlier run began those
+                return None
+            is_ready = self.config.overlaps and upcoming.phase == "evolved" and len(self.good()) > 1
+            return self._request(begin().proposals if is_ready or not in_training else {})
+
+        first = self._request(begin().proposals)
+        num_programs = 2 * self.config.trials_per_generation if self.config.overlaps else None
+        rows = run_stream(first, refill, num_programs, self._engine_options(self._should_stop))
+        with contextlib.closing(rows):
+            while True:
+                for begun in [one for one in in_training if one.is_done]:
+                    in_training.remove(begun)
+                    yield self._end(begun)
+                if (row := next(rows, None)) is None:
+                    break
+                self._add(next(begun for begun in in_training if row.key.hash in begun.proposals), row)
+        yield from [self._end(begun) for begun in in_training]
+
+    def _should_stop(self) -> bool:
+        """Whether nothing more should begin; the first reason for that stays."""
+        self.check_folder()
+        self.reason = self.reason or self.stop_reason()
+        return self.reason is not None
+
+    def _begin(self, round: Round) -> RoundInTraining:
+        """Chooses the templates of a round; as many as `max_trials` admits will be trained."""
         start = time.perf_counter()
         checkpoint.try_writing(self.checkpoints)  # to choose may take long
         proposals = self._stored_proposals(round) or self._choose(round)
-        if round.phase == "stored" and not proposals:
-            return RoundResult(round, (), None)
-        self.callback.on_round_start(round, len(proposals))
-        reason = None
+        if round.phase != "stored" or proposals:
+            self.callback.on_round_start(round, len(proposals))
+        limit = None if round.phase == "stored" else self.config.max_trials  # those are trained already
+        count = None if limit is None else max(0, limit - self.num_trained)
+        admitted = {proposal.candidate.hash: proposal for proposal in proposals[:count]}
+        return RoundInTraining(round, admitted, len(admitted) < len(proposals), start)
 
-        def should_stop() -> bool:
-            self.check_folder()
-            nonlocal reason  # the first one stays, also when a better candidate needs less time for its final training
-            reason = reason or self.stop_reason()
-            return reason is not None
+    def _request(self, proposals: Mapping[str, Proposal]) -> TrainingRequest:
+        trials = [Trial(proposal.candidate.template, self.config.seed) for proposal in proposals.values()]
+        keys = [make_key(trial, self.recipe, self.data, SPLIT_SEED) for trial in trials]
+        return TrainingRequest(trials, keys, self.recipe, self.split, self.store)
 
-        evaluated = []
-        for trained in self._train(proposals, round, should_stop):
-            self.evaluated[trained.candidate.hash] = trained
-            evaluated.append(trained)
-            if round.phase != "stored":
-                self._store_seconds(trained.candidate.hash)
-                self.callback.on_trial_end(trained)
-        front_size = self._store_front(round)
-        if is_incomplete := len(evaluated) < len(proposals):
-            should_stop()
-        result = RoundResult(round, tuple(evaluated), reason)
-        if not is_incomplete:  # else its summary is written when the rest is trained
-            self._store_summary(result, front_size, time.perf_counter() - start)
+    def _add(self, begun: RoundInTraining, row: Evaluation) -> None:
+        """Takes a row of a round."""
+        (candidate, predicted_mean, _), phase = begun.proposals[row.key.hash], begun.round.phase
+        values = candidate, row, phase, predicted_mean, self.data, self.recipe, self.config.metric
+        trained = EvaluatedCandidate(*values, _store=self.store, _experiment=self.experiment)
+        self.evaluated[row.key.hash] = begun.evaluated[row.key.hash] = trained
+        if phase != "stored":
+            self._store_seconds(row.key.hash)
+            self.callback.on_trial_end(trained)
+
+    def _end(self, begun: RoundInTraining) -> RoundResult:
+        """Writes down how a round went, unless some of it was not trained: then that is done when it is."""
+        evaluated = begun.in_order()
+        for trained in evaluated:  # so that what follows does not depend on which was done first
+            self.evaluated[trained.candidate.hash] = self.evaluated.pop(trained.candidate.hash)
+        result = RoundResult(begun.round, tuple(evaluated))
+        if begun.round.phase == "stored" and not evaluated:
+            return result
+        front_size = self._store_front(begun.round)
+        if not begun.is_done or begun.is_cut:
+            self._should_stop()
+        else:
+            self._store_summary(result, front_size, time.perf_counter() - begun.start)
             self.callback.on_round_end(result)
         return result
 
@@ -291,7 +395,8 @@ class Search:
                 new = promising(
                     space, new, fit_predictor(space, [], self.config.seed, elsewhere=self._learned_elsewhere)
                 )
-            chosen = select_batch(self._pool(new, predictor), count, int(jax.random.bits(key)), space.distance)
+            seed = int(jax.random.bits(key))
+            chosen = select_batch(self._pool(new, predictor), count, seed, space.distance, self._busy())
             return chosen if predictor.scores else [Proposal(one.candidate) for one in chosen]
 
         return propose
@@ -330,8 +435,18 @@ class Search:
         return candidates
 
     def _seen(self) -> set[str]:
-        """The functions that were trained."""
-        return {trained.candidate.function_hash for trained in self.evaluated.values()}
+        """The functions that were trained, or are in training."""
+        trained = [one.candidate for one in self.evaluated.values()]
+        return {candidate.function_hash for candidate in (*trained, *self._busy())}
+
+    def _busy(self) -> list[Candidate]:
+        """What is in training."""
+        return [
+            proposal.candidate
+            for begun in self.in_training
+            for hash, proposal in begun.proposals.items()
+            if hash not in begun.evaluated
+        ]
 
     def _known_candidates(self) -> list[Candidate]:
         """The user's own templates, then those that people build by hand."""
@@ -361,29 +476,6 @@ class Search:
         """What the store's trainings from elsewhere say of networks for such images; None where it has none."""
         rows = self.store.imported_rows("x".join(map(str, self.data.in_shape)), self.data.classes)
         return learn_from_elsewhere(self.space, rows, self.config.seed) if rows else None
-
-    def _train(
-        self, proposals: Sequence[Proposal], round: Round, should_stop: Callable[[], bool]
-    ) -> Iterator[EvaluatedCandidate]:
-        """Trains as many as `max_trials` admits."""
-        config = self.config
-        limit = None if round.phase == "stored" else config.max_trials  # those are trained already
-        count = None if limit is None else max(0, limit - self.num_trained)
-        by_hash = {proposal.candidate.hash: proposal for proposal in proposals[:count]}
-        trials = [Trial(proposal.candidate.template, config.seed) for proposal in by_hash.values()]
-        keys = [make_key(trial, self.recipe, self.data, SPLIT_SEED) for trial in trials]
-        request = TrainingRequest(trials, keys, self.recipe, self.split, self.store)
-        options = self._engine_options(should_stop)
-
-        def keeps(keys: Sequence[Key], curves: np.ndarray) -> Sequence[bool]:
-            return self._keeps([by_hash[key.hash].candidate for key in keys], curves, round)
-
-        epochs = config.prune_after_epochs if round.phase == "evolved" else 0
-        rows = run_pruned(request, epochs, keeps, options) if epochs else run_trials(request, options)
-        for row in rows:
-            candidate, predicted_mean, _ = by_hash[row.key.hash]
-            values = candidate, row, round.phase, predicted_mean, self.data, self.recipe, config.metric
-            yield EvaluatedCandidate(*values, _store=self.store, _experiment=self.experiment)
 
     def _engine_options(self, should_stop: Callable[[], bool]) -> EngineOptions:
         config, on_epoch = self.config, self.callback.on_epoch_end

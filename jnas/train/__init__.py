@@ -3,7 +3,7 @@
 from jnas.train._engine.executor import to_workers
 from jnas.train._engine.scheduler import EngineOptions
 from jnas.train._engine.timing import TimingStats
-from jnas.train._evaluate import evaluate, run_pruned, run_trials, train_modules
+from jnas.train._evaluate import evaluate, run_pruned, run_stream, run_trials, train_modules
 from jnas.train._inference import accuracy, latency_ms, logits, predict, predict_with, probabilities
 from jnas.train._recipe import AUGMENTATION, RECIPES, Recipe
 from jnas.train._request import TrainingRequest, make_key
@@ -38,6 +38,7 @@ __all__ = [
     "predict_with",
     "probabilities",
     "run_pruned",
+    "run_stream",
     "run_trials",
     "sample_trials",
     "save_weights",

@@ -1,7 +1,8 @@
 """One call for many trials, each a row: rows that the store has are looked up, and failures are rows, too."""
 
+import collections
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from jaxtyping import Float
 from jnas._runtime.jax_config import with_own_settings
 from jnas._validation import to_bool, to_instance
 from jnas.store import Evaluation, Key, Store
-from jnas.train._engine.jobs import Job
+from jnas.train._engine.jobs import Job, TrialGroup, make_groups
 from jnas.train._engine.progress import ProgressBar
 from jnas.train._engine.scheduler import EngineOptions
 from jnas.train._recipe import Recipe
@@ -76,6 +77,40 @@ def run_trials(request: TrainingRequest, options: EngineOptions | None = None) -
     are done have a row.
     """
     yield from request.finish(*request.split_cached(), options or EngineOptions())
+
+
+def run_stream(
+    first: TrainingRequest,
+    refill: Callable[[], TrainingRequest | None],
+    num_programs: int | None = None,
+    options: EngineOptions | None = None,
+) -> Generator[Evaluation, None, None]:
+    """Yields rows as they are done: of the first request, and of those of `refill`, which is asked for more.
+
+    It is asked when a worker has nothing to do, in the caller's thread, and again after whatever is done, until it
+    returns None. All requests are of one recipe, one split and one store. As many workers train as for `num_programs`,
+    or as for the first request.
+    """
+    options, known = options or EngineOptions(), collections.deque[Evaluation]()
+
+    def take(request: TrainingRequest) -> Iterable[Job]:
+        rows, jobs = request.split_cached()
+        known.extend(rows[key] for key in request.keys if key in rows)
+        return jobs.values()
+
+    def more() -> list[TrialGroup] | None:
+        request = refill()
+        return None if request is None else make_groups(take(request))
+
+    run = first.run(take(first), options, until=first.recipe.epochs, refill=more, num_programs=num_programs)
+    with contextlib.closing(run) as chunks:
+        while True:
+            while known:
+                yield known.popleft()
+            if (chunk := next(chunks, None)) is None:
+                return
+            for job in chunk:
+                yield first.record(job)
 
 
 def run_pruned(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from jnas.nn import program_signature
 from jnas.space import Template
 from jnas.store import Evaluation, Key, Store
 from jnas.train._engine.executor import choose_executor
-from jnas.train._engine.jobs import Job, make_groups
+from jnas.train._engine.jobs import Job, TrialGroup, make_groups
 from jnas.train._engine.scheduler import EngineOptions, Scheduler
 from jnas.train._recipe import Recipe
 from jnas.train._trainer import check_batch
@@ -79,19 +79,29 @@ class TrainingRequest:
         return final, jobs
 
     def run(
-        self, jobs: Iterable[Job], options: EngineOptions, *, until: int, keep: bool = False
+        self,
+        jobs: Iterable[Job],
+        options: EngineOptions,
+        *,
+        until: int,
+        keep: bool = False,
+        refill: Callable[[], Iterable[TrialGroup] | None] | None = None,
+        num_programs: int | None = None,
     ) -> Generator[list[Job], None, None]:
         """Trains jobs of the request until this many epochs are done; yields them as they are done.
 
-        Where they train follows from all trials of the request, also those that the store has.
+        Where they train follows from all trials of the request, also those that the store has, or `num_programs`.
+        `refill` is that of `Scheduler`.
         """
         groups = make_groups(jobs)
-        if not groups:
+        if not groups and refill is None:
             return
-        num_programs = len({program_signature(trial.template) for trial in self.trials})
+        num_programs = num_programs or len({program_signature(trial.template) for trial in self.trials})
         executor = choose_executor(options.workers, num_programs, self.split)
         reports, num_recorded = options.timing.reports, len(options.timing.reports)
-        scheduler = Scheduler(collections.deque(groups), self.recipe, self.split, executor, options, until, keep)
+        scheduler = Scheduler(
+            collections.deque(groups), self.recipe, self.split, executor, options, until, keep, refill
+        )
         with contextlib.closing(scheduler.run()) as chunks:
             for chunk in chunks:
                 if self.store:

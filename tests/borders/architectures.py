@@ -24,6 +24,7 @@ _RATES = "(lowest, highest) with 0 < lowest <= highest"
 _OPTIONS_OF_ENGINE = {
     "max_memory": ("an integer >= 1", 0),
     "compile_timeout": ("a finite number > 0", -1),
+    "workers": ("a number of processes, ray, ray://HOST:PORT or slurm:COUNT", -1),
     "on_epoch": ("a function", 3),
     "on_row": ("a function", 3),
     "should_stop": ("a function", True),

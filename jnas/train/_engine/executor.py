@@ -25,6 +25,7 @@ from jnas._runtime.devices import Place, available_memory, num_cores
 from jnas._runtime.jax_config import read_jax_config
 from jnas._validation import refuse, to_int
 from jnas.data import Split
+from jnas.errors import JnasError
 from jnas.train._engine.group_trainer import CompileReply, GroupSpec, GroupTrainer, OnEpoch, Outcome
 from jnas.train._engine.jobs import failure_of
 from jnas.train._engine.process_worker import ProcessWorker
@@ -41,16 +42,15 @@ _MIN_PROGRAMS_TO_COMPILE_AHEAD = 8
 _MAX_COMPILE_WORKERS = 4
 _GPU_FRACTION = 0.9
 """Share of a GPU's memory that its workers may take; the caller's process has the rest."""
-_MOST_WORKERS = 10_000
 
 
 def to_workers(name: str, value: object) -> str:
     """Returns where to train as text: a number of worker processes, "ray", "ray://HOST:PORT" or "slurm:COUNT"."""
-    if not isinstance(value, str) or value.isdecimal():
-        number = int(value) if isinstance(value, str) else value
-        return str(to_int(name, number, 0, _MOST_WORKERS, hint="or ray, ray://HOST:PORT, slurm:COUNT"))
-    if not re.fullmatch(r"ray|ray://[^:/]+:\d+|slurm:0*[1-9]\d{0,3}", value):
-        refuse(name, "a number of processes, ray, ray://HOST:PORT, or slurm:COUNT", value)
+    if not isinstance(value, str):
+        with contextlib.suppress(JnasError):
+            value = str(to_int(name, value, 0))
+    if not isinstance(value, str) or not re.fullmatch(r"\d{1,4}|ray|ray://[^:/]+:\d+|slurm:[1-9]\d{0,3}", value):
+        refuse(name, "a number of processes, ray, ray://HOST:PORT or slurm:COUNT", value)
     return value
 
 

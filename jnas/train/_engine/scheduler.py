@@ -8,7 +8,7 @@ import collections
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -79,7 +79,11 @@ _Trainer = GroupTrainer | RemoteGroupTrainer
 
 @dataclass(eq=False)
 class Scheduler:
-    """Trains groups until so many epochs are done. With `keep` each job keeps its run, to go on from later."""
+    """Trains groups until so many epochs are done. With `keep` each job keeps its run, to go on from later.
+
+    `refill` is asked for more groups when a slot has nothing to do, and again after whatever is done, until it returns
+    None.
+    """
 
     pending: collections.deque[TrialGroup]
     recipe: Recipe
@@ -88,6 +92,7 @@ class Scheduler:
     options: EngineOptions
     until: int
     keep: bool
+    refill: Callable[[], Iterable[TrialGroup] | None] | None = None
 
     def __post_init__(self) -> None:
         self.max_memory = training_memory(self.options.max_memory)
@@ -101,15 +106,19 @@ class Scheduler:
         self.threads: set[threading.Thread] = set()
 
     def run(self) -> Generator[list[Job], None, None]:
-        """Yields the jobs of each chunk that is done."""
-        timing = self.options.timing
+        """Yields the jobs of each chunk that is done; nothing after each refill, of which the caller may know rows."""
+        timing, may_refill = self.options.timing, True
         try:
             if self.options.should_stop():
                 self._end()
             self._start_slots()
-            while self.threads or not self.events.empty():
+            while self.threads or not self.events.empty() or (self.refill and may_refill):
                 if not self.ending.is_set() and self.options.should_stop():
                     self._end()
+                if self.refill and may_refill and self._has_idle_slot():
+                    may_refill = self._refill()
+                    yield []
+                    continue
                 start = time.perf_counter()
                 try:
                     handle, *arguments = self.events.get(timeout=_POLL_SECONDS)
@@ -118,6 +127,7 @@ class Scheduler:
                     handle, arguments = self._check_timeouts, []
                 if not self.training:
                     timing.compile_wait_seconds += time.perf_counter() - start
+                may_refill = may_refill or handle != self._check_timeouts
                 if jobs := handle(*arguments):
                     timing.num_trials += len(jobs)
                     yield jobs
@@ -142,12 +152,30 @@ class Scheduler:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _end(self) -> None:
+        self.refill = None
         with self.changed:
             self.ending.set()
             self.pending.clear()
             self.changed.notify_all()
 
     # In the caller's thread.
+
+    def _has_idle_slot(self) -> bool:
+        with self.changed:
+            return not self.pending and len(self.threads) < self.executor.num_slots
+
+    def _refill(self) -> bool:
+        """Adds what `refill` has; returns whether to ask it again at once."""
+        assert self.refill is not None
+        groups = self.refill()
+        if groups is None:
+            self.refill = None
+            return False
+        with self.changed:
+            self.pending.extend(groups)
+            is_empty = not self.pending
+        self._start_slots()
+        return not (is_empty and self.threads)
 
     def _start_slots(self) -> None:
         with self.changed:
@@ -190,6 +218,7 @@ class Scheduler:
         self.threads.remove(thread)
         if error is not None:
             raise error
+        self._start_slots()  # for what came when it had decided to end
 
     # In the threads of the slots.
 
