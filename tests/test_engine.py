@@ -25,6 +25,7 @@ from jnas.train import (
     Trial,
     evaluate,
     run_pruned,
+    run_stream,
     run_trials,
     successive_halving,
     train_modules,
@@ -441,3 +442,75 @@ def test_successive_halving_interrupted_keeps_what_it_knows(data, tmp_path, trai
     with pytest.raises(KeyboardInterrupt):
         successive_halving(SMALL, data, RECIPE, store=store, progress=False)
     assert store.to_df().status.tolist() == ["stopped"] * 3 and len(store.sql("SELECT * FROM epochs")) == 2
+
+
+# Rounds that overlap.
+
+
+def stream(requests, data, store=None):
+    """Rows of some requests, of which the next is given whenever something is asked for."""
+    asked, left = [], list(requests)
+
+    def refill():
+        asked.append(len(left))
+        return request_of(left.pop(0), data, store=store) if left else None
+
+    first = request_of(left.pop(0), data, store=store)
+    return [row for row in run_stream(first, refill, 4) if row], asked
+
+
+def test_run_stream_trains_one_request_after_the_other(data, tmp_path, trainer, monkeypatch):
+    requests = [SMALL[:2], [], [SMALL[2]], [template(256), template(512)]]
+    rows, asked = stream(requests, data, tmp_path / "a.duckdb")
+    assert asked == [3, 2, 1, 0], "each is asked for once, and the end is told once"
+    trials = [trial for request in requests for trial in request]
+    assert sorted(row.key.hash for row in rows) == sorted(trial.hash for trial in trials)
+    assert [row.epochs for row in rows_of([*map(template, (32,))], data)] == [rows[0].epochs]
+    monkeypatch.setattr(trainer, "train_until", lambda *_: pytest.fail("trained what the store has"))
+    again, _ = stream(requests, data, tmp_path / "a.duckdb")
+    assert again == [row for trial in trials for row in rows if row.key.hash == trial.hash]
+
+
+def test_run_stream_begins_the_next_request_before_the_one_before_has_ended(data, trainer, monkeypatch):
+    begun, original = threading.Event(), trainer.train_until
+
+    def train_until(self, run, epoch, on_epoch=None):
+        if trains(SMALL[0])(self):
+            assert begun.wait(30), "the next request was not asked for while this one trained"
+        return original(self, run, epoch, on_epoch)
+
+    def refill():
+        if begun.is_set():
+            return None
+        begun.set()
+        return request_of([SMALL[1]], data)
+
+    monkeypatch.setattr(trainer, "train_until", train_until)
+    assert {row.status for row in run_stream(request_of(SMALL[:1], data), refill) if row} == {"ok"}
+
+
+def test_run_stream_waits_where_nothing_can_be_chosen_yet(data):
+    """An empty request says so; it is asked again after whatever is done."""
+    rows, left = [], [[SMALL[1]], [SMALL[2]]]
+
+    def refill():
+        if len(rows) < 3 - len(left):
+            return request_of([], data)
+        return request_of(left.pop(0), data) if left else None
+
+    for row in run_stream(request_of(SMALL[:1], data), refill):
+        rows += [row] * (row is not None)
+    assert [row.key.hash for row in rows] == [one.hash for one in SMALL]
+
+
+def test_run_stream_that_should_stop_asks_for_nothing_more(data, trainer, monkeypatch):
+    rows, asked = [], []
+
+    def refill():
+        asked.append(len(rows))
+        return request_of([template(2 ** (5 + len(asked)))], data)
+
+    options = EngineOptions(should_stop=lambda: len(rows) >= 2)
+    for row in run_stream(request_of(SMALL[:1], data), refill, options=options):
+        rows += [row] * (row is not None)
+    assert 2 <= len(rows) <= 4 and len(asked) <= 4

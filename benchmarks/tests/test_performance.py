@@ -88,3 +88,16 @@ def test_soak_sees_the_memory_of_workers(tmp_path, monkeypatch):
     samples, exit_code = soak.watch([sys.executable, "-c", parent], tmp_path)
     assert exit_code == 0 and max(workers for _, _, workers in samples) > 128
     assert max(driver for _, driver, _ in samples) < 128
+
+
+def test_cluster_serves_workers_that_sleep(run_main, monkeypatch):
+    import cluster
+
+    monkeypatch.setattr(cluster, "SLEEP", 0.05)
+    monkeypatch.setattr(cluster, "SECONDS", 0.2)
+    figures = run_main(cluster, "--templates", 0, "--workers", 10)["figures"]
+    assert [row["workers"] for row in figures["served"]] == [1, 10]
+    assert all(0 < row["with_store"] <= row["asked"] * 1.1 for row in figures["served"])
+    figures |= {"ray_seconds": 1.0, "pipes_seconds": 1.0, "ray_to_pipes": 1.0}
+    claims, text = rendered("cluster", figures)
+    assert len(claims) == 2 and "| 10 |" in text

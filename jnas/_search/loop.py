@@ -292,9 +292,12 @@ class Search:
                 for begun in [one for one in in_training if one.is_done]:
                     in_training.remove(begun)
                     yield self._end(begun)
-                if (row := next(rows, None)) is None:
+                try:
+                    row = next(rows)
+                except StopIteration:
                     break
-                self._add(next(begun for begun in in_training if row.key.hash in begun.proposals), row)
+                if row is not None:
+                    self._add(next(begun for begun in in_training if row.key.hash in begun.proposals), row)
         yield from [self._end(begun) for begun in in_training]
 
     def _should_stop(self) -> bool:

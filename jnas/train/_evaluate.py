@@ -84,12 +84,12 @@ def run_stream(
     refill: Callable[[], TrainingRequest | None],
     num_programs: int | None = None,
     options: EngineOptions | None = None,
-) -> Generator[Evaluation, None, None]:
+) -> Generator[Evaluation | None, None, None]:
     """Yields rows as they are done: of the first request, and of those of `refill`, which is asked for more.
 
     It is asked when a worker has nothing to do, in the caller's thread, and again after whatever is done, until it
-    returns None. All requests are of one recipe, one split and one store. As many workers train as for `num_programs`,
-    or as for the first request.
+    returns None. In between None is yielded, for a caller whose next request follows from what is done. All requests
+    are of one recipe, one split and one store. As many workers train as for `num_programs`, or the first request's.
     """
     options, known = options or EngineOptions(), collections.deque[Evaluation]()
 
@@ -107,6 +107,7 @@ def run_stream(
         while True:
             while known:
                 yield known.popleft()
+            yield None
             if (chunk := next(chunks, None)) is None:
                 return
             for job in chunk:
