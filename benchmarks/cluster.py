@@ -2,10 +2,10 @@
 
     python benchmarks/cluster.py --json OUT.json [--templates 64] [--workers 1000]
 
-First some small templates are trained twice by two processes of this machine, then by a Ray cluster of a head and two
-machines of one CPU, all of them processes of this machine; the seconds are those of the second time, when workers are
-there and programs are in the cache of neither. Then workers that only sleep stand for a large cluster: as many trials
-are asked of 1, 10, 100 and 1,000 of them as they can do in some seconds, with a store and without.
+First some small templates are trained by two processes of this machine, then by a Ray cluster of a head and two
+machines of one CPU, all of them processes of this machine, after four others for which the workers were started. Both
+compile: caches are off. Then workers that only sleep stand for a large cluster: as many trials are asked of 1, 10, 100
+and 1,000 of them as they can do in some seconds, with a store and without.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1000, help="that sleep, at most")
     parser.add_argument("--json")
     options = parser.parse_args()
-    os.environ["JNAS_EXECUTABLE_CACHE"] = "0"  # so that both compile
+    os.environ |= {"JNAS_EXECUTABLE_CACHE": "0", "JAX_ENABLE_COMPILATION_CACHE": "false"}
     data, figures = jnas.load_data("excerpt"), {"sleep_seconds": SLEEP, "served": []}
     space = jnas.Space(style="modern", max_macs=1_000_000)
     num_asked = int(options.workers * SECONDS / SLEEP)

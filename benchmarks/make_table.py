@@ -116,6 +116,7 @@ def main() -> None:
     parser.add_argument("--csv", required=True, type=Path, help="the table; one ending in .gz is compressed")
     parser.add_argument("--templates", type=int, default=3000)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing after so many")
+    parser.add_argument("--workers", help="where to train, as `jnas evaluate --workers`")
     parser.add_argument("--json")
     options = parser.parse_args()
     start, data = time.monotonic(), images(options.data)
@@ -127,7 +128,8 @@ def main() -> None:
     left = [trial for _, trial in planned if (trial.template.hash, trial.seed) not in there]
     while left and time.monotonic() - start < 60 * options.minutes:
         chunk, left = left[:CHUNK], left[CHUNK:]
-        rows = jnas.evaluate(chunk, data, recipe, progress=False, options=EngineOptions(compile_timeout=120))
+        engine = EngineOptions(compile_timeout=120, workers=options.workers)
+        rows = jnas.evaluate(chunk, data, recipe, progress=False, options=engine)
         table = pd.concat([table, lines(rows, sources)], ignore_index=True)
         part = options.csv.with_name(f"part-{options.csv.name}")  # with its ending, which says how it is compressed
         table.to_csv(part, index=False)

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import difflib
+import glob
 import importlib
 import io
 import os
@@ -59,6 +60,8 @@ def _run(words: list[str]) -> int:
         near = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f"did you mean {near[0]}?" if near else "`jnas --help` says what each does."
         raise JnasError(f"The command must be one of {', '.join(COMMANDS)}, got {shown(name)}; {hint}")
+    if len(glob.glob("/dev/nvidia[0-9]*")) > 1:  # workers have the memory of the first GPU, too
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         import jax  # noqa: F401
     except ValueError as error:  # a setting in the environment

@@ -37,19 +37,19 @@ class CacheInfo(NamedTuple):
     max_bytes: int
 
 
-def use_compilation_cache() -> None:
+def use_compilation_cache(num_threads: int | None = None) -> None:
     """Switches JAX's persistent compilation cache on, in the user's cache folder, with a limit of 2 GiB.
 
-    A folder that the user has chosen (JAX_COMPILATION_CACHE_DIR or `jax.config`) stays as it is, and so does no cache
-    (JAX_ENABLE_COMPILATION_CACHE=false). An entry that cannot be read, such as one of a process that was killed, is
-    made anew, and nothing warns of it, nor of a disk that is full.
+    `num_threads` is that of `jax_cache_dir`. A folder that the user has chosen (JAX_COMPILATION_CACHE_DIR or
+    `jax.config`) stays as it is, and so does no cache (JAX_ENABLE_COMPILATION_CACHE=false). An entry that cannot be
+    read, such as one of a process that was killed, is made anew, and nothing warns of it, nor of a disk that is full.
     """
     if not read_jax_config("jax_enable_compilation_cache"):
         return
     warnings.filterwarnings("always", message=_CACHE_WARNING)
     if getattr(warnings.showwarning, "func", None) is not _show_warning:  # else another call has done so
         warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
-    folder = jax_cache_dir()
+    folder = jax_cache_dir(num_threads)
     if read_jax_config("jax_compilation_cache_dir") is not None or folder is None:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))

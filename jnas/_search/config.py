@@ -374,8 +374,14 @@ class SearchConfig(TrainingConfig):
 
     @property
     def overlaps(self) -> bool:
-        """Whether a round may begin before the one before has ended: where the clock has its say anyway."""
-        return self.time_limit is not None and self.max_trials is None and self.generations is None
+        """Whether a round may begin before the one before has ended.
+
+        That is where the clock has its say anyway, and neither a latency is measured, which other work would disturb,
+        nor the networks of a round are compared with each other.
+        """
+        is_counted = self.max_trials is not None or self.generations is not None or self.prune_after_epochs > 0
+        costs_time = self.max_latency_ms is not None or "latency" in self.objectives
+        return self.time_limit is not None and not is_counted and not (costs_time and self.latencies is None)
 
     @property
     def is_timed(self) -> bool:

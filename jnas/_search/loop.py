@@ -60,6 +60,7 @@ from jnas.train import (
     run_pruned,
     run_stream,
     run_trials,
+    wait_for_workers,
 )
 
 _MAY_BE_MIRRORED = ("excerpt", "cifar10", "cifar100")
@@ -119,7 +120,9 @@ class Search:
         is_told = config.flip is not None or config.data.split(":")[0] in _MAY_BE_MIRRORED
         if not is_told and config.make_recipe(None).flip and (warning := warn_of_mirroring(data, self.split)):
             config, self.notes = dataclasses.replace(config, flip=False), (*data.notes, warning)
-        self.data, self.callback, self.start, self.interrupt = data, callback, start, interrupt
+        # Its minutes begin when it may train.
+        self.start = start + wait_for_workers(config.workers, lambda: bool(interrupt.by))
+        self.data, self.callback, self.interrupt = data, callback, interrupt
         check_batch(config.make_recipe(config.epochs, config.train_images), self.split.take(config.train_images))
         space = config.search_space(data)
         latencies = None if config.latencies is None else read_latencies(config.latencies, space)
@@ -131,12 +134,13 @@ class Search:
         self.recipe = config.candidate_recipe()
         check_batch(self.recipe, self.split.take(config.train_images))
         self.checkpoints = paths.checkpoint_dir(self.store.path, self.experiment)
-        self.evaluated: dict[str, EvaluatedCandidate] = {}  # by hash, in the order of rounds
+        self.evaluated: dict[str, EvaluatedCandidate] = {}  # by hash, in the order in which rounds end
         self.in_training: list[RoundInTraining] = []
         self.reason: str | None = None  # why the search has to end, in a few words
+        self.patience: str | None = None  # why it need not go on
         self.ended, self.best, self.num_idle = False, None, 0
         checkpoint.try_writing(self.checkpoints)
-        self.checked = start
+        self.checked = self.start
         self.store.add_experiment(
             self.experiment,
             config_json=dataclasses.asdict(config),
@@ -182,18 +186,19 @@ class Search:
             for result in results:
                 if not self.ended:  # else it had begun before
                     self._note(result)
-        return self.finish(self.reason)
+        return self.finish(self.reason or self.patience)
 
     def _note(self, result: RoundResult) -> None:
         """Notes whether the search is at its end after a round, and why."""
         is_evolved = result.round.phase == "evolved"
         before, self.best = self.best, next((trained.candidate for trained in self.ranking()), None)
-        self.num_idle = self.num_idle + 1 if is_evolved and self.best == before else 0
+        if is_evolved and result.evaluated:
+            self.num_idle = self.num_idle + 1 if self.best == before else 0
         is_exhausted = is_evolved and not result.evaluated and not self.in_training  # nothing is left to propose
         self.ended = self.reason is not None or is_exhausted
         if not self.ended and self.num_idle == PATIENCE and self._may_end_early():
             count = PATIENCE * self.config.trials_per_generation
-            self.reason = f"as the last {count} networks were no better: the time that is left is the winner's"
+            self.patience = f"as the last {count} networks were no better: the time that is left is the winner's"
             self.ended = True
 
     def _may_end_early(self) -> bool:
@@ -247,13 +252,14 @@ class Search:
     def _train_rounds(self) -> Generator[RoundResult, None, None]:
         """Yields the results of rounds, as they are done."""
         rounds = self.config.rounds()
-        if epochs := self.config.prune_after_epochs:
-            for round in rounds:
-                if self.ended or self._should_stop():
-                    return
-                yield from self._train_round(self._begin(round), epochs if round.phase == "evolved" else 0)
-        else:
+        if self.config.overlaps:
             yield from self._train_stream(rounds)
+            return
+        for round in rounds:
+            if self.ended or self._should_stop():
+                return
+            is_pruned = round.phase == "evolved"
+            yield from self._train_round(self._begin(round), self.config.prune_after_epochs if is_pruned else 0)
 
     def _train_round(self, begun: RoundInTraining, prune_after: int) -> Iterator[RoundResult]:
         """Trains one round, whose losers are stopped after some epochs."""
@@ -268,7 +274,7 @@ class Search:
         yield self._end(begun)
 
     def _train_stream(self, rounds: Iterator[Round]) -> Iterator[RoundResult]:
-        """Trains round after round; where `overlaps`, one begins when a worker has nothing to do in those before."""
+        """Trains round after round; one of children begins when a worker has nothing to do in those before."""
         upcoming, in_training = next(rounds, None), self.in_training
 
         def begin() -> RoundInTraining:
@@ -281,11 +287,11 @@ class Search:
         def refill() -> TrainingRequest | None:
             if upcoming is None or (self.ended and not self._stored_proposals(upcoming)):  # an earlier run began those
                 return None
-            is_ready = self.config.overlaps and upcoming.phase == "evolved" and len(self.good()) > 1
+            is_ready = upcoming.phase == "evolved" and len(self.good()) > 1
             return self._request(begin().proposals if is_ready or not in_training else {})
 
         first = self._request(begin().proposals)
-        num_programs = 2 * self.config.trials_per_generation if self.config.overlaps else None
+        num_programs = 2 * self.config.trials_per_generation
         rows = run_stream(first, refill, num_programs, self._engine_options(self._should_stop))
         with contextlib.closing(rows):
             while True:

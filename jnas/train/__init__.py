@@ -1,6 +1,6 @@
 """Recipes, trials, and the training of populations on images that live on the device."""
 
-from jnas.train._engine.executor import to_workers
+from jnas.train._engine.executor import to_workers, wait_for_workers
 from jnas.train._engine.scheduler import EngineOptions
 from jnas.train._engine.timing import TimingStats
 from jnas.train._evaluate import evaluate, run_pruned, run_stream, run_trials, train_modules
@@ -46,4 +46,5 @@ __all__ = [
     "to_workers",
     "train_modules",
     "trained_module",
+    "wait_for_workers",
 ]

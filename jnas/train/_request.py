@@ -69,7 +69,7 @@ class TrainingRequest:
 
         Rows that were stopped after `stopped_after` epochs count as final, too.
         """
-        rows = self.store.find(list(self.keys)) if self.store else {}
+        rows = self.store.find(list(self.keys)) if self.store and self.keys else {}
         final = {
             key: row
             for key, row in rows.items()

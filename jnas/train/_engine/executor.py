@@ -15,6 +15,7 @@ import contextlib
 import functools
 import os
 import re
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
@@ -23,13 +24,13 @@ import jax
 from jnas._runtime.compilation_cache import MAX_JAX_CACHE_BYTES, is_own_jax_cache, jax_cache_dir
 from jnas._runtime.devices import Place, available_memory, num_cores
 from jnas._runtime.jax_config import read_jax_config
-from jnas._validation import refuse, to_int
+from jnas._validation import refuse, shown, to_int
 from jnas.data import Split
 from jnas.errors import JnasError
 from jnas.train._engine.group_trainer import CompileReply, GroupSpec, GroupTrainer, OnEpoch, Outcome
 from jnas.train._engine.jobs import failure_of
 from jnas.train._engine.process_worker import ProcessWorker
-from jnas.train._engine.ray_worker import ray_pool
+from jnas.train._engine.ray_worker import RayPool, ray_pool
 from jnas.train._engine.slurm_worker import slurm_pool
 from jnas.train._engine.worker import TrainRequest
 from jnas.train._engine.workers import Worker, WorkerDied, WorkerPool
@@ -143,6 +144,11 @@ class Executor:
         return max(count, 1)
 
     @property
+    def num_ready(self) -> int:
+        """How many groups may begin at once: workers that are wanted may not be there yet."""
+        return self.num_slots if self.shares_memory or not self._train_pool else max(1, self._train_pool.num_ready)
+
+    @property
     def num_slots(self) -> int:
         """How many groups compile, wait or train at the same time."""
         return self.num_training if self._train_pool else self._num_workers + 1
@@ -159,6 +165,8 @@ class Executor:
     def _compile_ahead(self, trainer: Trainer) -> None:
         """Has a worker compile a trainer's programs into the cache, if one is idle."""
         pool = self._ahead_pool
+        if pool is not None:
+            pool.start(self._num_workers)  # those that have ended
         if pool is None or trainer.spec.is_cached() or (worker := pool.acquire(lambda: True)) is None:
             return
         worker.num_programs += 1
@@ -171,14 +179,12 @@ class Executor:
 
 def choose_executor(workers: str | int | None, num_programs: int, split: Split) -> Executor:
     """Returns what trains this many different programs; the workers are started."""
-    given = os.environ.get("JNAS_WORKERS") or None if workers is None else workers
-    workers = None if given is None else to_workers("JNAS_WORKERS", given)
-    if workers and workers.startswith("ray"):
-        pool = ray_pool(workers)
-        return Executor(train_pool=pool, count_devices=pool.count_devices)
-    if workers and workers.startswith("slurm"):
-        count = int(workers.partition(":")[2])
-        return Executor(train_pool=slurm_pool(count), count_devices=lambda: count)
+    workers = _given(workers)
+    if found := _remote_pool(workers):
+        pool, count_devices = found
+        if num_programs == 1 and isinstance(pool, RayPool) and pool.devices()[0] == "CPU":
+            return Executor()  # an actor has one core, and this machine has several
+        return Executor(train_pool=pool, count_devices=count_devices)
     requested = None if workers is None else int(workers)
     if jax.default_backend() != "cpu":
         return _choose_on_gpus(requested, num_programs)
@@ -186,9 +192,44 @@ def choose_executor(workers: str | int | None, num_programs: int, split: Split) 
     return _start(cpu_pool(num_threads), num_workers) if num_workers else Executor()
 
 
+def wait_for_workers(workers: str | None, should_stop: Callable[[], bool]) -> float:
+    """Returns the seconds until a worker of another machine was there, 0 where none is asked for.
+
+    Raises a JnasError if none can be started.
+    """
+    start, found = time.monotonic(), _remote_pool(_given(workers))
+    if found is None:
+        return 0.0
+    pool, count_devices = found
+    try:
+        while not (count := count_devices()) and not should_stop():
+            time.sleep(1.0)
+        pool.start(count)
+        pool.wait(should_stop)
+    except WorkerDied as error:
+        raise JnasError(f"workers must be such that one can be started, got {shown(workers)} ({error}).") from error
+    return time.monotonic() - start
+
+
+def _given(workers: str | int | None) -> str | None:
+    given = os.environ.get("JNAS_WORKERS") or None if workers is None else workers
+    return None if given is None else to_workers("JNAS_WORKERS", given)
+
+
+def _remote_pool(workers: str | None) -> tuple[WorkerPool, Callable[[], int]] | None:
+    """The workers of other machines, and how to count the devices that they have there."""
+    if workers and workers.startswith("ray"):
+        pool = ray_pool(workers)
+        return pool, pool.count_devices
+    if workers and workers.startswith("slurm"):
+        count = int(workers.partition(":")[2])
+        return slurm_pool(count), lambda: count
+    return None
+
+
 def _choose_on_gpus(requested: int | None, num_programs: int) -> Executor:
     gpus = gpu_environments()
-    if requested == 0 or num_programs == 1:  # one program trains here, by what is compiled here
+    if requested == 0:
         return Executor()
     if (count := requested or len(gpus)) > 1:
         return _start(gpu_pool(count), count, has_devices=True)

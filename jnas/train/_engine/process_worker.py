@@ -15,6 +15,7 @@ from typing import Any
 from jnas._runtime.devices import Place
 from jnas._runtime.jax_config import ENVIRONMENT, read_jax_config
 from jnas.data import Split
+from jnas.train._engine import workers
 from jnas.train._engine.workers import WorkerDied, WorkerKilled
 
 _START_TIMEOUT = 120.0
@@ -91,8 +92,9 @@ class ProcessWorker:
                 pipe.close()
 
     def is_usable(self) -> bool:
-        """Returns whether the process runs, in the environment that another one would have."""
-        return self._process.poll() is None and self._environment == self._make_environment()
+        """Returns whether the process runs, in the environment of a new one, and has made few programs."""
+        is_current = self._environment == self._make_environment() and self.num_programs < workers.MAX_PROGRAMS
+        return is_current and self._process.poll() is None
 
     def _death(self) -> WorkerDied:
         try:

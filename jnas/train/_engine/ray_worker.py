@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import pickle
 import queue
 import threading
 import time
@@ -23,6 +24,7 @@ from jnas._runtime.devices import Place
 from jnas._validation import first_line
 from jnas.data import Split
 from jnas.errors import JnasError
+from jnas.train._engine import workers
 from jnas.train._engine.worker import serve
 from jnas.train._engine.workers import WorkerDied, WorkerKilled, WorkerPool
 
@@ -69,23 +71,35 @@ class RayWorker:
         self.num_programs = 0
         self._pool = pool
         self._images: Callable[[], Split | None] = lambda: None
+        self._sent: Any = None
         self._actor = pool.start_actor()
         self.place = self.receive()
 
     def send(self, message: Any) -> None:
-        """Sends a message; what pickle raises if this is no message."""
-        self._actor.send.remote(message)
+        """Sends a message; raises `WorkerDied`, or what pickle raises if this is no message."""
+        try:
+            self._sent = self._actor.send.remote(message)
+        except (TypeError, AttributeError, pickle.PicklingError):
+            raise
+        except Exception as error:
+            raise WorkerDied(first_line(error)) from error
 
     def send_images(self, split: Split) -> None:
-        """Sends images, unless it has them: a reference, as they go to each machine once."""
+        """Sends images, unless it has them: a reference, as they go to each machine once; raises `WorkerDied`."""
         if self._images() is not split:
-            self._actor.send.remote(self._pool.put(split))
+            try:
+                self._pool.ray.get(self._actor.send.remote(self._pool.put(split)))
+            except (Exception, SystemExit) as error:
+                raise WorkerDied(first_line(error)) from error
             self._images = weakref.ref(split)
 
     def receive(self) -> Any:
         """Returns the next message, once it comes; raises `WorkerDied` if none will."""
         ray = self._pool.ray
         try:
+            if self._sent is not None:  # else an answer to what never came would be waited for
+                ray.get(self._sent)
+                self._sent = None
             return ray.get(self._actor.receive.remote())
         except ray.exceptions.OutOfMemoryError as error:
             raise WorkerKilled("Ray ended it, as memory ran out") from error
@@ -98,7 +112,9 @@ class RayWorker:
             self._pool.ray.kill(self._actor)
 
     def is_usable(self) -> bool:
-        """Returns whether the actor answers."""
+        """Returns whether the actor answers, and has made few programs."""
+        if self.num_programs >= workers.MAX_PROGRAMS:
+            return False
         try:
             self._pool.ray.get(self._actor.ping.remote(), timeout=_PING_SECONDS)
         except Exception:
@@ -114,17 +130,28 @@ class RayPool(WorkerPool):
         self.ray = ray
         self._images: weakref.WeakKeyDictionary[Split, Any] = weakref.WeakKeyDictionary()
         self._put_lock = threading.Lock()
-        self._count, self._counted = 0, -float("inf")
+        self._devices, self._counted = ("CPU", 0), -float("inf")
 
     def count_devices(self) -> int:
-        """Returns how many workers the cluster has room for now; at most every 2 s it is asked again."""
+        """Returns how many workers the cluster has room for now."""
+        return self.devices()[1]
+
+    def devices(self) -> tuple[str, int]:
+        """Returns what workers compute on ("GPU", or "CPU" where there is none), and for how many there is room now.
+
+        The cluster is asked at most every 2 s; where it does not answer, it counts as before.
+        """
         if time.monotonic() > self._counted + _SECONDS_BETWEEN_COUNTS:
-            self._count, self._counted = int(self._resources().get(self._kind, 0)), time.monotonic()
-        return self._count
+            with contextlib.suppress(Exception):
+                found = self.ray.cluster_resources()
+                kind = "GPU" if found.get("GPU", 0) >= 1 else "CPU"
+                self._devices = kind, int(found.get(kind, 0))
+            self._counted = time.monotonic()
+        return self._devices
 
     def start_actor(self) -> Any:
         """Returns a new actor; it may not run yet."""
-        if self._kind == "GPU":
+        if self.devices()[0] == "GPU":
             resources = {"num_gpus": 1, "num_cpus": 0}
             environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         else:
@@ -140,37 +167,28 @@ class RayPool(WorkerPool):
                 self._images[split] = self.ray.put(_replace_arrays(split, np.asarray))
             return self._images[split]
 
-    @property
-    def _kind(self) -> str:
-        return "GPU" if self._resources().get("GPU", 0) >= 1 else "CPU"
-
-    def _resources(self) -> dict[str, float]:
-        with contextlib.suppress(Exception):  # the head does not answer now
-            return self.ray.cluster_resources()
-        return {}
-
 
 _pools: dict[tuple[str, str], RayPool] = {}
 
 
-def ray_pool(workers: str) -> RayPool:
+def ray_pool(address: str) -> RayPool:
     """Returns the workers of the cluster "ray" (the one that runs here, or that of RAY_ADDRESS) or "ray://HOST:PORT".
 
     Raises a JnasError if Ray is not installed, or no cluster answers.
     """
-    ray = _connect(workers)
-    key = workers, ray.get_runtime_context().get_job_id()
+    ray = _connect(address)
+    key = address, ray.get_runtime_context().get_job_id()
     return _pools.setdefault(key, RayPool(ray))
 
 
-def _connect(workers: str) -> Any:
+def _connect(name: str) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise JnasError(f"Ray must be installed for workers {workers}: pip install 'jnas[ray]'.") from error
+        raise JnasError(f"Ray must be installed for workers {name}: pip install 'jnas[ray]'.") from error
     if ray.is_initialized():
         return ray
-    address, errors = "auto" if workers == "ray" else workers, []
+    address, errors = "auto" if name == "ray" else name, []
 
     def connect() -> None:
         try:
@@ -185,7 +203,7 @@ def _connect(workers: str) -> Any:
     if errors or thread.is_alive():
         reason = first_line(errors[0]) if errors else f"no answer in {_CONNECT_SECONDS:g} s"
         raise JnasError(
-            f"workers must name a Ray cluster that runs, got {workers!r} ({reason}); start one with `ray start --head`."
+            f"workers must name a Ray cluster that runs, got {name!r} ({reason}); start one with `ray start --head`."
         )
     return ray
 

@@ -16,6 +16,7 @@ from jnas._runtime.devices import here
 from jnas._runtime.jax_config import own_settings
 from jnas._validation import Rule, apply_rules, optional, to_float, to_function, to_instance, to_int
 from jnas.data import Split
+from jnas.errors import JnasError
 from jnas.store import Evaluation
 from jnas.train._engine.executor import Executor, RemoteGroupTrainer, to_workers
 from jnas.train._engine.group_trainer import GroupSpec, GroupTrainer, training_memory
@@ -127,7 +128,7 @@ class Scheduler:
                     handle, arguments = self._check_timeouts, []
                 if not self.training:
                     timing.compile_wait_seconds += time.perf_counter() - start
-                may_refill = may_refill or handle != self._check_timeouts
+                may_refill = may_refill or handle in (self._on_chunk, self._on_slot_end)
                 if jobs := handle(*arguments):
                     timing.num_trials += len(jobs)
                     yield jobs
@@ -161,8 +162,7 @@ class Scheduler:
     # In the caller's thread.
 
     def _has_idle_slot(self) -> bool:
-        with self.changed:
-            return not self.pending and len(self.threads) < self.executor.num_slots
+        return not self.pending and len(self.threads) < self.executor.num_ready
 
     def _refill(self) -> bool:
         """Adds what `refill` has; returns whether to ask it again at once."""
@@ -178,8 +178,7 @@ class Scheduler:
         return not (is_empty and self.threads)
 
     def _start_slots(self) -> None:
-        with self.changed:
-            missing = min(self.executor.num_slots - len(self.threads), len(self.pending))
+        missing = min(self.executor.num_slots - len(self.threads), len(self.pending))
         for _ in range(missing):
             self._start_slot()
 
@@ -258,6 +257,8 @@ class Scheduler:
         try:
             trainer = self.executor.open(spec, self.split, self.ending.is_set)
         except WorkerDied as error:
+            if not self.executor.shares_memory:  # nor will another one soon; what is done is kept
+                raise JnasError(f"workers must be such that one can be started, got none ({error}).") from error
             self._fail(group, group.jobs, ("error", f"no worker process could be started: {error}"))
             return True
         if trainer is None:
@@ -279,7 +280,7 @@ class Scheduler:
         finally:
             with self.changed:
                 self.compiling.pop(trainer, None)
-                if self.training.pop(trainer, None) is not None:
+                if self.training.pop(trainer, None) is not None and self.executor.shares_memory:
                     self.clock.now(-1)
                 self.changed.notify_all()
             trainer.close()
@@ -319,7 +320,8 @@ class Scheduler:
             if self.ending.is_set():
                 return False
             self.training[trainer] = memory
-            self.clock.now(1)
+            if self.executor.shares_memory:
+                self.clock.now(1)
             return True
 
     def _train(self, group: TrialGroup, trainer: _Trainer, remaining: collections.deque[Job]) -> None:
@@ -353,11 +355,11 @@ class Scheduler:
             job.num_lost += 1
         if isinstance(error, WorkerKilled):
             self._fail(group, begun, ("out_of_memory", f"the worker on {host} that trained it is gone: {error}"))
-        elif begun and begun[0].num_lost > _MAX_LOST:
-            message = f"{begun[0].num_lost} workers in turn were lost with it, the last one on {host}: {error}"
-            self._fail(group, begun, ("error", message))
         else:
-            remaining.extendleft(reversed(begun))
+            given_up = [job for job in begun if job.num_lost > _MAX_LOST]
+            count = f"{_MAX_LOST + 1} workers in turn were lost with it"
+            self._fail(group, given_up, ("error", f"{count}, the last one on {host}: {error}"))
+            remaining.extendleft(reversed([job for job in begun if job not in given_up]))
         with self.changed:
             if not self.ending.is_set():
                 lost = [job for job in remaining if job.num_lost]  # apart, so that others do not share their fate

@@ -21,9 +21,10 @@ from typing import Any
 
 from jnas._runtime.compilation_cache import cache_dir
 from jnas._runtime.devices import Place
+from jnas._validation import shown
 from jnas.data import Split
 from jnas.errors import JnasError
-from jnas.train._engine.worker import dial
+from jnas.train._engine.worker import dial, keep_alive, shut_down
 from jnas.train._engine.workers import WorkerDied, WorkerPool
 
 _JOB_MINUTES = 24 * 60
@@ -39,7 +40,9 @@ class Listener:
         self._waiting: dict[str, queue.SimpleQueue] = {}
         # JNAS_DRIVER_HOST is the name by which workers reach this machine, where that is not the machine's own.
         host = os.environ.get("JNAS_DRIVER_HOST") or socket.gethostname()
-        self._listener = connection.Listener((host, 0), backlog=256)
+        # At all its addresses: the name may be that of another one here than elsewhere. On this machine, at that alone.
+        own = host if host.startswith("127.") else ""
+        self._listener = connection.Listener((own, 0), backlog=256)
         self.address = host, self._listener.address[1]
         threading.Thread(target=self._accept, name="jnas-listener", daemon=True).start()
 
@@ -59,6 +62,7 @@ class Listener:
         try:
             connection.deliver_challenge(found, self.key)  # pyright: ignore[reportAttributeAccessIssue]
             connection.answer_challenge(found, self.key)  # pyright: ignore[reportAttributeAccessIssue]
+            keep_alive(found)
             self._waiting.pop(found.recv()).put(found)
         except Exception:  # it does not know the key, or is no worker
             found.close()
@@ -72,15 +76,21 @@ class SlurmWorker:
     def __init__(self, executor: Any, listener: Listener):
         self.num_programs = 0
         self._images: Callable[[], Split | None] = lambda: None
+        self._connection: connection.Connection | None = None
         token = secrets.token_hex(16)
         arrived = listener.expect(token)
         self._job = executor.submit(dial, listener.address, listener.key, token)
         atexit.register(self.kill)
-        self._connection = self._wait(arrived)
-        self.place = self.receive()
+        try:
+            self._connection = self._wait(arrived)
+            self.place = self.receive()
+        except BaseException:
+            self.kill()
+            raise
 
     def send(self, message: Any) -> None:
         """Sends a message; raises `WorkerDied`, or what pickle raises if this is no message."""
+        assert self._connection is not None
         try:
             self._connection.send(message)
         except OSError as error:
@@ -94,6 +104,7 @@ class SlurmWorker:
 
     def receive(self) -> Any:
         """Returns the next message, once it comes; raises `WorkerDied` if none will."""
+        assert self._connection is not None
         try:
             return self._connection.recv()
         except Exception as error:
@@ -102,15 +113,17 @@ class SlurmWorker:
     def kill(self) -> None:
         """Ends the job."""
         atexit.unregister(self.kill)
-        with contextlib.suppress(Exception):  # it may have ended
-            self._connection.close()
+        if self._connection is not None:
+            with contextlib.suppress(OSError):  # it may have ended; who waits for an answer learns of it at once
+                shut_down(self._connection)
+                self._connection.close()
         with contextlib.suppress(Exception):
             self._job.cancel()
 
     def is_usable(self) -> bool:
-        """Returns whether it is connected; what is idle says nothing."""
+        """Returns whether it is connected; what is idle says nothing. It may have waited long for its machine."""
         try:
-            return not self._connection.poll()
+            return self._connection is not None and not self._connection.poll()
         except OSError:
             return False
 
@@ -119,7 +132,8 @@ class SlurmWorker:
             with contextlib.suppress(queue.Empty):
                 return arrived.get(timeout=_POLL_SECONDS)
             if self._job.done():
-                raise WorkerDied(f"job {self._job.job_id} ended before it was ready; see {self._job.paths.stderr}")
+                said = (self._job.stderr() or "").strip().splitlines() or ["it printed nothing"]
+                raise WorkerDied(f"job {self._job.job_id} ended before it was ready ({shown(said[-1])})")
 
 
 @functools.cache

@@ -10,14 +10,15 @@ import os
 import pickle
 import queue
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
-from multiprocessing.connection import Client
+from multiprocessing.connection import Client, Connection
 from typing import Any, NamedTuple
 
 from jnas._runtime.compilation_cache import use_compilation_cache
-from jnas._runtime.devices import here
+from jnas._runtime.devices import here, num_cores
 from jnas._runtime.jax_config import own_settings
 from jnas._runtime.malloc import trim_malloc, tune_malloc
 from jnas.data import Split
@@ -55,14 +56,30 @@ def worker_main() -> None:
 def dial(address: tuple[str, int], key: bytes, token: str) -> None:
     """Serves the driver that listens at an address, until it ends; `token` says for which slot this worker is."""
     connection = Client(address, authkey=key)
+    keep_alive(connection)
     connection.send(token)
     serve(_read_all(connection.recv), connection.send)
+
+
+def keep_alive(connection: Connection) -> None:
+    """Has the system notice within two minutes that the other end is gone, also where power fails."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as end:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+            if hasattr(socket, name):  # not every system has them
+                end.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def shut_down(connection: Connection) -> None:
+    """Ends a connection for both ends, also where a thread reads from it."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as end:
+        end.shutdown(socket.SHUT_RDWR)
 
 
 def serve(messages: queue.SimpleQueue, send: Callable[[Any], None]) -> None:
     """Does what messages say, one after the other."""
     tune_malloc()
-    use_compilation_cache()
+    use_compilation_cache(int(os.environ.get("PJRT_NPROC", num_cores())))
     with own_settings():  # whatever the environment says
         send(here())
         _answer(messages, send)
