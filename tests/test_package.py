@@ -171,7 +171,7 @@ def test_search_options_are_the_fields_of_the_config():
     options, fields = get_type_hints(SearchOptions), get_type_hints(SearchConfig)
     names = [name for name in SearchConfig.__dataclass_fields__ if name != "data"]
     assert list(options) == names
-    wider = {"latencies", "out", "size", "store", "objectives", "start"}  # Python gives paths and lists, too
+    wider = {"latencies", "out", "size", "store", "objectives", "start", "workers"}  # Python gives paths and lists, too
     assert all(options[name] == fields[name] for name in names if name not in wider)
 
 

@@ -232,7 +232,9 @@ def test_choose_executor_on_a_gpu_compiles_ahead_in_workers(pool, data, monkeypa
     ahead = process_pool({})
     monkeypatch.delenv("JNAS_WORKERS")
     monkeypatch.setattr(executor, "num_cores", lambda: 8)
-    monkeypatch.setattr(workers.WorkerPool, "_start_one", lambda self, slot: self._idle.append((object(), slot)))
+    monkeypatch.setattr(
+        workers.WorkerPool, "_start_missing", lambda self: self._idle.extend((object(), n) for n in range(self._count))
+    )
     monkeypatch.setattr(executor, "ahead_pool", lambda: ahead)
     split = data.split(0.25)
     few, many = choose_executor(None, 2, split), choose_executor(None, 20, split)

@@ -37,13 +37,18 @@ class CacheInfo(NamedTuple):
     max_bytes: int
 
 
-def use_compilation_cache(num_threads: int | None = None) -> None:
+def use_compilation_cache() -> None:
     """Switches JAX's persistent compilation cache on, in the user's cache folder, with a limit of 2 GiB.
 
-    `num_threads` is that of `jax_cache_dir`. A folder that the user has chosen (JAX_COMPILATION_CACHE_DIR or
-    `jax.config`) stays as it is, and so does no cache (JAX_ENABLE_COMPILATION_CACHE=false). An entry that cannot be
-    read, such as one of a process that was killed, is made anew, and nothing warns of it, nor of a disk that is full.
+    A folder that the user has chosen (JAX_COMPILATION_CACHE_DIR or `jax.config`) stays as it is, and so does no cache
+    (JAX_ENABLE_COMPILATION_CACHE=false). An entry that cannot be read, such as one of a process that was killed, is
+    made anew, and nothing warns of it, nor of a disk that is full.
     """
+    use_cache_of_threads(None)
+
+
+def use_cache_of_threads(num_threads: int | None) -> None:
+    """Does what `use_compilation_cache` does, in a process with this number of XLA threads; None: all cores."""
     if not read_jax_config("jax_enable_compilation_cache"):
         return
     warnings.filterwarnings("always", message=_CACHE_WARNING)

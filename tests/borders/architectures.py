@@ -166,6 +166,7 @@ ROWS = [
     ),
     Row("evaluate.split_seed", "wrong value", lambda _: _evaluate(split_seed=-1), refused("split_seed", _SEED, -1)),
     Row("evaluate.options", "wrong type", lambda _: _evaluate(options={}), refused("options", "an EngineOptions", "{}")),
+    Row("successive_halving.options", "wrong type", lambda _: _halve(options={}), refused("options", "an EngineOptions", "{}")),
     Row("successive_halving.schedule", "wrong type", lambda _: _halve(schedule=3), refused("schedule", "a HalvingSchedule", 3)),
     Row("evaluate --hashes", "damaged", lambda _: command("evaluate", "0080"), refused("hash", "8 hex digits per layer", "'0080'", "copy the whole hash as Template.hash prints it")),
     Row("evaluate --random", "wrong value", lambda _: command("evaluate", "--random", "-1"), refused("random", "an integer from 0 to 100,000", -1)),

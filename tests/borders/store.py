@@ -177,7 +177,7 @@ ROUND_TRIP = [
     )
     for status, hash, value in zip(STATUSES, HASHES, (None, 1 / 3, 0.0, 1.0, 1e-300, 0.1, 0.7, 0.5), strict=True)
 ]
-TEXT = ("hash", "in_shape", "recipe_id", "dataset_fingerprint", "status", "message", "device", "versions")
+TEXT = ("hash", "in_shape", "recipe_id", "dataset_fingerprint", "status", "message", "device", "host", "versions")
 
 
 def round_trip(ending):
@@ -343,7 +343,7 @@ ROWS = [
         "Store.path",
         "foreign",
         made_of(of_version),
-        "The schema version of {folder}/a.duckdb must be 4, got 99; use the version of jnas that wrote the file, or "
+        "The schema version of {folder}/a.duckdb must be 5, got 99; use the version of jnas that wrote the file, or "
         "name another file.",
     ),
     Row(

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Client, Connection
 from typing import Any, NamedTuple
 
-from jnas._runtime.compilation_cache import use_compilation_cache
+from jnas._runtime.compilation_cache import use_cache_of_threads
 from jnas._runtime.devices import here, num_cores
 from jnas._runtime.jax_config import own_settings
 from jnas._runtime.malloc import trim_malloc, tune_malloc
@@ -79,7 +79,7 @@ def shut_down(connection: Connection) -> None:
 def serve(messages: queue.SimpleQueue, send: Callable[[Any], None]) -> None:
     """Does what messages say, one after the other."""
     tune_malloc()
-    use_compilation_cache(int(os.environ.get("PJRT_NPROC", num_cores())))
+    use_cache_of_threads(int(os.environ.get("PJRT_NPROC", num_cores())))
     with own_settings():  # whatever the environment says
         send(here())
         _answer(messages, send)
