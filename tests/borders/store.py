@@ -174,6 +174,7 @@ ROUND_TRIP = [
         val_acc_max=0.1 + 0.2,
         params=2**40,
         device="CPU, Übung",
+        host="Rechner",
     )
     for status, hash, value in zip(STATUSES, HASHES, (None, 1 / 3, 0.0, 1.0, 1e-300, 0.1, 0.7, 0.5), strict=True)
 ]
