@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import logging
 import os
-import pickle
 import queue
 import threading
 import time
@@ -79,9 +78,9 @@ class RayWorker:
         """Sends a message; raises `WorkerDied`, or what pickle raises if this is no message."""
         try:
             self._sent = self._actor.send.remote(message)
-        except (TypeError, AttributeError, pickle.PicklingError):
-            raise
         except Exception as error:
+            if self.is_usable():  # then it was the message
+                raise
             raise WorkerDied(first_line(error)) from error
 
     def send_images(self, split: Split) -> None:
