@@ -146,6 +146,7 @@ def test_slurm_jobs_give_the_rows_of_processes(data, expected, slurm):
     assert [row.status for row in rows] == STATUSES and curves(rows) == expected
 
 
+@pytest.mark.exhaustive
 def test_slurm_job_that_is_ended_costs_no_row(data, slurm):
     pool, ended = slurm_worker.slurm_pool(2), []
 
