@@ -11,7 +11,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 
 import jax
@@ -263,7 +263,7 @@ class Search:
 
     def _train_round(self, begun: RoundInTraining, prune_after: int) -> Iterator[RoundResult]:
         """Trains one round, whose losers are stopped after some epochs."""
-        request, options = self._request(begun.proposals), self._engine_options(self._should_stop)
+        request, options = self._request(begun.proposals.values(), self.recipe), self._engine_options(self._should_stop)
 
         def keeps(keys: Sequence[Key], curves: np.ndarray) -> Sequence[bool]:
             return self._keeps([begun.proposals[key.hash].candidate for key in keys], curves, begun.round)
@@ -288,9 +288,9 @@ class Search:
             if upcoming is None or (self.ended and not self._stored_proposals(upcoming)):  # an earlier run began those
                 return None
             is_ready = upcoming.phase == "evolved" and len(self.good()) > 1
-            return self._request(begin().proposals if is_ready or not in_training else {})
+            return self._request(begin().proposals.values() if is_ready or not in_training else (), self.recipe)
 
-        first = self._request(begin().proposals)
+        first = self._request(begin().proposals.values(), self.recipe)
         num_programs = 2 * self.config.trials_per_generation
         rows = run_stream(first, refill, num_programs, self._engine_options(self._should_stop))
         with contextlib.closing(rows):
@@ -324,10 +324,10 @@ class Search:
         admitted = {proposal.candidate.hash: proposal for proposal in proposals[:count]}
         return RoundInTraining(round, admitted, len(admitted) < len(proposals), start)
 
-    def _request(self, proposals: Mapping[str, Proposal]) -> TrainingRequest:
-        trials = [Trial(proposal.candidate.template, self.config.seed) for proposal in proposals.values()]
-        keys = [make_key(trial, self.recipe, self.data, SPLIT_SEED) for trial in trials]
-        return TrainingRequest(trials, keys, self.recipe, self.split, self.store)
+    def _request(self, candidates: Iterable[Proposal | EvaluatedCandidate], recipe: Recipe) -> TrainingRequest:
+        trials = [Trial(one.candidate.template, self.config.seed) for one in candidates]
+        keys = [make_key(trial, recipe, self.data, SPLIT_SEED) for trial in trials]
+        return TrainingRequest(trials, keys, recipe, self.split, self.store)
 
     def _add(self, begun: RoundInTraining, row: Evaluation) -> None:
         """Takes a row of a round."""
@@ -487,8 +487,12 @@ class Search:
         return learn_from_elsewhere(self.space, rows, self.config.seed) if rows else None
 
     def _engine_options(self, should_stop: Callable[[], bool]) -> EngineOptions:
-        config, on_epoch = self.config, self.callback.on_epoch_end
-        return EngineOptions(None, config.compile_timeout, config.workers, on_epoch, should_stop=should_stop)
+        return EngineOptions(
+            compile_timeout=self.config.compile_timeout,
+            workers=self.config.workers,
+            on_epoch=self.callback.on_epoch_end,
+            should_stop=should_stop,
+        )
 
     def _keeps(self, candidates: Sequence[Candidate], curves: np.ndarray, round: Round) -> Sequence[bool]:
         """Which candidates in training go on after their first epochs."""
@@ -614,10 +618,8 @@ class Search:
     def _train_promoted(self, promoted: Sequence[EvaluatedCandidate], recipe: Recipe) -> None:
         self.callback.on_promotion(recipe, promoted)
         self.store.set_promoted_recipe(self.experiment, recipe.id, recipe.to_json())
-        trials = [Trial(one.template, self.config.seed) for one in promoted]
-        keys = [make_key(trial, recipe, self.data, SPLIT_SEED) for trial in trials]
         options = self._engine_options(lambda: self.check_folder() or bool(self.interrupt.by) or self._is_late())
-        for _ in run_trials(TrainingRequest(trials, keys, recipe, self.split, self.store), options):
+        for _ in run_trials(self._request(promoted, recipe), options):
             pass  # rows are in the store
 
     def _is_late(self) -> bool:

@@ -165,9 +165,10 @@ class Executor:
     def _compile_ahead(self, trainer: Trainer) -> None:
         """Has a worker compile a trainer's programs into the cache, if one is idle."""
         pool = self._ahead_pool
-        if pool is not None:
-            pool.start(self._num_workers)  # those that have ended
-        if pool is None or trainer.spec.is_cached() or (worker := pool.acquire(lambda: True)) is None:
+        if pool is None or trainer.spec.is_cached():
+            return
+        pool.start(self._num_workers)  # those that have ended
+        if (worker := pool.acquire(lambda: True)) is None:
             return
         worker.num_programs += 1
         # Nothing is lost: what a worker cannot be sent, or did not compile, is compiled here.

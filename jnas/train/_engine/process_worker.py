@@ -8,15 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
-import weakref
 from collections.abc import Callable
 from typing import Any
 
-from jnas._runtime.devices import Place
 from jnas._runtime.jax_config import ENVIRONMENT, read_jax_config
-from jnas.data import Split
 from jnas.train._engine import workers
-from jnas.train._engine.workers import WorkerDied, WorkerKilled
+from jnas.train._engine.workers import Worker, WorkerDied, WorkerKilled
 
 _START_TIMEOUT = 120.0
 """Seconds that a worker has to get ready."""
@@ -24,18 +21,14 @@ _EXIT_TIMEOUT = 1.0
 """Seconds to wait for the exit status of a worker whose pipe has closed."""
 
 
-class ProcessWorker:
+class ProcessWorker(Worker):
     """A process that runs `worker_main` and is ready; raises `WorkerDied` if it is not.
 
     `make_environment` returns the variables that it has besides the driver's; when they change it is no longer usable.
     """
 
-    place: Place
-
     def __init__(self, make_environment: Callable[[], dict[str, str]]):
-        self.num_programs = 0
         self._make_environment, self._environment = make_environment, make_environment()
-        self._images: Callable[[], Split | None] = lambda: None
         inherited = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
         inherited["PYTHONPATH"] = os.pathsep.join(map(os.fspath, filter(None, sys.path)))
         if read_jax_config("jax_platforms"):
@@ -68,12 +61,6 @@ class ProcessWorker:
             self._stdin.flush()
         except (OSError, ValueError) as error:  # the latter if it was closed here
             raise self._death() from error
-
-    def send_images(self, split: Split) -> None:
-        """Sends images, unless it has them; raises `WorkerDied`."""
-        if self._images() is not split:
-            self.send(split)
-            self._images = weakref.ref(split)
 
     def receive(self) -> Any:
         """Returns the next message, once it comes; raises `WorkerDied` if none will."""

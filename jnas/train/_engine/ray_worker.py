@@ -19,13 +19,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from jnas._runtime.devices import Place
 from jnas._validation import first_line
 from jnas.data import Split
 from jnas.errors import JnasError
 from jnas.train._engine import workers
 from jnas.train._engine.worker import serve
-from jnas.train._engine.workers import WorkerDied, WorkerKilled, WorkerPool
+from jnas.train._engine.workers import Worker, WorkerDied, WorkerKilled, WorkerPool
 
 _CONNECT_SECONDS = 30.0
 _PING_SECONDS = 10.0
@@ -61,15 +60,11 @@ class WorkerActor:
             os._exit(1)  # so that nobody waits for an answer
 
 
-class RayWorker:
+class RayWorker(Worker):
     """An actor that is ready; waits for a free device, and raises `WorkerDied` if it is not."""
 
-    place: Place
-
     def __init__(self, pool: RayPool):
-        self.num_programs = 0
         self._pool = pool
-        self._images: Callable[[], Split | None] = lambda: None
         self._sent: Any = None
         self._actor = pool.start_actor()
         self.place = self.receive()
@@ -83,14 +78,12 @@ class RayWorker:
                 raise
             raise WorkerDied(first_line(error)) from error
 
-    def send_images(self, split: Split) -> None:
-        """Sends images, unless it has them: a reference, as they go to each machine once; raises `WorkerDied`."""
-        if self._images() is not split:
-            try:
-                self._pool.ray.get(self._actor.send.remote(self._pool.put(split)))
-            except (Exception, SystemExit) as error:
-                raise WorkerDied(first_line(error)) from error
-            self._images = weakref.ref(split)
+    def _send_split(self, split: Split) -> None:
+        """Sends a reference, as images go to each machine once."""
+        try:
+            self._pool.ray.get(self._actor.send.remote(self._pool.put(split)))
+        except (Exception, SystemExit) as error:
+            raise WorkerDied(first_line(error)) from error
 
     def receive(self) -> Any:
         """Returns the next message, once it comes; raises `WorkerDied` if none will."""

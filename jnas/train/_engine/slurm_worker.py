@@ -13,19 +13,15 @@ import secrets
 import shutil
 import socket
 import threading
-import weakref
-from collections.abc import Callable
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
 from jnas._runtime.compilation_cache import cache_dir
-from jnas._runtime.devices import Place
 from jnas._validation import shown
-from jnas.data import Split
 from jnas.errors import JnasError
 from jnas.train._engine.worker import dial, keep_alive, shut_down
-from jnas.train._engine.workers import WorkerDied, WorkerPool
+from jnas.train._engine.workers import Worker, WorkerDied, WorkerPool
 
 _JOB_MINUTES = 24 * 60
 """Time limit of a job, unless SBATCH_TIMELIMIT says another."""
@@ -68,14 +64,10 @@ class Listener:
             found.close()
 
 
-class SlurmWorker:
+class SlurmWorker(Worker):
     """A job that has dialled; waits until it begins, and raises `WorkerDied` if it ends before."""
 
-    place: Place
-
     def __init__(self, executor: Any, listener: Listener):
-        self.num_programs = 0
-        self._images: Callable[[], Split | None] = lambda: None
         self._connection: connection.Connection | None = None
         token = secrets.token_hex(16)
         arrived = listener.expect(token)
@@ -96,12 +88,6 @@ class SlurmWorker:
         except OSError as error:
             raise WorkerDied("the connection to it is lost") from error
 
-    def send_images(self, split: Split) -> None:
-        """Sends images, unless it has them; raises `WorkerDied`."""
-        if self._images() is not split:
-            self.send(split)
-            self._images = weakref.ref(split)
-
     def receive(self) -> Any:
         """Returns the next message, once it comes; raises `WorkerDied` if none will."""
         assert self._connection is not None
@@ -121,7 +107,7 @@ class SlurmWorker:
             self._job.cancel()
 
     def is_usable(self) -> bool:
-        """Returns whether it is connected; what is idle says nothing. It may have waited long for its machine."""
+        """Returns whether it is connected; however many programs it has made, as another job may wait for long."""
         try:
             return self._connection is not None and not self._connection.poll()
         except OSError:

@@ -8,8 +8,10 @@ Workers only compile and train. A worker ends with its driver, and one of this m
 import collections
 import threading
 import time
+import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from jnas._runtime.devices import Place
 from jnas.data import Split
@@ -31,31 +33,37 @@ class WorkerKilled(WorkerDied):
     """The system has ended a worker, as it does where memory runs out."""
 
 
-class Worker(Protocol):
+class Worker(ABC):
     """A worker that is ready. `place` is where it computes; `num_programs` were asked of it."""
 
     place: Place
-    num_programs: int
+    num_programs = 0
+    _images: weakref.ref[Split] | None = None
 
+    @abstractmethod
     def send(self, message: Any) -> None:
         """Sends a message of `worker.serve`; raises `WorkerDied`, or what pickle raises if this is no message."""
-        ...
+
+    @abstractmethod
+    def receive(self) -> Any:
+        """Returns the next message, once it comes; raises `WorkerDied` if none will."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """Ends the worker, whatever it does."""
+
+    @abstractmethod
+    def is_usable(self) -> bool:
+        """Returns whether it may go on: it runs, and is as one would be that is started now."""
 
     def send_images(self, split: Split) -> None:
         """Sends images, unless it has them; raises `WorkerDied`."""
-        ...
+        if self._images is None or self._images() is not split:
+            self._send_split(split)
+            self._images = weakref.ref(split)
 
-    def receive(self) -> Any:
-        """Returns the next message, once it comes; raises `WorkerDied` if none will."""
-        ...
-
-    def kill(self) -> None:
-        """Ends the worker, whatever it does."""
-        ...
-
-    def is_usable(self) -> bool:
-        """Returns whether it may go on: it runs, and is as one would be that is started now."""
-        ...
+    def _send_split(self, split: Split) -> None:
+        self.send(split)
 
 
 class WorkerPool:
