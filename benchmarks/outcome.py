@@ -7,7 +7,8 @@ Each search is a process of its own from an empty compilation cache; those of se
 `search` is `python -m jnas.search --minutes M`; `known` trains the networks that people build by hand for a few epochs,
 and the best of them for all the time that is left; `random` is the same loop with random templates alone. `seconds` is
 wall clock with the start of Python. `val_acc` is what the winner was chosen by, after its longer training; its test
-images are looked at once. With `--picture` the first search is drawn.
+images are looked at once. With `--picture` the first search is drawn. Searches that OUT.json has already, of the same
+options, are not run again: hours of seeds may be run one at a time. Each says which commit and device it is of.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import report, run
+from common import commit, device, provenance, report, run
 
 import jnas
 
@@ -91,6 +92,16 @@ def facts(store: jnas.Store) -> dict[str, Any]:
     }
 
 
+def earlier_runs(options: argparse.Namespace) -> list[dict]:
+    """Returns what `options.json` has of an earlier call whose options differ in the number of seeds alone."""
+    path = Path(options.json or "")
+    if not path.is_file():
+        return []
+    found, seeds = json.loads(path.read_text()), {"seeds": None}
+    same = found["arguments"] | seeds == provenance(options)["arguments"] | seeds
+    return found["figures"]["runs"] if same else []
+
+
 def summary(runs: list[dict]) -> dict[str, dict]:
     """Returns mean and standard deviation over seeds of each figure of each kind, and how often `search` is ahead."""
     result: dict[str, dict] = {}
@@ -119,13 +130,17 @@ def main() -> None:
     parser.add_argument("--json")
     options, others = parser.parse_known_args()
     data = [] if options.data is None else ["--data", str(Path(options.data).absolute())]
+    options.others = others
+    earlier = {one["seed"]: one for one in earlier_runs(options)}
     runs: list[dict] = []
     for seed in range(options.seeds):
-        runs.append({"seed": seed})
+        runs.append(earlier.get(seed, {"seed": seed}))
         for kind in options.kinds:
+            if kind in runs[-1]:
+                continue
             words = ["--minutes", str(options.minutes), "--seed", str(seed), *data, *KINDS[kind], *others]
             with tempfile.TemporaryDirectory(prefix="jnas-outcome-") as folder:
-                runs[-1][kind] = searched(Path(folder), words)
+                runs[-1][kind] = searched(Path(folder), words) | {"commit": commit(), "device": device()}
                 if options.picture and kind == "search" and not seed:
                     store = jnas.Store(Path(folder) / "jnas.duckdb")
                     jnas.plot_search(store.experiment_df(store.experiments_df().experiment_id[0]), options.picture)

@@ -54,6 +54,23 @@ def test_outcome_counts_who_is_ahead():
     assert claims[0].text.endswith("(the best hand-made network with the same time: 0.533)") and "1 of 3 |" in table
 
 
+def test_outcome_runs_only_the_seeds_that_a_file_lacks(run_main, monkeypatch):
+    import outcome
+
+    asked = []
+
+    def searched(folder, options):
+        asked.append(options[options.index("--seed") + 1])
+        return dict.fromkeys(outcome.FIGURES, 1.0)
+
+    monkeypatch.setattr(outcome, "searched", searched)
+    run_main(outcome, "--seeds", 1, "--kinds", "search")
+    figures = run_main(outcome, "--seeds", 2, "--kinds", "search")["figures"]
+    assert asked == ["0", "1"] and [one["seed"] for one in figures["runs"]] == [0, 1]
+    run_main(outcome, "--seeds", 1, "--kinds", "search", "--minutes", 1)
+    assert asked == ["0", "1", "0"] and figures["runs"][0]["search"]["commit"]
+
+
 @pytest.mark.exhaustive
 def test_outcome_of_three_kinds_of_search(run_main, tmp_path):
     import outcome
