@@ -29,7 +29,7 @@ def test_only_images_whose_mirror_images_are_taken_for_others_are_not_mirrored()
 
 @pytest.mark.parametrize("flip", [None, True])
 def test_a_search_does_not_mirror_what_must_not_be_unless_it_is_told_to(tmp_path, monkeypatch, fake_trainer, flip):
-    monkeypatch.setattr("jnas._search.loop.warn_of_mirroring", lambda *_: "Images are not mirrored.")
+    monkeypatch.setattr("jnas._search.setup.warn_of_mirroring", lambda *_: "Images are not mirrored.")
 
     class First(Callback):
         def on_search_start(self, search):

@@ -8,9 +8,9 @@ from conftest import small_arrays
 
 import jnas
 from jnas._search.callbacks import Callback
-from jnas._search.final_training import Speed, affordable_epochs, measure_speed
 from jnas._search.plan import make_plan
 from jnas._search.result import EvaluatedCandidate
+from jnas._search.speed import Speed, affordable_epochs, measure_speed
 from jnas._search.summary import compare_with_known
 from jnas.space import BatchNorm2d, Candidate, Conv2d, Space, describe_chain, known_networks
 from jnas.store import Evaluation, Key
@@ -133,7 +133,7 @@ def test_who_presses_ctrl_c_waits_for_a_winner_in_proportion_to_the_search(tmp_p
         seconds.append(left)
         return 1
 
-    monkeypatch.setattr("jnas._search.loop.affordable_epochs", note)
+    monkeypatch.setattr("jnas._search.finish.affordable_epochs", note)
     settings = {"minutes": 60, "batch_size": 24, "max_macs": 40_000, "store": str(tmp_path / "a.duckdb")}
     assert jnas.search(small_arrays(), callbacks=[Impatient()], **settings).best.final.status == "ok"
     assert len(seconds) == 1 and 0 < seconds[0] < 60
@@ -141,7 +141,7 @@ def test_who_presses_ctrl_c_waits_for_a_winner_in_proportion_to_the_search(tmp_p
 
 def test_a_search_that_finds_nothing_better_leaves_the_time_to_the_winner(tmp_path, fake_trainer, monkeypatch, capsys):
     monkeypatch.setattr("jnas._search.loop.PATIENCE", 2)
-    monkeypatch.setattr("jnas._search.loop.affordable_epochs", lambda *_: 1)
+    monkeypatch.setattr("jnas._search.finish.affordable_epochs", lambda *_: 1)
     settings = {"minutes": 60, "batch_size": 24, "max_macs": 40_000, "epochs": 1, "store": str(tmp_path / "a.duckdb")}
     frame = jnas.search(small_arrays(), **settings).to_df()
     assert "The search ended as the last 8 networks were no better: the time" in capsys.readouterr().out

@@ -113,14 +113,14 @@ def test_counted_searches_promote_nothing_unless_told(given, tmp_path, fake_trai
 
 def test_time_alone_promotes_and_says_how_much_longer(tmp_path, fake_trainer, monkeypatch):
     monkeypatch.setattr("jnas._search.loop.PATIENCE", 1)
-    monkeypatch.setattr("jnas._search.loop.affordable_epochs", lambda *_: 3)
+    monkeypatch.setattr("jnas._search.finish.affordable_epochs", lambda *_: 3)
     given = []
 
     def factor(rows, seconds):
         given.append((len(rows), seconds))
         return 4.0
 
-    monkeypatch.setattr("jnas._search.loop.affordable_factor", factor)
+    monkeypatch.setattr("jnas._search.promotion.affordable_factor", factor)
     settings = SETTINGS | {"minutes": 60, "num_promoted": 4, "store": str(tmp_path / "a.duckdb")}
     result = jnas.search(small_arrays(train=192), **settings)
     ((count, seconds),) = given
@@ -132,8 +132,8 @@ def test_time_alone_promotes_and_says_how_much_longer(tmp_path, fake_trainer, mo
 @pytest.mark.parametrize(("factor", "trained"), [(4.0, 1), (1.9, 0)])
 def test_what_is_not_trained_again_does_not_lose_by_that(factor, trained, tmp_path, fake_trainer, monkeypatch):
     """One network alone says nothing of the others, and what is too little time for all is left to the winner."""
-    monkeypatch.setattr("jnas._search.loop.affordable_factor", lambda *_: factor)
-    monkeypatch.setattr("jnas._search.loop.affordable_epochs", lambda *_: 3)
+    monkeypatch.setattr("jnas._search.promotion.affordable_factor", lambda *_: factor)
+    monkeypatch.setattr("jnas._search.finish.affordable_epochs", lambda *_: 3)
     monkeypatch.setenv("JNAS_WORKERS", "0")
 
     class Stop(jnas.Callback):

@@ -68,7 +68,7 @@ def test_a_search_with_several_objectives_stops_nothing_for_being_small(tmp_path
         asked.extend(zip((candidate.hash for candidate in candidates), best, strict=True))
         return np.ones(len(candidates), bool)
 
-    monkeypatch.setattr("jnas._search.loop.may_improve", note)
+    monkeypatch.setattr("jnas._search.proposer.may_improve", note)
     store = str(tmp_path / "results.duckdb")
     result = jnas.search(
         *(small_arrays(train=192),),
@@ -92,7 +92,7 @@ def test_a_search_that_stops_losers_early(tmp_path, fake_trainer, monkeypatch, c
         decided.append([candidate.hash for candidate in candidates])
         return np.array([True, False])
 
-    monkeypatch.setattr("jnas._search.loop.may_improve", first_alone)
+    monkeypatch.setattr("jnas._search.proposer.may_improve", first_alone)
     store = str(tmp_path / "results.duckdb")
     result = jnas.search(arrays, store=store, **settings)
     assert "2 templates were stopped early." in capsys.readouterr().out

@@ -19,6 +19,7 @@ from jnas._search.loop import Search
 from jnas._search.progress import ConsoleProgress
 from jnas._search.report_callback import ReportCallback
 from jnas._search.result import SearchResult
+from jnas._search.setup import set_up
 from jnas._search.stopping import catch_interrupt
 from jnas._validation import refuse, to_bool, to_instance, to_tuple
 from jnas.data import IN_MEMORY_SOURCE, Dataset, load_data
@@ -83,7 +84,7 @@ def search(
     with contextlib.closing(callback), catch_interrupt(callback) as interrupt:
         source = config.data if data is None else data
         dataset = load_data(source, config.classes, size=config.size, fit=config.fit, progress=verbose)
-        return Search(config, dataset, callback, start, interrupt).run()
+        return Search(set_up(config, dataset, callback, start, interrupt)).run()
 
 
 def _signature() -> inspect.Signature:

@@ -9,7 +9,8 @@ from jnas.predict import Predictor
 from jnas.train import Recipe
 
 if TYPE_CHECKING:
-    from jnas._search.loop import RoundResult, Search
+    from jnas._search.population import RoundResult
+    from jnas._search.setup import SearchSetup
 
 
 class Callback:
@@ -25,8 +26,8 @@ class Callback:
       >>> jnas.search(minutes=3, callbacks=[Print()])  # doctest: +SKIP
     """
 
-    def on_search_start(self, search: "Search") -> None:
-        """Everything is set up. `search` has `config`, `data`, `recipe`, `store` and its id there, `experiment`."""
+    def on_search_start(self, setup: "SearchSetup") -> None:
+        """Everything is set up. `setup` has `config`, `data`, `recipe`, `store` and the id there, `experiment`."""
 
     def on_wait(self) -> None:
         """Another process runs the same search, and is waited for."""

@@ -1,7 +1,6 @@
 """What a search prints while it runs, and at its end."""
 
 import math
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,8 @@ from jnas.report import format_count
 from jnas.train import Recipe
 
 if TYPE_CHECKING:
-    from jnas._search.loop import RoundResult, Search
+    from jnas._search.population import RoundResult
+    from jnas._search.setup import SearchSetup
 
 _MIN_FOR_REMARK = 3
 """Templates from which on it is no accident that none of them learns."""
@@ -36,16 +36,15 @@ class ConsoleProgress(Callback):
     def __init__(self, console: Console | None = None):
         self.console = console or make_console()
         self.live = is_live(self.console) and not self.console.quiet
-        self.start = time.perf_counter()
         self.best = 0.0
         self.num_done = self.num_generations = 0
 
     def _print(self, what: object) -> None:
         say(self.console, what)
 
-    def on_search_start(self, search: "Search") -> None:
-        self.search = search
-        for line in first_lines(search):
+    def on_search_start(self, setup: "SearchSetup") -> None:
+        self.setup = setup
+        for line in first_lines(setup):
             self._print(line)
         self.bar = RichProgress(
             *("{task.description}", BarColumn(10), TimeElapsedColumn(), "{task.fields[done]} trained"),
@@ -55,11 +54,11 @@ class ConsoleProgress(Callback):
             disable=not self.live,
         )
         # The bar shows the time that has passed; without a limit of time it only moves.
-        self.task = self.bar.add_task("Beginning", total=search.config.time_limit, best="-", note="", done=0)
+        self.task = self.bar.add_task("Beginning", total=setup.config.time_limit, best="-", note="", done=0)
         self.bar.start()
 
     def _update(self, **changes: Any) -> None:
-        self.bar.update(self.task, completed=time.monotonic() - self.search.start, **changes)
+        self.bar.update(self.task, completed=self.setup.clock.seconds, **changes)
 
     def on_round_start(self, round: Round, num_trials: int) -> None:
         self._update(description=TITLES[round.phase])
@@ -83,8 +82,7 @@ class ConsoleProgress(Callback):
             if row.status == "ok" and candidate.metric != "accuracy":
                 outcome += f", {candidate.metric.replace('_', ' ')} {abs(candidate.score):.4f}"
             costs = f"{format_count(row.params)} params, {format_count(row.macs)} MACs"
-            seconds = time.monotonic() - self.search.start
-            self._print(f"{seconds:4.0f} s  {phase:7}  {outcome}, best {self.best:.4f}, {costs}")
+            self._print(f"{self.setup.clock.seconds:4.0f} s  {phase:7}  {outcome}, best {self.best:.4f}, {costs}")
 
     def on_round_end(self, result: "RoundResult") -> None:
         text = "no template could be trained."
@@ -99,7 +97,7 @@ class ConsoleProgress(Callback):
             self.num_generations += 1
             title += f", generation {self.num_generations}"
         self._print(f"{title}: {text}")
-        if result.round.phase != "evolved" and (remark := remark_at_chance(accuracies, self.search)):
+        if result.round.phase != "evolved" and (remark := remark_at_chance(accuracies, self.setup)):
             self._print(remark)
 
     def on_interrupt(self) -> None:
@@ -132,9 +130,9 @@ class ConsoleProgress(Callback):
             self.bar.stop()
 
 
-def first_lines(search: "Search") -> list[str]:
+def first_lines(setup: "SearchSetup") -> list[str]:
     """Returns what a search has understood, in six lines, and what was done to its images."""
-    data, split, recipe, config = search.data, search.split, search.recipe, search.config
+    data, split, recipe, config = setup.data, setup.split, setup.recipe, setup.config
     channels, height, width = data.in_shape
     names = f" ({_shorten(data.class_names)})" if data.class_names else ""
     validation = "taken from the training images" if data.x_val is None else "your own"
@@ -145,12 +143,12 @@ def first_lines(search: "Search") -> list[str]:
         f"{data.classes} classes{names}.",
         f"Images: {len(split.x_train):,} for training, {len(split.x_val):,} for validation ({validation}), "
         f"{len(data.x_test):,} for the test of the winner.",
-        *search.notes,
+        *setup.notes,
         f"Recipe {config.recipe}, {recipe.epochs} epoch{'s' * (recipe.epochs > 1)} a network{images}, of at most "
         f"{format_count(config.max_macs or 0)} multiply-accumulates (MACs).",
         f"Training images are {config.make_recipe(None).describe_augmentation()}.",
         f"Device: {describe_device()}; {minutes}.",
-        f"Results: {search.store.path} (experiment {search.experiment}), weights: {search.checkpoints}.",
+        f"Results: {setup.store.path} (experiment {setup.experiment}), weights: {setup.checkpoints}.",
     ]
 
 
@@ -158,9 +156,9 @@ def _shorten(names: Sequence[str]) -> str:
     return ", ".join(names if len(names) <= 5 else [*names[:4], "...", names[-1]])
 
 
-def remark_at_chance(accuracies: Sequence[float], search: "Search") -> str | None:
+def remark_at_chance(accuracies: Sequence[float], setup: "SearchSetup") -> str | None:
     """Returns what to try where none of some networks is better than always naming the most frequent class."""
-    labels = np.asarray(search.split.y_val)
+    labels = np.asarray(setup.split.y_val)
     chance = np.bincount(labels).max() / len(labels)
     noise = math.sqrt(chance * (1 - chance) / len(labels))
     if len(accuracies) < _MIN_FOR_REMARK or max(accuracies) > chance + 2 * noise:
@@ -168,6 +166,6 @@ def remark_at_chance(accuracies: Sequence[float], search: "Search") -> str | Non
     unmirrored = "flip=False (--no-flip) if one class looks like the mirror image of another; "
     return (
         f"Remark: all {len(accuracies)} are at chance (best {max(accuracies):.4f}, chance {chance:.4f}). Try "
-        f"{unmirrored if search.recipe.flip else ''}another learning_rate, or more epochs; and see that each label "
+        f"{unmirrored if setup.recipe.flip else ''}another learning_rate, or more epochs; and see that each label "
         "belongs to its image."
     )

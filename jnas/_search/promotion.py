@@ -5,10 +5,16 @@ search say how much longer the time allows (Jamieson and Talwalkar 2016, arXiv:1
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
+from jnas._search.plan import FINAL_SHARE, PROMOTED_SHARE, reserved_share
+from jnas._search.population import Population
+from jnas._search.ranking import choose_promoted
+from jnas._search.result import EvaluatedCandidate
+from jnas._search.setup import SearchSetup
 from jnas.store import Evaluation
-from jnas.train import Recipe
+from jnas.train import Recipe, run_trials
 
 _SAFETY = 0.85
 """Share of the time that is planned: the last training ends alone."""
@@ -16,6 +22,43 @@ _NEARLY_ALL = 0.8
 LEAST_FACTOR, MOST_FACTOR = 2.0, 8.0
 """Images of a longer training, in units of those of a candidate's: with fewer it says too little, and with more the
 time is better spent on the winner."""
+
+
+def promote(setup: SearchSetup, population: Population) -> dict[str, Evaluation]:
+    """Trains the best again, for longer; returns the rows of all that had that and ended well, by hash."""
+    count = setup.config.num_promoted or 0
+    promoted = choose_promoted(population.ranking(), population.known(), len(setup.split.x_val), count)
+    if len(promoted) > 1 and not setup.interrupt.by and (recipe := _choose_recipe(setup, promoted)):
+        _train(setup, promoted, recipe)
+    return setup.store.promotions(setup.experiment)
+
+
+def _choose_recipe(setup: SearchSetup, promoted: Sequence[EvaluatedCandidate]) -> Recipe | None:
+    """How promoted candidates are trained: as in an earlier run, or as long as the time allows; None for not."""
+    if earlier := setup.store.promoted_recipe_json(setup.experiment):
+        return Recipe.from_json(earlier)
+    config, num_images = setup.config, len(setup.split.x_train)
+    if config.final_epochs is None:
+        left = (config.time_limit or 0.0) - setup.clock.seconds
+        seconds = left * PROMOTED_SHARE / reserved_share(len(promoted))
+        factor = affordable_factor([one.evaluation for one in promoted], seconds)
+    else:  # halfway, by factors, to the winner's training
+        images = setup.recipe.epochs * (setup.recipe.train_images or num_images)
+        factor = min(math.sqrt(config.final_epochs * num_images / images), MOST_FACTOR)
+    return longer_recipe(setup.recipe, factor, num_images) if factor >= LEAST_FACTOR else None
+
+
+def _train(setup: SearchSetup, promoted: Sequence[EvaluatedCandidate], recipe: Recipe) -> None:
+    setup.callback.on_promotion(recipe, promoted)
+    setup.store.set_promoted_recipe(setup.experiment, recipe.id, recipe.to_json())
+
+    def should_stop() -> bool:
+        limit = setup.config.time_limit
+        is_late = limit is not None and setup.clock.seconds > (1 - FINAL_SHARE) * limit  # the rest is the winner's
+        return setup.check_folder() or bool(setup.interrupt.by) or is_late
+
+    for _ in run_trials(setup.request(promoted, recipe), setup.engine_options(should_stop)):
+        pass  # rows are in the store
 
 
 def affordable_factor(rows: Sequence[Evaluation], seconds: float) -> float:

@@ -1,6 +1,5 @@
 """The page of a search, which is live while it runs."""
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,15 +11,16 @@ from jnas.store import paths
 from jnas.train import Recipe
 
 if TYPE_CHECKING:
-    from jnas._search.loop import RoundResult, Search
+    from jnas._search.population import RoundResult
+    from jnas._search.setup import SearchSetup
 
 
 class ReportCallback(Callback):
     """Keeps the page beside the store up to date."""
 
-    def on_search_start(self, search: "Search") -> None:
-        self._search = search
-        self._report = LiveReport(search.store, search.experiment, paths.report_dir(search.store.path))
+    def on_search_start(self, setup: "SearchSetup") -> None:
+        self._setup = setup
+        self._report = LiveReport(setup.store, setup.experiment, paths.report_dir(setup.store.path))
 
     def on_round_start(self, round: Round, num_trials: int) -> None:
         self._update(f"training {num_trials} networks ({round.phase})")
@@ -41,5 +41,5 @@ class ReportCallback(Callback):
         self._report.finish()
 
     def _update(self, note: str, force: bool = False) -> None:
-        limit, elapsed = self._search.config.time_limit, time.monotonic() - self._search.start
+        limit, elapsed = self._setup.config.time_limit, self._setup.clock.seconds
         self._report.update(note, None if limit is None else max(limit - elapsed, 0.0), force)

@@ -11,7 +11,7 @@ from jnas._search.result import EvaluatedCandidate, SearchResult
 from jnas.errors import JnasError
 
 if TYPE_CHECKING:
-    from jnas._search.loop import Search
+    from jnas._search.setup import SearchSetup
 
 
 class Tracker(Callback, abc.ABC):
@@ -36,9 +36,9 @@ class Tracker(Callback, abc.ABC):
     def finish(self, outcome: dict[str, Any]) -> None:
         """Logs the outcome: numbers, and the winner's hash as text."""
 
-    def on_search_start(self, search: "Search") -> None:
-        settings = dataclasses.asdict(search.config)
-        self.start(settings | {"data": search.data.name, "experiment": search.experiment})
+    def on_search_start(self, setup: "SearchSetup") -> None:
+        settings = dataclasses.asdict(setup.config)
+        self.start(settings | {"data": setup.data.name, "experiment": setup.experiment})
 
     def on_trial_end(self, candidate: EvaluatedCandidate) -> None:
         self._num_trials += 1
