@@ -1,5 +1,6 @@
 """The parts of the predictor: scores, transforms, the LSTM, the ridge regression of early epochs, folds."""
 
+import functools
 import math
 
 import jax
@@ -11,6 +12,7 @@ from scipy import stats
 
 from jnas.predict import EnsembleConfig, Scores, calibration, score
 from jnas.predict._ensemble.early_curve import EarlyCurveRidge
+from jnas.predict._ensemble.ensemble import EnsembleParams, fit_ensemble
 from jnas.predict._ensemble.network import BiLSTM
 from jnas.predict._ensemble.scaling import TargetTransform
 from jnas.predict._ensemble.training import assign_folds
@@ -50,6 +52,10 @@ def test_target_transform_matches_scipy_and_inverts():
     assert float(power) == pytest.approx(stats.yeojohnson_normmax(normal), abs=0.15)
     assert abs(stats.skew(scaled)) < 0.3 < abs(stats.skew(targets)) and scaled.std() == pytest.approx(1, abs=1e-3)
     np.testing.assert_allclose(inverse, targets, atol=2e-3)
+    fitted = jax.jit(lambda: TargetTransform.fit(jnp.asarray(targets, jnp.float32), jnp.ones(200), power=True))()
+    on_the_host = fitted.inverse(np.asarray(scaled))
+    assert isinstance(on_the_host, np.ndarray) and on_the_host.dtype == np.float32
+    np.testing.assert_allclose(on_the_host, inverse, rtol=1e-4, atol=1e-5)
     assert np.isfinite(far).all()
 
 
@@ -106,6 +112,18 @@ def test_bilstm_matches_flax_both_ways():
     for direction, sequences in enumerate(directions):
         for row, states in enumerate(map(np.asarray, sequences)):
             np.testing.assert_allclose(means[row, 4 * direction :][:4], states.mean(0), atol=1e-5)
+
+
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_shapes_of_an_ensemble_are_those_of_a_fit(epochs):
+    config = EnsembleConfig(members=2, folds=2, hidden_dim=4, head_dim=4, num_steps=1)
+    rows = jnp.zeros((10, 1, 3)), jnp.ones(10, jnp.int32), jnp.ones(10), jnp.ones(10), jnp.zeros((10, epochs))
+    fitted, _ = jax.eval_shape(functools.partial(fit_ensemble, config=config), jax.random.key(0), *rows)
+    found = EnsembleParams.abstract(3, epochs, config)
+    assert jax.tree.structure(found) == jax.tree.structure(fitted)
+    assert [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(found)] == [
+        (leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(fitted)
+    ]
 
 
 def test_assign_folds_leaves_out_each_row_equally_often():

@@ -72,7 +72,8 @@ def select_batch(
     if not num_candidates:
         return []
     generator = np.random.default_rng(seed)
-    genomes = pad_to_power(np.array([candidate.genome for candidate in pool.candidates]), GuidedEvolution.candidates)
+    rows = np.array([candidate.genome for candidate in pool.candidates])
+    genomes = pad_to_power(rows, GuidedEvolution.candidates)
     discount = np.zeros(num_candidates)
     for candidate in in_training:
         discount = discount + np.asarray(_log_penalty(genomes, candidate.genome, distance))[:num_candidates]
@@ -84,7 +85,7 @@ def select_batch(
         best = ((pool.incumbents - low) @ weights).max()
         improvement = log_ndtr((mean - best) / np.maximum(weights[0] * pool.std, 1e-9))
         chosen.append(int((improvement + discount).argmax()))
-        discount = discount + np.asarray(_log_penalty(genomes, genomes[chosen[-1]], distance))[:num_candidates]
+        discount = discount + np.asarray(_log_penalty(genomes, rows[chosen[-1]], distance))[:num_candidates]
         discount[chosen[-1]] = -np.inf
     return [Proposal(pool.candidates[i], float(pool.mean[i]), float(pool.std[i])) for i in chosen]
 

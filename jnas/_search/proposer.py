@@ -27,7 +27,7 @@ from jnas._search.screening import (
 )
 from jnas._search.setup import SearchSetup
 from jnas.errors import JnasError
-from jnas.evolve import nondominated_rank
+from jnas.evolve import pareto_front
 from jnas.predict import Predictor
 from jnas.space import Candidate, Template, known_networks
 from jnas.store import paths
@@ -123,9 +123,12 @@ class Proposer:
         if not objectives:
             return ranking
         costs = self.setup.latencies.costs([trained.candidate for trained in ranking], objectives)
-        fitness = np.column_stack([[trained.score for trained in ranking], -costs]).astype(np.float32)
-        fronts = np.asarray(nondominated_rank(jax.device_put(fitness))) if ranking else np.zeros(0)
-        return [ranking[index] for index in np.argsort(fronts, kind="stable")]
+        fitness, left, order = np.column_stack([[one.score for one in ranking], -costs]), np.arange(len(ranking)), []
+        while len(left):
+            front = pareto_front(fitness[left])
+            order += sorted(left[front])
+            left = np.delete(left, front)
+        return [ranking[index] for index in order]
 
     def _pool(self, candidates: list[Candidate], predictor: Predictor) -> CandidatePool:
         """Candidates with what is predicted of them, and what was trained as those to be surpassed."""

@@ -1,16 +1,18 @@
 """What a search writes down of its course: its seconds, its rounds, and the front so far."""
 
+import functools
 from collections.abc import Sequence
 
 import jax
 import numpy as np
 
+from jnas._runtime.compile_options import fast_compile_jit
 from jnas._search.population import Population, RoundResult
-from jnas._search.screening import stack_genomes
+from jnas._search.screening import pad_to_power, stack_genomes
 from jnas._search.setup import SearchSetup
 from jnas.evolve import pareto_front
 from jnas.predict import score
-from jnas.space import Candidate, board_needs
+from jnas.space import Candidate, Space, board_needs
 
 
 class Records:
@@ -70,6 +72,12 @@ class Records:
         space = self.setup.space
         if len(candidates) < 2:
             return None
-        genomes = jax.device_put(stack_genomes(candidates, space))
-        first, second = np.tril_indices(len(candidates), -1)
-        return float(jax.vmap(space.distance)(genomes[first], genomes[second]).mean())
+        genomes, (first, second) = stack_genomes(candidates, space), np.tril_indices(len(candidates), -1)
+        pairs = pad_to_power(genomes[first]), pad_to_power(genomes[second])
+        return float(np.asarray(_distances(space, *pairs))[: len(first)].mean())
+
+
+@functools.partial(fast_compile_jit, static_argnums=0)
+def _distances(space: Space, first: jax.Array, second: jax.Array) -> jax.Array:
+    """The distance of each of two stacks of genomes."""
+    return jax.vmap(space.distance)(first, second)

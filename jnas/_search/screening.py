@@ -19,6 +19,8 @@ Genomes = Int8[np.ndarray, "n l 6"]
 
 CHUNK_SIZE = 1024
 """Genomes that are encoded and predicted together: their features should fit into a processor's cache."""
+LEAST_SIZE = 512
+"""Genomes to which fewer are filled up, so that a search compiles one program for all of its rounds."""
 
 MIN_ROWS = 8
 """Trained templates from which on a predictor is fitted; before, there is the prior alone."""
@@ -37,8 +39,6 @@ NUM_STD = 2.0
 
 encode = fast_compile_jit(Space.encode, static_argnums=0)
 """What the predictor sees of genomes: `encode(space, genomes)`."""
-
-_lengths = fast_compile_jit(lengths)
 
 
 class Proposal(NamedTuple):
@@ -76,24 +76,24 @@ def pad_to_power(genomes: Genomes, min_size: int = 1) -> Int8[Array, "p l 6"]:
 
 def featurize(space: Space, genomes: Genomes) -> tuple[Float32[np.ndarray, "n l f"], Int32[np.ndarray, " n"]]:
     """Returns what the predictor sees of genomes, and their lengths."""
-    padded = pad_to_power(genomes)
-    return np.asarray(encode(space, padded))[: len(genomes)], np.asarray(_lengths(padded))[: len(genomes)]
+    return np.asarray(encode(space, pad_to_power(genomes, LEAST_SIZE)))[: len(genomes)], lengths(genomes)
 
 
 def chunks(genomes: Genomes) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Returns genomes in the order of their lengths, cut to what they use: `(rows, genomes, lengths)` each.
 
-    Of a space's random templates the mean is a third of the longest, and what is not there need not be computed. The
-    last chunk is filled up with copies, so that few shapes are compiled; `rows` `[N]` is without them.
+    Of a space's random templates the mean is a third of the longest, and what is not there need not be computed, where
+    genomes are many. The last chunk is filled up with copies, so that few shapes are compiled; `rows` `[N]` is without
+    them.
     """
-    used = np.asarray(_lengths(pad_to_power(genomes)))[: len(genomes)]
+    used, is_cut = lengths(genomes), len(genomes) > CHUNK_SIZE
     order = np.argsort(used, kind="stable")
     parts = []
     for start in range(0, len(order), CHUNK_SIZE):
         rows = order[start : start + CHUNK_SIZE]
-        size = min(CHUNK_SIZE, 1 << (len(order) - 1).bit_length())
+        size = min(CHUNK_SIZE, max(LEAST_SIZE, 1 << (len(order) - 1).bit_length()))
         padded = np.pad(rows, (0, size - len(rows)), mode="edge")
-        steps = min(genomes.shape[1], -(-int(used[rows[-1]]) // LENGTH_STEP) * LENGTH_STEP)
+        steps = -(-int(used[rows[-1]]) // LENGTH_STEP) * LENGTH_STEP if is_cut else genomes.shape[1]
         parts.append((rows, genomes[padded, :steps], used[padded]))
     return parts
 

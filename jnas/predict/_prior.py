@@ -107,7 +107,7 @@ class Prior:
     def predict(self, sequences: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns means and standard deviations of the accuracies as they would be in the table."""
         predictions, _ = self._weights.read(sequences[..., _COLUMNS], lengths)
-        members = np.asarray(self.params.transform.inverse(jnp.asarray(predictions)))
+        members = self.params.transform.inverse(predictions)
         return members.mean(0), np.asarray(predictive_std(self.params, members))
 
     @functools.cached_property

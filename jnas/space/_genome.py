@@ -111,25 +111,27 @@ def to_bits(genomes: Genomes) -> UInt8[Array, "*n l 32"]:
     return ((to_uint32(genomes)[..., None] >> shifts) & 1).astype(jnp.uint8)
 
 
-def to_uint32(genomes: Genomes) -> UInt32[Array, "*n l"]:
-    """Returns the 32 bits of each layer as one number; 0 for unused rows."""
-    indices = jnp.asarray(genomes).astype(jnp.int32)
+def to_uint32(genomes: Genomes) -> UInt32[Array | np.ndarray, "*n l"]:
+    """Returns the 32 bits of each layer as one number; 0 for unused rows. Of NumPy's genomes NumPy computes them."""
+    xp = np if isinstance(genomes, np.ndarray) else jnp
+    indices = xp.asarray(genomes).astype(xp.int32)
     types = indices[..., LAYER_TYPE]
-    bits = jnp.asarray(_FIRST_BIT)[types] + indices
+    bits = xp.asarray(_FIRST_BIT)[types] + indices
     # The positions are distinct, so their sum is their union. A position past the last bit must set nothing.
-    shifts = (BITS_PER_LAYER - 1 - bits).astype(jnp.uint32)
-    ones = jnp.where(bits < BITS_PER_LAYER, jnp.uint32(1) << shifts, jnp.uint32(0))
-    return jnp.where(types > 0, ones.sum(-1, dtype=jnp.uint32), jnp.uint32(0))
+    shifts = xp.maximum(BITS_PER_LAYER - 1 - bits, 0).astype(xp.uint32)
+    ones = xp.where(bits < BITS_PER_LAYER, xp.uint32(1) << shifts, xp.uint32(0))
+    return xp.where(types > 0, ones.sum(-1, dtype=xp.uint32), xp.uint32(0))
 
 
 @with_own_settings
 def arch_hashes(genomes: Int8[Array | np.ndarray, "n l 6"]) -> list[str]:
     """Returns `Template.hash` of each genome."""
-    rows = np.asarray(to_uint32(genomes)).astype(">u4")
+    rows = to_uint32(np.asarray(genomes)).astype(">u4")
     return [row[row != 0].tobytes().hex() for row in rows]
 
 
 @with_own_settings
-def lengths(genomes: Genomes) -> Int32[Array, "*n"]:
-    """Returns the number of used rows of genomes."""
-    return (jnp.asarray(genomes)[..., LAYER_TYPE] > 0).sum(-1, dtype=jnp.int32)
+def lengths(genomes: Genomes) -> Int32[Array | np.ndarray, "*n"]:
+    """Returns the number of used rows of genomes; a NumPy array where they are none of JAX's."""
+    genomes = genomes if isinstance(genomes, jax.Array) else np.asarray(genomes)
+    return (genomes[..., LAYER_TYPE] > 0).sum(-1, dtype=np.int32)

@@ -130,7 +130,7 @@ def hash_genomes(genomes: Int8[Array | np.ndarray, "*n l 6"]) -> UInt32[Array, "
 
     The chance that two of a million different architectures have the same is about 1 in 37 million.
     """
-    layers = to_uint32(genomes)
+    layers = to_uint32(jnp.asarray(genomes))
     words = []
     for multiplier, offset in ((0x01000193, 0x811C9DC5), (0x9E3779B1, 0x85EBCA6B)):
         word = jnp.full(layers.shape[:-1], offset, jnp.uint32)

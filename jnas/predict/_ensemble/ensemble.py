@@ -15,7 +15,7 @@ from jnas._runtime.jax_config import with_own_settings
 from jnas.predict._ensemble.calibration import EnsembleCalibration, calibrate
 from jnas.predict._ensemble.config import EnsembleConfig
 from jnas.predict._ensemble.early_curve import EarlyCurveRidge
-from jnas.predict._ensemble.network import network_graph
+from jnas.predict._ensemble.network import init_networks, network_graph
 from jnas.predict._ensemble.scaling import FeatureScaler, Rows, TargetTransform
 from jnas.predict._ensemble.training import assign_folds, train_members
 
@@ -39,13 +39,23 @@ class EnsembleParams:
     @functools.cache
     @with_own_settings
     def abstract(num_features: int, num_epochs: int, config: EnsembleConfig) -> EnsembleParams:
-        """Returns the shapes and types of a fitted ensemble."""
+        """Returns the shapes and types of a fitted ensemble, without tracing a fit, which takes seconds."""
 
-        def fit():
-            sequences, lengths, one = jnp.zeros((10, 1, num_features)), jnp.ones(10, jnp.int32), jnp.ones(10)
-            return fit_ensemble(jax.random.key(0), sequences, lengths, one, one, jnp.zeros((10, num_epochs)), config)
+        def floats(*shape: int) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(shape, jnp.float32)
 
-        return jax.eval_shape(fit)[0]
+        members, counts = config.members, (config.members, num_epochs + 1)
+        seeds = jax.ShapeDtypeStruct((members, 2), jnp.uint32)
+        networks = jax.eval_shape(lambda seeds: init_networks(seeds, num_features, num_epochs, config), seeds)
+        ridge = EarlyCurveRidge(
+            *(floats(members, num_epochs), floats(members, num_epochs)),
+            *(floats(*counts, num_epochs), floats(*counts), floats(*counts)),
+            jax.ShapeDtypeStruct(counts, jnp.int32),
+        )
+        scaler = FeatureScaler(floats(num_features), floats(num_features))
+        transform = TargetTransform(*(floats() for _ in TargetTransform._fields))
+        calibration = EnsembleCalibration(floats(num_epochs + 1), floats(), floats())
+        return EnsembleParams(networks, ridge, scaler, transform, calibration, config)
 
     @property
     def num_epochs(self) -> int:

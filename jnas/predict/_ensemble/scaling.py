@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -90,11 +90,16 @@ class TargetTransform(NamedTuple):
         """Returns targets on the scale of the network."""
         return (_yeo_johnson((targets - self.mean) / self.std, self.power) - self.power_mean) / self.power_std
 
-    def inverse(self, values: Float[Array, " *n"]) -> Float[Array, " *n"]:
-        """Returns the network's values in the unit of the targets, clipped to little more than their range."""
-        margin = 0.2 * (self.high - self.low)
-        powered = jnp.clip(values, self.low - margin, self.high + margin) * self.power_std + self.power_mean
-        return _inverse_yeo_johnson(powered, self.power) * self.std + self.mean
+    def inverse(self, values: Float[Array | np.ndarray, " *n"]) -> Float[Array | np.ndarray, " *n"]:
+        """Returns the network's values in the unit of the targets, clipped to little more than their range.
+
+        It is a NumPy array for NumPy's `values`, so that nothing is compiled for their shape.
+        """
+        xp = np if isinstance(values, np.ndarray) else jnp
+        mean, std, power, power_mean, power_std, low, high = map(xp.asarray, self)
+        margin = 0.2 * (high - low)
+        powered = xp.clip(values, low - margin, high + margin) * power_std + power_mean
+        return _inverse_yeo_johnson(powered, power, xp) * std + mean
 
 
 def mean_std(
@@ -114,11 +119,13 @@ def _yeo_johnson(x: jax.Array, power: jax.Array) -> jax.Array:
     return jnp.where(x >= 0, transform(jnp.maximum(x, 0), power), -transform(jnp.maximum(-x, 0), 2 - power))
 
 
-def _inverse_yeo_johnson(z: jax.Array, power: jax.Array) -> jax.Array:
-    def invert(size, p):
-        nonzero = jnp.where(jnp.abs(p) < 1e-6, 1.0, p)
-        # A negative power has an asymptote, which no value reaches.
-        base = jnp.maximum(1 + nonzero * size, 1e-3)
-        return jnp.where(jnp.abs(p) < 1e-6, jnp.expm1(size), jnp.power(base, 1 / nonzero) - 1)
+def _inverse_yeo_johnson(z: Any, power: Any, xp: Any) -> Any:
+    """Computed by `xp`, which is JAX's or NumPy's module."""
 
-    return jnp.where(z >= 0, invert(jnp.maximum(z, 0), power), -invert(jnp.maximum(-z, 0), 2 - power))
+    def invert(size, p):
+        nonzero = xp.where(xp.abs(p) < 1e-6, xp.float32(1), p)
+        # A negative power has an asymptote, which no value reaches.
+        base = xp.maximum(1 + nonzero * size, 1e-3)
+        return xp.where(xp.abs(p) < 1e-6, xp.expm1(size), xp.power(base, 1 / nonzero) - 1)
+
+    return xp.where(z >= 0, invert(xp.maximum(z, 0), power), -invert(xp.maximum(-z, 0), 2 - power))
