@@ -258,6 +258,55 @@ def test_ray_worker_that_compiles_too_long_is_a_row(cluster, data):
     assert {row.status for row in rows} <= {"timeout", "ok"}
 
 
+@pytest.mark.exhaustive
+def test_ray_worker_that_takes_all_memory_is_a_row(cluster, ray, data, monkeypatch):
+    get = ray.get
+
+    def fail(reference, **options):
+        if (answer := get(reference, **options)) == 1:  # the first epoch
+            raise ray.exceptions.OutOfMemoryError("a worker took too much")
+        return answer
+
+    monkeypatch.setattr(ray, "get", fail)
+    (row,) = rows_of(SMALL[:1], data, workers="ray")
+    assert row.status == "out_of_memory" and "memory ran out" in row.message and row.host
+    monkeypatch.undo()
+    assert rows_of(SMALL[:1], data, workers="ray")[0].status == "ok"
+
+
+@pytest.mark.exhaustive
+def test_ten_faults_in_a_row_lose_nothing(cluster, ray, data):
+    """Actors that are ended and machines that go, in turn, while trials train; then no process is left over."""
+    pool, num_epochs, faults = ray_worker.ray_pool("ray"), 0, []
+
+    def end_actor():
+        ray.kill(next(iter(pool._busy))._actor)
+
+    def remove_node():
+        cluster.remove_node(cluster.list_all_nodes()[-1])
+        cluster.add_node(num_cpus=1, node_ip_address=LOOPBACK)
+
+    def on_epoch(_):
+        nonlocal num_epochs
+        num_epochs += 1
+        if len(faults) < 10 and num_epochs > 150 * (len(faults) + 1) and pool._busy:
+            faults.append(remove_node if len(faults) % 3 == 2 else end_actor)
+            faults[-1]()
+
+    trials = [Trial(one, seed) for one in SMALL for seed in range(6)]
+    options = EngineOptions(workers="ray", on_epoch=on_epoch)
+    assert_done_once(list(run_trials(request_of(trials, data, epochs=100), options)), trials)
+    assert len(faults) == 10
+    deadline = time.monotonic() + 60
+    while (count := len(_actor_processes())) > 2 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert count <= 2, "those of the pool"
+
+
+def _actor_processes():
+    return subprocess.run(["pgrep", "-f", "^ray::WorkerActor"], capture_output=True, text=True).stdout.split()
+
+
 SEARCH = """
 import sys, ray, jnas
 from conftest import small_arrays

@@ -67,7 +67,7 @@ def test_minutes_end_it(tmp_path, monkeypatch, capsys):
         return advance(self, *args)
 
     monkeypatch.setattr(Trainer, "train_until", counted)
-    monkeypatch.setattr("jnas._search.loop.time.monotonic", lambda: clock() + jump[0])
+    monkeypatch.setattr("jnas._search.clock.time.monotonic", lambda: clock() + jump[0])
     result = searched(tmp_path, minutes=30, verbose=True)
     assert 4 <= len(rows(result)) <= 5  # two train at the same time
     assert result.best.final.status == "ok" and "for its limit of 30 minutes" in capsys.readouterr().out
@@ -135,7 +135,7 @@ def test_another_thread_than_the_main_one_takes_no_signals():
 
 
 def test_nothing_trained_is_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr("jnas._search.loop.time.monotonic", iter([0.0] + [1e9] * 1000).__next__)
+    monkeypatch.setattr("jnas._search.clock.time.monotonic", iter([0.0] + [1e9] * 1000).__next__)
     with pytest.raises(JnasError, match="ended for its limit of 1 minutes, before any template was trained"):
         searched(tmp_path, minutes=1)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from jnas._search.ranking import order_by_front
 from jnas.evolve import (
     NSGA2,
     Categorical,
@@ -41,6 +42,7 @@ def test_fronts_are_those_of_the_definition(objectives, count):
     values = np.random.default_rng(count).integers(0, 9, (count, objectives)).astype(np.float32)  # many are equal
     expected = peeled(values)
     np.testing.assert_array_equal(nondominated_rank(jnp.asarray(values)), expected)
+    np.testing.assert_array_equal(order_by_front(values, count), np.argsort(expected, kind="stable"))
     best = pareto_front(values)
     assert {tuple(row) for row in values[best]} == {tuple(row) for row in values[expected == 0]}
     assert (np.diff(values[best, 0]) <= 0).all() and len(best) == len({tuple(row) for row in values[best]})
@@ -49,6 +51,8 @@ def test_fronts_are_those_of_the_definition(objectives, count):
 def test_failed_members_are_in_no_front():
     values = jnp.array([[1.0, 1.0], [-jnp.inf, 9.0], [2.0, 0.0]])
     assert nondominated_rank(values).tolist() == [0, 3, 0]
+    rows = np.array([[1.0, 1.0], [-np.inf, 9.0], [1.0, 0.0], [np.nan, 1.0], [1.0, 1.0]])
+    assert order_by_front(rows, 5).tolist() == [0, 4, 2, 1, 3] and order_by_front(rows, 1).tolist() == [0, 4]
     assert pareto_front(np.array([[np.nan, 5.0], [1.0, 1.0]])).tolist() == [1]
 
 

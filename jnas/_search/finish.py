@@ -23,7 +23,7 @@ def finish(setup: SearchSetup, population: Population, records: Records, reason:
     Raises:
       JnasError: if nothing was trained.
     """
-    _check(setup, population, reason)
+    _refuse_nothing_trained(setup, population, reason)
     if reason:
         setup.callback.on_stop(reason)
     promotions = promote(setup, population)
@@ -48,7 +48,7 @@ def finish(setup: SearchSetup, population: Population, records: Records, reason:
     return result
 
 
-def _check(setup: SearchSetup, population: Population, reason: str | None) -> None:
+def _refuse_nothing_trained(setup: SearchSetup, population: Population, reason: str | None) -> None:
     """Raises a JnasError where there is nothing to choose a winner from."""
     if not population.evaluated and reason is None:
         raise JnasError(

@@ -137,7 +137,9 @@ class Search:
             if upcoming is None or (self._has_ended and not self.proposer.stored(upcoming)):
                 return None
             is_ready = upcoming.phase == "evolved" and len(self.population.good()) > 1
-            return self._request(begin()) if is_ready or not in_training else self._request(None)
+            if is_ready or not in_training:
+                return self._request(begin())
+            return self.setup.request((), self.setup.recipe)
 
         first, num_programs = self._request(begin()), 2 * self.setup.config.trials_per_generation
         rows = run_stream(first, refill, num_programs, self.setup.engine_options(self._should_stop))
@@ -154,9 +156,9 @@ class Search:
                     self._add(next(begun for begun in in_training if row.key.hash in begun.proposals), row)
         yield from [self._end(begun) for begun in in_training]
 
-    def _request(self, begun: RoundInTraining | None) -> TrainingRequest:
-        """The trainings of a round; none for None."""
-        return self.setup.request(() if begun is None else begun.proposals.values(), self.setup.recipe)
+    def _request(self, begun: RoundInTraining) -> TrainingRequest:
+        """The trainings of a round."""
+        return self.setup.request(begun.proposals.values(), self.setup.recipe)
 
     def _begin(self, round: Round) -> RoundInTraining:
         """Chooses the templates of a round; as many as `max_trials` admits will be trained."""

@@ -2,7 +2,7 @@
 
 A plan follows from the minutes, the number of images, and the processor's kind and cores; from ten minutes on also from
 its measured speed, in coarse steps, so that the same command trains the same templates on machines that are alike.
-What is measured decides later, too: how many rounds there are, and the winner's epochs (see `final_training`).
+What is measured decides later, too: how many rounds there are, and the winner's epochs (see `speed`).
 """
 
 import math

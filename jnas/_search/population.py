@@ -57,7 +57,10 @@ class Population:
         self.evaluated[trained.candidate.hash] = begun.evaluated[trained.candidate.hash] = trained
 
     def end(self, begun: RoundInTraining) -> RoundResult:
-        """Returns what a round gave, and puts it last, so that nothing depends on which candidate was done first."""
+        """Returns what a round gave, and moves it to the end of `evaluated`, in the order of the proposals.
+
+        So nothing depends on which candidate was done first.
+        """
         result = begun.result()
         for trained in result.evaluated:
             self.evaluated[trained.candidate.hash] = self.evaluated.pop(trained.candidate.hash)

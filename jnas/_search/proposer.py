@@ -9,9 +9,10 @@ import numpy as np
 
 from jnas._runtime import checkpoint
 from jnas._search.config import MAX_KNOWN, Round
-from jnas._search.evolution import CandidatePool, breed, select_batch
+from jnas._search.evolution import MAX_PARENTS, CandidatePool, breed, select_batch
 from jnas._search.objectives import find_incumbents
 from jnas._search.population import Population
+from jnas._search.ranking import order_by_front
 from jnas._search.result import EvaluatedCandidate
 from jnas._search.screening import (
     ENOUGH_ROWS,
@@ -27,14 +28,13 @@ from jnas._search.screening import (
 )
 from jnas._search.setup import SearchSetup
 from jnas.errors import JnasError
-from jnas.evolve import pareto_front
 from jnas.predict import Predictor
 from jnas.space import Candidate, Template, known_networks
 from jnas.store import paths
 
 _MAX_LATENCY_ATTEMPTS = 20
 
-Propose = Callable[[jax.Array, int, Set[str]], list[Proposal]]
+ProposeFn = Callable[[jax.Array, int, Set[str]], list[Proposal]]
 """From a key, a count and the hashes of functions that were proposed already: candidates worth training."""
 
 
@@ -52,9 +52,10 @@ class Proposer:
 
     def choose(self, round: Round) -> list[Proposal]:
         """Returns candidates to train, less those that are too slow."""
-        setup, seen, chosen = self.setup, self.population.functions(), list[Proposal]()
+        setup, seen = self.setup, self.population.functions()
+        chosen: list[Proposal] = []
         key = jax.random.fold_in(jax.random.key(setup.config.seed), round.number)
-        propose, limit = self._make_propose(round), setup.config.max_latency_ms
+        propose, limit = self._propose_fn(round), setup.config.max_latency_ms
         for attempt in range(1 if limit is None else _MAX_LATENCY_ATTEMPTS):
             batch = propose(jax.random.fold_in(key, attempt), round.num_trials - len(chosen), seen)
             seen |= {proposal.candidate.function_hash for proposal in batch}
@@ -92,7 +93,7 @@ class Proposer:
         # From the disk, so that a search that goes on here decides alike.
         return may_improve(setup.space, candidates, curves, Predictor.load(folder), incumbents).tolist()
 
-    def _make_propose(self, round: Round) -> Propose:
+    def _propose_fn(self, round: Round) -> ProposeFn:
         """What proposes the candidates of a round."""
         space, parents = self.setup.space, [trained.candidate for trained in self._parents()]
         if round.phase == "stored":
@@ -123,12 +124,8 @@ class Proposer:
         if not objectives:
             return ranking
         costs = self.setup.latencies.costs([trained.candidate for trained in ranking], objectives)
-        fitness, left, order = np.column_stack([[one.score for one in ranking], -costs]), np.arange(len(ranking)), []
-        while len(left):
-            front = pareto_front(fitness[left])
-            order += sorted(left[front])
-            left = np.delete(left, front)
-        return [ranking[index] for index in order]
+        objectives = np.column_stack([[one.score for one in ranking], -costs])
+        return [ranking[index] for index in order_by_front(objectives, MAX_PARENTS)]
 
     def _pool(self, candidates: list[Candidate], predictor: Predictor) -> CandidatePool:
         """Candidates with what is predicted of them, and what was trained as those to be surpassed."""

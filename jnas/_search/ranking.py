@@ -4,6 +4,9 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+from jaxtyping import Float, Int
+
 from jnas._search.result import EvaluatedCandidate
 from jnas.store import Evaluation
 
@@ -23,6 +26,22 @@ def rank(candidates: Iterable[EvaluatedCandidate], final_is_timed: bool) -> list
     """
     gain = GAIN_OF_TWICE_THE_EPOCHS if final_is_timed else 0.0
     return sorted(candidates, key=lambda one: gain * math.log2(one.evaluation.macs or 1) - one.score)
+
+
+def order_by_front(objectives: Float[np.ndarray, "n m"], count: int) -> Int[np.ndarray, " k"]:
+    """Returns the indices of `[N, M]` objectives, those that nobody dominates first, then those of the next front, ...
+
+    Within a front the order stays. It ends with the front in which `count` are reached. Fronts are those of
+    `jnas.evolve.nondominated_rank`, but for any number of rows without compiling; rows that are not finite come last.
+    """
+    above = (objectives[None] >= objectives[:, None]).all(-1) & (objectives[None] > objectives[:, None]).any(-1)
+    is_finite = np.isfinite(objectives).all(-1)
+    left, order = np.flatnonzero(is_finite), []
+    while len(left) and len(order) < count:
+        is_dominated = above[np.ix_(left, left)].any(1)
+        order += left[~is_dominated].tolist()
+        left = left[is_dominated]
+    return np.array([*order, *(() if len(left) else np.flatnonzero(~is_finite))], int)
 
 
 def prefer_known(

@@ -20,12 +20,15 @@ class Records:
 
     def __init__(self, setup: SearchSetup, population: Population) -> None:
         self.setup, self.population = setup, population
-        self.seconds_before = setup.store.seconds(setup.experiment)
+
+    @functools.cached_property
+    def _seconds_before(self) -> float:
         """Those of earlier runs."""
+        return self.setup.store.seconds(self.setup.experiment)
 
     def store_seconds(self, hash: str | None = None) -> None:
         """Stores how long all runs of the search have taken, and that a template was trained then."""
-        seconds = self.seconds_before + self.setup.clock.seconds
+        seconds = self._seconds_before + self.setup.clock.seconds
         self.setup.store.set_seconds(self.setup.experiment, seconds, hash)
 
     def store_front(self, number: int) -> int:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float32, Int8, Int32
 from jnas._runtime.compile_options import fast_compile_jit
 from jnas._search.result import EvaluatedCandidate
 from jnas.errors import JnasError
+from jnas.evolve import GuidedEvolution
 from jnas.predict import Predictor
 from jnas.space import Candidate, Space, lengths
 
@@ -19,8 +20,8 @@ Genomes = Int8[np.ndarray, "n l 6"]
 
 CHUNK_SIZE = 1024
 """Genomes that are encoded and predicted together: their features should fit into a processor's cache."""
-LEAST_SIZE = 512
-"""Genomes to which fewer are filled up, so that a search compiles one program for all of its rounds."""
+LEAST_SIZE = GuidedEvolution.candidates
+"""Genomes to which fewer are filled up, so that most searches compile one program for all of their rounds."""
 
 MIN_ROWS = 8
 """Trained templates from which on a predictor is fitted; before, there is the prior alone."""
@@ -32,7 +33,7 @@ MAX_ROWS_FROM_ELSEWHERE = 450
 """Of one recipe that the predictor learns from: they take a fraction of a second."""
 
 LENGTH_STEP = 4
-"""Genomes of one chunk are cut to a multiple of so many rows."""
+"""Genomes of one of several chunks are cut to a multiple of so many rows."""
 
 NUM_STD = 2.0
 """Standard deviations that a prediction may be too low: one in 40 of those stopped would have been better."""
@@ -80,11 +81,10 @@ def featurize(space: Space, genomes: Genomes) -> tuple[Float32[np.ndarray, "n l 
 
 
 def chunks(genomes: Genomes) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Returns genomes in the order of their lengths, cut to what they use: `(rows, genomes, lengths)` each.
+    """Returns genomes in the order of their lengths: `(rows, genomes, lengths)` of each chunk.
 
-    Of a space's random templates the mean is a third of the longest, and what is not there need not be computed, where
-    genomes are many. The last chunk is filled up with copies, so that few shapes are compiled; `rows` `[N]` is without
-    them.
+    Where there are several chunks, each is cut to what its genomes use: of random templates that is a third on average.
+    The last chunk is filled up with copies, so that few shapes are compiled; `rows` `[N]` is without them.
     """
     used, is_cut = lengths(genomes), len(genomes) > CHUNK_SIZE
     order = np.argsort(used, kind="stable")
@@ -104,8 +104,7 @@ def predict(
     """Returns means and standard deviations of what the predictor says of genomes."""
     mean, std = np.empty((2, len(genomes)), np.float32)
     for rows, part, used in chunks(genomes):
-        found = predictor.predict(np.asarray(encode(space, part)), used)
-        mean[rows], std[rows] = (values[: len(rows)] for values in found)
+        mean[rows], std[rows] = predictor.predict(np.asarray(encode(space, part))[: len(rows)], used[: len(rows)])
     return mean, std
 
 

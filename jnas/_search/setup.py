@@ -51,7 +51,7 @@ class SearchSetup:
     clock: Clock
     notes: tuple[str, ...]
     """What was done to the images that the user should know."""
-    _checked: float = dataclasses.field(default_factory=time.monotonic)
+    _checked: float = dataclasses.field(init=False, default_factory=time.monotonic)
 
     @property
     def checkpoints(self) -> Path:
@@ -83,7 +83,7 @@ class SearchSetup:
 
 
 def set_up(config: SearchConfig, data: Dataset, callback: Callback, start: float, interrupt: Interrupt) -> SearchSetup:
-    """Returns what a search that was called at `start`, a time of `time.monotonic`, works with; its row is stored."""
+    """Returns what a search that was called at `start`, a time of `time.monotonic`, works with; writes its row."""
     split, notes = data.split(config.make_recipe(None).val_fraction, SPLIT_SEED), data.notes
     is_told = config.flip is not None or config.data.split(":")[0] in _MAY_BE_MIRRORED
     if not is_told and config.make_recipe(None).flip and (warning := warn_of_mirroring(data, split)):

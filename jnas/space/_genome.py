@@ -132,6 +132,6 @@ def arch_hashes(genomes: Int8[Array | np.ndarray, "n l 6"]) -> list[str]:
 
 @with_own_settings
 def lengths(genomes: Genomes) -> Int32[Array | np.ndarray, "*n"]:
-    """Returns the number of used rows of genomes; a NumPy array where they are none of JAX's."""
-    genomes = genomes if isinstance(genomes, jax.Array) else np.asarray(genomes)
-    return (genomes[..., LAYER_TYPE] > 0).sum(-1, dtype=np.int32)
+    """Returns the number of used rows of genomes. Of NumPy's genomes NumPy computes it."""
+    xp = jnp if isinstance(genomes, jax.Array) else np
+    return xp.asarray((xp.asarray(genomes)[..., LAYER_TYPE] > 0).sum(-1, dtype=xp.int32))

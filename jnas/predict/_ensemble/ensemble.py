@@ -39,7 +39,8 @@ class EnsembleParams:
     @functools.cache
     @with_own_settings
     def abstract(num_features: int, num_epochs: int, config: EnsembleConfig) -> EnsembleParams:
-        """Returns the shapes and types of a fitted ensemble, without tracing a fit, which takes seconds."""
+        """Returns the shapes and types of a fitted ensemble."""
+        # Not by `jax.eval_shape` of a fit, which takes seconds.
 
         def floats(*shape: int) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(shape, jnp.float32)

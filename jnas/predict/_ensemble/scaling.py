@@ -99,7 +99,8 @@ class TargetTransform(NamedTuple):
         mean, std, power, power_mean, power_std, low, high = map(xp.asarray, self)
         margin = 0.2 * (high - low)
         powered = xp.clip(values, low - margin, high + margin) * power_std + power_mean
-        return _inverse_yeo_johnson(powered, power, xp) * std + mean
+        with np.errstate(over="ignore"):  # in the branch that does not count
+            return _inverse_yeo_johnson(powered, power, xp) * std + mean
 
 
 def mean_std(
@@ -120,7 +121,7 @@ def _yeo_johnson(x: jax.Array, power: jax.Array) -> jax.Array:
 
 
 def _inverse_yeo_johnson(z: Any, power: Any, xp: Any) -> Any:
-    """Computed by `xp`, which is JAX's or NumPy's module."""
+    """Computed by `xp`, which is the module of JAX or of NumPy."""
 
     def invert(size, p):
         nonzero = xp.where(xp.abs(p) < 1e-6, xp.float32(1), p)
