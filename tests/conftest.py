@@ -1,6 +1,7 @@
 """Shared by all tests: a compilation cache that lives for the run, and small images."""
 
 import os
+import shutil
 import tempfile
 import time
 
@@ -17,6 +18,10 @@ os.environ["JNAS_WORKERS"] = os.environ["JNAS_EXECUTABLE_CACHE"] = "0"
 # Programs run for moments here, so LLVM need not spend more time on them: on those that train, and on all others.
 os.environ.setdefault("JNAS_XLA_OPT_LEVEL", "0")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+# Tests write many small files, and databases wait for the disk: in memory that costs nothing.
+if os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 4 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")
 
 SLOW_SECONDS = 100.0
 """From which on a test fails that is not marked `exhaustive`: 20 s, on a machine five times slower than usual."""
@@ -60,6 +65,12 @@ settings.register_profile("default", deadline=None, max_examples=25)
 settings.register_profile("exhaustive", deadline=None, max_examples=200)
 
 
+def exhaustive(*cases):
+    """Returns parameters of a test, tuples or single values, that run with --exhaustive only."""
+    many = (case if isinstance(case, tuple) else (case,) for case in cases)
+    return [pytest.param(*values, marks=pytest.mark.exhaustive) for values in many]
+
+
 def small_arrays(train=96, test=24, size=8, classes=3, seed=0):
     """Images whose class shows: a bright stripe at the class's place, in noise."""
     generator = np.random.default_rng(seed)
@@ -71,6 +82,14 @@ def small_arrays(train=96, test=24, size=8, classes=3, seed=0):
             image[2 * label : 2 * label + 2] += 120
         arrays |= {f"x_{split}": images.astype(np.uint8), f"y_{split}": labels}
     return arrays
+
+
+@pytest.fixture(scope="session", autouse=True)
+def readers_do_not_pause():
+    """Readers leave a store free for a while after each read, for writers of other processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jnas.store._connection._MAX_YIELD", 0.0)
+        yield
 
 
 @pytest.fixture

@@ -166,7 +166,7 @@ def finish(store: Store, rows: pd.DataFrame, seed: int = 0) -> str:
         0.2 + 0.4 * (1 - np.exp(-generations.generation / 40)) + 0.2 * np.sin(generations.generation * 7), -1, 1
     )
     insert(store, "generations", generations.assign(kendall_tau=taus.where(generations.generation > 6), seconds=9.0))
-    store.set_winner(experiment, best.hash, FINAL_RECIPE)
+    store.update_experiment(experiment, winner_hash=best.hash, final_recipe_id=FINAL_RECIPE)
     return best.hash
 
 

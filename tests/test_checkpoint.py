@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import small_arrays
+from conftest import exhaustive, small_arrays
 
 import jnas
 from jnas._runtime import checkpoint
@@ -26,6 +26,7 @@ TINY = {
     "epochs": 1,
     "final_epochs": 2,
     "final_repeats": 2,
+    "report": False,
 }
 TINY |= {"conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 100_000}
 ARRAYS = {"a": np.arange(1000.0)}
@@ -134,7 +135,7 @@ def test_equal_and_other_searches_share_a_store_at_once(tmp_path, fake_trainer):
 
     def read():
         count = 0
-        while not is_done.wait(0.02):
+        while not is_done.wait(0.2):
             store = jnas.Store(tmp_path / "r.duckdb", lock_timeout=60)
             count = len(store.to_df()) if store.is_made else 0
         return count
@@ -173,7 +174,7 @@ def test_a_search_that_waits_ends_by_ctrl_c(tmp_path, fake_trainer):
     assert second.waits == 2  # one a round
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGTERM", *exhaustive("SIGHUP")])
 def test_a_signal_to_end_is_like_the_first_ctrl_c(tmp_path, fake_trainer, capsys, name):
     number = getattr(signal, name)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import small_arrays
+from conftest import exhaustive, small_arrays
 
 import jnas
 from jnas.errors import JnasError
@@ -11,7 +11,7 @@ ARRAYS = small_arrays()
 X, Y = ARRAYS["x_train"], ARRAYS["y_train"]
 WORDS = np.array(["cat", "dog", "owl"])
 FEW = {"num_random": 2, "known_networks": False, "generations": 0, "epochs": 1, "final_epochs": 1, "conv_num": 1}
-FEW |= {"lin_num": 1, "batch_size": 24, "store": "a.duckdb"}
+FEW |= {"lin_num": 1, "batch_size": 24, "store": "a.duckdb", "report": False, "space": "sophius", "max_macs": 100_000}
 CHECKS = (
     *("check_estimator_cloneable", "check_estimator_tags_renamed", "check_valid_tag_types", "check_estimator_repr"),
     *("check_no_attributes_set_in_init", "check_do_not_raise_errors_in_init_or_set_params", "check_mixin_order"),
@@ -26,7 +26,15 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("labels", [WORDS[Y], WORDS[Y].astype(object), Y == 1, Y, Y * 3 - 1])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        WORDS[Y],
+        Y == 1,
+        Y * 3 - 1,
+        *exhaustive(WORDS[Y].astype(object), Y),
+    ],
+)
 def test_it_predicts_the_labels_that_it_was_given(labels):
     classifier = jnas.Classifier(**FEW).fit(X, labels)
     assert classifier.classes_.tolist() == sorted(set(labels.tolist()))

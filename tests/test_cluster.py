@@ -62,15 +62,20 @@ def assert_done_once(rows, trials):
 # The GPUs of a machine; here each is a process that computes on a CPU.
 
 
-@pytest.fixture
-def two_devices(monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(
-        executor, "gpu_environments", lambda: [ONE_THREAD | {"CUDA_VISIBLE_DEVICES": str(number)} for number in (0, 1)]
-    )
+@pytest.fixture(scope="module")
+def two_gpus():
+    """Pretended ones; their workers start once for all tests."""
+    environments = [ONE_THREAD | {"CUDA_VISIBLE_DEVICES": str(number)} for number in (0, 1)]
     executor.gpu_pool.cache_clear()
-    yield
-    executor.gpu_pool(2).close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executor, "gpu_environments", lambda: environments)
+        yield
+        executor.gpu_pool(2).close()
+
+
+@pytest.fixture
+def two_devices(two_gpus, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
 
 
 def test_each_gpu_has_a_worker(data, expected, two_devices, monkeypatch):
@@ -112,8 +117,8 @@ def test_trial_that_takes_workers_with_it_is_a_row_in_the_end(data, two_devices,
         return message
 
     monkeypatch.setattr(executor.ProcessWorker, "receive", fail)
-    rows = rows_of(SMALL[:2], data)
-    assert [row.status for row in rows] == ["error"] * 2 and len(lost) == 6
+    rows = rows_of(SMALL[:1], data)
+    assert [row.status for row in rows] == ["error"] and len(lost) == 3
     assert "3 workers in turn were lost with it, the last one on " in rows[0].message
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from check_all import Case, check_all
+from conftest import exhaustive
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,7 +51,7 @@ def conv_case(side, channels, out_channels, size, stride, padding, count=2):
     return Case(run, (x, kernel), by_torch(x, kernel, stride, padding))
 
 
-@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+@pytest.mark.parametrize("stride", [1, 2, *exhaustive(3, 4)])
 def test_conv2d_every_window_equals_torch(stride):
     # A small map, which the larger windows cover, and one that is larger than all.
     windows = [(side, size, pad) for side in (3, 12) for size in range(1, 8) for pad in sorted({0, size // 2})]

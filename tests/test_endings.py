@@ -11,7 +11,6 @@ from jnas._search.callbacks import Callback
 from jnas._search.config import SearchConfig
 from jnas._search.stopping import catch_interrupt, stop_reason
 from jnas.errors import JnasError
-from jnas.train._trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("small_predictor")
 
@@ -23,6 +22,7 @@ TINY = {
     "epochs": 1,
     "final_epochs": 2,
     "final_repeats": 1,
+    "report": False,
 }
 TINY |= {"conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 100_000}
 
@@ -49,16 +49,16 @@ def test_a_number_of_templates_ends_it_and_a_larger_one_continues(tmp_path, fake
     assert whole.store.sql("SELECT num_trained FROM generations ORDER BY generation").num_trained.tolist() == [3, 2, 2]
 
 
-def test_an_accuracy_that_is_enough_ends_it(tmp_path, capsys):
+def test_an_accuracy_that_is_enough_ends_it(tmp_path, fake_trainer, capsys):
     result = searched(tmp_path, target_accuracy=0.05, verbose=True)
     assert 1 <= len(rows(result)) <= 3 and result.best.final.status == "ok"
     assert "The search ended at a validation accuracy of" in capsys.readouterr().out
 
 
-def test_minutes_end_it(tmp_path, monkeypatch, capsys):
+def test_minutes_end_it(tmp_path, fake_trainer, monkeypatch, capsys):
     """The clock jumps when the fourth template is trained; without any other limit generations go on for ever."""
     trained, jump = [], [0.0]
-    advance, clock = Trainer.train_until, __import__("time").monotonic
+    advance, clock = fake_trainer.train_until, __import__("time").monotonic
 
     def counted(self, *args):
         trained.append(1)
@@ -66,8 +66,8 @@ def test_minutes_end_it(tmp_path, monkeypatch, capsys):
             jump[0] = 3600.0
         return advance(self, *args)
 
-    monkeypatch.setattr(Trainer, "train_until", counted)
-    monkeypatch.setattr("jnas._search.clock.time.monotonic", lambda: clock() + jump[0])
+    monkeypatch.setattr(fake_trainer, "train_until", counted)
+    monkeypatch.setattr("jnas._search.setup.time.monotonic", lambda: clock() + jump[0])
     result = searched(tmp_path, minutes=30, verbose=True)
     assert 4 <= len(rows(result)) <= 5  # two train at the same time
     assert result.best.final.status == "ok" and "for its limit of 30 minutes" in capsys.readouterr().out
@@ -80,8 +80,8 @@ def test_the_winners_training_is_within_the_minutes():
     assert told == "for its limit of 2 minutes, of which 99 s are left for training the best for longer"
 
 
-def test_ctrl_c_once_finishes_what_trains_and_the_winner(tmp_path, monkeypatch, capsys):
-    advance, count = Trainer.train_until, iter(range(100))
+def test_ctrl_c_once_finishes_what_trains_and_the_winner(tmp_path, fake_trainer, monkeypatch, capsys):
+    advance, count = fake_trainer.train_until, iter(range(100))
 
     def interrupted(self, *args):
         if next(count) == 1:
@@ -90,7 +90,7 @@ def test_ctrl_c_once_finishes_what_trains_and_the_winner(tmp_path, monkeypatch, 
 
     before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train_until", interrupted)
+        patch.setattr(fake_trainer, "train_until", interrupted)
         few = searched(tmp_path, generations=1, verbose=True)
     assert signal.getsignal(signal.SIGINT) is before
     first = rows(few)
@@ -103,7 +103,7 @@ def test_ctrl_c_once_finishes_what_trains_and_the_winner(tmp_path, monkeypatch, 
     assert rows(searched(tmp_path / "other", generations=1)) == rows(whole)
 
 
-def test_ctrl_c_twice_ends_now_and_keeps_what_is_finished(tmp_path):
+def test_ctrl_c_twice_ends_now_and_keeps_what_is_finished(tmp_path, fake_trainer):
     class Twice(Callback):
         def on_trial_end(self, candidate):
             for _ in range(2):
@@ -135,7 +135,7 @@ def test_another_thread_than_the_main_one_takes_no_signals():
 
 
 def test_nothing_trained_is_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr("jnas._search.clock.time.monotonic", iter([0.0] + [1e9] * 1000).__next__)
+    monkeypatch.setattr("jnas._search.setup.time.monotonic", iter([0.0] + [1e9] * 1000).__next__)
     with pytest.raises(JnasError, match="ended for its limit of 1 minutes, before any template was trained"):
         searched(tmp_path, minutes=1)
 
@@ -154,7 +154,7 @@ def test_without_another_limit_a_search_takes_three_minutes():
         assert SearchConfig(**limit).time_limit is None
 
 
-def test_the_largest_seed_has_seeds_after_it(tmp_path):
+def test_the_largest_seed_has_seeds_after_it(tmp_path, fake_trainer):
     result = searched(tmp_path, num_random=1, generations=0, seed=2**32 - 1, final_repeats=2)
     assert [row.key.seed for row in result.best.finals] == [2**32 - 1, 0]
     assert {row.status for row in result.best.finals} == {"ok"}

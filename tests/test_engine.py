@@ -13,7 +13,6 @@ from conftest import small_arrays
 
 import jnas
 from jnas.errors import JnasError
-from jnas.nn import estimate_cost
 from jnas.space import Conv2d, Dropout, Flatten, LeakyReLU, Linear, ReLU, Space, Template
 from jnas.store import Store
 from jnas.train import (
@@ -163,12 +162,12 @@ def test_programs_go_when_their_group_is_done(data, trainer, monkeypatch):
 
 
 def test_choose_num_lanes_by_device_and_memory(monkeypatch):
-    cost = estimate_cost(Template([Conv2d(8, 3, 2), ReLU(), Flatten(), Linear(10)]))
-    assert choose_num_lanes(cost, 128, 16, 1 << 34) == 1, "a CPU trains one after the other"
+    template = Template([Conv2d(8, 3, 2), ReLU(), Flatten(), Linear(10)])
+    assert choose_num_lanes(template, 128, 16, 1 << 34) == 1, "a CPU trains one after the other"
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert [choose_num_lanes(cost, 128, n, 1 << 34) for n in (1, 5, 16, 1000)] == [1, 8, 16, 64]
-    one = required_memory(cost, 128)
-    assert choose_num_lanes(cost, 128, 16, 6 * one) == 4 and choose_num_lanes(cost, 128, 16, one - 1) == 0
+    assert [choose_num_lanes(template, 128, n, 1 << 34) for n in (1, 5, 16, 1000)] == [1, 8, 16, 64]
+    one = required_memory(template, 128)
+    assert choose_num_lanes(template, 128, 16, 6 * one) == 4 and choose_num_lanes(template, 128, 16, one - 1) == 0
 
 
 def test_required_memory_is_of_the_right_size(data):
@@ -177,7 +176,7 @@ def test_required_memory_is_of_the_right_size(data):
         drawn = Space((3, 32, 32), 3, conv_num=3).random(seed)
         real = Trainer(drawn, Recipe(batch_size=64), split)
         real.compile()
-        assert 0.3 < required_memory(estimate_cost(drawn), 64) / real.memory < 5
+        assert 0.3 < required_memory(drawn, 64) / real.memory < 5
     assert training_memory(5) == 5 and training_memory() > 1 << 28
 
 

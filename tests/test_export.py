@@ -21,15 +21,16 @@ from jax import export
 
 import jnas
 from jnas._cli import main
+from jnas._search.stored_images import StoredImages
 from jnas.data import IN_MEMORY_SOURCE, load_data
 from jnas.errors import JnasError
 from jnas.export import _verify, export_model
 from jnas.export._codegen import generate_code, generate_stablehlo, import_from_path
-from jnas.export._source import TrainedTemplate, load_images, resolve_prefix, select
+from jnas.export._source import resolve_prefix, select
 from jnas.export._verify import num_correct
 from jnas.space import Template
 from jnas.space import _layers as lt
-from jnas.store import Evaluation, Store, paths
+from jnas.store import Store, paths
 from jnas.train import Recipe, TrainingRequest, Trial, Views, accuracy, make_key, predict, save_weights, train_modules
 from jnas.train._inference import logits
 
@@ -84,7 +85,7 @@ def finished(tmp_path_factory):
     checkpoints = paths.checkpoint_dir(store.path, EXPERIMENT)
     save_weights(paths.winner_dir(checkpoints, FINAL_RECIPE.id, winner.hash), winner, module)
     store.set_test_accuracy(keys[0], accuracy(module, data.x_test, data.y_test, FINAL_RECIPE.views))
-    store.set_winner(EXPERIMENT, winner.hash, FINAL_RECIPE.id)
+    store.update_experiment(EXPERIMENT, winner_hash=winner.hash, final_recipe_id=FINAL_RECIPE.id)
     return folder, winner, other
 
 
@@ -308,12 +309,10 @@ def test_load_images_given_as_arrays_must_be_given_again():
     data = dataclasses.replace(load_data(arrays), name="mnist")
     columns = {"config_json": json.dumps({"data": IN_MEMORY_SOURCE}), "experiment_id": EXPERIMENT, "num_classes": 3}
     columns |= {"dataset_name": data.name, "dataset_fingerprint": data.fingerprint}
-    template = Template([lt.Flatten(), lt.Linear(3)], data.in_shape)
-    row = Evaluation(make_key(Trial(template, 0), RECIPE, data, 0))
-    source = TrainedTemplate(pd.Series(columns), template, row, RECIPE, None)
+    images = StoredImages(pd.Series(columns))
     with pytest.raises(JnasError, match="was given mnist as arrays: give them again"):
-        load_images(source)
-    assert load_images(source, arrays).fingerprint == data.fingerprint
+        images.load()
+    assert images.load(arrays).fingerprint == data.fingerprint
 
 
 def test_export_model_replaces_unchanged_exports_only(store):

@@ -116,7 +116,7 @@ def test_torch_code_is_one_line_per_layer_and_formatted(tmp_path):
     path = tmp_path / "model_torch.py"
     for layers, views, in_shape in ((LAYERS, Views(True, 2), (3, 19, 26)), (GLOBAL, Views(shift=1), (1, 9, 9))):
         template = Template(layers, in_shape)
-        path.write_text(generate_torch_code(template, views, NAMES if in_shape[0] > 1 else None))
+        path.write_text(generate_torch_code(template, views))
         lines = path.read_text().splitlines()
         first = lines.index("    return nn.Sequential(") + 1
         assert lines[first + len(layers)] == "    )"

@@ -29,7 +29,7 @@ def raw_genome(layers):
     return genome.to_genome(padded, LENGTH)
 
 
-@settings(max_examples=300)
+@settings(max_examples=4 * settings().max_examples)
 @given(st.lists(any_layer(), max_size=LENGTH), st.sampled_from([(3, 32, 32), (1, 9, 7), (5, 2, 2), (3, 224, 224)]))
 def test_trace_of_any_layers(layers, in_shape):
     rows = raw_genome(layers)
@@ -49,7 +49,7 @@ def test_trace_of_any_layers(layers, in_shape):
     ]
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings().max_examples)
 @given(st.lists(any_layer(), min_size=1, max_size=LENGTH))
 def test_encoding_of_any_layers(layers):
     rows = raw_genome(layers)

@@ -20,11 +20,13 @@ from jnas.space._layers import (
     ReLU,
 )
 
+featurized = jax.jit(featurize, static_argnums=(1, 2))
+
 
 def features_of(*layers):
     """The features of a template as `{name: [T]}`."""
     template = Template((*layers, Linear(10)))
-    found = np.asarray(featurize(genome.to_genome(template, len(layers))[None], (3, 32, 32), 10))[0]
+    found = np.asarray(featurized(genome.to_genome(template, 12)[None], (3, 32, 32), 10))[0, : len(layers)]
     return dict(zip(FEATURE_NAMES, found[:, 32:].T, strict=True))
 
 

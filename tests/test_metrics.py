@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import small_arrays
+from conftest import exhaustive, small_arrays
 
 import jnas
 from jnas._cli import main
@@ -14,7 +14,8 @@ from jnas.train._metrics import count_answers, measure
 from jnas.train._step import Metrics
 from jnas.train._views import ONE_VIEW, Views
 
-FEW = {"num_random": 5, "known_networks": False, "generations": 0, "batch_size": 24, "final_epochs": 1}
+FEW = {"num_random": 5, "known_networks": False, "generations": 0, "batch_size": 24, "final_epochs": 1, "report": False}
+FEW |= {"space": "sophius", "conv_num": 1, "lin_num": 1, "max_macs": 100_000, "epochs": 1}
 
 
 def test_measures_are_those_of_the_confusion_matrix():
@@ -23,7 +24,8 @@ def test_measures_are_those_of_the_confusion_matrix():
     labels = np.where(np.arange(40) < 35, generator.choice([0, 1, 3], 40), -1).astype(np.int32)  # none of class 2
     counts = count_answers([jnp.asarray(logits)], jnp.asarray(labels), ONE_VIEW)
     for lane in range(2):
-        found = measure(jax.tree.map(lambda array, lane=lane: np.asarray(array)[lane], counts), labels[:35])
+        one_lane = jax.tree.map(lambda array, lane=lane: np.asarray(array)[lane], counts)
+        accuracy, loss, balanced_accuracy, macro_f1 = measure(one_lane, labels[:35])
         answers, actual = logits[lane, :35].argmax(-1), labels[:35]
         recalls, f1s = [], []
         for one in (0, 1, 3):
@@ -31,11 +33,11 @@ def test_measures_are_those_of_the_confusion_matrix():
             recall, precision = hits / (actual == one).sum(), hits / max((answers == one).sum(), 1)
             recalls.append(recall)
             f1s.append(2 * precision * recall / max(precision + recall, 1e-9))
-        assert found.accuracy == pytest.approx((answers == actual).mean())
-        assert found.balanced_accuracy == pytest.approx(np.mean(recalls))
-        assert found.macro_f1 == pytest.approx(np.mean(f1s))
+        assert accuracy == pytest.approx((answers == actual).mean())
+        assert balanced_accuracy == pytest.approx(np.mean(recalls))
+        assert macro_f1 == pytest.approx(np.mean(f1s))
         log_probabilities = jax.nn.log_softmax(logits[lane, :35])[np.arange(35), actual]
-        assert found.loss == pytest.approx(-float(log_probabilities.mean()), rel=1e-5)
+        assert loss == pytest.approx(-float(log_probabilities.mean()), rel=1e-5)
 
 
 def test_views_are_averaged_before_answers_are_counted():
@@ -60,7 +62,14 @@ def test_epochs_have_all_measures(tmp_path):
     assert jnas.store.Evaluation(row.key).score("loss") == -np.inf
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "macro_f1", "loss"])
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "macro_f1",
+        "loss",
+        *exhaustive("accuracy", "balanced_accuracy"),
+    ],
+)
 def test_a_search_chooses_by_its_metric(tmp_path, fake_trainer, metric, capsys):
     result = jnas.search(small_arrays(), out=tmp_path, metric=metric, **FEW)
     frame = result.to_df()
@@ -87,7 +96,7 @@ def test_weights_balance_the_classes():
     run = trainer.start(Trial(template))
     state, inputs = run.state, split.x_train[:24].astype(jnp.float32) / 128 - 1
     labels, lane = split.y_train[:24], jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], (state, run.hyperparams))
-    _, metrics = trainer.steps.train_step(
+    _, metrics = jax.jit(trainer.steps.train_step)(
         lane[0], Metrics(jnp.float32(0), jnp.int32(0)), lane[1], inputs, labels, jnp.float32(1)
     )
     logits = trainer.steps.logits(lane[0].params, lane[0].model_state, inputs)

@@ -1,26 +1,43 @@
 """What a search leaves: its folder, opened and shown again, and used by the next search."""
 
 import json
+import shutil
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 from conftest import small_arrays
+from fakes import FakeTrainer
 
 import jnas
 from jnas._cli import main
 from jnas._search.callbacks import Callback
 from jnas._search.summary import result_to_json
 from jnas.space import Candidate, Conv2d, Flatten, LeakyReLU, Linear, MaxPool2d, PReLU, ReLU, Space, Template
+from jnas.train._engine import group_trainer
 
 FEW = {"num_random": 4, "generations": 1, "trials_per_generation": 3, "batch_size": 24, "final_epochs": 2}
+FEW |= {"max_macs": 40_000, "epochs": 1}
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A search in its default folder, and the folder that this is in."""
+    folder = tmp_path_factory.mktemp("searched")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(group_trainer, "TRAINER_CLASS", FakeTrainer)
+        return jnas.search(small_arrays(), verbose=False, **FEW), folder
 
 
 @pytest.fixture
-def finished(tmp_path, fake_trainer, monkeypatch):
+def finished(searched, tmp_path, fake_trainer, monkeypatch):
     """A search in its default folder, which is in the working one."""
+    result, folder = searched
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    return jnas.search(small_arrays(), verbose=False, **FEW)
+    return result
 
 
 def test_everything_is_in_one_folder(finished, tmp_path):
@@ -55,7 +72,8 @@ def test_candidates_of_pictures_are_built_from_them_again(tmp_path, fake_trainer
     np.savez(tmp_path / "a.npz", **arrays)
     jnas.search(str(tmp_path / "a.npz"), out=tmp_path, size="8", verbose=False, report=False, **FEW)
     others = [one for one in jnas.open(tmp_path).candidates if not one.finals]
-    assert others[0].build() is not None and others[0].template.in_shape == (3, 8, 8)
+    smallest = min(others, key=lambda one: one.template.cost.macs)
+    assert smallest.build() is not None and smallest.template.in_shape == (3, 8, 8)
 
 
 def test_show_prints_what_the_search_printed(finished, capsys):
@@ -145,7 +163,8 @@ def test_the_rows_of_earlier_searches_are_used(finished, fake_trainer):
     assert shown["trials"] == len(frame) - len(stored) <= 8
     again = jnas.search(small_arrays(), verbose=False, **other)  # chooses from what was there when it began
     assert again.to_df().hash.tolist() == frame.hash.tolist()
-    kept = jnas.search(small_arrays(), verbose=False, **other | {"max_params": int(frame.params.min())}).to_df()
+    limit = {"max_params": int(frame.params.min()), "generations": 0}
+    kept = jnas.search(small_arrays(), verbose=False, **other | limit).to_df()
     assert (kept.params <= frame.params.min()).all()
 
 
@@ -173,8 +192,9 @@ def test_results_are_drawn_in_notebooks(finished):
     assert jnas.Store("none.duckdb")._repr_html_() == "Store('none.duckdb')"
 
 
+@pytest.mark.skipif(find_spec("optuna") is None, reason="needs optuna")
 def test_a_search_is_a_study_of_optuna(finished, capsys):
-    optuna = pytest.importorskip("optuna")
+    import optuna
     from optuna.storages.journal import JournalFileBackend
 
     assert main(["store", "jnas-run", "--optuna", "study.log"]) == 0 and "Wrote study.log" in capsys.readouterr().out

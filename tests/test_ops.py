@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from check_all import FAST_COMPILE, Case, check_all
+from conftest import exhaustive
 from flax import nnx
 
 from jnas._runtime.compile_options import compiler_options, supported_options
@@ -162,7 +163,7 @@ def varied_templates(count):
 
 
 @pytest.mark.parametrize("count", [1, pytest.param(40, marks=pytest.mark.exhaustive)])
-@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("lanes", [3, *exhaustive(1)])
 def test_programs_have_no_reduction_of_seven_axes(lanes, count):
     options = compiler_options("train") | supported_options(FAST_COMPILE)
     ranks = []

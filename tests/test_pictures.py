@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from jnas import load_data
-from jnas._runtime.compilation_cache import picture_cache_dir
+from jnas._runtime.compilation_cache import cache_dir
 from jnas.data import _reading
 from jnas.data._pictures import fit_array, read_header, read_picture
 from jnas.data._sizes import to_size
@@ -85,6 +85,14 @@ def test_a_picture_is_read_as_its_camera_was_held(orientation, kind):
     assert header.size == upright.shape
     found = read_picture(content, upright.shape, 1, "crop")[..., 0]
     assert np.abs(found.astype(int) - upright).max() <= 2
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_a_picture_with_damaged_exif_data_is_read(kind):
+    content = encoded(Image.fromarray(GRADIENT), kind, exif=b"Exif\0\0damaged", quality=95)
+    assert read_header(content).size == GRADIENT.shape
+    found = read_picture(content, GRADIENT.shape, 1, "crop")[..., 0]
+    assert np.abs(found.astype(int) - GRADIENT).max() <= 9
 
 
 def in_mode(mode):
@@ -291,7 +299,7 @@ def test_pictures_are_read_once_and_again_when_one_changes(folder, monkeypatch):
     assert load_data(folder, size=12).in_shape == (3, 12, 12) and len(calls) == 15
     photo("red", 5000).save(folder / "red" / "0.png")
     assert load_data(folder).fingerprint != first.fingerprint and len(calls) == 30
-    for path in picture_cache_dir().iterdir():
+    for path in cache_dir("pictures").iterdir():
         path.write_bytes(path.read_bytes()[:500])
     assert load_data(folder, size=12).in_shape == (3, 12, 12) and len(calls) == 45
 

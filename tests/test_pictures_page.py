@@ -19,6 +19,7 @@ if not PAGE.exists():
     pytest.skip("needs a checkout", allow_module_level=True)
 FEW = {"num_random": 2, "generations": 0, "epochs": 1, "final_epochs": 1, "batch_size": 8, "conv_num": 1, "lin_num": 1}
 FLAGS = [word for name, value in FEW.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+FLAGS += ["--no-known-networks", "--no-report"]
 
 
 def picture(kind, seed):
@@ -60,8 +61,8 @@ def test_the_page_is_true(tmp_path, monkeypatch, capsys, fake_trainer):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     make_sources()
-    search = partial(jnas.search, **FEW, known_networks=False, verbose=False)
-    classifier = partial(jnas.Classifier, **FEW, known_networks=False)
+    search = partial(jnas.search, **FEW, known_networks=False, report=False, verbose=False)
+    classifier = partial(jnas.Classifier, **FEW, known_networks=False, report=False)
     monkeypatch.setattr(jnas, "search", lambda data, minutes, store: search(data, store=store))
     monkeypatch.setattr(jnas, "Classifier", lambda minutes, **options: classifier(**options))
     names, counts = {}, {}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jnas
+from jnas._search.screening import featurize
 from jnas.errors import JnasError
 from jnas.predict import (
     EnsembleConfig,
@@ -21,7 +22,7 @@ from jnas.predict import (
     score,
 )
 from jnas.predict._gaussian_process import GaussianProcess, Knowledge
-from jnas.space import FEATURE_NAMES, Space, lengths
+from jnas.space import FEATURE_NAMES, Space
 
 SMALL = EnsembleConfig(members=2, folds=2, hidden_dim=4, head_dim=4, num_steps=20)
 
@@ -29,7 +30,7 @@ SMALL = EnsembleConfig(members=2, folds=2, hidden_dim=4, head_dim=4, num_steps=2
 def described(count=60, seed=0, space=Space(conv_num=3, lin_num=2)):  # noqa: B008  a constant
     """Random templates as a predictor sees them, and a made-up accuracy: the wider the last layers, the better."""
     genomes = space.sample_valid(jax.random.key(seed), count)[:count]
-    sequences, used = np.asarray(space.encode(genomes)), np.asarray(lengths(genomes))
+    sequences, used = featurize(space, np.asarray(genomes))
     macs = sequences[np.arange(count), used - 1, 32 + FEATURE_NAMES.index("macs so far")]
     noise = np.random.default_rng(seed).normal(size=count)
     return sequences, used, 0.2 + 0.3 * macs + 0.01 * noise
@@ -86,7 +87,12 @@ def test_process_slopes_of_likelihood_are_right():
     from scipy.optimize import check_grad
 
     rows, targets = known(20)
-    loss = _gaussian_process.NegativeLogPosterior(rows, (targets - targets.mean()) / targets.std())
+    scaled = (targets - targets.mean()) / targets.std()
+    products = [*_gaussian_process._products(rows, rows), np.eye(20)]
+
+    def loss(logarithms):
+        return _gaussian_process.negative_log_posterior(logarithms, products, scaled)
+
     start = np.array(_gaussian_process.MEAN) + 0.3
     assert check_grad(lambda x: loss(x)[0], lambda x: loss(x)[1], start) < 1e-4 * np.abs(loss(start)[1]).max()
 
@@ -109,11 +115,11 @@ def test_prior_survives_the_disk_and_refuses_other_files(prior, tmp_path):
 
 
 def test_prior_in_numpy_says_what_the_ensemble_does(prior):
-    sequences, used, _ = described(700, seed=5)
+    sequences, used, _ = described(500, seed=5)
     members, states = prior._weights.read(sequences[..., _prior._COLUMNS], used)
     expected = jax.jit(apply_ensemble)(prior.params, sequences[..., _prior._COLUMNS], used)
     np.testing.assert_allclose(prior.params.transform.inverse(jnp.asarray(members)), expected, rtol=1e-4)
-    assert states.shape == (700, 2 * SMALL.members * SMALL.hidden_dim) and np.ptp(states, 0).min() > 0
+    assert states.shape == (500, 2 * SMALL.members * SMALL.hidden_dim) and np.ptp(states, 0).min() > 0
 
 
 def test_predictor_before_and_after_a_few_rows(prior):
@@ -199,7 +205,7 @@ def test_shipped_prior_prefers_what_people_build(in_shape, classes):
     space = Space(in_shape, classes)
     built = jnas.space.known_networks(space)[:3]
     genomes = np.stack([*(jnas.space.to_genome(template, space.length) for template in built), _poor(space)])
-    mean, std = Predictor().predict(np.asarray(space.encode(genomes)), np.asarray(lengths(genomes)))
+    mean, std = Predictor().predict(*featurize(space, genomes))
     assert (mean[:3] > mean[3] + 0.05).all() and (std > 0).all()
 
 

@@ -1,7 +1,7 @@
 """The longer training of the best candidates, before one of them is the winner."""
 
 import pytest
-from conftest import small_arrays
+from conftest import exhaustive, small_arrays
 
 import jnas
 from jnas._search.plan import FINAL_SHARE, PROMOTED_SHARE, make_plan, reserved_share
@@ -78,7 +78,7 @@ def test_the_longer_training_decides():
     assert order(0.85, 0.899, 0.9) == [0.7, 0.6, 0.8, 0.5], "one standard error is 0.003"
 
 
-SETTINGS = {"batch_size": 24, "max_macs": 40_000, "epochs": 1, "train_images": 24, "verbose": False}
+SETTINGS = {"report": False, "batch_size": 24, "max_macs": 40_000, "epochs": 1, "train_images": 24, "verbose": False}
 
 
 def test_a_search_promotes_and_goes_on_from_what_was_promoted(tmp_path, fake_trainer, capsys):
@@ -103,12 +103,12 @@ def test_a_search_promotes_and_goes_on_from_what_was_promoted(tmp_path, fake_tra
     assert result.to_df().hash.is_unique, "rows of the search are those that were trained alike"
 
 
-@pytest.mark.parametrize("given", [{}, {"num_promoted": 0}, {"num_promoted": 1}])
+@pytest.mark.parametrize("given", [{}, *exhaustive({"num_promoted": 0}, {"num_promoted": 1})])
 def test_counted_searches_promote_nothing_unless_told(given, tmp_path, fake_trainer):
     settings = SETTINGS | {"generations": 1, "final_epochs": 5, "store": str(tmp_path / "a.duckdb")}
     result = jnas.search(small_arrays(train=192), **settings | given)
     assert all(one.promotion is None for one in result.candidates)
-    assert result.store.promoted_recipe_json(result.experiment) is None
+    assert result.store.experiment(result.experiment)["promoted_recipe_id"] is None
 
 
 def test_time_alone_promotes_and_says_how_much_longer(tmp_path, fake_trainer, monkeypatch):
@@ -125,11 +125,12 @@ def test_time_alone_promotes_and_says_how_much_longer(tmp_path, fake_trainer, mo
     result = jnas.search(small_arrays(train=192), **settings)
     ((count, seconds),) = given
     assert count == 4 and 1000 < seconds <= 1200, "a third of what is left"
-    recipe = Recipe.from_json(result.store.promoted_recipe_json(result.experiment))
+    recipe_id = result.store.experiment(result.experiment)["promoted_recipe_id"]
+    recipe = Recipe.from_json(result.store.recipe_json(recipe_id))
     assert (recipe.epochs, recipe.train_images) == (1, 96)
 
 
-@pytest.mark.parametrize(("factor", "trained"), [(4.0, 1), (1.9, 0)])
+@pytest.mark.parametrize(("factor", "trained"), [(4.0, 1), *exhaustive((1.9, 0))])
 def test_what_is_not_trained_again_does_not_lose_by_that(factor, trained, tmp_path, fake_trainer, monkeypatch):
     """One network alone says nothing of the others, and what is too little time for all is left to the winner."""
     monkeypatch.setattr("jnas._search.promotion.affordable_factor", lambda *_: factor)

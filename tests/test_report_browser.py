@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import exhaustive
 
 pytest.importorskip("websocket", reason="needs websocket-client, of the extra test")
 import browser
@@ -140,8 +141,14 @@ def test_markup_of_class_names_and_messages_is_text(page):
     assert MARKUP in texts(page, ".images b") and any("<b>markup</b>" in text for text in texts(page, "#failures td"))
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "dark"),
+    [
+        (1280, False),
+        (390, True),
+        *exhaustive((390, False), (1280, True)),
+    ],
+)
 def test_page_fits_the_window(page, width, dark, tmp_path):
     page.resize(width, 900, dark)
     page.open(page.path)

@@ -16,7 +16,6 @@ from conftest import small_arrays
 from jnas._runtime import compilation_cache, executable_cache, malloc
 from jnas._runtime.compile_options import compiler_options, fast_compile_jit, supported_options
 from jnas.data import load_data
-from jnas.nn import estimate_cost
 from jnas.space import Conv2d, Flatten, Linear, ReLU, Template
 from jnas.train import Recipe, Trainer, Trial
 from jnas.train._compiled import is_short_run
@@ -64,9 +63,8 @@ def test_compiler_options_are_those_that_xla_knows(purpose, monkeypatch):
 
 
 def test_is_short_run_follows_from_template_and_steps_alone():
-    small = estimate_cost(TEMPLATE)
-    large = estimate_cost(Template([Conv2d(192, 7), ReLU(), Conv2d(192, 7), Flatten(), Linear(10)]))
-    assert is_short_run(small, 128, 100) and not is_short_run(small, 128, 10**7)
+    large = Template([Conv2d(192, 7), ReLU(), Conv2d(192, 7), Flatten(), Linear(10)])
+    assert is_short_run(TEMPLATE, 128, 100) and not is_short_run(TEMPLATE, 128, 10**7)
     assert not is_short_run(large, 128, 1)
 
 
@@ -79,7 +77,7 @@ def cache(tmp_path, monkeypatch):
     before = {name: getattr(jax.config, name) for name in settings}
     jax.config.update("jax_compilation_cache_dir", None)
     reset_cache()
-    yield compilation_cache.executable_cache_dir()
+    yield compilation_cache.cache_dir("executables")
     for name, value in before.items():
         jax.config.update(name, value)
     reset_cache()
@@ -137,9 +135,8 @@ def test_entry_of_jax_cache_that_is_cut_is_made_anew_in_silence(cache, tmp_path,
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # as it was, afterwards
     compilation_cache.use_compilation_cache()
     try:
-        double = jax.jit(lambda x: x * 2)
         for content in (b"", b"cut", None):
-            jax.clear_caches()
+            double = jax.jit(lambda x: x * 2)  # another one, of the same entry
             assert double(jnp.float32(2)) == 4
             (entry,) = (tmp_path / "jnas" / "xla").glob("jit__lambda*-cache")
             assert entry.stat().st_size > 100

@@ -10,12 +10,12 @@ import jnas
 from jnas._search.objectives import find_incumbents
 from jnas._search.screening import may_improve
 from jnas.errors import JnasError
-from jnas.space import Candidate, Space
+from jnas.space import Candidate, Conv2d, Flatten, Linear, ReLU, Space, Template
 from jnas.train import Recipe, TrainingRequest, Trial, run_pruned
 
 pytestmark = pytest.mark.usefixtures("small_predictor")
 
-SPACE = Space((3, 8, 8), 3, conv_num=1, lin_num=1)
+SPACE = Space((3, 8, 8), 3, conv_num=1, lin_num=1, max_macs=100_000)
 RECIPE = Recipe(epochs=3, batch_size=24)
 SEARCH = {
     "num_random": 11,
@@ -25,8 +25,8 @@ SEARCH = {
     "trials_per_generation": 2,
     "epochs": 2,
 }
-SEARCH |= {"final_epochs": 3, "conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 200_000}
-TEMPLATES = [SPACE.random(seed) for seed in range(4)]
+SEARCH |= {"final_epochs": 3, "conv_num": 1, "lin_num": 1, "batch_size": 24, "max_macs": 100_000, "report": False}
+TEMPLATES = [Template([Conv2d(n, 3), ReLU(), Flatten(), Linear(3)], (3, 8, 8)) for n in (8, 16, 32, 64)]
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_early_epochs_that_stop_nothing_are_named(tmp_path):
         jnas.search(small_arrays(), store=str(tmp_path / "a.duckdb"), epochs=3, prune_after_epochs=3)
 
 
-def test_early_stopping_repeats_the_recipes_seed(data):
+def test_early_stopping_repeats_the_recipes_seed(data, fake_trainer):
     """A trial's own recipe decides of its key, stopped or not."""
     trial = Trial(TEMPLATES[0], learning_rate=1e-3)
     request = TrainingRequest.of([trial], data, RECIPE, 0, 0, None)

@@ -1,6 +1,7 @@
 """The store: the contract that any back end has to keep, and what happens to DuckDB's files."""
 
 import dataclasses
+import json
 import os
 import sqlite3
 import subprocess
@@ -110,9 +111,10 @@ class StoreContract:
         store.add_candidates("x", "random", 0, [("00000001", 0.5, 0.1)])
         assert list(store.experiment_df("x").hash) == ["00000001"] and len(store.experiment_df("y")) == 0
         assert store.evaluations_of("x", "00000001") == [row()]
-        store.set_winner("x", "00000001", "other")
-        row_of_search = store.experiments_df().iloc[0]
-        assert (row_of_search.winner_hash, row_of_search.final_recipe_id) == ("00000001", "other")
+        store.update_experiment("x", winner_hash="00000001", final_recipe_id="other")
+        found = store.experiment("x")
+        assert (found["winner_hash"], found["final_recipe_id"], found["seconds"]) == ("00000001", "other", None)
+        assert json.loads(found["config_json"]) == {"seed": 0} and store.experiment("y") == {}
 
     def test_add_front_replaces_the_front_of_its_generation(self, store):
         for size in (3, 1):

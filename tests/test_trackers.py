@@ -5,12 +5,13 @@ import types
 
 import numpy as np
 import pytest
-from conftest import small_arrays
+from conftest import exhaustive, small_arrays
 
 import jnas
 from jnas.trackers import MLflow, TensorBoard, WandB
 
-FEW = {"num_random": 3, "known_networks": False, "generations": 0, "batch_size": 24, "final_epochs": 1}
+FEW = {"num_random": 3, "known_networks": False, "generations": 0, "batch_size": 24, "final_epochs": 1, "report": False}
+FEW |= {"space": "sophius", "conv_num": 1, "lin_num": 1, "max_macs": 100_000, "epochs": 1}
 
 
 def search(tmp_path, tracker):
@@ -48,7 +49,7 @@ def test_mlflow_gets_settings_numbers_and_the_outcome(tmp_path, fake_trainer, mo
     assert module.calls[7][1][0] == {"winner_hash": result.best.template.hash}
 
 
-@pytest.mark.parametrize("package", ["wandb", "trackio"])
+@pytest.mark.parametrize("package", ["wandb", *exhaustive("trackio")])
 def test_weights_and_biases_and_what_has_its_interface(tmp_path, fake_trainer, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, module := Recorder(package))
     search(tmp_path, WandB("digits", package))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import small_arrays
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import jnas
@@ -39,8 +39,9 @@ def test_the_source_unpickles_and_evaluates_nothing():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
-                # Messages between this process and those that it has started, by pipes that are theirs alone.
-                own = {"pickle"} if path.name in ("worker.py", "process_worker.py") else set()
+                # Messages between this process and those that it has started, by pipes that are theirs alone; and
+                # the files of CIFAR, of which no name is looked up: `_Reader.find_class` knows stand-ins alone.
+                own = {"pickle"} if path.name in ("worker.py", "process_worker.py", "_cifar.py") else set()
                 assert not names & ({"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"} - own), path
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in ("eval", "exec", "compile", "__import__"), path
@@ -120,7 +121,6 @@ VALUE = st.one_of(
 OPTIONS = ["--" + name.replace("_", "-") for name in SearchConfig.__dataclass_fields__]
 
 
-@settings(max_examples=150)
 @given(st.lists(st.tuples(st.sampled_from(OPTIONS), VALUE), min_size=1, max_size=3))
 def test_any_options_are_taken_or_told(given_options):
     """The search itself is not run: what is asked for is read, and checked as it would be."""

@@ -10,7 +10,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from conftest import small_arrays
+from conftest import exhaustive, small_arrays
 from test_engine import HUGE, SMALL, rows_of, template
 
 import jnas
@@ -192,7 +192,7 @@ def test_generator_closed_ends_what_trains(pool, data):
     rows.close()
 
 
-@pytest.mark.parametrize("kind", [ValueError, ConnectionError])
+@pytest.mark.parametrize("kind", [ConnectionError, *exhaustive(ValueError)])
 def test_error_in_callback_reaches_the_caller(pool, data, kind):
     def fail(_):
         raise kind("the caller's own")
@@ -201,7 +201,7 @@ def test_error_in_callback_reaches_the_caller(pool, data, kind):
         list(run_trials(request_of(SMALL, data), EngineOptions(on_epoch=fail)))
 
 
-def test_without_workers_it_trains_here_and_says_so(pool, data, monkeypatch):
+def test_without_workers_it_trains_here_and_says_so(pool, data, fake_trainer, monkeypatch):
     def start(self, environment):
         raise workers.WorkerDied("it ended with exit code 1")
 

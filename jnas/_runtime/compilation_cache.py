@@ -65,43 +65,30 @@ def use_cache_of_threads(num_threads: int | None) -> None:
 
 def is_own_jax_cache() -> bool:
     """Returns whether JAX's cache is, or would be, in jnas' folder, and not in one that the user has chosen."""
-    chosen, own = read_jax_config("jax_compilation_cache_dir"), cache_dir()
-    return chosen is None or (own is not None and chosen == str(own / "xla"))
+    chosen = read_jax_config("jax_compilation_cache_dir")
+    return chosen is None or Path(chosen) == cache_dir("xla")
 
 
-def cache_dir() -> Path | None:
-    """Returns the folder of all caches: "jnas" in XDG_CACHE_HOME, or in ~/.cache; None where it cannot be written."""
+def cache_dir(name: str) -> Path | None:
+    """Returns the folder of a cache, within "jnas" in XDG_CACHE_HOME, or in ~/.cache; None where it cannot be written.
+
+    Names are "xla" (JAX's cache), "executables" (training programs), "pictures" and "slurm" (what jobs read).
+    """
     home = os.environ.get("XDG_CACHE_HOME", "")
     try:
         folder = (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "jnas"
         existing = next(path for path in (folder, *folder.parents) if path.exists())
     except (OSError, RuntimeError, KeyError):  # the user has no home folder, or may not look into it
         return None
-    return folder if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK) else None
+    return folder / name if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK) else None
 
 
 def jax_cache_dir(num_threads: int | None = None) -> Path | None:
     """Returns the folder of JAX's cache in processes with this number of XLA threads; without a number, all cores."""
     # XLA:CPU divides loops among threads when it compiles, which JAX's key of a program does not include.
-    if chosen := read_jax_config("jax_compilation_cache_dir"):
-        folder = Path(chosen)
-    elif (own := cache_dir()) is not None:
-        folder = own / "xla"
-    else:
-        return None
-    return folder if num_threads is None else folder / f"{num_threads}-threads"
-
-
-def executable_cache_dir() -> Path | None:
-    """Returns the folder of compiled training programs."""
-    folder = cache_dir()
-    return folder and folder / "executables"
-
-
-def picture_cache_dir() -> Path | None:
-    """Returns the folder of pictures that were read and resized."""
-    folder = cache_dir()
-    return folder and folder / "pictures"
+    chosen = read_jax_config("jax_compilation_cache_dir")
+    folder = Path(chosen) if chosen else cache_dir("xla")
+    return folder if folder is None or num_threads is None else folder / f"{num_threads}-threads"
 
 
 def describe_caches() -> list[CacheInfo]:
@@ -109,8 +96,8 @@ def describe_caches() -> list[CacheInfo]:
     caches = []
     for name, folder, max_bytes in (
         ("XLA programs (JAX's cache)", jax_cache_dir(), MAX_JAX_CACHE_BYTES),
-        ("training programs", executable_cache_dir(), MAX_EXECUTABLE_CACHE_BYTES),
-        ("pictures as arrays", picture_cache_dir(), MAX_PICTURE_CACHE_BYTES),
+        ("training programs", cache_dir("executables"), MAX_EXECUTABLE_CACHE_BYTES),
+        ("pictures as arrays", cache_dir("pictures"), MAX_PICTURE_CACHE_BYTES),
     ):
         if folder is None:
             continue

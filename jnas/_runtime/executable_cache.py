@@ -20,13 +20,13 @@ import jax
 import jax.monitoring
 from jax.experimental import serialize_executable
 
-from jnas._runtime.compilation_cache import MAX_EXECUTABLE_CACHE_BYTES, executable_cache_dir, remove_oldest
+from jnas._runtime.compilation_cache import MAX_EXECUTABLE_CACHE_BYTES, cache_dir, remove_oldest
 from jnas._runtime.jax_config import read_jax_config, snapshot_jax_config
 from jnas._runtime.versions import versions
 
 # Parts of jnas that decide on a training program.
 _SOURCES = ("nn", "data/_augment.py", "train/_step.py", "train/_optimizer.py", "train/_compiled.py")
-_SOURCES += ("train/_input_pipeline.py", "_runtime/random.py", "_runtime/compile_options.py")
+_SOURCES += ("train/_whitening.py", "train/_input_pipeline.py", "_runtime/random.py", "_runtime/compile_options.py")
 
 
 def load(cache_key: Any, in_out_trees: Callable[[], list[tuple]]) -> list[jax.stages.Compiled] | None:
@@ -89,7 +89,7 @@ def _path(cache_key: Any) -> Path | None:
     off = os.environ.get("JNAS_EXECUTABLE_CACHE") == "0" or not read_jax_config("jax_enable_compilation_cache")
     if off or read_jax_config("jax_default_device") is not None:
         return None
-    if (folder := executable_cache_dir()) is None:
+    if (folder := cache_dir("executables")) is None:
         return None
     text = repr((cache_key, snapshot_jax_config(), _environment()))
     return folder / hashlib.sha256(text.encode()).hexdigest()

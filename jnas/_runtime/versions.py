@@ -23,10 +23,10 @@ def git_commit() -> str | None:
 
 
 @cache
-def versions() -> dict[str, str]:
-    """Returns the versions of jax, jaxlib, flax, jnas and python; "unknown" for a package that is not installed."""
+def versions(packages: tuple[str, ...] = _PACKAGES) -> dict[str, str]:
+    """Returns the versions of Python and of packages; "unknown" for one that is not installed."""
     found = {"python": platform.python_version()}
-    for name in _PACKAGES:
+    for name in packages:
         try:
             found[name] = version(name)
         except PackageNotFoundError:  # a checkout that is not installed

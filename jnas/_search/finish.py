@@ -34,7 +34,7 @@ def finish(setup: SearchSetup, population: Population, records: Records, reason:
     setup.callback.on_final_training(recipe.epochs)
     training = FinalTraining(recipe, setup)
     winner, finals = training.find_winner(finalists)
-    setup.store.set_winner(setup.experiment, winner.hash, recipe.id)
+    setup.store.update_experiment(setup.experiment, winner_hash=winner.hash, final_recipe_id=recipe.id)
     records.store_seconds()
     by_score = sorted(population.good(), key=lambda trained: -trained.score)
     candidates = {trained.candidate.hash: trained for trained in by_score}
@@ -79,7 +79,7 @@ def _affordable_epochs(setup: SearchSetup, finalists: Sequence[Template]) -> int
     config, recipe = setup.config, setup.config.make_recipe(None)
     assert config.time_limit is not None, "without a limit the plan says how many"
     speeds = [measure_speed(template, recipe, setup.split, config.workers) for template in finalists]
-    elapsed = setup.clock.seconds
+    elapsed = setup.seconds
     left = config.time_limit - elapsed
     if setup.interrupt.by:  # who wants an end does not wait for all the time that was allowed
         left = min(left, FINAL_SHARE / (1 - FINAL_SHARE) * elapsed)

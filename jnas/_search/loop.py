@@ -47,7 +47,7 @@ class Search:
         setup = self.setup
         setup.callback.on_search_start(setup)
         with hold_lock(setup.checkpoints, setup.callback.on_wait, lambda: bool(setup.interrupt.by)) as waited:
-            setup.clock.leave_out(waited)
+            setup.start += waited
             with contextlib.closing(self._train_rounds()) as results:
                 for result in results:
                     if not self._has_ended:  # else it had begun before
@@ -80,7 +80,7 @@ class Search:
         setup.check_folder()
         if self._reason is None:
             best = max((trained.accuracy for trained in population.good()), default=0.0)
-            now = setup.clock.seconds, self._reserve(), setup.interrupt.by
+            now = setup.seconds, self._reserve(), setup.interrupt.by
             self._reason = stop_reason(setup.config, population.num_trained, best, *now)
         return self._reason is not None
 

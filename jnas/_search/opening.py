@@ -37,7 +37,7 @@ def open(store: Store | str | Path = paths.DEFAULT_STORE, experiment: str | None
             f"Search {row.experiment_id} in {store.path} must have a template that was trained, got none of "
             f"{len(trained)}; run it again, or name another search with experiment (--experiment)."
         )
-    recipe, images = Recipe.from_json(store.recipe_json(row.recipe_id)), StoredImages.of(row)
+    recipe, images = Recipe.from_json(store.recipe_json(row.recipe_id)), StoredImages(row)
     space = _space_of(row)
     keys = [Key(*values) for values in good[list(Key._fields)].itertuples(index=False)]
     evaluations = store.find(keys)

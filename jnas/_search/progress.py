@@ -58,7 +58,7 @@ class ConsoleProgress(Callback):
         self.bar.start()
 
     def _update(self, **changes: Any) -> None:
-        self.bar.update(self.task, completed=self.setup.clock.seconds, **changes)
+        self.bar.update(self.task, completed=self.setup.seconds, **changes)
 
     def on_round_start(self, round: Round, num_trials: int) -> None:
         self._update(description=TITLES[round.phase])
@@ -82,7 +82,7 @@ class ConsoleProgress(Callback):
             if row.status == "ok" and candidate.metric != "accuracy":
                 outcome += f", {candidate.metric.replace('_', ' ')} {abs(candidate.score):.4f}"
             costs = f"{format_count(row.params)} params, {format_count(row.macs)} MACs"
-            self._print(f"{self.setup.clock.seconds:4.0f} s  {phase:7}  {outcome}, best {self.best:.4f}, {costs}")
+            self._print(f"{self.setup.seconds:4.0f} s  {phase:7}  {outcome}, best {self.best:.4f}, {costs}")
 
     def on_round_end(self, result: "RoundResult") -> None:
         text = "no template could be trained."

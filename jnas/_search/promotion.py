@@ -35,11 +35,11 @@ def promote(setup: SearchSetup, population: Population) -> dict[str, Evaluation]
 
 def _choose_recipe(setup: SearchSetup, promoted: Sequence[EvaluatedCandidate]) -> Recipe | None:
     """How promoted candidates are trained: as in an earlier run, or as long as the time allows; None for not."""
-    if earlier := setup.store.promoted_recipe_json(setup.experiment):
-        return Recipe.from_json(earlier)
+    if earlier := setup.store.experiment(setup.experiment)["promoted_recipe_id"]:
+        return Recipe.from_json(setup.store.recipe_json(earlier))
     config, num_images = setup.config, len(setup.split.x_train)
     if config.final_epochs is None:
-        left = (config.time_limit or 0.0) - setup.clock.seconds
+        left = (config.time_limit or 0.0) - setup.seconds
         seconds = left * PROMOTED_SHARE / reserved_share(len(promoted))
         factor = affordable_factor([one.evaluation for one in promoted], seconds)
     else:  # halfway, by factors, to the winner's training
@@ -50,11 +50,12 @@ def _choose_recipe(setup: SearchSetup, promoted: Sequence[EvaluatedCandidate]) -
 
 def _train(setup: SearchSetup, promoted: Sequence[EvaluatedCandidate], recipe: Recipe) -> None:
     setup.callback.on_promotion(recipe, promoted)
-    setup.store.set_promoted_recipe(setup.experiment, recipe.id, recipe.to_json())
+    setup.store.add_row("recipes", recipe_id=recipe.id, recipe_json=recipe.to_json())
+    setup.store.update_experiment(setup.experiment, promoted_recipe_id=recipe.id)
 
     def should_stop() -> bool:
         limit = setup.config.time_limit
-        is_late = limit is not None and setup.clock.seconds > (1 - FINAL_SHARE) * limit  # the rest is the winner's
+        is_late = limit is not None and setup.seconds > (1 - FINAL_SHARE) * limit  # the rest is the winner's
         return setup.check_folder() or bool(setup.interrupt.by) or is_late
 
     for _ in run_trials(setup.request(promoted, recipe), setup.engine_options(should_stop)):

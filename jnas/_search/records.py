@@ -24,11 +24,11 @@ class Records:
     @functools.cached_property
     def _seconds_before(self) -> float:
         """Those of earlier runs."""
-        return self.setup.store.seconds(self.setup.experiment)
+        return self.setup.store.experiment(self.setup.experiment)["seconds"] or 0.0
 
     def store_seconds(self, hash: str | None = None) -> None:
         """Stores how long all runs of the search have taken, and that a template was trained then."""
-        seconds = self._seconds_before + self.setup.clock.seconds
+        seconds = self._seconds_before + self.setup.seconds
         self.setup.store.set_seconds(self.setup.experiment, seconds, hash)
 
     def store_front(self, number: int) -> int:

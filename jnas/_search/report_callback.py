@@ -41,5 +41,5 @@ class ReportCallback(Callback):
         self._report.finish()
 
     def _update(self, note: str, force: bool = False) -> None:
-        limit, elapsed = self._setup.config.time_limit, self._setup.clock.seconds
+        limit, elapsed = self._setup.config.time_limit, self._setup.seconds
         self._report.update(note, None if limit is None else max(limit - elapsed, 0.0), force)

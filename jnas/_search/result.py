@@ -1,6 +1,6 @@
 """What a search found."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ class EvaluatedCandidate:
     phase: Phase
     predicted_mean: float | None
     """The accuracy that the predictor expected; None if there was no predictor."""
-    _data: Dataset | StoredImages
+    _data: Dataset | StoredImages = field(compare=False)
     _recipe: Recipe
     metric: Metric = "accuracy"
     """What the search chooses by."""

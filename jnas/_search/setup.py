@@ -11,7 +11,6 @@ from pathlib import Path
 from jnas._runtime import checkpoint
 from jnas._runtime.versions import git_commit, versions
 from jnas._search.callbacks import Callback
-from jnas._search.clock import Clock
 from jnas._search.config import PLANNED, SPLIT_SEED, SearchConfig, with_plan
 from jnas._search.mirroring import warn_of_mirroring
 from jnas._search.objectives import Latencies, read_latencies
@@ -48,10 +47,16 @@ class SearchSetup:
     latencies: Latencies
     callback: Callback
     interrupt: Interrupt
-    clock: Clock
+    start: float
+    """A time of `time.monotonic`, without the seconds in which the search had to wait."""
     notes: tuple[str, ...]
     """What was done to the images that the user should know."""
     _checked: float = dataclasses.field(init=False, default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Those since the search may train, without those in which it had to wait."""
+        return time.monotonic() - self.start
 
     @property
     def checkpoints(self) -> Path:
@@ -88,8 +93,7 @@ def set_up(config: SearchConfig, data: Dataset, callback: Callback, start: float
     is_told = config.flip is not None or config.data.split(":")[0] in _MAY_BE_MIRRORED
     if not is_told and config.make_recipe(None).flip and (warning := warn_of_mirroring(data, split)):
         config, notes = dataclasses.replace(config, flip=False), (*notes, warning)
-    clock = Clock(start)
-    clock.leave_out(wait_for_workers(config.workers, lambda: bool(interrupt.by)))
+    start += wait_for_workers(config.workers, lambda: bool(interrupt.by))
     check_batch(config.make_recipe(config.epochs, config.train_images), split.take(config.train_images))
     space = config.search_space(data)
     latencies = None if config.latencies is None else read_latencies(config.latencies, space)
@@ -104,15 +108,15 @@ def set_up(config: SearchConfig, data: Dataset, callback: Callback, start: float
     measured = Latencies(store, space, latencies)
     store.lock_timeout = 600  # once it runs, a search waits for whoever reads its rows
     return SearchSetup(
-        config, data, split, space, recipe, store, experiment, measured, callback, interrupt, clock, notes
+        config, data, split, space, recipe, store, experiment, measured, callback, interrupt, start, notes
     )
 
 
 def _with_plan(config: SearchConfig, store: Store, experiment: str, data: Dataset, split: Split) -> SearchConfig:
     """The settings with what a plan says, that of an earlier run where there was one."""
     num_images = len(split.x_train)
-    if store.is_made and (earlier := store.config_json(experiment)):
-        settings = json.loads(earlier)
+    if store.is_made and (earlier := store.experiment(experiment)):
+        settings = json.loads(earlier["config_json"])
         planned = {name: settings[name] for name in PLANNED if getattr(config, name) is None}
         return with_plan(dataclasses.replace(config, **planned), num_images)
     seconds, speed = config.time_limit or 0.0, None

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
@@ -15,31 +15,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoredImages:
-    """Which images a search had, where from, and how they came to their size."""
+    """Which images a search had, where from, and how they came to their size, by its row of the table `experiments`."""
 
-    experiment: str
-    name: str
-    source: str
-    classes: int
-    fingerprint: str
-    size: Any
-    fit: Any
-
-    @classmethod
-    def of(cls, experiment: "pd.Series") -> "StoredImages":
-        """Returns the images of a row of the table `experiments`."""
-        settings = json.loads(experiment.config_json)
-        return cls(
-            experiment.experiment_id,
-            experiment.dataset_name,
-            settings["data"],
-            int(experiment.num_classes),
-            experiment.dataset_fingerprint,
-            settings.get("size"),
-            settings.get("fit", "crop"),
-        )
+    experiment: "pd.Series"
 
     def load(self, data: Dataset | Mapping[str, ArrayLike] | tuple | str | Path | None = None) -> Dataset:
         """Returns the images, from where the search had them if `data` is None.
@@ -47,12 +27,15 @@ class StoredImages:
         Raises:
           JnasError: if they are not there, or are others.
         """
-        if data is None and self.source == IN_MEMORY_SOURCE:
-            raise JnasError(f"Search {self.experiment} was given {self.name} as arrays: give them again as data.")
-        images = load_data(self.source if data is None else data, self.classes, size=self.size, fit=self.fit)
-        if images.fingerprint != self.fingerprint:
+        row, settings = self.experiment, json.loads(self.experiment.config_json)
+        id, name, source = row.experiment_id, row.dataset_name, settings["data"]
+        if data is None and source == IN_MEMORY_SOURCE:
+            raise JnasError(f"Search {id} was given {name} as arrays: give them again as data.")
+        size, fit = settings.get("size"), settings.get("fit", "crop")
+        images = load_data(source if data is None else data, int(row.num_classes), size=size, fit=fit)
+        if images.fingerprint != row.dataset_fingerprint:
             raise JnasError(
-                f"--data must be the images of search {self.experiment} ({self.name}), got other images "
-                f"({images.name}); name where they are now."
+                f"--data must be the images of search {id} ({name}), got other images ({images.name}); name where they "
+                "are now."
             )
         return images

@@ -45,7 +45,7 @@ def load_arrays(
     images = {key: value for key, value in values.items() if key[0] == "x"}
     labels = {key: value for key, value in values.items() if key[0] == "y"}
     images, more = convert_images(name, {"x_train": images["x_train"], **images}, size, fit)
-    return assemble(name, {**images, **labels}, classes, values.get("class_names"), (*notes, *more))
+    return assemble(name, images, labels, classes, values.get("class_names"), (*notes, *more))
 
 
 def find_images(location: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,18 +67,16 @@ def is_data_object(source: Any) -> bool:
 
 
 def name_arrays(source: Any) -> dict[str, Any]:
-    """Returns `(x, y)`, two such pairs for training and testing, or data sets of torchvision, as arrays with names."""
+    """Returns `(x, y)`, two such pairs for training and testing, or data sets of torchvision, by names of arrays."""
     if isinstance(source, Mapping):
         return dict(source)
     if is_data_object(source):
-        return _flatten({"train": source})
+        return {"train": source}
     if len(source) == 2:
-        if all(is_data_object(one) for one in source):
-            return _flatten(dict(zip(("train", "test"), source, strict=True)))
+        if all(is_data_object(one) or (isinstance(one, tuple) and len(one) == 2) for one in source):
+            return dict(zip(("train", "test"), source, strict=True))
         if not all(isinstance(pair, tuple) for pair in source):
             return dict(zip(("x_train", "y_train"), source, strict=True))
-        if all(len(pair) == 2 for pair in source):
-            return _flatten(dict(zip(("train", "test"), source, strict=True)))
     raise JnasError(
         f"A tuple of arrays must be {_PAIRS}, got one of length {len(source)}; "
         "give a dictionary with x_train, y_train, x_val, y_val, x_test and y_test."

@@ -9,17 +9,20 @@ from jnas.data._numbering import number_labels
 
 
 def assemble(
-    name: str, arrays: Mapping[str, Any], classes: int | None, class_names: Any = None, notes: Sequence[str] = ()
+    name: str,
+    images: Mapping[str, Any],
+    labels: Mapping[str, Any],
+    classes: int | None,
+    class_names: Any = None,
+    notes: Sequence[str] = (),
 ) -> Dataset:
     """Returns the data set of images `x_train`, ... and labels `y_train`, ... of any kind.
 
     Raises:
       JnasError: if they do not make one.
     """
-    images = {key: values for key, values in arrays.items() if key[0] == "x"}
-    labels = {key: values for key, values in arrays.items() if key[0] == "y"}
     numbering = number_labels(name, labels, classes, class_names)
-    values: dict[str, Any] = {"x_test": [], "y_test": []} | images | numbering.labels
+    values: dict[str, Any] = {"x_test": [], "y_test": [], **images, **numbering.labels}
     values |= {"classes": numbering.classes, "class_names": numbering.class_names, "notes": tuple(notes)}
     dataset = Dataset(name, **values)
     if note := describe_duplicates(dataset):

@@ -1,5 +1,7 @@
 """CIFAR-10 and CIFAR-100 as their authors' folder for Python has them (Krizhevsky 2009)."""
 
+import io
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,6 @@ import numpy as np
 
 from jnas._validation import first_line
 from jnas.data._files import printable
-from jnas.data._objects import read_objects
 from jnas.errors import JnasError
 
 _TEN = "batches.meta", "data_batch_*", "test_batch", "labels", "label_names"
@@ -15,6 +16,39 @@ _HUNDRED = "meta", "train", "test", "fine_labels", "fine_label_names"
 """The file with the names of the classes, those of training and of testing, and what labels and names are called."""
 _NUM_BATCHES = 5
 _PIXELS = 32
+
+
+class _Array:
+    """What stands for an array in a file, and for NumPy's names: what it is made of, and the array itself."""
+
+    value: np.ndarray | None = None
+
+    def __init__(self, *words: Any) -> None:
+        self.words = words
+
+    def __setstate__(self, state: Any) -> None:
+        if len(state) == 5:  # of an array; a type of numbers has more
+            _, shape, kind, is_fortran, pixels = state
+            content = pixels.encode("latin-1") if isinstance(pixels, str) else pixels
+            self.value = np.frombuffer(content, kind.words[0]).reshape(shape, order="F" if is_fortran else "C")
+
+
+_STAND_INS: dict[tuple[str, str], Any] = {
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
+    **dict.fromkeys((("numpy", "ndarray"), ("numpy", "dtype")), _Array),
+    ("_codecs", "encode"): lambda text, _: text,  # bytes, as the oldest versions of the format have them
+}
+"""By module and name, all that a file may call; nothing of it is looked up, and any other name is an error."""
+
+
+class _Reader(pickle._Unpickler):
+    """Python's reader of objects, which calls what a file names; this one has nothing to call but stand-ins.
+
+    The one in Python: that in C takes as much memory as a number in the file says.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        return _STAND_INS[module, name]
 
 
 def find_cifar(folder: Path) -> Path | None:
@@ -47,15 +81,16 @@ def load_cifar(folder: Path) -> tuple[dict[str, Any], list[str] | None, list[str
     if not (folder / meta).is_file():
         return arrays, None, notes
     found = _contents(folder / meta).get(names)
-    if not isinstance(found, list) or not all(isinstance(name, str) and name for name in found):
+    if not isinstance(found, list) or not all(isinstance(name, str | bytes) and name for name in found):
         raise JnasError(_damage(folder / meta))
-    return arrays, found, notes
+    return arrays, list(map(_to_text, found)), notes
 
 
 def _read(path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
     content = _contents(path)
-    images, labels = content.get("data"), content.get(label)
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or not isinstance(labels, list):
+    array, labels = content.get("data"), content.get(label)
+    images = array.value if isinstance(array, _Array) else None
+    if images is None or images.dtype != np.uint8 or not isinstance(labels, list):
         raise JnasError(_damage(path))
     if images.shape != (len(labels), 3 * _PIXELS**2) or not all(type(one) is int for one in labels):
         raise JnasError(_damage(path))
@@ -64,14 +99,18 @@ def _read(path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _contents(path: Path) -> dict:
-    """Returns the dictionary in a file; its keys and the text in it are Python's text."""
+    """Returns the dictionary in a file, with arrays as `_Array`; its keys are Python's text."""
     try:
-        content = read_objects(path.read_bytes())
+        content = _Reader(io.BytesIO(path.read_bytes()), encoding="latin-1").load()
     except OSError as error:
         raise JnasError(f"{printable(path)} cannot be read ({first_line(error)}): check the file.") from error
-    except Exception as error:  # damaged files let `pickletools` and numpy raise nearly every type
+    except Exception as error:  # damaged files let `pickle` and numpy raise nearly every type
         raise JnasError(_damage(path)) from error
-    return content if isinstance(content, dict) else {}
+    return {_to_text(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+
+
+def _to_text(value: Any) -> Any:
+    return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
 def _damage(path: Path) -> str:

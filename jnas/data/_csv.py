@@ -34,25 +34,23 @@ def list_csv(path: Path) -> Listing:
     notes = []
     if has_header and (others := [name for i, name in enumerate(rows[0]) if i not in columns.values()]):
         notes.append(f"Columns that are not used: {sample(others)}.")
-    names, labels, splits = [], [], []
+    entries = []
     for number, row in enumerate(rows[has_header:], 1 + has_header):
         if len(row) <= max(columns.values()):
             raise JnasError(f"{location} must have {len(rows[0])} columns, got {len(row)} in row {number:,}; mend it.")
-        names.append(row[columns["path"]].strip())
-        labels.append(row[columns["label"]].strip())
-        word = row[columns["split"]] if "split" in columns else "train"
-        if not labels[-1] or not names[-1] or (split := find_split(word)) is None:
+        name, label = row[columns["path"]].strip(), row[columns["label"]].strip()
+        split = find_split(row[columns["split"]]) if "split" in columns else "train"
+        if not name or not label or split is None:
             raise JnasError(
                 f"{location} must have a path, a label and one of train, val and test in each row, got "
                 f"{sample(row) or 'nothing'} in row {number:,}; mend it."
             )
-        splits.append(split)
-    if not names:
+        entries.append((split, name, label))
+    if not entries:
         raise JnasError(f"{location} must have a row for each picture, got none; add some.")
+    entries.sort(key=lambda entry: list(SPLITS).index(entry[0]))
+    splits, names, labels = zip(*entries, strict=True)
     paths = [path.parent / _native(name) for name in names]
-    order = sorted(range(len(names)), key=lambda index: list(SPLITS).index(splits[index]))
-    names, labels, splits = ([values[i] for i in order] for values in (names, labels, splits))
-    paths = [paths[i] for i in order]
     stamp = [(name, *_stamp(one)) for name, one in zip(names, paths, strict=True)]
     pictures = Pictures(
         [sample([name]) for name in names], lambda: iter(paths), ("csv", str(path.parent.resolve()), stamp)

@@ -7,33 +7,21 @@ import numpy as np
 from jaxtyping import Int
 
 from jnas._validation import refuse, to_int
+from jnas.data._numbering import plain_labels
 from jnas.errors import JnasError
 
 
 def check_labels(labels: Any, images: tuple[int, ...], name: str) -> Int[np.ndarray, " n"]:
     """Returns labels as an array of integers, one for each image of an array of shape `images`."""
-    array: np.ndarray
-    try:
-        array = np.empty(0, object) if np.ma.is_masked(labels) else np.asarray(labels)
-    except (TypeError, ValueError, RuntimeError):  # lists of several lengths, tensors of another device
-        array = np.empty(0, object)
-    if array.shape[1:] == (1,):
-        array = array[:, 0]
-    is_whole = array.dtype.kind == "b" or (
-        array.dtype.kind == "f" and bool((np.abs(array) < 2**53).all() and (array == np.floor(array)).all())
-    )
-    if is_whole:
-        array = array.astype(np.int64)
-    if array.dtype.kind in "iu" and array.shape == images[:1]:
-        return array
-    hint = "give the labels 0, 1, 2 and so on"
-    if array.ndim == 2 and array.shape[0] == images[0]:
-        hint = "give the place of the largest number of each row, with labels.argmax(-1)"
-    elif array.dtype.kind in "OSU":
-        hint = "number them with class_names, labels = numpy.unique(labels, return_inverse=True)"
+    array = plain_labels(labels)
+    if array is None or array.ndim != 1 or array.dtype.kind == "U":
+        hint = "give the labels 0, 1, 2 and so on: of rows with labels.argmax(-1), of words with "
+        hint += "numpy.unique(labels, return_inverse=True)[1]"
+    elif array.shape == images[:1]:
+        return array.astype(np.int64) if array.dtype.kind == "b" else array
     elif array.shape == images[-1:]:
         hint = "put the images first, with numpy.transpose(images, (3, 0, 1, 2))"
-    elif array.dtype.kind in "iu":
+    else:
         hint = "give as many labels as images"
     refuse(name, f"one whole number for each of {images[0]:,} images", labels, hint)
 

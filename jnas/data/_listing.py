@@ -49,13 +49,12 @@ def read_listing(listing: Listing, classes: int | None, size: Size | None, fit: 
             f"{listing.name} must have pictures for training, got none among {len(splits):,}; name their part train."
         )
     reading = read_all(listing.name, listing.pictures, size, fit, progress)
-    arrays: dict[str, Any] = {}
-    start = 0
+    images, numbers, start = {}, {}, 0
     for split in SPLITS:
         chosen = (splits == split) & reading.is_good
         count = int(chosen.sum())
         if count:  # views: the images may be too many for a copy
-            arrays[f"x_{split}"] = reading.images[start : start + count]
-            arrays[f"y_{split}"] = labels[chosen]
+            images[f"x_{split}"] = reading.images[start : start + count]
+            numbers[f"y_{split}"] = labels[chosen]
         start += count
-    return assemble(listing.name, arrays, classes, listing.class_names, (*listing.notes, *reading.notes))
+    return assemble(listing.name, images, numbers, classes, listing.class_names, (*listing.notes, *reading.notes))

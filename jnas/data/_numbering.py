@@ -28,7 +28,7 @@ def number_labels(name: str, labels: Mapping[str, Any], classes: int | None, nam
     """
     if names is not None:
         names = list(to_tuple(f"class_names of {name}", names, "a list of text"))
-    plain = {split: _plain(values) for split, values in labels.items()}
+    plain = {split: plain_labels(values) for split, values in labels.items()}
     if any(values is None for values in plain.values()):
         return Numbering(dict(labels), classes, names)  # which the check of labels refuses
     arrays = {split: values for split, values in plain.items() if values is not None}
@@ -59,10 +59,11 @@ def number_labels(name: str, labels: Mapping[str, Any], classes: int | None, nam
             )
     else:
         count = classes or (None if names is None else len(names))
-        if not len(values) or _are_from_zero(values, count) or len(values) < 2 or count not in (None, len(values)):
+        are_from_zero = len(values) and values[0] >= 0 and values[-1] < (count or len(values))
+        if are_from_zero or len(values) < 2 or count not in (None, len(values)):
             return Numbering(arrays, classes, names)
         known = values.tolist()
-        names = [f"{one:g}" if isinstance(one, float) else str(one) for one in known] if names is None else names
+        names = list(map(str, known)) if names is None else names
     return Numbering(_renumber(name, arrays, known), classes, names)
 
 
@@ -72,36 +73,22 @@ def sort_names(names: Iterable[str]) -> list[str]:
     return sorted(found, key=int) if all(name.isascii() and name.isdigit() for name in found) else found
 
 
-def _are_from_zero(values: np.ndarray, count: int | None) -> bool:
-    """Whether sorted different labels are numbers from 0 to below a count, or to their own without a gap."""
-    if count is not None:
-        return bool(values[0] >= 0 and values[-1] < count)
-    return bool(values[0] == 0 and values[-1] == len(values) - 1)
-
-
 def _renumber(name: str, arrays: Mapping[str, np.ndarray], known: Sequence[Any]) -> dict[str, np.ndarray]:
-    order = sorted(range(len(known)), key=known.__getitem__)
-    in_order = np.array([known[i] for i in order])
+    places = {one: place for place, one in reversed(list(enumerate(known)))}  # of equal names the first
     numbers = {}
     for split, array in arrays.items():
-        if not len(array):
-            numbers[split] = np.zeros(0, np.int64)
-            continue
-        is_alike = (array.dtype.kind == "U") == (in_order.dtype.kind == "U")
-        places = np.searchsorted(in_order, array) if is_alike else np.zeros(len(array), np.int64)
-        places = np.minimum(places, len(known) - 1)
-        unknown = array[in_order[places] != array] if is_alike else array
-        if len(unknown):
+        values = array.tolist()
+        if unknown := [one for one in values if one not in places]:
             some = ", ".join(str(one)[:40] for one in known[:5]) + (", ..." if len(known) > 5 else "")
             raise JnasError(
                 f"{split} of {name} must have classes of the training images only ({some}), got "
-                f"{shown(unknown[0].item())}; add training images of it, or leave these images out."
+                f"{shown(unknown[0])}; add training images of it, or leave these images out."
             )
-        numbers[split] = np.array(order)[places]
+        numbers[split] = np.array([places[one] for one in values], np.int64)
     return numbers
 
 
-def _plain(labels: Any) -> np.ndarray | None:
+def plain_labels(labels: Any) -> np.ndarray | None:
     """Returns labels as an array of words, numbers or booleans, or of one-hot rows; None if they are none of these."""
     try:
         if np.ma.is_masked(labels):

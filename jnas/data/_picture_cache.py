@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from jnas._runtime.compilation_cache import MAX_PICTURE_CACHE_BYTES, picture_cache_dir, remove_oldest
+from jnas._runtime.compilation_cache import MAX_PICTURE_CACHE_BYTES, cache_dir, remove_oldest
 
-_VERSION = 1
+_VERSION = 2
 """Of what is written, and of how pictures are decoded and resized."""
 
 
 def cache_path(key: Any) -> Path | None:
     """Returns the file of what `repr` of a key stands for; None where there is no cache."""
-    folder = picture_cache_dir()
+    folder = cache_dir("pictures")
     digest = hashlib.sha256(repr((_VERSION, key)).encode("utf-8", "surrogatepass")).hexdigest()
     return folder and folder / f"{digest[:32]}.npz"
 

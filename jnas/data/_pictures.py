@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,15 +27,8 @@ SUFFIXES = (
 """How the names of picture files end, in lower case."""
 
 _ORIENTATION = 0x0112  # the number of EXIF's field
-_TURNS = dict(
-    zip(
-        range(2, 9),
-        ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"),
-        strict=True,
-    )
-)
-"""By EXIF's orientation, what sets a picture upright; without 1, which is upright."""
-_SIDEWAYS = 5  # from this orientation on, height and width change places
+_SIDEWAYS = range(5, 9)
+"""EXIF's orientations of pictures that lie on their side."""
 _GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -49,8 +42,12 @@ class Header(NamedTuple):
 def read_header(file: File) -> Header:
     """Returns the size of a picture; whatever Pillow raises if it is damaged."""
     with _open(file) as image:
+        is_sideways = _is_sideways(image)
+        if is_sideways and image.format == "TIFF":
+            image.load()  # Pillow turns these itself, and not all its versions say the size before
+            is_sideways = False
         width, height = image.size
-        return Header((width, height) if _orientation(image) >= _SIDEWAYS else (height, width), image.mode in _GREY)
+        return Header((width, height) if is_sideways else (height, width), image.mode in _GREY)
 
 
 def read_picture(file: File, size: Size, channels: int, fit: Fit) -> UInt8[np.ndarray, "h w c"]:
@@ -58,16 +55,15 @@ def read_picture(file: File, size: Size, channels: int, fit: Fit) -> UInt8[np.nd
 
     Of an animation it is the first frame. What is transparent is white.
     """
-    from PIL import Image
+    from PIL import ImageOps
 
     mode, (height, width) = "L" if channels == 1 else "RGB", size
     with _open(file) as image:
-        orientation = _orientation(image)
-        target = (height, width) if orientation >= _SIDEWAYS else (width, height)
-        image.draft(mode, _inner_size(image.size, target, fit))  # a JPEG is decoded at 1/2, 1/4 or 1/8 of its size
-        fitted = _fit_image(_to_8_bits(image).convert(mode), target, fit)
-        if orientation in _TURNS:
-            fitted = fitted.transpose(getattr(Image.Transpose, _TURNS[orientation]))
+        image.draft(mode, (max(size), max(size)))  # a JPEG is decoded at 1/2, 1/4 or 1/8 of its size
+        image.load()
+        with contextlib.suppress(Exception):  # damaged EXIF data raises many types, and the pixels may be whole
+            ImageOps.exif_transpose(image, in_place=True)
+        fitted = _fit_image(_to_8_bits(image).convert(mode), (width, height), fit)
         return np.asarray(fitted).reshape(height, width, channels)
 
 
@@ -87,22 +83,14 @@ def fit_array(image: UInt8[np.ndarray, "h w c"], size: Size, fit: Fit) -> UInt8[
 def _open(file: File) -> Image.Image:
     from PIL import Image
 
-    image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=_FORMATS)
-    if image.format == "TIFF" and _stored_orientation(image) >= _SIDEWAYS:
-        image.load()  # Pillow turns these itself, and not all its versions say the size before
-    return image
+    return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=_FORMATS)
 
 
-def _orientation(image: Image.Image) -> int:
-    return 1 if image.format == "TIFF" else _stored_orientation(image)
-
-
-def _stored_orientation(image: Image.Image) -> int:
+def _is_sideways(image: Image.Image) -> bool:
     try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        return image.getexif().get(_ORIENTATION) in _SIDEWAYS
     except Exception:  # damaged EXIF data raises many types, and the pixels may be whole
-        return 1
-    return orientation if orientation in _TURNS else 1
+        return False
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
@@ -128,32 +116,17 @@ def _scale(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
     return (values * (255 / whole)).round().astype(np.uint8)
 
 
-def _inner_size(size: tuple[int, int], target: tuple[int, int], fit: Fit) -> tuple[int, int]:
-    """Returns width and height of a picture in a target, without black borders."""
-    if fit != "pad":
-        return target
-    ratio = min(target[0] / size[0], target[1] / size[1])
-    width, height = (max(1, math.floor(length * ratio + 0.5)) for length in size)
-    return min(width, target[0]), min(height, target[1])
-
-
 def _fit_image(image: Image.Image, target: tuple[int, int], fit: Fit) -> Image.Image:
     """Returns a picture of a target's width and height."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
-    width, height = image.size
-    if image.size == target:
-        return image
-    box = (0.0, 0.0, float(width), float(height))
+    if fit == "stretch":
+        return image.resize(target)
     if fit == "crop":
-        ratio = max(target[0] / width, target[1] / height)
-        right, bottom = min(width, target[0] / ratio), min(height, target[1] / ratio)
-        left, top = (width - right) / 2, (height - bottom) / 2
-        box = (left, top, left + right, top + bottom)
-    inner = _inner_size(image.size, target, fit)
-    resized = image.resize(inner, Image.Resampling.BICUBIC, box, reducing_gap=3.0)
-    if inner == target:
-        return resized
+        return ImageOps.fit(image, target)
+    # Not `ImageOps.pad`, of which a very thin picture has no pixels.
+    ratio = min(target[0] / image.width, target[1] / image.height)
+    inner = image.resize((max(1, round(image.width * ratio)), max(1, round(image.height * ratio))))
     canvas = Image.new(image.mode, target)
-    canvas.paste(resized, ((target[0] - inner[0]) // 2, (target[1] - inner[1]) // 2))
+    canvas.paste(inner, ((target[0] - inner.width) // 2, (target[1] - inner.height) // 2))
     return canvas

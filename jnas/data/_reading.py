@@ -106,20 +106,19 @@ class _Reader:
 
     def map(self, function: Callable[[File], T], title: str) -> list[T | None]:
         """Returns what a function has of each picture, None where it fails."""
-        return list(itertools.chain.from_iterable(self._batches(function, title)))
+        return list(self._track(self._results(function), title))
 
     def fill(self, images: UInt8[np.ndarray, "n h w c"], fit: Fit) -> None:
         """Reads all pictures into an array."""
         size, channels = (images.shape[1], images.shape[2]), images.shape[3]
         shape = " x ".join(map(str, images.shape[1:]))
-        title, start = f"Reading as {shape} ({images.nbytes / 2**20:,.0f} MiB)", 0
-        for batch in self._batches(lambda file: read_picture(file, size, channels, fit), title):
-            for image in batch:
-                if image is not None:
-                    images[start] = image
-                start += 1
+        title = f"Reading as {shape} ({images.nbytes / 2**20:,.0f} MiB)"
+        read = self._results(lambda file: read_picture(file, size, channels, fit))
+        for place, image in enumerate(self._track(read, title)):
+            if image is not None:
+                images[place] = image
 
-    def _batches(self, function: Callable[[File], T], title: str) -> Iterator[list[T | None]]:
+    def _results(self, function: Callable[[File], T]) -> Iterator[T | None]:
         def attempt(item: tuple[int, File]) -> T | None:
             try:
                 return function(item[1])
@@ -130,25 +129,20 @@ class _Reader:
         files = enumerate(self.pictures.files())
         with warnings.catch_warnings(), ThreadPoolExecutor(num_cores()) as pool:
             warnings.simplefilter("ignore")  # of very large pictures, of odd EXIF data
-            for batch in self._track(iter(lambda: list(itertools.islice(files, _BATCH)), []), title):
-                yield list(pool.map(attempt, batch))
+            while batch := list(itertools.islice(files, _BATCH)):
+                yield from pool.map(attempt, batch)
 
-    def _track(self, batches: Iterable[list], title: str) -> Iterator[list]:
-        """Shows how many pictures are done: a live bar, or a line where there is no terminal."""
+    def _track(self, results: Iterable[T], title: str) -> Iterable[T]:
+        """Returns the results, and shows how far they are: a live bar, or a line where there is no terminal."""
         if not self.progress:
-            yield from batches
-            return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+            return results
         console, total = make_console(), len(self.pictures.names)
-        columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        if not (live := is_live(console)):
+        if not is_live(console):
             say(console, f"{title}: {total:,} pictures of {self.name}.")
-        with Progress(*columns, console=console, transient=True, disable=not live) as bar:
-            task = bar.add_task("", total=total)
-            for batch in batches:
-                yield batch
-                bar.advance(task, len(batch))
+            return results
+        from rich.progress import track
+
+        return track(results, title, total, console=console, transient=True)
 
     def check_broken(self) -> str | None:
         """Returns which pictures are left out, in a sentence; raises a JnasError where these are too many."""

@@ -95,24 +95,22 @@ def as_population(genomes: Any) -> jax.Array:
     return genomes
 
 
-def _to_space(name: str, value: Any) -> Any:
-    needed = ("sample", "crossover", "mutate", "repair", "valid", "hash_genomes", "distance")
-    if isinstance(value, type) or not all(callable(getattr(value, method, None)) for method in needed):
-        refuse(name, "a search space, such as jnas.Space() or Categorical", value)
-    return value
+def _with_methods(names: str, what: str) -> Rule:
+    """The rule of an object with these methods, and no class; `what` says what it must be."""
+
+    def rule(name: str, value: Any) -> Any:
+        if isinstance(value, type) or not all(callable(getattr(value, method, None)) for method in names.split()):
+            refuse(name, what, value)
+        return value
+
+    return rule
 
 
-def _to_surrogate(name: str, value: Any) -> Any:
-    needed = ("init", "fit", "predict")
-    if isinstance(value, type) or not all(callable(getattr(value, method, None)) for method in needed):
-        refuse(name, "a surrogate, such as GaussianProcess()", value)
-    return value
-
-
+_SPACE_METHODS = "sample crossover mutate repair valid hash_genomes distance"
 _COUNT = partial(to_int, minimum=1, maximum=1 << 20)
 _RULES: dict[str, Rule] = {
-    "space": _to_space,
-    "surrogate": _to_surrogate,
+    "space": _with_methods(_SPACE_METHODS, "a search space, such as jnas.Space() or Categorical"),
+    "surrogate": _with_methods("init fit predict", "a surrogate, such as GaussianProcess()"),
     **dict.fromkeys(("tournament_size", "sample_size"), partial(to_int, minimum=1, maximum=1 << 16)),
     **dict.fromkeys(("batch_size", "stagnation_limit"), optional(_COUNT)),
     **dict.fromkeys(("max_training_points", "candidates"), partial(to_int, minimum=2, maximum=1 << 20)),

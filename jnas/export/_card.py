@@ -118,22 +118,25 @@ def model_card(facts: dict[str, Any], sizes: dict[str, int]) -> str:
 
 
 def _head(facts: dict[str, Any]) -> str:
-    """Returns the card's head in YAML, of which JSON is a part: texts are quoted as there."""
-    tags = ["image-classification", "neural-architecture-search", "jnas", *facts["forms"]]
-    lines = ["---", "library_name: jnas", "pipeline_tag: image-classification", f"tags: {json.dumps(tags)}"]
-    lines += [
-        "metrics: [accuracy]",
-        "model-index:",
-        f"- name: {json.dumps('jnas-' + facts['hash'][:16])}",
-        "  results:",
+    """Returns the card's head in JSON, which is YAML, too."""
+    task, name = "image-classification", facts["data"]["name"]
+    results = [
+        {
+            "task": {"type": task},
+            "dataset": {"name": name, "type": name, "split": split},
+            "metrics": [{"type": "accuracy", "value": round(value, 4)}],
+        }
+        for key, split in (("test_acc_final", "test"), ("val_acc_final", "validation"))
+        if (value := facts["accuracies"][key]) is not None
     ]
-    for key, split in (("test_acc_final", "test"), ("val_acc_final", "validation")):
-        if (value := facts["accuracies"][key]) is not None:
-            name = json.dumps(facts["data"]["name"])
-            lines.append("  - task: {type: image-classification}")
-            lines.append(f"    dataset: {{name: {name}, type: {name}, split: {split}}}")
-            lines.append(f"    metrics: [{{type: accuracy, value: {value:.4f}}}]")
-    return "\n".join([*lines, "---", ""])
+    head = {
+        "library_name": "jnas",
+        "pipeline_tag": task,
+        "tags": [task, "neural-architecture-search", "jnas", *facts["forms"]],
+        "metrics": ["accuracy"],
+        "model-index": [{"name": f"jnas-{facts['hash'][:16]}", "results": results}],
+    }
+    return f"---\n{json.dumps(head, indent=2)}\n---\n"
 
 
 def _format_size(count: int | None) -> str:

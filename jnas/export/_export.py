@@ -12,6 +12,7 @@ from typing import Any, Unpack
 from numpy.typing import ArrayLike
 
 from jnas._runtime.jax_config import with_own_settings
+from jnas._search.stored_images import StoredImages
 from jnas._validation import first_line, optional, to_bool, to_path, to_text
 from jnas.data import Dataset
 from jnas.errors import JnasError
@@ -20,7 +21,7 @@ from jnas.export._facts import FACTS_FILE, export_facts, file_sizes
 from jnas.export._folder import ensure_replaceable, exported_digests
 from jnas.export._forms import Format, FormName, GraphOptions, Options, make_options
 from jnas.export._latencies import measure_latencies
-from jnas.export._source import TrainedTemplate, load_images, load_module, retrain, select
+from jnas.export._source import TrainedTemplate, load_module, retrain, select
 from jnas.export._trained import TrainedModel
 from jnas.export._verify import verify
 from jnas.export._write import remove_unwanted, write_forms
@@ -101,7 +102,7 @@ def _load_images(
     Without them int8, which is calibrated on them, is left out of the options.
     """
     try:
-        return load_images(source, data), options
+        return StoredImages(source.experiment).load(data), options
     except JnasError as error:
         if data is not None:
             raise

@@ -1,7 +1,6 @@
 """What is known of an export, as values that JSON can hold: `facts.json`, from which the model card is written."""
 
 import dataclasses
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ def export_facts(trained: TrainedModel, check: dict[str, Any] | None, latencies:
         "views": trained.views._asdict(),
         "check": check,
         "latencies": latencies,
-        "versions": versions() | _installed_versions(),
+        "versions": versions() | {name: one for name, one in versions(_PACKAGES).items() if one != "unknown"},
     }
 
 
@@ -79,14 +78,4 @@ def _intervals(trained: TrainedModel) -> dict[str, tuple[float, float]]:
         if accuracy is not None and count:
             low, high = wilson_interval(accuracy, count)
             found[name] = (round(low, 4), round(high, 4))
-    return found
-
-
-def _installed_versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # an optional one
-            continue
     return found

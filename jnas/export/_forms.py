@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NoReturn, TypedDict, get_args
+from typing import Literal, TypedDict, get_args
 
 from jnas._validation import to_bool, to_choice, to_tuple
 from jnas.errors import JnasError
@@ -80,11 +80,9 @@ def make_options(format: str | Iterable[str] | None, **settings: object) -> tupl
         raise JnasError(f"format must be {condition}, got none of them; leave it out for all that are installed.")
     forms = tuple[FormName, ...](form for form in FORMS if form in chosen or "all" in chosen)
     for form in forms:
-        if missing[form]:
-            _refuse_missing(form, missing[form])
+        if packages := missing[form]:
+            verb = "is" if len(packages) == 1 else "are"
+            raise JnasError(
+                f"The form {form} needs {' and '.join(packages)}, which {verb} not installed: run {_INSTALL}."
+            )
     return Options(forms, **made), None
-
-
-def _refuse_missing(form: FormName, packages: list[str]) -> NoReturn:
-    verb = "is" if len(packages) == 1 else "are"
-    raise JnasError(f"The form {form} needs {' and '.join(packages)}, which {verb} not installed: run {_INSTALL}.")

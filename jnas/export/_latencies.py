@@ -1,8 +1,6 @@
 """How long an exported model takes on this machine: by onnxruntime, and by JAX."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,8 @@ from flax import nnx
 from jnas._runtime import latency
 from jnas._runtime.devices import device_name
 from jnas.data import normalise
-from jnas.errors import JnasError
-from jnas.export._environment import fresh_environment
 from jnas.export._forms import CHECKED_FILES
+from jnas.export._process import run_fresh
 from jnas.export._trained import TrainedModel
 
 LATENCY_SCRIPT = "latency.py"
@@ -29,12 +26,7 @@ def measure_latencies(folder: Path, trained: TrainedModel) -> list[dict[str, Any
     files = [CHECKED_FILES[form] for form in ("onnx", "int8") if form in trained.options.forms]
     rows = []
     if files:
-        command = [sys.executable, LATENCY_SCRIPT, *files]
-        done = subprocess.run(command, cwd=folder, env=fresh_environment(), capture_output=True, text=True)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-            raise JnasError(f"The exported ONNX files cannot be timed ({reason}): --no-check writes them all the same.")
-        timed = json.loads(done.stdout)
+        timed = json.loads(run_fresh([LATENCY_SCRIPT, *files], folder, "The exported ONNX files cannot be timed"))
         names = ("file", "batch_size", "threads", "median_ms", "p95_ms")
         rows += [
             {"engine": "onnxruntime", "device": timed["processor"], **{name: row[name] for name in names}}

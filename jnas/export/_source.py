@@ -2,16 +2,13 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import pandas as pd
 from flax import nnx
-from numpy.typing import ArrayLike
 
-from jnas._search.stored_images import StoredImages
 from jnas.data import Dataset
 from jnas.errors import JnasError
 from jnas.space import Template
@@ -81,13 +78,6 @@ def _select_hash(hash: str, rows: pd.DataFrame, experiment_id: str) -> str:
             f"Template {selected} was not trained to the end ({row.status}: {row.message}): name another one."
         )
     return selected
-
-
-def load_images(
-    source: TrainedTemplate, data: Dataset | Mapping[str, ArrayLike] | tuple | str | Path | None = None
-) -> Dataset:
-    """Returns the images that the search used, from where it had them if `data` is None."""
-    return StoredImages.of(source.experiment).load(data)
 
 
 def load_module(source: TrainedTemplate, folder: Path) -> nnx.Sequential:

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 WEIGHTS = Path(__file__).resolve().parent / "model.safetensors"
 IMAGE_SHAPE = ({height}, {width}, {channels})
-CLASS_NAMES = {class_names}
+CLASS_NAMES = {class_names!r}  # None if they are not known
 
 
 def build() -> nn.Sequential:
@@ -108,23 +108,10 @@ def generate_torch_code(template: Template, views: Views = ONE_VIEW, class_names
     channels, height, width = template.in_shape
     values = {"height": height, "width": width, "channels": channels, "classes": template.classes}
     values |= {"params": template.cost.params, "macs": template.cost.macs, "hash": template.hash}
-    names = _names_code(class_names)
     grey = "    images = images.unsqueeze(3) if images.ndim == 3 else images\n" if channels == 1 else ""
     return _HEAD.format(
-        **values, grey=grey, class_names=names, layers="\n".join(lines), logits=_logits_code(views, values)
+        **values, grey=grey, class_names=class_names, layers="\n".join(lines), logits=_logits_code(views, values)
     )
-
-
-def _names_code(names: tuple[str, ...] | None) -> str:
-    if names is None:
-        return "None  # they are not known"
-    return "(\n" + "".join(f"    {_quoted(name)},\n" for name in names) + ")"
-
-
-def _quoted(text: str) -> str:
-    """Returns text as code, in double quotes where it has none, as formatters write it."""
-    code = repr(text)
-    return code if '"' in code else f'"{code[1:-1]}"'
 
 
 def _logits_code(views: Views, values: dict) -> str:

@@ -1,8 +1,6 @@
 """The check that exported files, each loaded in a fresh process of its own, classify like the trained module."""
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +12,8 @@ from flax import nnx
 
 from jnas._runtime.devices import device_name, num_cores
 from jnas.errors import JnasError
-from jnas.export._environment import fresh_environment
 from jnas.export._forms import CHECKED_FILES, FormName, is_installed
+from jnas.export._process import run_fresh
 from jnas.export._trained import Labelled, TrainedModel
 from jnas.train import accuracy, load_weights
 
@@ -137,12 +135,6 @@ def num_correct(form: FormName, folder: Path, splits: Iterable[Labelled]) -> lis
             f"{letter}{n}": a for n, split in enumerate(splits) for letter, a in zip("xy", split, strict=True)
         }
         np.savez(arrays, **pairs)
-        command = [sys.executable, "-c", script, str(folder / CHECKED_FILES[form]), str(arrays)]
-        done = subprocess.run(command, env=fresh_environment(), cwd=work, capture_output=True, text=True)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-        raise JnasError(
-            f"The exported file {CHECKED_FILES[form]} cannot be loaded again ({reason}): --no-check writes it all the "
-            "same."
-        )
-    return json.loads(done.stdout.splitlines()[-1])
+        arguments = ["-c", script, str(folder / CHECKED_FILES[form]), str(arrays)]
+        printed = run_fresh(arguments, work, f"The exported file {CHECKED_FILES[form]} cannot be loaded again")
+    return json.loads(printed.splitlines()[-1])

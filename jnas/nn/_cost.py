@@ -1,30 +1,21 @@
-"""The cost of a forward pass, counted from shapes: what memory plans and compiler options depend on."""
+"""What a forward pass holds in memory, counted from shapes: memory plans and compiler options depend on it."""
 
-import functools
 import math
-from typing import NamedTuple
 
 from jnas.space import Conv2d, Template
 
 
-class CostEstimate(NamedTuple):
-    """What a template's forward pass on one image takes; `macs` and `params` as `Template.cost` counts them."""
-
-    macs: int
-    params: int
-    activations: int  # elements of all feature maps, the image included
-    im2col: tuple[int, ...]  # for each convolution, elements of its patches where it lays them out as a matrix
-    layers: int
+def num_activations(template: Template) -> int:
+    """Returns the elements of all feature maps of one image, itself included."""
+    return sum(math.prod(shape) for shape in (template.in_shape, *template.shapes))
 
 
-@functools.lru_cache(maxsize=4096)
-def estimate_cost(template: Template) -> CostEstimate:
-    """Returns what a forward pass of a template costs for one image."""
+def largest_im2col(template: Template) -> int:
+    """Returns the elements of the largest matrix of one image's patches that a convolution lays out; 0 without any."""
     inputs = (template.in_shape, *template.shapes)
-    im2col = tuple(
+    sizes = (
         math.prod(out[1:]) * shape[0] * layer.kernel_size**2
         for layer, shape, out in zip(template.layers, inputs, template.shapes, strict=False)
         if isinstance(layer, Conv2d)
     )
-    activations = sum(math.prod(shape) for shape in inputs)
-    return CostEstimate(template.cost.macs, template.cost.params, activations, im2col, len(template.layers))
+    return max(sizes, default=0)

@@ -95,14 +95,14 @@ class CorrectedPrior(Regressor):
         return self._processes[count]
 
     def _state(self):
-        return {"prior": self.prior.arrays(), "known": self._known._asdict(), "targets": self._targets}
+        return {"prior": self.prior._state(), "known": self._known._asdict(), "targets": self._targets}
 
     def _metadata(self):
         columns = {"width": self._known.embedding.shape[1], "num_epochs": self._known.early.shape[1]}
-        return {"prior": self.prior.metadata(), "num_rows": len(self._targets), **columns}
+        return {"prior": self.prior._metadata(), "num_rows": len(self._targets), **columns}
 
     def _abstract_state(self, metadata: dict) -> dict:
-        prior, num_rows = _empty_prior(metadata["prior"]).abstract(metadata["prior"]), metadata["num_rows"]
+        prior, num_rows = _empty_prior(metadata["prior"])._abstract_state(metadata["prior"]), metadata["num_rows"]
         shapes = {"expected": (), "embedding": (metadata["width"],), "summary": (SUMMARY_WIDTH,)}
         shapes["early"] = (metadata["num_epochs"],)
         rows = {name: jax.ShapeDtypeStruct((num_rows, *shape), np.float32) for name, shape in shapes.items()}
@@ -113,22 +113,8 @@ class CorrectedPrior(Regressor):
         known = Knowledge(**{name: np.asarray(values) for name, values in state["known"].items()})
         self._set_rows(known, np.asarray(state["targets"]))
 
-    # As of a `Prior`:
-
-    def arrays(self) -> dict:
-        """Returns a tree of all arrays."""
-        return self._state()
-
-    def metadata(self) -> dict:
-        """Returns all else, as JSON can hold it."""
-        return self._metadata()
-
-    def abstract(self, metadata: dict) -> dict:
-        """Returns the shapes and types of `arrays`."""
-        return self._abstract_state(metadata)
-
     def from_arrays(self, arrays: dict, metadata: dict) -> CorrectedPrior:
-        """Returns the prior of what `arrays` and `metadata` returned."""
+        """Returns the prior of what `_state` and `_metadata` returned, as `Prior.from_arrays` does."""
         self._set_state(arrays, metadata)
         return self
 

@@ -64,16 +64,12 @@ class Weights(NamedTuple):
         predictions = np.empty((members, len(lengths)), np.float32)
         states = np.empty((len(lengths), 2 * width), np.float32)
         order = np.argsort(lengths, kind="stable")
-
-        def read_chunk(rows: np.ndarray) -> None:
+        for start in range(0, len(order), CHUNK_ROWS):
+            rows = order[start : start + CHUNK_ROWS]
             forwards, backwards = self._states(sequences[rows, : lengths[rows].max()], lengths[rows])
             halves = [np.moveaxis(half.reshape(len(rows), members, -1), 1, 0) for half in (forwards, backwards)]
             predictions[:, rows] = self._head(np.concatenate(halves, -1))
             states[rows] = np.concatenate([forwards, backwards], -1)
-
-        chunks = [order[start : start + CHUNK_ROWS] for start in range(0, len(order), CHUNK_ROWS)]
-        for rows in chunks:
-            read_chunk(rows)
         return predictions, states
 
     def _states(self, sequences: np.ndarray, lengths: np.ndarray) -> np.ndarray:

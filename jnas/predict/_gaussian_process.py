@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -125,26 +126,28 @@ def _variance(known: Knowledge, variances: _Variances) -> np.ndarray:
 
 def _fit_variances(known: Knowledge, targets: np.ndarray) -> _Variances:
     """The likeliest variances."""
-    loss, options = NegativeLogPosterior(known, targets), {"maxiter": 25, "ftol": 1e-5}
+    products = [*_products(known, known), np.eye(len(targets))]
     bounds = [(centre - 5 * width, centre + 5 * width) for centre, width in zip(MEAN, _STD, strict=True)]
-    found = optimize.minimize(loss, np.array(MEAN), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    loss, start, options = negative_log_posterior, np.array(MEAN), {"maxiter": 25, "ftol": 1e-5}
+    arguments = products, targets
+    found = optimize.minimize(loss, start, arguments, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return _Variances(*found.x)
 
 
-class NegativeLogPosterior:
-    """Minus the logarithm of likelihood times prior, of the logarithms of variances, but for a constant."""
+def negative_log_posterior(
+    logarithms: np.ndarray, products: Sequence[np.ndarray], targets: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Returns minus the logarithm of likelihood times prior, but for a constant, and its slopes.
 
-    def __init__(self, known: Knowledge, targets: np.ndarray):
-        self.products, self.targets = [*_products(known, known), np.eye(len(targets))], targets
-
-    def __call__(self, logarithms: np.ndarray) -> tuple[float, np.ndarray]:
-        """Returns the value, and its slopes by the logarithms (Rasmussen and Williams 2006, 5.9)."""
-        parts = [np.exp(value) * part for value, part in zip(logarithms, self.products, strict=True)]
-        covariance = np.ones_like(parts[0]) + np.sum(parts, 0)
-        covariance[np.diag_indices_from(covariance)] += _JITTER
-        lower = linalg.cholesky(covariance, lower=True, check_finite=False)
-        inverse = linalg.cho_solve((lower, True), np.eye(len(lower)), check_finite=False)
-        weights = inverse @ self.targets
-        slope, deviation = 0.5 * (inverse - np.outer(weights, weights)), (logarithms - np.array(MEAN)) / np.array(_STD)
-        value = 0.5 * self.targets @ weights + np.log(np.diag(lower)).sum() + 0.5 * deviation @ deviation
-        return float(value), np.array([np.vdot(slope, part) for part in parts]) + deviation / np.array(_STD)
+    It is a function of the logarithms of variances; `products` are the parts' covariances at variance 1, that of the
+    noise too (Rasmussen and Williams 2006, 5.9).
+    """
+    parts = [np.exp(value) * part for value, part in zip(logarithms, products, strict=True)]
+    covariance = np.ones_like(parts[0]) + np.sum(parts, 0)
+    covariance[np.diag_indices_from(covariance)] += _JITTER
+    lower = linalg.cholesky(covariance, lower=True, check_finite=False)
+    inverse = linalg.cho_solve((lower, True), np.eye(len(lower)), check_finite=False)
+    weights = inverse @ targets
+    slope, deviation = 0.5 * (inverse - np.outer(weights, weights)), (logarithms - np.array(MEAN)) / np.array(_STD)
+    value = 0.5 * targets @ weights + np.log(np.diag(lower)).sum() + 0.5 * deviation @ deviation
+    return float(value), np.array([np.vdot(slope, part) for part in parts]) + deviation / np.array(_STD)

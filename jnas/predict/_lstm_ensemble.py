@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
 
 from jnas._validation import to_instance
 from jnas.predict._base import Regressor
-from jnas.predict._chunks import bucket, chunks, round_up
 from jnas.predict._ensemble.config import EnsembleConfig
 from jnas.predict._ensemble.ensemble import EnsembleParams, apply_ensemble, fit_ensemble, predictive_std
 
+_CHUNK_ROWS, _LENGTH_BUCKET = 1024, 8
+"""Rows that are predicted together, and steps to a multiple of which they are padded."""
 MIN_PADDED_ROWS = 64
 ROWS_PER_STEP = 2
 """Of the optimiser: where rows are many, there are more steps than `EnsembleConfig.num_steps`."""
@@ -61,8 +62,8 @@ class LSTMEnsemble(Regressor):
     def _fit(self, sequences, lengths, early, targets) -> np.ndarray:
         count = len(targets)
         # Rows and steps are padded to a few sizes, so that a growing table seldom compiles a new program.
-        padding = [(0, max(MIN_PADDED_ROWS, round_up(count)) - count)]
-        sequences = sequences[:, : bucket(lengths, sequences.shape[1])]
+        padding = [(0, max(MIN_PADDED_ROWS, _round_up(count)) - count)]
+        sequences = sequences[:, : _bucket(lengths, sequences.shape[1])]
         rows = (
             np.pad(sequences, [*padding, (0, 0), (0, 0)]).astype(np.float32),
             np.pad(lengths, padding),
@@ -98,7 +99,7 @@ class LSTMEnsemble(Regressor):
     def _apply(self, params: EnsembleParams, sequences, lengths, early) -> np.ndarray:
         """`[members, N]` predictions."""
         members = np.empty((self.config.members, len(lengths)), np.float32)
-        for rows, *part in chunks(sequences, lengths, early[:, : params.num_epochs]):
+        for rows, *part in _chunks(sequences, lengths, early[:, : params.num_epochs]):
             members[:, rows] = np.asarray(_apply(params, *part))[:, : len(rows)]
         return members
 
@@ -116,3 +117,33 @@ class LSTMEnsemble(Regressor):
 
     def _set_state(self, state, metadata):
         self.config, (self.params, self.curve_params) = EnsembleConfig(**metadata["config"]), state
+
+
+def _chunks(sequences: np.ndarray, lengths: np.ndarray, early: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yields `(rows, sequences, lengths, early)` of rows of similar length; `rows` are their `[n]` indices.
+
+    The arrays are filled up to a size and a number of steps of which there are few, so that few programs are compiled:
+    only the first n of them count.
+    """
+    order = np.argsort(lengths, kind="stable")
+    for start in range(0, len(order), _CHUNK_ROWS):
+        rows = order[start : start + _CHUNK_ROWS]
+        steps = _bucket(lengths[rows], sequences.shape[1])
+        padding = [(0, min(_CHUNK_ROWS, _round_up(len(order))) - len(rows))]
+        yield (
+            rows,
+            np.pad(sequences[rows, :steps], [*padding, (0, 0), (0, 0)]),
+            np.pad(lengths[rows], padding, constant_values=1),
+            np.pad(early[rows], [*padding, (0, 0)], constant_values=np.nan),
+        )
+
+
+def _round_up(count: int) -> int:
+    """Returns the next of 1, 2, 3, 4, 6, 8, 12, 16, ..."""
+    power = 1 << max(count - 1, 0).bit_length()
+    return power * 3 // 4 if power >= 4 and count <= power * 3 // 4 else power
+
+
+def _bucket(lengths: np.ndarray, max_steps: int) -> int:
+    """Returns the steps of the longest sequence, rounded up to a multiple of 8, at most `max_steps`."""
+    return min(max_steps, -(-int(lengths.max(initial=1)) // _LENGTH_BUCKET) * _LENGTH_BUCKET)

@@ -116,8 +116,8 @@ class Prior:
 
     def save(self, path: str | Path) -> None:
         """Writes the prior as one .npz file."""
-        arrays = {name: np.asarray(value) for name, value in by_path(self.arrays()).items()}
-        header = json.dumps({"format": _FORMAT, **self.metadata()})
+        arrays = {name: np.asarray(value) for name, value in by_path(self._state()).items()}
+        header = json.dumps({"format": _FORMAT, **self._metadata()})
         with to_path("path", path).open("wb") as file:
             np.savez_compressed(file, header=np.array(header), allow_pickle=False, **arrays)
 
@@ -130,31 +130,32 @@ class Prior:
                 arrays = {name: file[name] for name in file.files}
             header = json.loads(str(arrays.pop("header", "{}")))
             if is_prior := header.get("format") == _FORMAT:
-                tree = from_paths({name: jnp.asarray(array) for name, array in arrays.items()}, cls.abstract(header))
+                target = cls._abstract_state(header)
+                tree = from_paths({name: jnp.asarray(array) for name, array in arrays.items()}, target)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise JnasError(f"prior must be a readable file, got {path} ({first_line(error)}); {hint}.") from error
         if not is_prior:
             raise JnasError(f"prior must be a file of {_FORMAT!r}, got {path}; {hint}.")
         return cls.from_arrays(tree, header)
 
-    def arrays(self) -> dict:
+    def _state(self) -> dict:
         """Returns a tree of all arrays."""
         scales = {"embedding": self.embedding_scale, "summary": self.summary_scale}
         return {"params": self.params} | {name: scale._asdict() for name, scale in scales.items()}
 
-    def metadata(self) -> dict:
+    def _metadata(self) -> dict:
         """Returns all else, as JSON can hold it."""
         return {"config": dataclasses.asdict(self.params.config)}
 
     @classmethod
     def from_arrays(cls, arrays: dict, metadata: dict) -> Prior:
-        """Returns the prior of what `arrays` and `metadata` returned."""
+        """Returns the prior of what `_state` and `_metadata` returned."""
         scales = (Scale(*map(np.asarray, arrays[name].values())) for name in ("embedding", "summary"))
         return cls(arrays["params"], *scales)
 
     @staticmethod
-    def abstract(metadata: dict) -> dict:
-        """Returns the shapes and types of `arrays`."""
+    def _abstract_state(metadata: dict) -> dict:
+        """Returns the shapes and types of `_state`."""
         config = EnsembleConfig(**metadata["config"])
         widths = {"embedding": 2 * config.members * config.hidden_dim, "summary": SUMMARY_WIDTH}
         shapes = {name: jax.ShapeDtypeStruct((width,), np.float32) for name, width in widths.items()}

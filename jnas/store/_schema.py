@@ -75,6 +75,11 @@ TABLE_NAMES = tuple(re.findall(r"CREATE TABLE (\w+)", TABLES))
 EVALUATIONS_WITH_COST = (
     "SELECT * FROM evaluations JOIN architectures USING (hash, in_shape, num_classes) ORDER BY finished_at"
 )
+TRAINED_CANDIDATES = (
+    f"candidates c JOIN experiments x USING (experiment_id) JOIN evaluations e USING ({_EVALUATION_KEY}) "
+    "JOIN architectures a USING (hash, in_shape, num_classes)"
+)
+"""What a search trained, with its rows of several tables."""
 
 
 def has_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jnas._validation import refuse
 from jnas.store._records import Key
+from jnas.store._schema import TRAINED_CANDIDATES
 from jnas.store._store import Store
 
 if TYPE_CHECKING:
@@ -59,9 +60,8 @@ def read_search(store: Store, experiment_id: str) -> SearchRows:
         for name in _JSON_COLUMNS:
             experiment[name] = json.loads(experiment[name]) if isinstance(experiment[name], str) else {}
         rows = read(
-            "SELECT c.*, e.* EXCLUDE (hash, versions), a.params, a.macs, a.flops, l.latency_ms FROM candidates c "
-            f"JOIN experiments x USING (experiment_id) JOIN evaluations e USING ({_KEY}) "
-            "JOIN architectures a USING (hash, in_shape, num_classes) LEFT JOIN (SELECT hash, in_shape, num_classes, "
+            "SELECT c.*, e.* EXCLUDE (hash, versions), a.params, a.macs, a.flops, l.latency_ms "
+            f"FROM {TRAINED_CANDIDATES} LEFT JOIN (SELECT hash, in_shape, num_classes, "
             "min(latency_ms) AS latency_ms FROM latencies WHERE batch_size = 1 GROUP BY ALL) l "
             "USING (hash, in_shape, num_classes) WHERE c.experiment_id = ? ORDER BY c.generation, c.position",
             experiment_id,

@@ -25,14 +25,13 @@ from jnas.errors import JnasError
 from jnas.store import paths
 from jnas.store._connection import missing, read_connection, write_connection
 from jnas.store._records import RETRYABLE_STATUSES, Epoch, Evaluation, Key, ProposalRow
-from jnas.store._schema import EVALUATIONS_WITH_COST, create_tables, has_tables, validate_file
+from jnas.store._schema import EVALUATIONS_WITH_COST, TRAINED_CANDIDATES, create_tables, has_tables, validate_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
 IMPORTED = "imported"
 """Fingerprint of the images of trainings from elsewhere: which they were is not known."""
-_KEY = ", ".join(Key._fields)
 _WHERE_KEY = " AND ".join(f"{name} = ?" for name in Key._fields)
 _ARCHITECTURE = "hash, in_shape, num_classes"
 _EPOCH = tuple(field.name for field in dataclasses.fields(Epoch))
@@ -113,14 +112,7 @@ class Store:
 
         They may have any recipe: a search trains its finalists for longer than its candidates.
         """
-        keys = self._rows(
-            f"SELECT {', '.join(f'e.{name}' for name in Key._fields)} FROM evaluations e JOIN experiments x "
-            "USING (in_shape, num_classes, dataset_fingerprint, split_seed, seed) "
-            "WHERE x.experiment_id = ? AND e.hash = ? ORDER BY e.finished_at DESC",
-            experiment_id,
-            hash,
-        )
-        return list(self.find([Key(*key) for key in keys]).values())
+        return self._evaluations_where("e.hash = ? ORDER BY e.finished_at DESC", experiment_id, hash)
 
     def recipe_json(self, recipe_id: str) -> str:
         """Returns `Recipe.to_json` of the recipe of a stored evaluation, or raises a JnasError if there is none."""
@@ -137,15 +129,17 @@ class Store:
         """Writes a search with its columns of the table `experiments`, unless it is in the store."""
         self.add_row("experiments", experiment_id=experiment_id, started_at=_now(), **columns)
 
-    def config_json(self, experiment_id: str) -> str | None:
-        """Returns the settings of a search; None where the store has no such search."""
-        rows = self._rows("SELECT config_json FROM experiments WHERE experiment_id = ?", experiment_id)
-        return rows[0][0] if rows else None
+    def experiment(self, experiment_id: str) -> dict[str, Any]:
+        """Returns the columns of a search in the table `experiments`; empty where the store has no such search."""
+        with self.connect() as connection:
+            found = connection.execute("SELECT * FROM experiments WHERE experiment_id = ?", [experiment_id])
+            names = [column[0] for column in found.description or ()]
+            return dict(zip(names, found.fetchone() or (), strict=False))
 
-    def seconds(self, experiment_id: str) -> float:
-        """Returns how long all runs of a search have taken; 0 where none has trained anything."""
-        rows = self._rows("SELECT seconds FROM experiments WHERE experiment_id = ?", experiment_id)
-        return (rows[0][0] if rows else None) or 0.0
+    def update_experiment(self, experiment_id: str, **columns: Any) -> None:
+        """Writes columns of a search that is in the table `experiments`."""
+        changes = ", ".join(f"{name} = ?" for name in columns)
+        self._execute(f"UPDATE experiments SET {changes} WHERE experiment_id = ?", *columns.values(), experiment_id)
 
     def set_seconds(self, experiment_id: str, seconds: float, hash: str | None = None) -> None:
         """Writes how long a search has run, and that a template was trained then; the first time counts."""
@@ -164,11 +158,8 @@ class Store:
     def experiment_df(self, experiment_id: str) -> pd.DataFrame:
         """Returns one row per template that a search trained, in order, with its cost and what was predicted of it."""
         return self.sql(
-            "SELECT c.phase, c.generation, c.predicted_mean, c.predicted_std, c.seconds, e.*, "
-            "a.params, a.macs, a.flops "
-            f"FROM candidates c JOIN experiments x USING (experiment_id) JOIN evaluations e USING ({_KEY}) "
-            f"JOIN architectures a USING ({_ARCHITECTURE}) "
-            "WHERE c.experiment_id = ? ORDER BY c.generation, c.position",
+            "SELECT c.phase, c.generation, c.predicted_mean, c.predicted_std, c.seconds, e.*, a.params, a.macs, "
+            f"a.flops FROM {TRAINED_CANDIDATES} WHERE c.experiment_id = ? ORDER BY c.generation, c.position",
             [experiment_id],
         )
 
@@ -193,37 +184,17 @@ class Store:
             *(IMPORTED, in_shape, num_classes),
         )
 
-    def set_promoted_recipe(self, experiment_id: str, recipe_id: str, recipe_json: str) -> None:
-        """Writes how the best candidates of a search are trained again before one of them is the winner."""
-        with self._write() as connection:
-            _insert(connection, "recipes", {"recipe_id": recipe_id, "recipe_json": recipe_json})
-            statement = "UPDATE experiments SET promoted_recipe_id = ? WHERE experiment_id = ?"
-            connection.execute(statement, [recipe_id, experiment_id])
-
-    def promoted_recipe_json(self, experiment_id: str) -> str | None:
-        """Returns `Recipe.to_json` of that training; None where there was none."""
-        rows = self._rows(
-            "SELECT recipe_json FROM experiments x JOIN recipes r ON r.recipe_id = x.promoted_recipe_id "
-            "WHERE x.experiment_id = ?",
-            experiment_id,
-        )
-        return rows[0][0] if rows else None
-
     def promotions(self, experiment_id: str) -> dict[str, Evaluation]:
-        """Returns the evaluations of a search's best candidates in that training, by hash; those that ended well."""
-        keys = self._rows(
-            f"SELECT {', '.join(f'e.{name}' for name in Key._fields)} FROM evaluations e JOIN experiments x "
-            "USING (in_shape, num_classes, dataset_fingerprint, split_seed, seed) WHERE x.experiment_id = ? "
-            "AND e.recipe_id = x.promoted_recipe_id AND e.status = 'ok' "
+        """Returns the evaluations of a search's best candidates in their longer training, by hash.
+
+        These are what ended well of the training that they have before one of them is the winner.
+        """
+        rows = self._evaluations_where(
+            "e.recipe_id = x.promoted_recipe_id AND e.status = 'ok' "
             "AND e.hash IN (SELECT hash FROM candidates WHERE experiment_id = x.experiment_id) ORDER BY e.hash",
             experiment_id,
         )
-        return {key.hash: row for key, row in self.find([Key(*key) for key in keys]).items()}
-
-    def set_winner(self, experiment_id: str, hash: str, recipe_id: str) -> None:
-        """Writes the architecture that a search found, and by which recipe it was trained for longer."""
-        statement = "UPDATE experiments SET winner_hash = ?, final_recipe_id = ? WHERE experiment_id = ?"
-        self._execute(statement, hash, recipe_id, experiment_id)
+        return {row.key.hash: row for row in rows}
 
     def add_candidates(self, experiment_id: str, phase: str, generation: int, proposals: Sequence[tuple]) -> None:
         """Writes the proposals (`ProposalRow`) of a generation, in order, unless they are in the store."""
@@ -315,6 +286,15 @@ class Store:
         self.create()
         with write_connection(self.path, self.lock_timeout) as connection:
             yield connection
+
+    def _evaluations_where(self, condition: str, experiment_id: str, *parameters: Any) -> list[Evaluation]:
+        """Evaluations `e` on the images and with the seed of a search, `x`, of which a condition is true."""
+        keys = self._rows(
+            f"SELECT {', '.join(f'e.{name}' for name in Key._fields)} FROM evaluations e JOIN experiments x USING "
+            f"(in_shape, num_classes, dataset_fingerprint, split_seed, seed) WHERE x.experiment_id = ? AND {condition}",
+            *(experiment_id, *parameters),
+        )
+        return list(self.find([Key(*key) for key in keys]).values())
 
     def _rows(self, query: str, *parameters: Any) -> list[tuple]:
         with self.connect() as connection:

@@ -4,7 +4,7 @@ from jnas.train._engine.executor import to_workers, wait_for_workers
 from jnas.train._engine.scheduler import EngineOptions
 from jnas.train._engine.timing import TimingStats
 from jnas.train._evaluate import evaluate, run_pruned, run_stream, run_trials, train_modules
-from jnas.train._inference import accuracy, latency_ms, logits, predict, predict_with, probabilities
+from jnas.train._inference import accuracy, latency_ms, logits, predict, probabilities
 from jnas.train._recipe import AUGMENTATION, RECIPES, Recipe
 from jnas.train._request import TrainingRequest, make_key
 from jnas.train._successive_halving import HalvingSchedule, successive_halving
@@ -35,7 +35,6 @@ __all__ = [
     "logits",
     "make_key",
     "predict",
-    "predict_with",
     "probabilities",
     "run_pruned",
     "run_stream",

@@ -16,7 +16,8 @@ import numpy as np
 from jnas._runtime import executable_cache
 from jnas._runtime.compile_options import compiler_options
 from jnas.data import Split
-from jnas.nn import CostEstimate, estimate_cost
+from jnas.nn import num_activations
+from jnas.space import Template
 from jnas.train._input_pipeline import EVAL_BATCH_SIZE, augment_batch
 from jnas.train._step import Metrics, Steps, TrainState, TrialHyperparams
 
@@ -41,12 +42,13 @@ class Programs(NamedTuple):
     logits: jax.stages.Compiled
 
 
-def is_short_run(cost: CostEstimate, batch_size: int, steps: int) -> bool:
+def is_short_run(template: Template, batch_size: int, steps: int) -> bool:
     """Returns whether this many training steps take so little time that compiling would take most of it."""
-    arithmetic = _STEP_MACS_PER_FORWARD * cost.macs * batch_size / _MACS_PER_SECOND
-    accesses = _ACTIVATION_ACCESSES * batch_size * cost.activations + _PARAMETER_ACCESSES * cost.params
+    arithmetic = _STEP_MACS_PER_FORWARD * template.cost.macs * batch_size / _MACS_PER_SECOND
+    activations, params = batch_size * num_activations(template), template.cost.params
+    accesses = _ACTIVATION_ACCESSES * activations + _PARAMETER_ACCESSES * params
     seconds = steps * max(arithmetic, 4 * accesses / _BYTES_PER_SECOND)
-    return seconds < _MIN_RUN_TO_COMPILE_RATIO * (_COMPILE_SECONDS + _COMPILE_SECONDS_PER_LAYER * cost.layers)
+    return seconds < _MIN_RUN_TO_COMPILE_RATIO * (_COMPILE_SECONDS + _COMPILE_SECONDS_PER_LAYER * len(template.layers))
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class ProgramSpec:
     def _options(self) -> dict[str, str | bool]:
         recipe = self.steps.recipe
         num_steps = recipe.epochs * self.steps_per_epoch
-        short = is_short_run(estimate_cost(self.steps.signature), recipe.batch_size, num_steps)
+        short = is_short_run(self.steps.signature, recipe.batch_size, num_steps)
         return compiler_options("short_run" if short else "train")
 
     @functools.cached_property

@@ -2,7 +2,6 @@
 
 import functools
 import time
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -22,21 +21,11 @@ _REPEATS = 7
 _MIN_SECONDS = 0.01
 
 
-def predict_with(
-    logits_fn: Callable[[np.ndarray], Array | np.ndarray], images: UInt8[np.ndarray, "n h w c"]
-) -> Int[np.ndarray, " n"]:
-    """Returns the class of each image by a function from images to logits `[n, classes]`."""
-    if not len(images):
-        return np.zeros(0, np.int64)
-    parts = np.array_split(images, -(-len(images) // EVAL_BATCH_SIZE))
-    return np.concatenate([np.asarray(logits_fn(part)).argmax(-1) for part in parts])
-
-
 @with_own_settings
-def predict(
+def logits(
     module: nnx.Module, images: ArrayLike, views: Views = ONE_VIEW, in_shape: tuple[int, int, int] | None = None
-) -> Int[np.ndarray, " n"]:
-    """Returns the class of each image by a module in evaluation mode.
+) -> Float[np.ndarray, "n classes"]:
+    """Returns the mean logits of the views of each image by a module in evaluation mode.
 
     Args:
       module: a trained module.
@@ -50,24 +39,32 @@ def predict(
     views = to_instance("views", views, Views, "give a recipe's views")
     shape = None if in_shape is None else (*in_shape[1:], in_shape[0])
     checked = np.asarray(check_images(images, shape))
-    return predict_with(lambda part: logits(module, jax.device_put(part), views), checked)
+    if shape is None and checked.shape == (0, 1, 1, 1):  # an empty list, which says nothing of size or classes
+        return np.zeros((0, 1), np.float32)
+    some = checked if len(checked) else np.zeros((1, *checked.shape[1:]), np.uint8)
+    parts = np.array_split(some, -(-len(some) // EVAL_BATCH_SIZE))
+    return np.concatenate([np.asarray(_logits(module, jax.device_put(part), views)) for part in parts])[: len(checked)]
 
 
-@with_own_settings
+@functools.partial(nnx.jit, static_argnames="views")
+def _logits(module: nnx.Module, images: UInt8[Array, "n h w c"], views: Views) -> Float[Array, "n classes"]:
+    return views.mean_logits(module, normalise(images))
+
+
+def predict(
+    module: nnx.Module, images: ArrayLike, views: Views = ONE_VIEW, in_shape: tuple[int, int, int] | None = None
+) -> Int[np.ndarray, " n"]:
+    """Returns the class of each image; arguments and errors are those of `logits`."""
+    return logits(module, images, views, in_shape).argmax(-1)
+
+
 def probabilities(
     module: nnx.Module, images: ArrayLike, views: Views = ONE_VIEW, in_shape: tuple[int, int, int] | None = None
 ) -> Float[np.ndarray, "n classes"]:
-    """Returns the probabilities of the classes of each image: the softmax of the mean logits of its views.
+    """Returns the probabilities of the classes of each image: the softmax of `logits`, whose arguments it has."""
+    from scipy.special import softmax  # takes 0.1 s, which workers need not wait for
 
-    Arguments and errors are those of `predict`, whose class is the one with the highest probability.
-    """
-    views = to_instance("views", views, Views, "give a recipe's views")
-    shape = None if in_shape is None else (*in_shape[1:], in_shape[0])
-    checked = np.asarray(check_images(images, shape))
-    padded = checked if len(checked) else np.zeros((1, *checked.shape[1:]), np.uint8)
-    parts = np.array_split(padded, -(-len(padded) // EVAL_BATCH_SIZE))
-    found = [jax.nn.softmax(logits(module, jax.device_put(part), views)) for part in parts]
-    return np.concatenate([np.asarray(part) for part in found])[: len(checked)]
+    return softmax(logits(module, images, views, in_shape), -1)
 
 
 @with_own_settings
@@ -88,13 +85,6 @@ def accuracy(
     if not len(correct):
         refuse("images", "at least one, to have an accuracy", images)
     return float(correct.sum() / len(correct))
-
-
-@with_own_settings
-@functools.partial(nnx.jit, static_argnames="views")
-def logits(module: nnx.Module, images: UInt8[Array, "n h w c"], views: Views) -> Float[Array, "n classes"]:
-    """Returns the logits of images by a module in evaluation mode."""
-    return views.mean_logits(module, normalise(images))
 
 
 @with_own_settings

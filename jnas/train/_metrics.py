@@ -19,17 +19,6 @@ class AnswerCounts(NamedTuple):
     predicted: Int[Array | np.ndarray, "*lanes classes"]
 
 
-class Measures(NamedTuple):
-    """Measures of answers: mean cross entropy, and fractions."""
-
-    loss: float
-    accuracy: float
-    balanced_accuracy: float
-    """The mean over classes of how many of their images are recognised."""
-    macro_f1: float
-    """The mean over classes of the harmonic mean of precision and recall."""
-
-
 def count_answers(
     logits: list[Float32[Array, "lanes n classes"]], labels: Int32[Array, " n"], views: Views
 ) -> AnswerCounts:
@@ -47,12 +36,16 @@ def count_answers(
     return AnswerCounts((losses * is_there).sum(-1), correct, predicted)
 
 
-def measure(counts: AnswerCounts, labels: Int[Array | np.ndarray, " n"]) -> Measures:
-    """Returns the measures of the answers to images of these labels; classes without images do not count."""
+def measure(counts: AnswerCounts, labels: Int[Array | np.ndarray, " n"]) -> tuple[float, ...]:
+    """Returns the measures of the answers to images of these labels, in the order of `Epoch`.
+
+    These are the accuracy, the mean cross entropy, and means over classes: of how many of their images are recognised,
+    and of the harmonic mean of precision and recall. Classes without images do not count.
+    """
     actual = np.bincount(np.asarray(labels), minlength=len(counts.correct))
     correct, predicted = np.asarray(counts.correct), np.asarray(counts.predicted)
     is_there = actual > 0
     recall = correct[is_there] / actual[is_there]
     f1 = 2 * correct[is_there] / (actual + predicted)[is_there]
     total = len(labels)
-    return Measures(float(counts.loss) / total, float(correct.sum() / total), float(recall.mean()), float(f1.mean()))
+    return float(correct.sum() / total), float(counts.loss) / total, float(recall.mean()), float(f1.mean())

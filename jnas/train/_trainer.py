@@ -21,7 +21,7 @@ from jnas.space import Template
 from jnas.store import Epoch
 from jnas.train._compiled import Programs, ProgramSpec
 from jnas.train._input_pipeline import epoch_permutation, normalised_views
-from jnas.train._metrics import AnswerCounts, Measures, count_answers, measure
+from jnas.train._metrics import AnswerCounts, count_answers, measure
 from jnas.train._recipe import Recipe
 from jnas.train._step import Metrics, Steps, TrainState, TrialHyperparams
 from jnas.train._trial import Trial
@@ -81,14 +81,11 @@ def check_batch(recipe: Recipe, split: Split) -> None:
 def check_template(template: Template, split: Split) -> None:
     """Raises a JnasError if the template is for other images or classes."""
     height, width, channels = split.x_train.shape[1:]
-    if template.in_shape != (channels, height, width):
+    in_shape = channels, height, width
+    if (template.in_shape, template.classes) != (in_shape, split.classes):
         raise JnasError(
-            f"The template's in_shape must be {(channels, height, width)} (channels, height, width) for these images, "
-            f"got {template.in_shape}; make it with Template.from_hash(hash, dataset.in_shape, dataset.classes)."
-        )
-    if template.classes != split.classes:
-        raise JnasError(
-            f"The template's classes must be {split.classes} for these images, got {template.classes}; make it with "
+            f"The template's in_shape must be {in_shape} (channels, height, width) and its classes must be "
+            f"{split.classes} for these images, got {template.in_shape} and {template.classes}; make it with "
             "Template.from_hash(hash, dataset.in_shape, dataset.classes)."
         )
 
@@ -181,8 +178,7 @@ class Trainer:
             loss, correct = jax.device_get(metrics)  # last: a GPU has all its work before it is waited for
             for lane, (epochs, measured) in enumerate(zip(run.history, self._measure(answers, batches), strict=True)):
                 train_loss, train_acc = float(loss[lane]) / images_per_epoch, int(correct[lane]) / images_per_epoch
-                values = measured.accuracy, measured.loss, measured.balanced_accuracy, measured.macro_f1
-                epochs.append(Epoch(train_loss, train_acc, *values))
+                epochs.append(Epoch(train_loss, train_acc, *measured))
             if on_epoch:
                 on_epoch(run.epoch)
             if not np.isfinite(loss).any():
@@ -222,8 +218,8 @@ class Trainer:
             counts.append(_count_answers(logits, labels, views))
         return counts
 
-    def _measure(self, answers: list[AnswerCounts], batches: Sequence[tuple]) -> list[Measures]:
-        """How good the answers of each lane are."""
+    def _measure(self, answers: list[AnswerCounts], batches: Sequence[tuple]) -> list[tuple[float, ...]]:
+        """How good the answers of each lane are, as `measure` returns it."""
         totals = jax.tree.map(lambda *parts: np.sum(parts, 0), *jax.device_get(answers))
         labels = np.concatenate([np.asarray(labels) for _, labels in batches])
         labels = labels[labels >= 0]  # the last batch is filled up

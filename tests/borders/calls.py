@@ -46,6 +46,7 @@ _OF_STORES = [
 ]
 
 _NUMBER = "give one array of numbers, with images of one size (numpy.stack makes one of a list)"
+_NUMBERED = "give the labels 0, 1, 2 and so on: of rows with labels.argmax(-1), of words with numpy.unique(labels, return_inverse=True)[1]"
 _BOTH = "toy must have both x_val and y_val, or none of them, got only"
 _OF_DATASET = {
     "name": (3, "The name of a data set must be text, got 3."),
@@ -55,7 +56,7 @@ _OF_DATASET = {
     ),
     "y_train": (
         "a",
-        "y_train of toy must be one whole number for each of 96 images, got 'a'; number them with class_names, labels = numpy.unique(labels, return_inverse=True).",
+        f"y_train of toy must be one whole number for each of 96 images, got 'a'; {_NUMBERED}.",
     ),
     "x_test": (
         3,
@@ -63,7 +64,7 @@ _OF_DATASET = {
     ),
     "y_test": (
         [0.5],
-        "y_test of toy must be one whole number for each of 24 images, got [0.5]; give the labels 0, 1, 2 and so on.",
+        f"y_test of toy must be one whole number for each of 24 images, got [0.5]; {_NUMBERED}.",
     ),
     "classes": ("3", "The number of classes of toy must be an integer from 2 to 2,147,483,647, got '3'."),
     "x_val": ([3], f"{_BOTH} x_val."),

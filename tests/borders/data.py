@@ -23,6 +23,7 @@ _TFDS = "{folder}/1.0.0 must hold a whole data set of TensorFlow Datasets, got d
 _IMAGES = "x_train of your arrays must be uint8, from 0 to 255, of shape [N, height, width, channels], got"
 _LABELS = "y_train of your arrays must be one whole number for each of 9 images, got"
 _CLASSES = "y_train of your arrays must have all of the labels 0, 1, 2 and so on, 2 or more, got"
+_NUMBERED = "give the labels 0, 1, 2 and so on: of rows with labels.argmax(-1), of words with numpy.unique(labels, return_inverse=True)[1]"
 _UNIQUE = "number them with numpy.unique(labels, return_inverse=True)[1], or give classes if some have no images"
 _SCALE = "scale them to pixels from 0 to 255 without NaN, and convert them to uint8"
 _TRANSPOSE = "transpose them with numpy.transpose(images, (0, 2, 3, 1))"
@@ -238,17 +239,11 @@ ROWS = [
     _arrays("x_val", "right", {"x_val": X[:4], "y_val": Y[:4]}, has(x_val=X[:4], y_val=Y[:4])),
     # Labels.
     _labels("wrong value", Y[:8], f"{_LABELS} an array of int64 of shape (8,); give as many labels as images"),
-    _labels(
-        "wrong type",
-        np.eye(3)[Y] / 2,
-        f"{_LABELS} an array of float64 of shape (9, 3); give the place of the largest number of each row, with "
-        "labels.argmax(-1)",
-    ),
+    _labels("wrong type", np.eye(3)[Y] / 2, f"{_LABELS} an array of float64 of shape (9, 3); {_NUMBERED}"),
     _labels(
         "wrong type",
         np.array(["cat", None, "cow"])[Y],
-        f"{_LABELS} an array of object of shape (9,); number them with class_names, labels = numpy.unique(labels, "
-        "return_inverse=True)",
+        f"{_LABELS} an array of object of shape (9,); {_NUMBERED}",
     ),
     *(
         Row("load_data.y_train", "right", lambda _, y=y: jnas.load_data((X, y)), has(y_train=Y, class_names=names))
@@ -283,7 +278,7 @@ ROWS = [
         ),
         has(y_train=np.array([3, 2, 0])[Y], y_test=np.zeros(6), classes=4),
     ),
-    _labels("wrong value", Y + 0.5, f"{_LABELS} an array of float64 of shape (9,); give the labels 0, 1, 2 and so on"),
+    _labels("wrong value", Y + 0.5, f"{_LABELS} an array of float64 of shape (9,); {_NUMBERED}"),
     *(
         Row(
             "Dataset.y_train",

@@ -41,7 +41,7 @@ def store(weights=True, names=("cat", "dog", "owl"), channels=3):
     made.add(
         [Evaluation(key, "ok", val_acc_final=0.5, test_acc_final=0.5, params=1, macs=1, flops=1)], RECIPE.to_json()
     )
-    made.set_winner(SEARCH, template.hash, RECIPE.id)
+    made.update_experiment(SEARCH, winner_hash=template.hash, final_recipe_id=RECIPE.id)
     if weights:
         checkpoints = paths.checkpoint_dir(made.path, SEARCH)
         module = template.build(nnx.Rngs(0))

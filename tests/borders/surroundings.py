@@ -104,7 +104,7 @@ def _cache_dir(**environment):
         for name in set(names) - set(environment):
             compilation_cache.os.environ.pop(name, None)
         with mock.patch("pwd.getpwuid", side_effect=KeyError):
-            folder = compilation_cache.cache_dir()
+            folder = compilation_cache.cache_dir("xla")
             row = jnas.evaluate(_TEMPLATE, _DATA, jnas.Recipe(epochs=1, batch_size=24), progress=False)[0]
             return folder, row.status
 
@@ -186,7 +186,7 @@ ROWS = [
             "XDG_CACHE_HOME",
             kind,
             lambda f, value=value: _cache_dir(XDG_CACHE_HOME=value, HOME=str(f))[0],
-            lambda r: r.parts[-2:] == (".cache", "jnas") and not r.exists(),
+            lambda r: r.parts[-3:] == (".cache", "jnas", "xla") and not r.parent.exists(),
         )
         for kind, value in (("empty", ""), ("wrong value", "relative"))
     ),

@@ -69,18 +69,8 @@ class LSTMRegressor(nnx.Module):
         dropout_seed: UInt32[Array, " 2"] | None = None,
     ) -> Float[Array, " n"]:
         """Returns one number for each sequence, of which `lengths` steps count; drops units with a `dropout_seed`."""
-        return self.read(self.states(steps, lengths), context, dropout_seed)
-
-    def states(self, steps: Float[Array, "n t d"], lengths: Int[Array, " n"]) -> Float[Array, "n s"]:
-        """Returns the mean states of both directions: what the head reads of a sequence."""
         mask = (jnp.arange(steps.shape[1])[:, None] < lengths).astype(jnp.float32)[..., None]
-        return self.lstm(steps.swapaxes(0, 1), mask)
-
-    def read(
-        self, states: Float[Array, "n s"], context: Float[Array, "n c"], dropout_seed: UInt32[Array, " 2"] | None = None
-    ) -> Float[Array, " n"]:
-        """Returns what the head says of mean states and the features of early epochs."""
-        inputs = jnp.concatenate([states, context], -1)
+        inputs = jnp.concatenate([self.lstm(steps.swapaxes(0, 1), mask), context], -1)
         hidden = nnx.gelu(self.inner(self._drop(inputs, dropout_seed, 0)))
         return self.outer(self._drop(hidden, dropout_seed, 1))[:, 0]
 

@@ -26,17 +26,13 @@ def describe_making(found: SearchRows, rows: pd.DataFrame) -> dict[str, Any]:
 
 def _command(config: dict[str, Any]) -> str:
     """The command with all settings that have a value, as the shell takes them."""
-    words = ["jnas search"]
+    words = ["jnas", "search"]
     for name, value in config.items():
         flag = name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         elif isinstance(value, list):
-            words += [f"--{flag} {' '.join(map(_quote, value))}"] if value else []
+            words += [f"--{flag}", *map(str, value)] if value else []
         elif value is not None:
-            words.append(f"--{flag} {_quote(value)}")
-    return " ".join(words)
-
-
-def _quote(value: Any) -> str:
-    return shlex.quote(str(value))
+            words += [f"--{flag}", str(value)]
+    return shlex.join(words)

@@ -3,22 +3,17 @@
 import base64
 import io
 import json
-import os
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
 from flax import nnx
 from jaxtyping import Int32, UInt8
 from scipy.special import softmax
 
-from jnas._runtime.jax_config import with_own_settings
-from jnas._validation import first_line
-from jnas.errors import JnasError
-from jnas.train import Views, logits, predict_with
+from jnas.report._html.page import write_file
+from jnas.train import Views, logits
 
 _NUM_IMAGES, _LARGEST_SIDE = 24, 64
 _MOST_CLASSES = 100
@@ -31,7 +26,6 @@ def facts_path(weights: Path) -> Path:
     return weights.with_name(f"{weights.name}.facts.json")
 
 
-@with_own_settings
 def winner_facts(
     module: nnx.Module,
     images: UInt8[np.ndarray, "n h w c"],
@@ -54,14 +48,10 @@ def winner_facts(
       split: which images these are.
       class_names: a name for each class.
     """
-    found: list[np.ndarray] = []
-
-    def classify(part: np.ndarray) -> np.ndarray:
-        found.append(np.asarray(logits(module, jax.device_put(part), views), np.float64))
-        return found[-1]
-
-    predicted = predict_with(classify, images)
-    confidence = softmax(np.concatenate(found), -1)[np.arange(len(labels)), predicted]
+    height, width, channels = images.shape[1:]
+    found = logits(module, images, views, (channels, height, width)).astype(np.float64)
+    predicted = found.argmax(-1)
+    confidence = softmax(found, -1)[np.arange(len(labels)), predicted]
     return {"split": split, "class_names": list(class_names)} | _describe(
         images, labels, predicted, confidence, len(class_names)
     )
@@ -73,14 +63,7 @@ def write_facts(facts: dict[str, Any], weights: Path) -> None:
     Raises:
       JnasError: if it cannot be written.
     """
-    path = facts_path(weights)
-    part = path.with_name(f".{uuid.uuid4().hex}")
-    try:
-        part.write_text(json.dumps(facts))
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise JnasError(f"{path} cannot be written ({first_line(error)}): make room, or change its rights.") from error
+    write_file(facts_path(weights), json.dumps(facts))
 
 
 def read_facts(path: Path) -> dict[str, Any] | None:

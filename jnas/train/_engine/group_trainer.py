@@ -10,7 +10,7 @@ import jax
 
 from jnas._runtime.devices import Place, available_memory, here
 from jnas.data import Split
-from jnas.nn import CostEstimate, estimate_cost
+from jnas.nn import largest_im2col, num_activations
 from jnas.space import Template
 from jnas.store import Epoch
 from jnas.train._engine.jobs import Failure, failure_of
@@ -87,10 +87,9 @@ class GroupTrainer:
             return CompileReply(failure_of(error))
 
     def _compile(self) -> CompileReply:
-        spec, cost = self._spec, estimate_cost(self._spec.signature)
-        max_memory = training_memory(spec.max_memory)
-        num_lanes = choose_num_lanes(cost, spec.recipe.batch_size, len(spec.trials), max_memory)
-        memory = required_memory(cost, spec.recipe.batch_size)
+        spec, max_memory = self._spec, training_memory(self._spec.max_memory)
+        num_lanes = choose_num_lanes(spec.signature, spec.recipe.batch_size, len(spec.trials), max_memory)
+        memory = required_memory(spec.signature, spec.recipe.batch_size)
         while num_lanes:
             trainer = self._compile_lanes(num_lanes)
             memory = trainer.memory
@@ -166,7 +165,7 @@ def training_memory(limit: int | None = None) -> int:
     return int(available_memory(jax.local_devices()[0]) * _MEMORY_FRACTION) if limit is None else limit
 
 
-def choose_num_lanes(cost: CostEstimate, batch_size: int, num_trials: int, max_memory: int) -> int:
+def choose_num_lanes(template: Template, batch_size: int, num_trials: int, max_memory: int) -> int:
     """Returns how many trials train side by side; 0 if not even one fits into memory.
 
     Small networks leave a GPU idle, so there it is the smallest power of two that holds all trials, or the largest that
@@ -174,16 +173,16 @@ def choose_num_lanes(cost: CostEstimate, batch_size: int, num_trials: int, max_m
     """
     is_cpu = jax.default_backend() == "cpu"
     lane_counts = [n for n in LANE_COUNTS if n == 1 or (not is_cpu and n < 2 * num_trials)]
-    return max((n for n in lane_counts if required_memory(cost, batch_size, n) <= max_memory), default=0)
+    return max((n for n in lane_counts if required_memory(template, batch_size, n) <= max_memory), default=0)
 
 
-def required_memory(cost: CostEstimate, batch_size: int, num_lanes: int = 1) -> int:
+def required_memory(template: Template, batch_size: int, num_lanes: int = 1) -> int:
     """Returns an estimate of the bytes that training takes.
 
     A single lane on a CPU convolves without laying out patches; several lanes, and a GPU, lay out those of one
     convolution at a time, and its gradient's.
     """
     uses_im2col = num_lanes > 1 or jax.default_backend() != "cpu"
-    im2col = max(cost.im2col, default=0) if uses_im2col else 0
-    per_image = _LIVE_ACTIVATION_COPIES * cost.activations + 2 * im2col
-    return _BYTES * num_lanes * (batch_size * per_image + _PARAMETER_COPIES * cost.params)
+    im2col = largest_im2col(template) if uses_im2col else 0
+    per_image = _LIVE_ACTIVATION_COPIES * num_activations(template) + 2 * im2col
+    return _BYTES * num_lanes * (batch_size * per_image + _PARAMETER_COPIES * template.cost.params)

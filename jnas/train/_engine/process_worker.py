@@ -54,7 +54,6 @@ class ProcessWorker(Worker):
             timer.cancel()
 
     def send(self, message: Any) -> None:
-        """Sends a message; raises `WorkerDied`, or what pickle raises if this is no message."""
         content = pickle.dumps(message)
         try:
             self._stdin.write(content)
@@ -63,14 +62,12 @@ class ProcessWorker(Worker):
             raise self._death() from error
 
     def receive(self) -> Any:
-        """Returns the next message, once it comes; raises `WorkerDied` if none will."""
         try:
             return pickle.load(self._stdout)
         except Exception as error:
             raise self._death() from error
 
     def kill(self) -> None:
-        """Ends the process, whatever it does."""
         self._process.kill()
         atexit.unregister(self.kill)
         self._process.wait()

@@ -70,7 +70,6 @@ class RayWorker(Worker):
         self.place = self.receive()
 
     def send(self, message: Any) -> None:
-        """Sends a message; raises `WorkerDied`, or what pickle raises if this is no message."""
         try:
             self._sent = self._actor.send.remote(message)
         except Exception as error:
@@ -86,7 +85,6 @@ class RayWorker(Worker):
             raise WorkerDied(first_line(error)) from error
 
     def receive(self) -> Any:
-        """Returns the next message, once it comes; raises `WorkerDied` if none will."""
         ray = self._pool.ray
         try:
             if self._sent is not None:  # else an answer to what never came would be waited for
@@ -99,7 +97,6 @@ class RayWorker(Worker):
             raise WorkerDied(first_line(error)) from error
 
     def kill(self) -> None:
-        """Ends the actor, whatever it does."""
         with contextlib.suppress(Exception):  # the cluster may be gone
             self._pool.ray.kill(self._actor)
 

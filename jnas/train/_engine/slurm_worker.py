@@ -81,7 +81,6 @@ class SlurmWorker(Worker):
             raise
 
     def send(self, message: Any) -> None:
-        """Sends a message; raises `WorkerDied`, or what pickle raises if this is no message."""
         assert self._connection is not None
         try:
             self._connection.send(message)
@@ -89,7 +88,6 @@ class SlurmWorker(Worker):
             raise WorkerDied("the connection to it is lost") from error
 
     def receive(self) -> Any:
-        """Returns the next message, once it comes; raises `WorkerDied` if none will."""
         assert self._connection is not None
         try:
             return self._connection.recv()
@@ -144,7 +142,7 @@ def make_executor(count: int) -> Any:
 
 def job_folder() -> Path:
     """Returns a new folder for what jobs read and print, which only the user may open; it goes with this process."""
-    folder = (cache_dir() or Path.cwd()) / "slurm" / secrets.token_hex(8)
+    folder = (cache_dir("slurm") or Path.cwd() / "slurm") / secrets.token_hex(8)
     folder.mkdir(parents=True, mode=0o700)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
