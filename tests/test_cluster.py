@@ -65,17 +65,15 @@ def assert_done_once(rows, trials):
 @pytest.fixture(scope="module")
 def two_gpus():
     """Pretended ones; their workers start once for all tests."""
-    environments = [ONE_THREAD | {"CUDA_VISIBLE_DEVICES": str(number)} for number in (0, 1)]
     executor.gpu_pool.cache_clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(executor, "gpu_environments", lambda: environments)
-        yield
-        executor.gpu_pool(2).close()
+    yield [ONE_THREAD | {"CUDA_VISIBLE_DEVICES": str(number)} for number in (0, 1)]
+    executor.gpu_pool(2).close()
 
 
 @pytest.fixture
 def two_devices(two_gpus, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(executor, "gpu_environments", lambda: two_gpus)
 
 
 def test_each_gpu_has_a_worker(data, expected, two_devices, monkeypatch):

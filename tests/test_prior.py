@@ -14,6 +14,7 @@ from jnas.predict import (
     Predictor,
     Prior,
     _corrected_prior,
+    _forward,
     _gaussian_process,
     _predictor,
     _prior,
@@ -114,7 +115,8 @@ def test_prior_survives_the_disk_and_refuses_other_files(prior, tmp_path):
         Predictor(prior=3)
 
 
-def test_prior_in_numpy_says_what_the_ensemble_does(prior):
+def test_prior_in_numpy_says_what_the_ensemble_does(prior, monkeypatch):
+    monkeypatch.setattr(_forward, "CHUNK_ROWS", 200)
     sequences, used, _ = described(500, seed=5)
     members, states = prior._weights.read(sequences[..., _prior._COLUMNS], used)
     expected = jax.jit(apply_ensemble)(prior.params, sequences[..., _prior._COLUMNS], used)

@@ -3,7 +3,7 @@
 import io
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,8 +44,13 @@ _STAND_INS: dict[tuple[str, str], Any] = {
 class _Reader(pickle._Unpickler):
     """Python's reader of objects, which calls what a file names; this one has nothing to call but stand-ins.
 
-    The one in Python: that in C takes as much memory as a number in the file says.
+    The one in Python: that in C takes as much memory as a number in the file says. So would arrays of bytes, which no
+    such file has, here.
     """
+
+    dispatch: ClassVar[dict] = {
+        key: load for key, load in pickle._Unpickler.dispatch.items() if key != pickle.BYTEARRAY8[0]
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         return _STAND_INS[module, name]

@@ -69,7 +69,9 @@ def write_file(path: Path, text: str) -> None:
         os.replace(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise JnasError(f"{path} cannot be written ({first_line(error)}): name another file, or make room.") from error
+        raise JnasError(
+            f"{path} cannot be written ({first_line(error)}): make sure that it can be, and that the disk has room."
+        ) from error
 
 
 def is_report(path: Path) -> bool:
