@@ -4,10 +4,12 @@ import os
 import shutil
 import tempfile
 import time
+from importlib.metadata import version
 
 import numpy as np
 import pytest
 from hypothesis import settings
+from packaging.version import Version
 
 # Programs that were compiled are kept for the run, and shared by the workers of pytest-xdist.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jnas-test-cache-"))
@@ -17,7 +19,10 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ["JNAS_WORKERS"] = os.environ["JNAS_EXECUTABLE_CACHE"] = "0"
 # Programs run for moments here, so LLVM need not spend more time on them: on those that train, and on all others.
 os.environ.setdefault("JNAS_XLA_OPT_LEVEL", "0")
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+_FLAGS = "--xla_backend_optimization_level=0"
+if Version(version("jaxlib")) < Version("0.11"):  # XLA ends a process with a flag that it does not know
+    _FLAGS += " --xla_cpu_use_fusion_emitters=false"
+os.environ.setdefault("XLA_FLAGS", _FLAGS)
 
 # Tests write many small files, and databases wait for the disk: in memory that costs nothing.
 if os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 4 << 30:

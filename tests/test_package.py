@@ -189,6 +189,7 @@ jnas.evaluate(jnas.Space((3, 8, 8), 3).random(0), small_arrays(), jnas.Recipe(ep
 """
 
 
+@pytest.mark.exhaustive
 def test_notebook_without_ipywidgets_has_a_line_a_template(tmp_path):
     """Rich's live bar needs ipywidgets: it warns, and shows nothing until the end."""
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")

@@ -189,6 +189,7 @@ def test_live_page_gains_points_by_itself(tmp_path):
         assert page.run(points) >= 0 and page.errors == []
 
 
+@pytest.mark.exhaustive
 def test_several_searches_and_left_out_rows(tmp_path):
     store = make_store(tmp_path / "a.duckdb", 1500)
     make_store(store.path, 8, seed=1, experiment="fedcba987654", finished=False)

@@ -148,6 +148,7 @@ def test_entry_of_jax_cache_that_is_cut_is_made_anew_in_silence(cache, tmp_path,
     assert not recwarn.list
 
 
+@pytest.mark.exhaustive
 def test_cut_entries_of_another_process_are_made_anew_in_silence(tmp_path, npz):
     """A full disk or a killed process leaves such entries, of both caches."""
     environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
