@@ -362,15 +362,6 @@ BENCHMARKS = [
         6300,
     ),
     Benchmark(
-        "outcome_30",
-        "Half an hour of search on all of CIFAR-10",
-        "quality",
-        "search",
-        "outcome",
-        "--minutes 30 --seeds 1 --kinds search --data {cifar10}",
-        1900,
-    ),
-    Benchmark(
         "outcome_60",
         "An hour of search on all of CIFAR-10",
         "quality",

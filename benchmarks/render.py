@@ -22,7 +22,7 @@ from plan import BENCHMARKS, Benchmark
 
 FOLDER = pathlib.Path(__file__).parent
 TOPICS = ("training", "recipe", "population", "predictor", "evolution", "search", "robustness")
-HIGHLIGHTS = ("outcome", "outcome_30", "speedrun", "speedrun_94", "predictor_sophius")
+HIGHLIGHTS = ("outcome", "outcome_60", "speedrun", "speedrun_94", "predictor_sophius")
 """Benchmarks whose first claim is in the README of jnas."""
 CODE = {
     "training": ("jnas/nn", "jnas/train"),
