@@ -44,7 +44,7 @@ CALLED_BY_JNAS = {
             "add_candidates",
             "add_experiment",
             "add_front",
-            "add_program",
+            "add_programs",
             "add_row",
             "candidates",
         ),

@@ -514,3 +514,16 @@ def test_run_stream_that_should_stop_asks_for_nothing_more(data, trainer, monkey
     for row in run_stream(request_of(SMALL[:1], data), refill, options=options):
         rows += [row] * (row is not None)
     assert 2 <= len(rows) <= 4 and len(asked) <= 4
+
+
+def test_what_is_done_together_is_yielded_together_also_before_an_error():
+    one = scheduler.Scheduler.__new__(scheduler.Scheduler)
+    one.options = EngineOptions()
+
+    def fail():
+        raise ValueError("the caller's own")
+
+    batches = one._handle([(lambda: ["first"],), (lambda: None,), (lambda: ["second"],), (fail,)])
+    assert next(batches) == ["first", "second"] and one.options.timing.num_trials == 2
+    with pytest.raises(ValueError, match="the caller's own"):
+        next(batches)

@@ -127,10 +127,10 @@ class StoreContract:
             store.add_row("latencies", hash="00000001", device=device, latency_ms=latency, **key)
         assert store.latencies(device="cpu", **key) == {"00000001": 1.5}
 
-    def test_add_program_writes_each(self, store):
+    def test_add_programs_writes_each(self, store):
         program = {"recipe_id": "recipe", "device": "cpu", "num_trials": 3, "lanes_per_program": 2}
         for seconds in (1.0, 1.0):
-            store.add_program(**program, compile_seconds=seconds, train_seconds=np.float32(2))
+            store.add_programs([program | {"compile_seconds": seconds, "train_seconds": np.float32(2)}])
         assert store.sql("SELECT num_trials, lanes_per_program, train_seconds FROM programs").values.tolist() == [
             [3, 2, 2.0],
             [3, 2, 2.0],

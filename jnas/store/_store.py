@@ -229,10 +229,12 @@ class Store:
             [experiment_id, experiment_id],
         )
 
-    def add_program(self, **columns: Any) -> None:
-        """Writes how many trials a program trained, and how long that took: columns of the table `programs`."""
+    def add_programs(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Writes how many trials programs trained, and how long that took: rows of the table `programs`."""
+        rows = list(rows)
         with self._write() as connection:
-            _insert(connection, "programs", {"finished_at": _now(), **columns}, "INSERT")
+            for row in rows:
+                _insert(connection, "programs", {"finished_at": _now(), **row}, "INSERT")
 
     def add_row(self, table: str, **columns: Any) -> None:
         """Writes a row of a table, such as "generations" (see docs/store.md), unless its key is in the store."""

@@ -110,8 +110,7 @@ def run_stream(
             yield None
             if (chunk := next(chunks, None)) is None:
                 return
-            for job in chunk:
-                yield first.record(job)
+            yield from first.record(chunk)
 
 
 def run_pruned(
@@ -133,8 +132,8 @@ def run_pruned(
     curves = np.array([[epoch.val_acc for epoch in jobs[key].epochs] for key in healthy])
     decisions = keeps(healthy, curves.reshape(len(healthy), prune_after)) if healthy else ()
     kept = [key for key, is_kept in zip(healthy, decisions, strict=True) if is_kept]
-    for key in [key for key in jobs if key not in kept]:
-        rows[key] = request.record(jobs.pop(key))
+    stopped = [jobs.pop(key) for key in list(jobs) if key not in kept]
+    rows |= {row.key: row for row in request.record(stopped)}
     yield from request.finish(rows, jobs, options)
 
 

@@ -86,7 +86,7 @@ def successive_halving(
                 for key in jobs.keys() - set(alive):
                     jobs[key].run = None  # its weights go
     finally:  # what is known is written, however it ended
-        rows |= {key: request.record(job) for key, job in jobs.items()}
+        rows |= {row.key: row for row in request.record([*jobs.values()])}
     return [rows[key] for key in request.keys]
 
 

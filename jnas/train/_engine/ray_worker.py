@@ -145,7 +145,9 @@ class RayPool(WorkerPool):
             environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         else:
             resources = {"num_gpus": 0, "num_cpus": 1}
-            environment = {"JAX_PLATFORMS": "cpu", "PJRT_NPROC": "1"}
+            # One heap of glibc for all threads from the start: an actor serves in a thread, whose own heap would be in
+            # blocks of 64 MiB at most (see `_runtime.malloc`).
+            environment = {"JAX_PLATFORMS": "cpu", "PJRT_NPROC": "1", "MALLOC_ARENA_MAX": "1"}
         actor = self.ray.remote(WorkerActor).options(runtime_env={"env_vars": environment}, **resources)
         return actor.remote()
 

@@ -8,7 +8,7 @@ import collections
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -107,7 +107,7 @@ class Scheduler:
         self.threads: set[threading.Thread] = set()
 
     def run(self) -> Generator[list[Job], None, None]:
-        """Yields the jobs of each chunk that is done; nothing after each refill, of which the caller may know rows."""
+        """Yields jobs that are done, all there are; none after each refill, of which the caller may know rows."""
         timing, may_refill = self.options.timing, True
         try:
             if self.options.should_stop():
@@ -122,19 +122,29 @@ class Scheduler:
                     continue
                 start = time.perf_counter()
                 try:
-                    handle, *arguments = self.events.get(timeout=_POLL_SECONDS)
+                    events = [self.events.get(timeout=_POLL_SECONDS)]
                 except queue.Empty:
                     self._start_slots()  # for workers that have come
-                    handle, arguments = self._check_timeouts, []
+                    events = [(self._check_timeouts,)]
                 if not self.training:
                     timing.compile_wait_seconds += time.perf_counter() - start
-                may_refill = may_refill or handle in (self._on_chunk, self._on_slot_end)
-                if jobs := handle(*arguments):
-                    timing.num_trials += len(jobs)
-                    yield jobs
-                del arguments, jobs  # so that each group goes, with its program, when it is done
+                events += [self.events.get() for _ in range(self.events.qsize())]
+                may_refill = may_refill or any(one[0] in (self._on_chunk, self._on_slot_end) for one in events)
+                yield from self._handle(events)
+                del events  # so that each group goes, with its program, when it is done
         finally:
             self._close()
+
+    def _handle(self, events: list[tuple]) -> Iterator[list[Job]]:
+        """Handles what has happened since; yields the jobs that were done by it together, as the caller writes them."""
+        done: list[Job] = []
+        try:
+            for handle, *arguments in events:
+                done += handle(*arguments) or ()
+        finally:  # what was done before the caller's own function failed is done all the same
+            if done:
+                self.options.timing.num_trials += len(done)
+                yield done
 
     def _close(self) -> None:
         """Ends what trains here after its epoch, and what a worker does at once.
