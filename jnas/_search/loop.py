@@ -90,7 +90,8 @@ class Search:
         rows = [trained.evaluation for trained in self.population.evaluated.values()]
         next_trial = float(np.median([row.compile_seconds + row.train_seconds for row in rows])) / 2 if rows else 0.0
         if config.final_epochs is None:
-            return reserved_share(config.num_promoted or 0) * (config.time_limit or 0.0) + next_trial
+            limit = config.time_limit or 0.0
+            return reserved_share(config.num_promoted or 0, limit) * limit + next_trial
         best = [trained.evaluation for trained in self.population.ranking()[: config.num_finalists]]
         more_images = len(split.x_train) / len(split.take(config.train_images).x_train)
         epochs = config.final_repeats * config.final_epochs * more_images

@@ -8,8 +8,9 @@ What is measured decides later, too: how many rounds there are, and the winner's
 import math
 from typing import NamedTuple
 
-FINAL_SHARE = 0.5
-"""Of the time that is for training the winner."""
+FINAL_SHARE, MOST_FINAL_SHARE = 0.5, 0.65
+"""Of the time that is for training the winner: at least, and in a search of three minutes. Evolution finds little in so
+short a time, and the winner's training gains by every epoch."""
 PROMOTED_SHARE = 0.25
 """Of the time that is for training the best candidates again before one of them is the winner, where any are."""
 _NUM_PROMOTED, _LEAST_FACTOR = 4, 3.0
@@ -113,6 +114,8 @@ def make_plan(
     return Plan(max_macs, epochs, train_images, final_epochs, num_promoted)
 
 
-def reserved_share(num_promoted: int) -> float:
-    """Returns the share of the time that is kept for what comes after the candidates."""
-    return FINAL_SHARE + PROMOTED_SHARE * (num_promoted > 1)
+def reserved_share(num_promoted: int, seconds: float = math.inf) -> float:
+    """Returns the share of a search's seconds that is kept for what comes after the candidates."""
+    shortness = (LEAST_SECONDS_TO_MEASURE - seconds) / (LEAST_SECONDS_TO_MEASURE - _BASE_SECONDS)
+    final = FINAL_SHARE + (MOST_FINAL_SHARE - FINAL_SHARE) * min(max(shortness, 0.0), 1.0)
+    return final + PROMOTED_SHARE * (num_promoted > 1)
