@@ -518,7 +518,7 @@ def test_run_stream_that_should_stop_asks_for_nothing_more(data, trainer, monkey
 
 def test_what_is_done_together_is_yielded_together_also_before_an_error():
     one = scheduler.Scheduler.__new__(scheduler.Scheduler)
-    one.options = EngineOptions()
+    one.options, one.ending = EngineOptions(), threading.Event()
 
     def fail():
         raise ValueError("the caller's own")

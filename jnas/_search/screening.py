@@ -77,7 +77,7 @@ def pad_to_power(genomes: Genomes, min_size: int = 1) -> Int8[Array, "p l 6"]:
 
 def featurize(space: Space, genomes: Genomes) -> tuple[Float32[np.ndarray, "n l f"], Int32[np.ndarray, " n"]]:
     """Returns what the predictor sees of genomes, and their lengths."""
-    return np.asarray(encode(space, pad_to_power(genomes, LEAST_SIZE)))[: len(genomes)], lengths(genomes)
+    return np.asarray(encode(space, pad_to_power(genomes, LEAST_SIZE)))[: len(genomes)], np.asarray(lengths(genomes))
 
 
 def chunks(genomes: Genomes) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:

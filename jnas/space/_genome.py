@@ -108,7 +108,7 @@ def from_genome(genome: Any, in_shape: Sequence[int] = (3, 32, 32), classes: int
 def to_bits(genomes: Genomes) -> UInt8[Array, "*n l 32"]:
     """Returns the bit vectors of genomes, `Template.vectors` of each; unused rows are zero."""
     shifts = jnp.arange(BITS_PER_LAYER - 1, -1, -1, dtype=jnp.uint32)
-    return ((to_uint32(genomes)[..., None] >> shifts) & 1).astype(jnp.uint8)
+    return ((jnp.asarray(to_uint32(genomes))[..., None] >> shifts) & 1).astype(jnp.uint8)
 
 
 def to_uint32(genomes: Genomes) -> UInt32[Array | np.ndarray, "*n l"]:

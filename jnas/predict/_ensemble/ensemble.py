@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,16 +43,17 @@ class EnsembleParams:
         """Returns the shapes and types of a fitted ensemble."""
         # Not by `jax.eval_shape` of a fit, which takes seconds.
 
-        def floats(*shape: int) -> jax.ShapeDtypeStruct:
+        def floats(*shape: int) -> Any:
             return jax.ShapeDtypeStruct(shape, jnp.float32)
 
         members, counts = config.members, (config.members, num_epochs + 1)
+        usable_epochs: Any = jax.ShapeDtypeStruct(counts, jnp.int32)
         seeds = jax.ShapeDtypeStruct((members, 2), jnp.uint32)
         networks = jax.eval_shape(lambda seeds: init_networks(seeds, num_features, num_epochs, config), seeds)
         ridge = EarlyCurveRidge(
             *(floats(members, num_epochs), floats(members, num_epochs)),
             *(floats(*counts, num_epochs), floats(*counts), floats(*counts)),
-            jax.ShapeDtypeStruct(counts, jnp.int32),
+            usable_epochs,
         )
         scaler = FeatureScaler(floats(num_features), floats(num_features))
         transform = TargetTransform(*(floats() for _ in TargetTransform._fields))

@@ -90,7 +90,7 @@ class TargetTransform(NamedTuple):
         """Returns targets on the scale of the network."""
         return (_yeo_johnson((targets - self.mean) / self.std, self.power) - self.power_mean) / self.power_std
 
-    def inverse(self, values: Float[Array | np.ndarray, " *n"]) -> Float[Array | np.ndarray, " *n"]:
+    def inverse(self, values: Float[Array | np.ndarray, " *n"]) -> Any:
         """Returns the network's values in the unit of the targets, clipped to little more than their range.
 
         It is a NumPy array for NumPy's `values`, so that nothing is compiled for their shape.

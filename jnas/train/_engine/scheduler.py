@@ -110,12 +110,10 @@ class Scheduler:
         """Yields jobs that are done, all there are; none after each refill, of which the caller may know rows."""
         timing, may_refill = self.options.timing, True
         try:
-            if self.options.should_stop():
-                self._end()
+            self._poll()
             self._start_slots()
             while self.threads or not self.events.empty() or (self.refill and may_refill):
-                if not self.ending.is_set() and self.options.should_stop():
-                    self._end()
+                self._poll()
                 if self.refill and may_refill and self._has_idle_slot():
                     may_refill = self._refill()
                     yield []
@@ -141,10 +139,16 @@ class Scheduler:
         try:
             for handle, *arguments in events:
                 done += handle(*arguments) or ()
+                self._poll()
         finally:  # what was done before the caller's own function failed is done all the same
             if done:
                 self.options.timing.num_trials += len(done)
                 yield done
+
+    def _poll(self) -> None:
+        """Lets nothing more begin where the caller wishes to stop."""
+        if not self.ending.is_set() and self.options.should_stop():
+            self._end()
 
     def _close(self) -> None:
         """Ends what trains here after its epoch, and what a worker does at once.
