@@ -34,9 +34,8 @@ def order_by_front(objectives: Float[np.ndarray, "n m"], count: int) -> Int[np.n
     Within a front the order stays. It ends with the front in which `count` are reached. Fronts are those of
     `jnas.evolve.nondominated_rank`, but for any number of rows without compiling; rows that are not finite come last.
     """
-    above: np.ndarray = (objectives[None] >= objectives[:, None]).all(-1) & (
-        objectives[None] > objectives[:, None]
-    ).any(-1)
+    one, other = objectives[:, None], objectives[None]
+    above = np.logical_and(np.all(other >= one, -1), np.any(other > one, -1))
     is_finite = np.isfinite(objectives).all(-1)
     left, order = np.flatnonzero(is_finite), []
     while len(left) and len(order) < count:
