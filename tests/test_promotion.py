@@ -33,6 +33,7 @@ def test_longer_searches_promote_and_short_ones_do_not():
     without = make_plan(3600, 40_000, 2, on_gpu=False, num_promoted=0)
     assert without.num_promoted == 0 and without.train_images > 1.4 * plans[2].train_images
     assert reserved_share(0) == FINAL_SHARE and reserved_share(4) == FINAL_SHARE + PROMOTED_SHARE < 1
+    assert reserved_share(4, 180) == reserved_share(4), "the shortest searches train candidates, too"
     shares = [reserved_share(0, 60 * minutes) for minutes in (1, 3, 5, 10, 60)]
     assert shares[0] == shares[1] == 0.65 and shares[3] == shares[4] == FINAL_SHARE < shares[2] < 0.65
 

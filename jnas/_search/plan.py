@@ -116,6 +116,7 @@ def make_plan(
 
 def reserved_share(num_promoted: int, seconds: float = math.inf) -> float:
     """Returns the share of a search's seconds that is kept for what comes after the candidates."""
+    if num_promoted > 1:  # which is a longer training, too
+        return FINAL_SHARE + PROMOTED_SHARE
     shortness = (LEAST_SECONDS_TO_MEASURE - seconds) / (LEAST_SECONDS_TO_MEASURE - _BASE_SECONDS)
-    final = FINAL_SHARE + (MOST_FINAL_SHARE - FINAL_SHARE) * min(max(shortness, 0.0), 1.0)
-    return final + PROMOTED_SHARE * (num_promoted > 1)
+    return FINAL_SHARE + (MOST_FINAL_SHARE - FINAL_SHARE) * min(max(shortness, 0.0), 1.0)
