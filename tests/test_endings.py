@@ -98,7 +98,8 @@ def test_ctrl_c_once_finishes_what_trains_and_the_winner(tmp_path, fake_trainer,
     told = capsys.readouterr().out
     assert "Stopping: what is in training is finished" in told and "The search ended by Ctrl-C" in told
     whole = searched(tmp_path, generations=1)
-    assert rows(whole)[: len(first)] == first and len(rows(whole)) == 5
+    # Two train at the same time, so the last one of the round may be done before the first:
+    assert [row for row in rows(whole) if row in first] == first and len(rows(whole)) == 5
     (tmp_path / "other").mkdir()
     assert rows(searched(tmp_path / "other", generations=1)) == rows(whole)
 
