@@ -207,6 +207,7 @@ def cluster(ray):
     cluster.shutdown()
 
 
+@pytest.mark.exhaustive
 def test_ray_workers_give_the_rows_of_processes(cluster, ray, data, expected, monkeypatch):
     put, images = ray.put, []
     monkeypatch.setattr(ray, "put", lambda value: images.append(value) or put(value))

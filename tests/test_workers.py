@@ -75,6 +75,7 @@ print(executor.cpu_pool.cache_info().currsize)
 """
 
 
+@pytest.mark.exhaustive
 def test_workers_leave_no_warning_behind_at_the_end():
     """Their pipes are closed, and their processes are waited for, whatever Python says of what is not."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

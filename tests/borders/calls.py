@@ -1,5 +1,7 @@
 """A search's own arguments, settings that depend on one another, and files that the commands name."""
 
+import functools
+
 from conftest import small_arrays
 
 import jnas
@@ -77,6 +79,7 @@ def _dataset(**changes):
     return jnas.Dataset(**{"name": "toy"} | small_arrays() | changes)
 
 
+@functools.cache
 def _fitted():
     search = {"num_random": 2, "known_networks": False, "generations": 0, "epochs": 1, "final_epochs": 1}
     search |= {"conv_num": 1, "lin_num": 1, "batch_size": 24}
