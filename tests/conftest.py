@@ -28,11 +28,12 @@ os.environ.setdefault("XLA_FLAGS", _FLAGS)
 if os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 4 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")
 
-SLOW_SECONDS = 100.0
-"""From which on a test fails that is not marked `exhaustive`: 20 s, on a machine five times slower than usual."""
+SLOW_SECONDS = 50.0
+"""From which on a test fails that is not marked: 10 s, on a machine five times slower than usual."""
 
 
 def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run those marked slow, too")
     parser.addoption("--exhaustive", action="store_true", help="run everything, and hypothesis at full size")
 
 
@@ -52,17 +53,19 @@ def pytest_runtest_call(item):
     wall, processor = time.perf_counter(), sum(os.times()[:4])
     result = yield
     seconds = min(time.perf_counter() - wall, sum(os.times()[:4]) - processor)
-    if seconds > SLOW_SECONDS and "exhaustive" not in item.keywords:
-        pytest.fail(f"took {seconds:.1f} s: mark it exhaustive, or make it faster", pytrace=False)
+    if seconds > SLOW_SECONDS and not {"slow", "exhaustive"} & set(item.keywords):
+        pytest.fail(f"took {seconds:.1f} s: mark it slow or exhaustive, or make it faster", pytrace=False)
     return result
 
 
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--exhaustive"):
-        skip = pytest.mark.skip(reason="takes long: runs with --exhaustive")
-        for item in items:
-            if "exhaustive" in item.keywords:
-                item.add_marker(skip)
+    options = {"exhaustive": ["--exhaustive"], "slow": ["--slow", "--exhaustive"]}
+    for mark, names in options.items():
+        if not any(map(config.getoption, names)):
+            skip = pytest.mark.skip(reason=f"takes long: runs with {names[0]}")
+            for item in items:
+                if mark in item.keywords:
+                    item.add_marker(skip)
 
 
 # A first example compiles, later ones do not: a time limit an example says nothing here.

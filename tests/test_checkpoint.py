@@ -110,6 +110,7 @@ class Breaking(Callback):
         self.folder = search.checkpoints.parent
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_lost_in_the_middle_is_told_and_rows_are_kept(tmp_path, fake_trainer):
     with pytest.raises(JnasError, match=r"r.checkpoints/.* cannot be written \(Not a directory\)"):
         search(tmp_path, Breaking())
@@ -129,6 +130,7 @@ class Told(Callback):
         self.waits += 1
 
 
+@pytest.mark.slow
 def test_equal_and_other_searches_share_a_store_at_once(tmp_path, fake_trainer):
     """Two equal ones take turns; another one and a reader are beside them."""
     telling, is_done = [Told() for _ in range(3)], threading.Event()

@@ -87,6 +87,7 @@ def test_each_gpu_has_a_worker(data, expected, two_devices, monkeypatch):
     assert {one["XLA_PYTHON_CLIENT_MEM_FRACTION"] for one in seen} == {"0.90"}
 
 
+@pytest.mark.slow
 def test_gpu_worker_that_ends_costs_no_row(data, two_devices, monkeypatch):
     """Not SIGKILL, which is how the system ends what takes too much memory."""
     monkeypatch.delenv("JNAS_WORKERS")
@@ -102,6 +103,7 @@ def test_gpu_worker_that_ends_costs_no_row(data, two_devices, monkeypatch):
     assert ended
 
 
+@pytest.mark.slow
 def test_trial_that_takes_workers_with_it_is_a_row_in_the_end(data, two_devices, monkeypatch):
     monkeypatch.delenv("JNAS_WORKERS")
     receive, lost = executor.ProcessWorker.receive, []
@@ -144,6 +146,7 @@ def slurm(monkeypatch, tmp_path):
     slurm_worker.slurm_pool(2).close()
 
 
+@pytest.mark.slow
 def test_slurm_jobs_give_the_rows_of_processes(data, expected, slurm):
     rows = rows_of(TRIALS, data, workers="slurm:2")
     assert [row.status for row in rows] == STATUSES and curves(rows) == expected
@@ -207,7 +210,7 @@ def cluster(ray):
     cluster.shutdown()
 
 
-@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_ray_workers_give_the_rows_of_processes(cluster, ray, data, expected, monkeypatch):
     put, images = ray.put, []
     monkeypatch.setattr(ray, "put", lambda value: images.append(value) or put(value))

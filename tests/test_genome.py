@@ -151,6 +151,7 @@ def test_sampling_repeats_itself_and_depends_on_the_key():
     assert SMALL.random(3) == SMALL.random(3)
 
 
+@pytest.mark.slow
 def test_variation_keeps_most_children_valid_and_changes_them():
     genomes = SMALL.sample(jax.random.key(0), 1000)
     keys = jax.random.split(jax.random.key(1), 1000)

@@ -144,6 +144,7 @@ def killed_to_its_end(store, arrays, phases, generator):
     return len(kills)
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_with_the_same_rows(tmp_path):
     generator, arrays = random.Random(int(os.environ.get("JNAS_TEST_SEED", "0"))), small_arrays(train=192)
     expected, kills, lives = None, 0, 0

@@ -77,6 +77,7 @@ def test_another_file_is_refused(text, sentence, tmp_path):
     assert str(caught.value).startswith(f"latencies must be {sentence}")
 
 
+@pytest.mark.slow
 def test_a_search_takes_latencies_of_a_file(templates, tmp_path, monkeypatch, fake_trainer):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(objectives, "latency_ms", None)  # nothing is measured here

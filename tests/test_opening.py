@@ -144,6 +144,7 @@ def test_nothing_trained_is_said(tmp_path, fake_trainer, monkeypatch):
         jnas.open(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_quiet_prints_nothing(tmp_path, fake_trainer, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     np.savez("a.npz", **small_arrays())
@@ -152,6 +153,7 @@ def test_quiet_prints_nothing(tmp_path, fake_trainer, monkeypatch, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_the_rows_of_earlier_searches_are_used(finished, fake_trainer):
     other = FEW | {"trials_per_generation": 2, "max_trials": 8}
     result = jnas.search(small_arrays(), verbose=False, **other)

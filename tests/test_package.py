@@ -89,6 +89,7 @@ def test_python_m_jnas_is_the_command():
     assert "evaluate" in run("-m", "jnas", "--help").stdout
 
 
+@pytest.mark.slow
 def test_command_says_what_is_wrong_with_the_settings_of_its_process(tmp_path):
     """One line, exit code 2 and no file."""
     store = str(tmp_path / "\u00e9.duckdb")

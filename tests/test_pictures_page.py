@@ -57,7 +57,7 @@ def make_sources():
     np.savez("medmnist.npz", **med, **{f"{part}_labels": arrays[f"y_{kind}"][:, None] for part, kind in kinds.items()})
 
 
-@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_the_page_is_true(tmp_path, monkeypatch, capsys, fake_trainer):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

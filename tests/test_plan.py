@@ -107,6 +107,7 @@ def test_a_winner_is_compared_with_the_best_known_network():
     assert same.startswith("The search found nothing better, beyond the noise, than what it began with (conv8-")
 
 
+@pytest.mark.slow
 def test_a_search_begins_with_known_networks_and_templates_of_ones_own(tmp_path, fake_trainer, capsys):
     own = Space((3, 8, 8), 3).random(4).hash
     settings = {"num_random": 2, "generations": 1, "trials_per_generation": 2, "batch_size": 24, "start": [own]}
@@ -139,6 +140,7 @@ def test_who_presses_ctrl_c_waits_for_a_winner_in_proportion_to_the_search(tmp_p
     assert len(seconds) == 1 and 0 < seconds[0] < 60
 
 
+@pytest.mark.slow
 def test_a_search_that_finds_nothing_better_leaves_the_time_to_the_winner(tmp_path, fake_trainer, monkeypatch, capsys):
     monkeypatch.setattr("jnas._search.loop.PATIENCE", 1)
     monkeypatch.setattr("jnas._search.finish.affordable_epochs", lambda *_: 1)

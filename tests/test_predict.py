@@ -170,6 +170,7 @@ def test_predictor_unit_of_targets_does_not_matter(predictor, config):
     np.testing.assert_allclose(percents, 100 * fractions - 7, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_fit_ensemble_vmapped_with_masked_rows(config):
     sequences, lengths, targets = table(24)
     mask = np.ones((2, 24), np.float32)

@@ -138,6 +138,7 @@ def test_predictor_before_and_after_a_few_rows(prior):
         Predictor(prior=prior).fit(sequences[:2], used[:2], accuracies[:2])
 
 
+@pytest.mark.slow
 def test_predictor_of_other_features_or_without_prior_is_the_ensemble(prior):
     sequences, used, accuracies = described(30)
     rows = sequences[..., :40], used, accuracies
@@ -149,6 +150,7 @@ def test_predictor_of_other_features_or_without_prior_is_the_ensemble(prior):
         Predictor(0, SMALL, None).predict(sequences, used)
 
 
+@pytest.mark.slow
 def test_predictor_of_more_rows_than_a_process_takes(prior, monkeypatch):
     monkeypatch.setattr(_corrected_prior, "MAX_ROWS", 20)
     monkeypatch.setattr(_predictor, "MANY_ROWS", 30)
@@ -177,6 +179,7 @@ def test_predictor_of_one_table_is_the_prior_of_another(prior, tmp_path):
         Predictor(prior=Predictor())
 
 
+@pytest.mark.slow
 def test_predictor_of_many_rows_weighs_prior_and_ensemble(prior, monkeypatch, tmp_path):
     monkeypatch.setattr(_predictor, "MANY_ROWS", 30)
     sequences, used, accuracies = described(60, seed=2)

@@ -114,6 +114,7 @@ def test_counted_searches_promote_nothing_unless_told(given, tmp_path, fake_trai
     assert result.store.experiment(result.experiment)["promoted_recipe_id"] is None
 
 
+@pytest.mark.slow
 def test_time_alone_promotes_and_says_how_much_longer(tmp_path, fake_trainer, monkeypatch):
     monkeypatch.setattr("jnas._search.loop.PATIENCE", 1)
     monkeypatch.setattr("jnas._search.finish.affordable_epochs", lambda *_: 3)
@@ -133,6 +134,7 @@ def test_time_alone_promotes_and_says_how_much_longer(tmp_path, fake_trainer, mo
     assert (recipe.epochs, recipe.train_images) == (1, 96)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("factor", "trained"), [(4.0, 1), *exhaustive((1.9, 0))])
 def test_what_is_not_trained_again_does_not_lose_by_that(factor, trained, tmp_path, fake_trainer, monkeypatch):
     """One network alone says nothing of the others, and what is too little time for all is left to the winner."""

@@ -141,6 +141,7 @@ def test_markup_of_class_names_and_messages_is_text(page):
     assert MARKUP in texts(page, ".images b") and any("<b>markup</b>" in text for text in texts(page, "#failures td"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "dark"),
     [
@@ -160,6 +161,7 @@ def test_page_fits_the_window(page, width, dark, tmp_path):
     assert shot.read_bytes().startswith(b"\x89PNG") and shot.stat().st_size > 100_000 and page.errors == []
 
 
+@pytest.mark.slow
 def test_live_page_gains_points_by_itself(tmp_path):
     store, rows = jnas.Store(tmp_path / "a.duckdb"), make_rows(12)
     add_experiment(store)
@@ -202,7 +204,7 @@ def test_several_searches_and_left_out_rows(tmp_path):
         assert page.errors == []
 
 
-@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_picture_of_parts_of_a_page(tmp_path):
     from PIL import Image
     from report_picture import take_picture

@@ -162,6 +162,7 @@ def test_search_of_failures_only(tmp_path):
     assert "</script><script>alert" not in path.read_text()
 
 
+@pytest.mark.slow
 def test_hundred_thousand_rows_are_left_out_but_counted(tmp_path):
     store = make_store(tmp_path / "a.duckdb", 100_000)
     rows = store.sql("SELECT count(*) AS n, max(val_acc_final) AS best FROM evaluations WHERE recipe_id LIKE '7ec1%'")

@@ -126,6 +126,7 @@ def test_of_several_the_best_after_longer_training_wins_and_it_alone_is_tested(
     assert len(select(several.store, loser.template.hash).evaluation.epochs) == 4
 
 
+@pytest.mark.slow
 def test_a_template_that_cannot_be_trained_with_each_seed_loses(finished, fake_trainer, tmp_path, monkeypatch):
     """However good it was with the others; and its first seed has weights, which can be kept."""
     result, arrays = finished
@@ -202,6 +203,7 @@ def test_the_command_line_takes_a_preset_and_says_which_there_are(capsys):
         assert "preset must be one of gpu, got 'best'; leave it out for none." in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_another_candidate_is_trained_again_as_its_row_says(tmp_path):
     arrays, few = small_arrays(train=192), {"num_random": 2, "generations": 0, "final_epochs": 1, "final_repeats": 1}
     result = jnas.search(arrays, store=tmp_path / "a.duckdb", verbose=False, **TINY | few)
@@ -264,6 +266,7 @@ def test_several_objectives_and_a_limit_of_latency(finished, fake_trainer, tmp_p
     assert set(found.to_df().hash) <= set(measured)
 
 
+@pytest.mark.slow
 def test_a_board_limits_what_is_trained(fake_trainer, tmp_path):
     settings = TINY | {"objectives": ("accuracy", "memory", "flash"), "max_memory_kb": 2, "max_flash_kb": 4}
     settings |= {"num_random": 4, "generations": 1}

@@ -251,6 +251,7 @@ def run(code: str, *arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_add_full_disk_keeps_earlier_writes(store):
     store.add([row()])
     code = """

@@ -147,6 +147,7 @@ def macs_and_params(genomes):
     return jnp.stack([jnp.log(traced.macs.to_float()), -jnp.log(traced.params.to_float())], -1)
 
 
+@pytest.mark.slow
 def test_the_genetic_algorithm_on_templates():
     """Nearly all children are valid and new, limits hold, and one program serves all generations."""
     first = LIMITED.sample_valid(jax.random.key(0), 128)
@@ -162,7 +163,7 @@ def test_the_genetic_algorithm_on_templates():
     assert run.program()._cache_size() == before
 
 
-@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_nsga2_on_templates():
     first = LIMITED.sample_valid(jax.random.key(0), 128)
     state = run(NSGA2(LIMITED, archive_capacity=2048), macs_and_params, jax.random.key(1), first, 4)

@@ -75,7 +75,7 @@ print(executor.cpu_pool.cache_info().currsize)
 """
 
 
-@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_workers_leave_no_warning_behind_at_the_end():
     """Their pipes are closed, and their processes are waited for, whatever Python says of what is not."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -187,6 +187,7 @@ def test_should_stop_finishes_what_trains(pool, data):
     assert 1 <= len(rows) <= 2 and {row.status for row in rows} == {"ok"}
 
 
+@pytest.mark.slow
 def test_generator_closed_ends_what_trains(pool, data):
     rows = run_trials(request_of([*SMALL, CONV], data))
     assert next(rows).status == "ok"
