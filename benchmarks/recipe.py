@@ -35,6 +35,8 @@ CHANGES = {
     "alternating flips": {"alternating_flip": True},
     "no shifts": {"shift": 0},
     "shifts of 4 pixels": {"shift": 4},
+    "cut-out of 8 pixels": {"cut_out": 8},
+    "cut-out of 12 pixels": {"cut_out": 12},
     "constant learning rate": {"schedule": "constant"},
     "learning rate 1e-3": {"learning_rate": 1e-3},
     "learning rate 5e-3": {"learning_rate": 5e-3},

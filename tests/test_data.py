@@ -129,6 +129,18 @@ def test_random_translate_is_reflected_padding_cropped():
     assert len(seen) > 15
 
 
+def test_random_cut_out_makes_a_square_grey_that_may_be_partly_outside():
+    images = jnp.full((300, 7, 6, 2), 9, jnp.uint8)
+    found = np.asarray(jax.jit(lambda key: jd.random_cut_out(key, images, 3))(jax.random.key(0)))
+    assert set(np.unique(found)) == {9, 128} and (found[..., 0] == found[..., 1]).all()
+    grey, places = found[..., 0] == 128, set()
+    for one in grey:
+        rows, columns = np.flatnonzero(one.any(1)), np.flatnonzero(one.any(0))
+        assert one.sum() == len(rows) * len(columns) and np.ptp(rows) < 3 and np.ptp(columns) < 3
+        places.add((rows[0], columns[0], len(rows), len(columns)))
+    assert len(places) == 7 * 6 and {place[2:] for place in places} == {(2, 2), (2, 3), (3, 2), (3, 3)}
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0, 0.001])
 def test_split_empty_side_is_refused(arrays, share):
     with pytest.raises(JnasError, match=rf"^val_fraction must be .*, got {share:g}[;.]"):

@@ -17,7 +17,7 @@ from jnas.errors import JnasError
 GROUPS = {
     "recipe": (
         *("classes", "recipe", "batch_size", "learning_rate", "val_fraction", "class_weights"),
-        *("alternating_flip", "shift", "test_flip", "test_shift", "precision"),
+        *("alternating_flip", "shift", "cut_out", "test_flip", "test_shift", "precision"),
     ),
     "candidate": (
         *("space", "conv_num", "lin_num", "epochs", "train_images", "known_networks", "num_random"),

@@ -164,6 +164,9 @@ class TrainingConfig:
     """Mirror each image in every other epoch, and not at random; by default as the recipe does."""
     shift: int | None = field(default=None, metadata=_NO_IDENTITY)
     """Pixels by which training images are moved at random in each direction, at most; by default the recipe's."""
+    cut_out: int | None = field(default=None, metadata=_NO_IDENTITY)
+    """Side in pixels of a square that is made grey at a random place of each training image, 0 for none; by default the
+    recipe's."""
     test_flip: Flag = field(default=None, metadata=_NO_IDENTITY)
     """Classify by the mean of each image and its mirror image; by default where training images are mirrored."""
     test_shift: int | None = field(default=None, metadata=_NO_IDENTITY)
@@ -225,6 +228,7 @@ class SearchOptions(TypedDict, total=False):
     flip: bool | None
     alternating_flip: bool | None
     shift: int | None
+    cut_out: int | None
     test_flip: bool | None
     test_shift: int | None
     precision: Precision

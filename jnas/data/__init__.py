@@ -1,6 +1,14 @@
 """Images and labels from folders, tables, arrays and TensorFlow Datasets, and the bundled excerpt of CIFAR-10."""
 
-from jnas.data._augment import alternating_hflip, hflip, normalise, random_hflip, random_translate, translate
+from jnas.data._augment import (
+    alternating_hflip,
+    hflip,
+    normalise,
+    random_cut_out,
+    random_hflip,
+    random_translate,
+    translate,
+)
 from jnas.data._dataset import Dataset, Split
 from jnas.data._images import check_images
 from jnas.data._labels import check_labels
@@ -22,6 +30,7 @@ __all__ = [
     "hflip",
     "load_data",
     "normalise",
+    "random_cut_out",
     "random_hflip",
     "random_translate",
     "read_pictures",

@@ -61,6 +61,22 @@ def random_translate(key: Key[Array, ""], images: Shaped[Array, "n h w c"], max_
 
 
 @with_own_settings
+def random_cut_out(key: Key[Array, ""], images: UInt8[Array, "n h w c"], size: int) -> UInt8[Array, "n h w c"]:
+    """Returns images with a square of so many pixels a side in grey, at any place, also partly outside.
+
+    The same as DeVries and Taylor 2017 (arXiv:1708.04552), whose images have the mean 0.
+    """
+    count, height, width, _ = images.shape
+    tops, lefts = (
+        jax.random.randint(side_key, (count, 1), 0, side) - size // 2
+        for side_key, side in zip(jax.random.split(key), (height, width), strict=True)
+    )
+    rows, columns = jnp.arange(height) - tops, jnp.arange(width) - lefts
+    is_row, is_column = (rows >= 0) & (rows < size), (columns >= 0) & (columns < size)
+    return jnp.where(is_row[:, :, None, None] & is_column[:, None, :, None], jnp.uint8(128), images)
+
+
+@with_own_settings
 def translate(images: Shaped[Array, "n h w c"], shift: int) -> Shaped[Array, "n h w c"]:
     """Returns images moved down and right by so many pixels, up and left where negative; borders are reflected."""
     height, width = images.shape[1:3]

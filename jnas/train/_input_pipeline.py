@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Array, Float32, Int32, UInt8, UInt32
 
 from jnas._runtime.compile_options import fast_compile_jit
-from jnas.data import alternating_hflip, normalise, random_hflip, random_translate
+from jnas.data import alternating_hflip, normalise, random_cut_out, random_hflip, random_translate
 from jnas.train._views import Views
 
 # The module's own streams are small numbers folded into the seed's key; these are far from them.
-_ORDER, _AUGMENTATION, _ALTERNATION = 0x0DE50001, 0x0DE50002, 0x0DE50003
+_ORDER, _AUGMENTATION, _ALTERNATION, _CUT_OUT = 0x0DE50001, 0x0DE50002, 0x0DE50003, 0x0DE50004
 
 EVAL_BATCH_SIZE = 512
 """Most images that are classified at once when accuracy is measured."""
@@ -31,7 +31,7 @@ def epoch_permutation(
     return jax.vmap(permute)(seeds)
 
 
-@functools.partial(jax.jit, static_argnames=("flip", "shift", "steps_per_alternation"))
+@functools.partial(jax.jit, static_argnames=("flip", "shift", "cut_out", "steps_per_alternation"))
 def augment_batch(
     seeds: UInt32[Array, " lanes"],
     step: Int32[Array, ""] | np.int32,
@@ -41,6 +41,7 @@ def augment_batch(
     *,
     flip: bool,
     shift: int,
+    cut_out: int = 0,
     steps_per_alternation: int = 0,
 ) -> tuple[Float32[Array, "lanes b h w c"], Int32[Array, "lanes b"]]:
     """Returns each lane's batch, of these indices, augmented and normalised, and its labels.
@@ -59,6 +60,8 @@ def augment_batch(
             inputs = random_hflip(flip_key, inputs)
         if shift:
             inputs = random_translate(shift_key, inputs, shift)
+        if cut_out:
+            inputs = random_cut_out(jax.random.fold_in(_stream(seed, _CUT_OUT), step), inputs, cut_out)
         return normalise(inputs), labels[batch]
 
     return jax.vmap(augment_lane)(seeds, batch)

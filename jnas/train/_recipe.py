@@ -16,7 +16,7 @@ from jaxtyping import Float32
 from jnas._validation import Rule, apply_rules, optional, refuse, to_bool, to_choice, to_float, to_int, to_text
 from jnas.train._views import Views
 
-AUGMENTATION = ("flip", "alternating_flip", "shift", "test_flip", "test_shift")
+AUGMENTATION = ("flip", "alternating_flip", "shift", "cut_out", "test_flip", "test_shift")
 """The fields of a recipe that say which other images count as the same."""
 RULES: dict[str, Rule] = {
     "epochs": partial(to_int, minimum=1, maximum=1_000_000),
@@ -33,6 +33,7 @@ RULES: dict[str, Rule] = {
     "flip": to_bool,
     "alternating_flip": to_bool,
     "shift": partial(to_int, minimum=0),
+    "cut_out": partial(to_int, minimum=0),
     "test_flip": to_bool,
     "test_shift": partial(to_int, minimum=0),
     "val_fraction": partial(to_float, interval="(0, 1)"),
@@ -65,6 +66,8 @@ class Recipe:
         class or of none, as hands and letters are.
       alternating_flip: with `flip`, mirror each image in every other epoch instead (Jordan 2024, arXiv:2404.00498).
       shift: move training images by up to this many pixels in each direction.
+      cut_out: make a square of so many pixels a side grey, at a random place of each training image (DeVries and Taylor
+        2017, arXiv:1708.04552); 0 is for none.
       test_flip: predict classes, and measure accuracies after the last epoch, by the mean of the logits of each image
         and its mirror image, which is twice the work. None is as `flip`: what must not be mirrored in training must
         not be later.
@@ -94,6 +97,7 @@ class Recipe:
     flip: bool = True
     alternating_flip: bool = True
     shift: int = 2
+    cut_out: int = 0
     test_flip: bool = None  # pyright: ignore[reportAssignmentType]  made a boolean
     test_shift: int = 0
     val_fraction: float = 0.2
@@ -147,6 +151,7 @@ class Recipe:
         mirrored = "mirrored in every other epoch" if self.alternating_flip else "mirrored at random"
         parts = [mirrored] if self.flip else []
         parts += [f"moved by up to {self.shift} pixel{'s' * (self.shift > 1)}"] if self.shift else []
+        parts += [f"with a grey square of {self.cut_out} pixels a side"] if self.cut_out else []
         views = ["their mirror images"] * self.test_flip + ["moved ones"] * (self.test_shift > 0)
         tested = f"; classified with {' and '.join(views)}" if views else ""
         return f"{' and '.join(parts) or 'left as they are'}{tested}"

@@ -24,6 +24,7 @@ CONDITIONS = {
     "flip": (_TRUTH, 1, ""),
     "alternating_flip": (_TRUTH, 1, ""),
     "shift": ("an integer >= 0", -1, ""),
+    "cut_out": ("an integer >= 0", -1, ""),
     "test_shift": ("an integer >= 0", -1, ""),
     "test_flip": (_TRUTH, 1, ""),
     "space": ("one of sophius, modern", "wide", ""),
@@ -57,7 +58,17 @@ CONDITIONS = {
 }
 """By setting: what it must be, a value that it must not be, and what to do."""
 FLAGS = ("flip", "alternating_flip", "test_flip")
-_SHARED = ("batch_size", "learning_rate", "val_fraction", "shift", "test_shift", "conv_num", "lin_num", "max_params")
+_SHARED = (
+    "batch_size",
+    "learning_rate",
+    "val_fraction",
+    "shift",
+    "cut_out",
+    "test_shift",
+    "conv_num",
+    "lin_num",
+    "max_params",
+)
 OF_EVALUATE = (
     *_SHARED,
     *FLAGS,
@@ -94,6 +105,7 @@ _OF_RECIPE = (
     "flip",
     "alternating_flip",
     "shift",
+    "cut_out",
     "test_shift",
     "val_fraction",
     "precision",
