@@ -84,6 +84,19 @@ def test_process_learns_and_knows_its_errors(count):
         assert 0.5 < calibration(targets, mean, std).coverage_1std < (0.85 if count > 16 else 0.97)
 
 
+def test_process_tells_networks_that_are_nearly_alike():
+    """Children of two parents, which are themselves close: what one family has does not count for the other."""
+    generator = np.random.default_rng(0)
+    parent, family = generator.normal(size=8), np.arange(24) % 2
+    embedding = parent + 0.5 * family[:, None] + 0.05 * generator.normal(size=(24, 8))
+    rows = Knowledge(np.zeros(24), embedding, embedding[:, :1] * 0, np.zeros((24, 0)))
+    targets = 0.7 + 0.02 * family + 0.003 * generator.normal(size=24)
+    process = GaussianProcess(rows.take(np.arange(6)), targets[:6])
+    mean, std = process.predict(rows.take(np.arange(6, 24)))
+    assert score(targets[6:], mean).r2 > 0.8
+    assert (np.abs(targets[6:] - mean) < 2 * std).mean() > 0.9
+
+
 def test_process_slopes_of_likelihood_are_right():
     from scipy.optimize import check_grad
 

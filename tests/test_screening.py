@@ -26,11 +26,14 @@ def test_predictions_keep_order_of_genomes(count):
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-def test_the_prior_keeps_the_better_quarter():
+def test_of_what_the_prior_thinks_less_than_of_all_that_was_trained_nothing_is_kept():
     space = Space(conv_num=2, lin_num=2)
     candidates = Candidate.from_genomes(space.sample_valid(jax.random.key(5), 40, min_count=40)[:40], space)
     prior = fit_predictor(space, [], 0)
     assert prior.scores is None, "it has seen no row"
     mean, _ = predict(space, stack_genomes(candidates, space), prior)
-    kept = promising(space, candidates, prior)
-    assert len(kept) == 10 and {id(one) for one in kept} == {id(candidates[i]) for i in np.argsort(-mean)[:10]}
+    trained = [candidates[i] for i in np.argsort(-mean)[:5]]
+    assert promising(space, candidates, trained, prior) == [one for one in candidates if one in trained]
+    assert promising(space, candidates, candidates[3:4], prior) == [
+        one for one, value in zip(candidates, mean, strict=True) if value >= mean[3]
+    ]

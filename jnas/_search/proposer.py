@@ -110,8 +110,8 @@ class Proposer:
             new = [proposal.candidate for proposal in select_new(map(Proposal, children), seen, len(children))]
             if not new:
                 return []
-            if len(self.population.good()) < ENOUGH_ROWS:
-                new = promising(space, new, self._fit([]))
+            if len(good := self.population.good()) < ENOUGH_ROWS:
+                new = promising(space, new, [one.candidate for one in good], self._fit([]))
             seed = int(jax.random.bits(key))
             chosen = select_batch(self._pool(new, predictor), count, seed, space.distance, self.population.busy())
             return chosen if predictor.scores else [Proposal(one.candidate) for one in chosen]

@@ -23,11 +23,11 @@ CHUNK_SIZE = 1024
 LEAST_SIZE = GuidedEvolution.candidates
 """Genomes to which fewer are filled up, so that most searches compile one program for all of their rounds."""
 
-MIN_ROWS = 8
+MIN_ROWS = 4
 """Trained templates from which on a predictor is fitted; before, there is the prior alone."""
-ENOUGH_ROWS, PROMISING_SHARE = 32, 0.25
-"""With fewer rows than that, only the best quarter of children by the prior may be chosen. The networks that a search
-begins with, and their children, are about equally good, so they do not tell what is poor; the prior does."""
+ENOUGH_ROWS = 32
+"""With fewer rows than that, children may be chosen only where the prior expects as much of them as of the worst that
+was trained. The networks that a search begins with are about equally good: they do not tell what is poor."""
 
 MAX_ROWS_FROM_ELSEWHERE = 450
 """Of one recipe that the predictor learns from: they take a fraction of a second."""
@@ -108,11 +108,13 @@ def predict(
     return mean, std
 
 
-def promising(space: Space, candidates: Sequence[Candidate], prior: Predictor) -> list[Candidate]:
-    """Returns the best quarter of candidates by a predictor that has seen no row, in their order."""
-    mean, _ = predict(space, stack_genomes(candidates, space), prior)
-    least = np.quantile(mean, 1 - PROMISING_SHARE)
-    return [candidate for candidate, value in zip(candidates, mean, strict=True) if value >= least]
+def promising(
+    space: Space, candidates: Sequence[Candidate], trained: Sequence[Candidate], prior: Predictor
+) -> list[Candidate]:
+    """Returns the candidates of which a predictor that has seen no row expects as much as of the worst trained one."""
+    mean, _ = predict(space, stack_genomes([*candidates, *trained], space), prior)
+    least = mean[len(candidates) :].min()
+    return [candidate for candidate, value in zip(candidates, mean, strict=False) if value >= least]
 
 
 def may_improve(

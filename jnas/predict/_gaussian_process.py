@@ -13,6 +13,9 @@ MAX_ROWS_OF_SEARCH = 256
 """Rows that the variances are fitted to, at most; all rows count afterwards."""
 BLOCK_ROWS = 1024
 """Rows that are predicted together."""
+LOCAL_LENGTH_SCALE = 0.25
+"""Of the function that tells a network from those that differ in a layer or two, in standard deviations of features;
+random networks are 1.4 apart."""
 _JITTER = 1e-6
 
 
@@ -39,13 +42,14 @@ class _Variances(NamedTuple):
     slope: float  # of the expectation
     linear: float  # of a linear function of the embedding
     smooth: float  # of a smooth function of it
+    local: float  # of a function of it that is smooth among networks that are nearly alike only
     summary: float  # of a smooth function of the summary
     early: float  # of a linear function of the early epochs
     noise: float
 
 
-MEAN = _Variances(0.0, -3.0, -1.5, -1.5, 0.5, -1.2)
-_STD = _Variances(1.0, 1.5, 1.0, 1.0, 1.5, 1.0)
+MEAN = _Variances(0.0, -3.0, -1.5, -1.0, -1.5, 0.5, -1.2)
+_STD = _Variances(1.0, 1.5, 1.0, 1.0, 1.0, 1.5, 1.0)
 """Of the logarithms, before any row; they hold where rows are few."""
 
 
@@ -94,8 +98,9 @@ def _products(first: Knowledge, second: Knowledge) -> list[np.ndarray]:
     """The parts' covariances at variance 1, in the order of `_Variances`, without the noise."""
     slope = np.outer(first.expected, second.expected)
     linear, smooth = _linear(first.embedding, second.embedding), _smooth(first.embedding, second.embedding)
+    local = _smooth(first.embedding, second.embedding, LOCAL_LENGTH_SCALE)
     summary, early = _smooth(first.summary, second.summary), _linear(first.early, second.early)
-    return [slope, linear, smooth, summary, early]
+    return [slope, linear, smooth, local, summary, early]
 
 
 def _linear(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -103,10 +108,11 @@ def _linear(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return first @ second.T / max(first.shape[1], 1)
 
 
-def _smooth(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Minus half of the mean squared difference of features, as the logarithm of a covariance."""
+def _smooth(first: np.ndarray, second: np.ndarray, length_scale: float = 1.0) -> np.ndarray:
+    """Minus half of the mean squared difference of features, in length scales, as the logarithm of a covariance."""
     squares = [np.square(x).sum(1) / max(x.shape[1], 1) for x in (first, second)]
-    return np.exp(np.minimum(_linear(first, second) - squares[0][:, None] / 2 - squares[1] / 2, 0))
+    logarithm = np.minimum(_linear(first, second) - squares[0][:, None] / 2 - squares[1] / 2, 0)
+    return np.exp(logarithm / length_scale**2)
 
 
 def _covariance(first: Knowledge, second: Knowledge, variances: _Variances) -> np.ndarray:
@@ -120,8 +126,9 @@ def _covariance(first: Knowledge, second: Knowledge, variances: _Variances) -> n
 def _variance(known: Knowledge, variances: _Variances) -> np.ndarray:
     """`[N]`: the diagonal of `_covariance`."""
     linear, early = (np.square(x).sum(1) / max(x.shape[1], 1) for x in (known.embedding, known.early))
-    scales = np.exp(variances[:5])
-    return 1.0 + scales[0] * np.square(known.expected) + scales[1] * linear + scales[2] + scales[3] + scales[4] * early
+    scales = _Variances(*np.exp(variances))
+    varying = scales.slope * np.square(known.expected) + scales.linear * linear + scales.early * early
+    return 1.0 + varying + scales.smooth + scales.local + scales.summary
 
 
 def _fit_variances(known: Knowledge, targets: np.ndarray) -> _Variances:
