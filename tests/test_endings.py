@@ -41,7 +41,8 @@ def test_a_number_of_templates_ends_it_and_a_larger_one_continues(tmp_path, fake
     first = rows(few)
     assert len(first) == 4 and few.best.final.status == "ok" and few.best.final.test_acc_final is not None
     assert few.store.sql("SELECT num_trained FROM generations").num_trained.tolist() == [3]  # the second is not done
-    more = searched(tmp_path, max_trials=6)
+    more = searched(tmp_path, max_trials=6, verbose=True)
+    assert "It goes on: 4 networks of an earlier run" in capsys.readouterr().out
     second = rows(more)
     assert second[:4] == first and len(second) == 6 and more.experiment == few.experiment
     whole = searched(tmp_path, generations=2)
@@ -71,6 +72,18 @@ def test_minutes_end_it(tmp_path, fake_trainer, monkeypatch, capsys):
     result = searched(tmp_path, minutes=30, verbose=True)
     assert 4 <= len(rows(result)) <= 5  # two train at the same time
     assert result.best.final.status == "ok" and "for its limit of 30 minutes" in capsys.readouterr().out
+
+
+def test_the_first_network_may_take_the_time_that_is_kept_for_the_winner(tmp_path, fake_trainer, monkeypatch):
+    jump, clock = [0.0], __import__("time").monotonic
+
+    class Late(Callback):
+        def on_round_start(self, round, num_trials):
+            jump[0] = 50.0
+
+    monkeypatch.setattr("jnas._search.setup.time.monotonic", lambda: clock() + jump[0])
+    result = searched(tmp_path, minutes=1, final_epochs=None, callbacks=[Late()])
+    assert 1 <= len(rows(result)) <= 3 and result.best.final.status == "ok"
 
 
 def test_the_winners_training_is_within_the_minutes():
@@ -137,7 +150,7 @@ def test_another_thread_than_the_main_one_takes_no_signals():
 
 def test_nothing_trained_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr("jnas._search.setup.time.monotonic", iter([0.0] + [1e9] * 1000).__next__)
-    with pytest.raises(JnasError, match="ended for its limit of 1 minutes, before any template was trained"):
+    with pytest.raises(JnasError, match="ended for its limit of 1 minute, before any template was trained"):
         searched(tmp_path, minutes=1)
 
 

@@ -96,6 +96,7 @@ def test_show_as_json(finished, capsys):
     best, final, known = finished.best, finished.best.final, finished.known
     assert shown["trials"] == len(finished.to_df()) and shown["finished"]
     assert 0 < shown["seconds_to_best"] <= shown["seconds"] < 600
+    assert [row["hash"] for row in shown["front"]] == finished.front.hash.tolist()
     assert shown["winner"] == {
         "hash": best.template.hash,
         "val_acc": final.val_acc_final,
@@ -140,7 +141,7 @@ def test_nothing_trained_is_said(tmp_path, fake_trainer, monkeypatch):
 
     with pytest.raises(Stopped):
         jnas.search(small_arrays(), out=tmp_path / "run", callbacks=[AtOnce()], **FEW)
-    with pytest.raises(jnas.JnasError, match="must have a template that was trained, got none of 0"):
+    with pytest.raises(jnas.JnasError, match="has no trained network yet: the same command goes on"):
         jnas.open(tmp_path / "run")
 
 

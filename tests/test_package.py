@@ -130,7 +130,7 @@ def test_command_store_shows_and_exports(tmp_path, capsys):
     store.add_experiment("0123456789ab", dataset_name="stripes")
     assert main(["store", str(store.path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].endswith("a.duckdb: 0 evaluations, 1 searches.")
+    assert lines[0].endswith("a.duckdb: 0 evaluations, 1 search.")
     assert lines[1].startswith("Search 0123456789ab of ") and lines[1].endswith(
         "on stripes: 0 templates, no winner yet."
     )

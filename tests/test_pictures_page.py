@@ -64,7 +64,7 @@ def test_the_page_is_true(tmp_path, monkeypatch, capsys, fake_trainer):
     make_sources()
     search = partial(jnas.search, **FEW, known_networks=False, report=False, verbose=False)
     classifier = partial(jnas.Classifier, **FEW, known_networks=False, report=False)
-    monkeypatch.setattr(jnas, "search", lambda data, minutes, store: search(data, store=store))
+    monkeypatch.setattr(jnas, "search", lambda data, minutes, out: search(data, out=out))
     monkeypatch.setattr(jnas, "Classifier", lambda minutes, **options: classifier(**options))
     names, counts = {}, {}
     for language, block in re.findall(r"^```(python|sh)\n(.*?)^```", PAGE.read_text(), flags=re.M | re.S):
@@ -76,7 +76,7 @@ def test_the_page_is_true(tmp_path, monkeypatch, capsys, fake_trainer):
             assert program == "jnas" and main([command, *words, *(FLAGS if command == "search" else [])]) == 0
             told = capsys.readouterr().out
             rows = [re.split(r"\s+|,", row) for row in told.splitlines()]
-            if "flowers.duckdb" not in words:  # digits, Parquet, what MedMNIST has
+            if "flowers-run" not in words:  # digits, Parquet, what MedMNIST has
                 counts[words[-1]] = len(rows)
             elif command == "search":
                 assert "2 classes (daisy, rose)" in told and "(height x width), are read as " in told

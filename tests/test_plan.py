@@ -135,8 +135,9 @@ def test_who_presses_ctrl_c_waits_for_a_winner_in_proportion_to_the_search(tmp_p
         return 1
 
     monkeypatch.setattr("jnas._search.finish.affordable_epochs", note)
-    settings = {"minutes": 60, "batch_size": 24, "max_macs": 40_000, "store": str(tmp_path / "a.duckdb")}
-    assert jnas.search(small_arrays(), callbacks=[Impatient()], **settings).best.final.status == "ok"
+    settings = {"minutes": 60, "batch_size": 24, "max_macs": 40_000, "epochs": 3, "store": str(tmp_path / "a.duckdb")}
+    final = jnas.search(small_arrays(), callbacks=[Impatient()], **settings).best.final
+    assert final.status == "ok" and len(final.epochs) == 3, "as many as in the search, though the time is for one"
     assert len(seconds) == 1 and 0 < seconds[0] < 60
 
 

@@ -73,6 +73,14 @@ def test_finalist_table_shows_mean_or_failure():
     assert "0.5000   0.6500 ± 0.0707" in lines and "0.4000            failed       0" in lines
 
 
+def test_front_table_has_the_costs_of_the_objectives():
+    assert text_of(front_table(FRONT, ["accuracy", "params"])).splitlines()[-2].split()[:4] == [
+        *("0.4500", "900", "9.00k", f"{HASHES[5][:16]}…")
+    ]
+    shown = text_of(front_table(FRONT, ["accuracy", "flash"]))
+    assert "flash, KB" in shown and "memory" not in shown and "latency" not in shown
+
+
 def test_front_table_latency_is_optional():
     assert text_of(front_table(FRONT)).splitlines()[-2].split()[:6] == ["0.4500", "900", "9.00k", "20", "1", "-"]
     measured = FRONT.assign(latency_ms=[0.5, np.nan])

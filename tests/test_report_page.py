@@ -266,3 +266,16 @@ def test_rows_that_somebody_edited_are_shown_as_they_are(tmp_path):
     data = json.loads(to_json(SearchPage(store, EXPERIMENT).read()))
     assert data["summary"]["best"] is None and data["counts"]["trained"] == 40 and "x" in data["rows"]["hash"]
     assert "x" not in data["blocks"] and data["features"]["explained"] is None
+
+
+def test_the_page_of_a_search_that_ends_with_an_error_is_complete(tmp_path, fake_trainer, capsys):
+    settings = {"num_random": 2, "known_networks": False, "generations": 0, "epochs": 1, "batch_size": 24}
+    with pytest.raises(JnasError, match="None of the 2 templates could be trained"):
+        jnas.search(small_arrays(), out=tmp_path, verbose=False, learning_rate=1e30, **settings)
+    page = tmp_path / "jnas-report" / "index.html"
+    data = json.loads(re.search(r"window\.jnasData = (.*?);</script>", page.read_text())[1])
+    assert not data["is_live"] and data["searches"][0]["failures"][0]["count"] == 2
+    assert not page.with_name("plotly.min.js").exists()
+    assert main(["store", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "2 evaluations (2 diverged), 1 search." in shown and "diverged, 2 times: the loss" in shown

@@ -7,6 +7,8 @@ import tyro
 
 from jnas.store import Store, export_optuna, export_table, import_rows, open_store, paths
 
+_MOST_REASONS = 10
+
 
 @dataclass(frozen=True)
 class Options:
@@ -41,13 +43,15 @@ def run(options: Options) -> None:
 
 
 def _show(store: Store) -> None:
-    """Prints the number of evaluations by status, and a line for each search."""
+    """Prints the number of evaluations by status, why some failed, and a line for each search."""
     evaluations, searches = store.to_df(), store.experiments_df()
     counts = evaluations.status.value_counts()
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
-    print(
-        f"{store.path}: {len(evaluations)} evaluations{f' ({statuses})' if statuses else ''}, {len(searches)} searches."
-    )
+    total = f"{len(evaluations)} evaluation{'s' * (len(evaluations) != 1)}{f' ({statuses})' if statuses else ''}"
+    print(f"{store.path}: {total}, {len(searches)} search{'es' * (len(searches) != 1)}.")
+    failed = evaluations.loc[evaluations.status != "ok"].fillna({"message": ""})
+    for (status, message), rows in list(failed.groupby(["status", "message"], sort=False))[:_MOST_REASONS]:
+        print(f"{status}, {len(rows)} time{'s' * (len(rows) > 1)}: {message or 'no reason is known'}")
     for search in searches.to_dict("records"):
         rows = store.experiment_df(search["experiment_id"])
         best = rows.val_acc_final.max() if len(rows) else float("nan")

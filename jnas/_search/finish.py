@@ -1,6 +1,7 @@
 """The end of a search: the best are trained for longer, one of them wins, and is tested."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 from jnas._search.final_training import FinalTraining
@@ -75,12 +76,14 @@ def _rank_finalists(
 
 
 def _affordable_epochs(setup: SearchSetup, finalists: Sequence[Template]) -> int:
-    """How many epochs the time that is left allows for the longer trainings."""
-    config, recipe = setup.config, setup.config.make_recipe(None)
+    """How many epochs the time that is left allows for the longer trainings; at least as many images as before."""
+    config, recipe, num_images = setup.config, setup.config.make_recipe(None), len(setup.split.x_train)
     assert config.time_limit is not None, "without a limit the plan says how many"
+    seen = setup.recipe.epochs * min(setup.recipe.train_images or num_images, num_images)
+    least = math.ceil(seen / num_images)  # rather a little late than worse than it was in the search
     speeds = [measure_speed(template, recipe, setup.split, config.workers) for template in finalists]
     elapsed = setup.seconds
     left = config.time_limit - elapsed
     if setup.interrupt.by:  # who wants an end does not wait for all the time that was allowed
         left = min(left, FINAL_SHARE / (1 - FINAL_SHARE) * elapsed)
-    return affordable_epochs(left, speeds, config.final_repeats, recipe, setup.split, setup.data)
+    return max(affordable_epochs(left, speeds, config.final_repeats, recipe, setup.split, setup.data), least)

@@ -80,7 +80,9 @@ class Search:
         setup.check_folder()
         if self._reason is None:
             best = max((trained.accuracy for trained in population.good()), default=0.0)
-            now = setup.seconds, self._reserve(), setup.interrupt.by
+            # Without any network there is nothing to keep time for.
+            reserve = self._reserve() if population.num_trained else 0.0
+            now = setup.seconds, reserve, setup.interrupt.by
             self._reason = stop_reason(setup.config, population.num_trained, best, *now)
         return self._reason is not None
 

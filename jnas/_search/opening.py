@@ -33,9 +33,10 @@ def open(store: Store | str | Path = paths.DEFAULT_STORE, experiment: str | None
     trained = store.experiment_df(row.experiment_id)
     good = trained.loc[trained.status == "ok"]
     if good.empty:
+        failed = f", and {len(trained)} that failed" * (len(trained) > 0)
         raise JnasError(
-            f"Search {row.experiment_id} in {store.path} must have a template that was trained, got none of "
-            f"{len(trained)}; run it again, or name another search with experiment (--experiment)."
+            f"Search {row.experiment_id} in {store.path} has no trained network yet{failed}: the same command goes on, "
+            "and experiment (--experiment) names another search."
         )
     recipe, images = Recipe.from_json(store.recipe_json(row.recipe_id)), StoredImages(row)
     space = _space_of(row)

@@ -131,12 +131,14 @@ class ConsoleProgress(Callback):
 
 
 def first_lines(setup: "SearchSetup") -> list[str]:
-    """Returns what a search has understood, in six lines, and what was done to its images."""
+    """Returns what a search has understood, in some lines, and what was done to its images."""
+    num_trained = len(setup.store.experiment_df(setup.experiment))
     data, split, recipe, config = setup.data, setup.split, setup.recipe, setup.config
     channels, height, width = data.in_shape
     names = f" ({_shorten(data.class_names)})" if data.class_names else ""
     validation = "taken from the training images" if data.x_val is None else "your own"
-    minutes = "no limit of time" if config.time_limit is None else f"at most {config.time_limit / 60:g} minutes"
+    limit = config.time_limit
+    minutes = "no limit of time" if limit is None else f"at most {limit / 60:g} minute{'s' * (limit != 60)}"
     images = "" if recipe.train_images is None else f" on {recipe.train_images:,} images"
     return [
         f"jnas searches on {data.name}: images of {height} x {width} x {channels} (height x width x channels), "
@@ -149,6 +151,7 @@ def first_lines(setup: "SearchSetup") -> list[str]:
         f"Training images are {config.make_recipe(None).describe_augmentation()}.",
         f"Device: {describe_device()}; {minutes}.",
         f"Results: {setup.store.path} (experiment {setup.experiment}), weights: {setup.checkpoints}.",
+        *([f"It goes on: {num_trained} networks of an earlier run are shown again first."] if num_trained else []),
     ]
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class ReportCallback(Callback):
     """Keeps the page beside the store up to date."""
 
+    _report: LiveReport | None = None
+
     def on_search_start(self, setup: "SearchSetup") -> None:
         self._setup = setup
         self._report = LiveReport(setup.store, setup.experiment, paths.report_dir(setup.store.path))
@@ -39,7 +41,13 @@ class ReportCallback(Callback):
 
     def on_search_end(self, result: SearchResult) -> None:
         self._report.finish()
+        self._report = None
+
+    def close(self) -> None:
+        if self._report is not None:  # it ended with an error
+            self._report.finish()
 
     def _update(self, note: str, force: bool = False) -> None:
         limit, elapsed = self._setup.config.time_limit, self._setup.seconds
+        assert self._report is not None, "it goes on"
         self._report.update(note, None if limit is None else max(limit - elapsed, 0.0), force)

@@ -28,7 +28,7 @@ def stop_reason(
     limit = config.time_limit
     if limit is not None and seconds + reserve > limit:
         left = f", of which {limit - seconds:.0f} s are left for training the best for longer" * (seconds < limit)
-        return f"for its limit of {limit / 60:g} minutes{left}"
+        return f"for its limit of {limit / 60:g} minute{'s' * (limit != 60)}{left}"
     return None
 
 

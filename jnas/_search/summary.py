@@ -37,8 +37,8 @@ def describe_result(result: SearchResult) -> list[str | Text | Table]:
     parts: list[str | Text | Table] = [
         leaderboard([(candidate.phase, candidate.evaluation) for candidate in result.top(_NUM_BEST)], num_val)
     ]
-    if len(json.loads(experiment.config_json)["objectives"]) > 1:
-        parts.append(front_table(result.front))
+    if len(objectives := json.loads(experiment.config_json)["objectives"]) > 1:
+        parts.append(front_table(result.front, objectives))
     statuses = result.to_df().status
     if stopped := int((statuses == "stopped").sum()):
         parts.append(f"{stopped} templates were stopped early.")
@@ -56,7 +56,10 @@ def describe_result(result: SearchResult) -> list[str | Text | Table]:
     if best.finals:
         parts.append(_describe_finals(best.finals, int(experiment.num_test), best.metric))
         facts = None if best._weights is None else read_facts(facts_path(best._weights))
-        parts += [_describe_mistakes(facts)] if facts else []
+        parts += [_describe_mistakes(facts)] if facts and facts["pairs"] else []
+    first = result.candidates[0]
+    if best.finals and first is not best and best.promotion is None and best.metric == "accuracy":
+        parts.append(_explain_choice(first.accuracy, best.accuracy, num_val))
     if known is not None:
         parts.append(compare_with_known(best, known, num_val))
     return [*parts, *_describe_files(result, experiment)]
@@ -69,7 +72,7 @@ def result_to_json(result: SearchResult) -> dict[str, Any]:
     best validation accuracy was trained), `winner` and `known` (the best network that it began with, or None): each
     `hash`, `params`, `macs`, `search_val_acc` (after the training that all candidates have), `promoted_val_acc` (after
     that of the best; None where it had none), `val_acc` and `test_acc` (after the winner's longer training, where there
-    was one; else `val_acc` is `search_val_acc`).
+    was one; else `val_acc` is `search_val_acc`). `front` has the rows of `SearchResult.front`.
     """
     experiment, rows = find_experiment(result.store, result.experiment), result.to_df()
     seconds = None if experiment.seconds != experiment.seconds else float(experiment.seconds)
@@ -84,6 +87,7 @@ def result_to_json(result: SearchResult) -> dict[str, Any]:
         "seconds_to_best": seconds if is_final_best else _number(best_row.seconds),
         "winner": _network(result.best),
         "known": None if result.known is None else _network(result.known),
+        "front": json.loads(result.front.to_json(orient="records")),
     }
 
 
@@ -120,13 +124,11 @@ def _describe_files(result: SearchResult, experiment: "pd.Series") -> list[str]:
 
 
 def _describe_mistakes(facts: dict[str, Any]) -> str:
-    """The class that a network finds least often, and what it takes for what."""
+    """The class that a network, which makes mistakes, finds least often, and what it takes for what."""
     names, counts = facts["class_names"], facts["num_per_class"]
     found = [right / count if count else 1.0 for right, count in zip(facts["num_right"], counts, strict=True)]
     worst = min(range(len(names)), key=found.__getitem__)
     text = f"Of the classes it finds {names[worst]} least often ({found[worst]:.0%} of {facts['split']} images)"
-    if not facts["pairs"]:
-        return f"{text}."
     label, predicted, count = facts["pairs"][0]
     return f"{text}, and takes {names[label]} for {names[predicted]} most often ({count} images)."
 
@@ -151,6 +153,16 @@ def compare_with_known(best: EvaluatedCandidate, known: EvaluatedCandidate, num_
     return (
         f"After the same training in the search it is {place}, with {params:.2g} times its parameters and {macs:.2g} "
         f"times its MACs; the noise of such a difference is {noise:.4f} ({num_val:,} images)."
+    )
+
+
+def _explain_choice(highest: float, accuracy: float, num_val: int) -> str:
+    """Why the winner is not the network with the highest accuracy."""
+    noise = math.sqrt((highest * (1 - highest) + accuracy * (1 - accuracy)) / num_val)
+    return (
+        f"Number 1 of the table was {highest - accuracy:.4f} ahead of it; the noise of such a gap is {noise:.4f}. "
+        "Within the noise, networks that are known to be good when trained for long come first, and smaller ones, "
+        "which can be trained for longer."
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jnas._validation import kind_of_file
 
-_CONVERT = "read the images into arrays and save them with numpy.savez"
+_CONVERT = "give a folder with a sub-folder a class, or save arrays of images and labels with numpy.savez"
 _READERS = {"an HDF5 file": " (h5py reads it)", "a MATLAB file": " (scipy.io.loadmat reads it)"}
 
 

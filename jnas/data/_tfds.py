@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,11 +73,12 @@ def load_tfds_name(name: str, classes: int | None, size: Size | None, fit: Fit) 
     try:
         builder = tfds.builder(name, file_format="array_record")
     except (tfds.core.DatasetNotFoundError, ImportError) as error:
-        near = difflib.get_close_matches(name, tfds.list_builders(with_community_datasets=False), 1)
+        others = tfds.list_builders(with_community_datasets=False)
+        near = difflib.get_close_matches(name, os.listdir(), 1) or difflib.get_close_matches(name, others, 1)
         raise JnasError(
             f"There is no file, folder or data set of TensorFlow Datasets named {shown(name)}: check the name"
-            f"{f' ({near[0]} is one)' if near else ''}, or give 'excerpt', 'cifar10', the path of an .npz file or of a "
-            "prepared folder."
+            f"{f' ({printable(near[0])} is one)' if near else ''}, or give a folder with a sub-folder a class, a CSV, "
+            "Parquet or .npz file, 'excerpt' or 'cifar10'."
         ) from error
     except (ValueError, AssertionError) as error:
         if "file format" in str(error).lower():

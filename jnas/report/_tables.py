@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_OTHER_COSTS = {"memory": "memory, KB", "flash": "flash, KB", "latency": "latency, ms"}
+
+
 def leaderboard(rows: Sequence[tuple[str, Evaluation]], validation_images: int) -> Table:
     """Returns a table of the best architectures: for each the phase that proposed it and its evaluation, best first."""
     return _table(
@@ -57,17 +60,24 @@ def finalist_table(
     return _table(title, ("before", "longer", "seeds", "params", "MACs"), ("hash",), lines)
 
 
-def front_table(front: pd.DataFrame) -> Table:
-    """Returns the Pareto front, the result of `Store.front_df`, as a table."""
+def front_table(front: pd.DataFrame, objectives: Sequence[str] = ("memory", "flash", "latency")) -> Table:
+    """Returns the Pareto front, the result of `Store.front_df`, as a table.
+
+    It has parameters and MACs, and of the needs of a board and the latency those among the objectives.
+    """
+    others = {name: title for name, title in _OTHER_COSTS.items() if name in objectives}
     lines = []
     for row in front.to_dict("records"):
         latency = row["latency_ms"]
-        latency = "-" if latency is None or latency != latency else f"{latency:.2f}"
-        costs = format_count(row["params"]), format_count(row["macs"])
-        board = (f"{row[name] / 1024:.0f}" for name in ("memory_bytes", "flash_bytes"))
-        lines.append((f"{row['val_acc_final']:.4f}", *costs, *board, latency, _short_hash(row["hash"])))
+        costs = {
+            "memory": f"{row['memory_bytes'] / 1024:.0f}",
+            "flash": f"{row['flash_bytes'] / 1024:.0f}",
+            "latency": "-" if latency is None or latency != latency else f"{latency:.2f}",
+        }
+        numbers = f"{row['val_acc_final']:.4f}", format_count(row["params"]), format_count(row["macs"])
+        lines.append((*numbers, *(costs[name] for name in others), _short_hash(row["hash"])))
     title = "Pareto front: validation accuracy after the last epoch, against cost"
-    return _table(title, ("val acc", "params", "MACs", "memory, KB", "flash, KB", "latency, ms"), ("hash",), lines)
+    return _table(title, ("val acc", "params", "MACs", *others.values()), ("hash",), lines)
 
 
 def layer_summary(template: Template) -> Table:

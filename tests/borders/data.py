@@ -18,7 +18,7 @@ ARRAYS = small_arrays(train=9, test=6)
 X, Y = ARRAYS["x_train"], ARRAYS["y_train"]
 _WITH = "x_train, y_train and, if there are any, x_val, y_val, x_test, y_test and class_names"
 _SOURCE = "give 'excerpt', 'cifar10', the path of a folder, a CSV, Parquet or .npz file, or arrays x_train and y_train"
-_CONVERT = "read the images into arrays and save them with numpy.savez"
+_CONVERT = "give a folder with a sub-folder a class, or save arrays of images and labels with numpy.savez"
 _TFDS = "{folder}/1.0.0 must hold a whole data set of TensorFlow Datasets, got damaged or missing files"
 _IMAGES = "x_train of your arrays must be uint8, from 0 to 255, of shape [N, height, width, channels], got"
 _LABELS = "y_train of your arrays must be one whole number for each of 9 images, got"
@@ -444,7 +444,7 @@ ROWS = [
         "missing",
         "mnits",
         "There is no file, folder or data set of TensorFlow Datasets named 'mnits': check the name (mnist is one), or "
-        "give 'excerpt', 'cifar10', the path of an .npz file or of a prepared folder",
+        "give a folder with a sub-folder a class, a CSV, Parquet or .npz file, 'excerpt' or 'cifar10'",
     ),
     _source(
         "missing",

@@ -28,6 +28,7 @@ const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;"
 const percent = (value, digits = 1) => (isNumber(value) ? `${(100 * value).toFixed(digits)}\u00a0%` : "–");
 const points = (value) => `${(100 * Math.abs(value)).toFixed(1)} points`;
 const whole = (value) => (isNumber(value) ? Math.round(value).toLocaleString("en-US") : "–");
+const FRACTION = { minallowed: 0, maxallowed: 1 }; // of an axis of accuracies
 const plural = (count, one, many = `${one}s`) => `${whole(count)} ${count === 1 ? one : many}`;
 
 function short(value) {

@@ -5,7 +5,7 @@ const UNITS = { params: "parameters", macs: "MACs", memory_bytes: "bytes of memo
 const LIMITS = { params: "max_params", macs: "max_macs", memory_bytes: "max_memory_kb", flash_bytes: "max_flash_kb", latency_ms: "max_latency_ms" };
 const costText = (row) => (frontCost === "latency_ms" ? `${row.latency_ms.toFixed(2)} ms` : `${short(row[frontCost])} ${UNITS[frontCost]}`);
 const BLOCK_COLORS = { i: "#8a94a0", c: "#0072b2", p: "#e69f00", l: "#009e73" };
-let frontCost = "macs", pinned = null;
+let frontCost = null, pinned = null;
 
 function frontOf(rows, cost) {
   let best = -1;
@@ -88,13 +88,16 @@ function listen(div, section) {
 
 function showFront(data, search) {
   const rows = rowsOf(search).filter((row) => row.isGood), hasLatency = rows.some((row) => isNumber(row.latency_ms));
+  const config = search.made.config, objective = (config.objectives || []).find((name) => name !== "accuracy");
+  frontCost ??= { memory: "memory_bytes", flash: "flash_bytes", latency: "latency_ms" }[objective] || objective || "macs";
   if (frontCost === "latency_ms" && !hasLatency) frontCost = "macs";
   const front = frontOf(rows, frontCost);
   const says = !front.length ? "Accuracy against cost will be here, as soon as a network is trained."
-    : `${plural(front.length, "network")} on the line ${front.length === 1 ? "is" : "are"} the front: whatever is more accurate costs more. It goes from ${percent(front[0].val_acc_final)} for ${costText(front[0])} to ${percent(front.at(-1).val_acc_final)} for ${costText(front.at(-1))}. Point at a network to see it; click to keep it.`;
+    : front.length === 1 ? `One network is the front, as none is better and none is cheaper: ${percent(front[0].val_acc_final)} for ${costText(front[0])}. Point at a network to see it; click to keep it.`
+    : `${plural(front.length, "network")} on the line are the front: whatever is more accurate costs more. It goes from ${percent(front[0].val_acc_final)} for ${costText(front[0])} to ${percent(front.at(-1).val_acc_final)} for ${costText(front.at(-1))}. Point at a network to see it; click to keep it.`;
   const body = el("div", { class: "pair wide" }, el("div", { style: "position:relative" }, chart("front-chart", 420)), el("div", { class: "card", id: "front-card" }));
   const section = part("front", "Accuracy against cost", says, el("div", { id: "front-switch" }), body);
-  const config = search.made.config, isForBoard = (name) => (config.objectives || []).includes(name) || isNumber(config[`max_${name}_kb`]);
+  const isForBoard = (name) => (config.objectives || []).includes(name) || isNumber(config[`max_${name}_kb`]);
   const names = [["params", "parameters"], ["macs", "MACs"], ...["memory", "flash"].filter(isForBoard).map((name) => [`${name}_bytes`, name]), ["latency_ms", "latency", !hasLatency]];
   document.getElementById("front-switch").replaceChildren(switcher(names, frontCost, (cost) => { frontCost = cost; showFront(data, search); }));
   section.querySelector(".pair").hidden = section.querySelector("#front-switch").hidden = !front.length;
@@ -108,7 +111,7 @@ function showFront(data, search) {
   const dots = pointsOf(shown, (row) => row[frontCost], (row) => row.val_acc_final);
   section.search = search;
   draw("front-chart", [...dots, line], {
-    showlegend: true, shapes, annotations, xaxis: { title: COSTS[frontCost], type: "log", dtick: isWide ? 1 : null }, yaxis: { title: "validation accuracy", tickformat: ".0%" },
+    showlegend: true, shapes, annotations, xaxis: { title: COSTS[frontCost], type: "log", dtick: isWide ? 1 : null }, yaxis: { title: "validation accuracy", tickformat: ".0%", ...FRACTION },
     uirevision: frontCost,
   }, (div) => listen(div, section));
   const card = document.getElementById("front-card"), current = rows.find((row) => row.hash === card.dataset.hash);

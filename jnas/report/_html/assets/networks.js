@@ -63,7 +63,7 @@ function showCurves(data, search) {
   }).filter((trace) => trace.x.length);
   const best = curves[search.summary.winner?.hash];
   if (best) traces.push({ type: "scatter", mode: "lines+markers", name: "the best", x: best.map((_, i) => i + 1), y: best, line: { color: css("best"), width: 3 }, hovertemplate: "epoch %{x}: %{y:.1%}<extra></extra>" });
-  const y = { tickformat: ".0%", title: "validation accuracy" }, x = { title: "epoch", rangemode: "tozero" };
+  const y = { tickformat: ".0%", title: "validation accuracy", ...FRACTION }, x = { title: "epoch", rangemode: "tozero" };
   draw("curves-chart", traces, { showlegend: true, xaxis: { ...x, dtick: Math.max(...rows.map((row) => curves[row.hash].length)) <= 12 ? 1 : null }, yaxis: y });
   document.getElementById("finals").hidden = !finals.length;
   if (finals.length) draw("finals-chart", finals.flatMap((one, i) => [["val", "validation", "evolved", "solid"], ["train", "training", "known", "dot"]].map(([name, label, color, dash]) => ({

@@ -4,18 +4,19 @@ const COLORS_OF_SEARCHES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00
 
 function headline(search, data) {
   const { best, known, winner } = search.summary, made = search.made, trained = search.counts.trained;
-  const tested = (winner?.finals || []).map((row) => row.test_acc_final).filter(isNumber);
-  const mean = tested.reduce((sum, value) => sum + value, 0) / tested.length;
-  const big = tested.length
-    ? [percent(mean), `test accuracy of the winner${tested.length > 1 ? `, mean of ${tested.length} seeds` : ""}`]
-    : [percent(best?.val_acc_final), "best validation accuracy so far"];
+  const finals = winner?.finals || [], mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const [tested, validated] = ["test_acc_final", "val_acc_final"].map((name) => finals.map((row) => row[name]).filter(isNumber));
+  const seeds = (values) => (values.length > 1 ? `, mean of ${values.length} seeds` : "");
+  const big = tested.length ? [percent(mean(tested)), `test accuracy of the winner${seeds(tested)}`]
+    : validated.length ? [percent(mean(validated)), `validation accuracy of the winner${seeds(validated)}`]
+    : [percent(best?.val_acc_final), `best validation accuracy${data.is_live ? " so far" : ""}`];
   const failed = trained - (search.counts.by_status.ok || 0);
   const tiles = [
-    [whole(trained), `networks trained${failed ? `, ${whole(failed)} not to the end` : ""}`],
+    [whole(trained), `network${trained === 1 ? "" : "s"} trained${failed ? `, ${whole(failed)} not to the end` : ""}`],
     [short(winner?.params), "parameters of the best"],
     [short(winner?.macs), "MACs for one image"],
     [percent(best?.val_acc_final), "best validation accuracy in the search"],
-    [percent(known?.val_acc_final), "best known network"],
+    [percent(known?.val_acc_final), "best known network in the search"],
     isNumber(search.seconds) ? [duration(search.seconds), "time of the search"] : [trained ? duration(search.steps.end) : "–", "until the last of them"],
   ].filter(([value]) => value !== "–");
   const classes = `${made.num_classes} classes, images of ${made.in_shape.split("x").slice(1).join(" × ")} pixels`;
@@ -38,7 +39,7 @@ function compare(search) {
   if (!best) return search.counts.trained ? "None of the networks could be trained yet: see the failures below." : "No network has been trained yet: the first ones appear here as soon as they are.";
   if (!known) return `The best of ${whole(search.counts.trained)} networks has a validation accuracy of ${percent(best.val_acc_final)}. The search began with no known network to compare it with.`;
   const gain = best.val_acc_final - known.val_acc_final;
-  if (best.hash === known.hash) return `Nothing that was tried${winner.is_chosen ? "" : " so far"} is better than the best known network (${known.chain}): ${percent(known.val_acc_final)}.`;
+  if (best.hash === known.hash) return `Nothing that was tried${winner.is_chosen ? "" : " so far"} is better than the best known network (${known.chain}), which has ${percent(known.val_acc_final)} after the same short training.`;
   const noise = isNumber(best.error) && isNumber(known.error) ? Math.hypot(best.error, known.error) : null;
   const share = winner.params / known.params;
   const size = `with ${share >= 0.995 && share < 1.005 ? "as many" : `${share.toPrecision(2)} times the`} parameters`;
@@ -108,6 +109,6 @@ function showProgress(data, search) {
   const shapes = known && !several ? [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: known.val_acc_final, y1: known.val_acc_final, line: { color: css("known"), dash: "dash", width: 1.5 } }] : [];
   const annotations = shapes.map(() => ({ xref: "paper", x: 1, y: known.val_acc_final, xanchor: "right", yanchor: "top", showarrow: false, bgcolor: css("panel"), opacity: 0.9, font: { size: 11.5, color: css("known") }, text: `best known network ${percent(known.val_acc_final)}` }));
   draw("progress-chart", [...lines.slice(0, -1), ...dots, ...lines.slice(-1)], {
-    showlegend: true, shapes, annotations, xaxis: { title: `${unitName} of the search`, rangemode: "tozero" }, yaxis: { title: "validation accuracy", tickformat: ".0%" },
+    showlegend: true, shapes, annotations, xaxis: { title: `${unitName} of the search`, rangemode: "tozero" }, yaxis: { title: "validation accuracy", tickformat: ".0%", ...FRACTION },
   });
 }
