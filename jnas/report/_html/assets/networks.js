@@ -63,10 +63,10 @@ function showCurves(data, search) {
   }).filter((trace) => trace.x.length);
   const best = curves[search.summary.winner?.hash];
   if (best) traces.push({ type: "scatter", mode: "lines+markers", name: "the best", x: best.map((_, i) => i + 1), y: best, line: { color: css("best"), width: 3 }, hovertemplate: "epoch %{x}: %{y:.1%}<extra></extra>" });
-  const y = { tickformat: ".0%", title: "validation accuracy", ...FRACTION }, x = { title: "epoch", rangemode: "tozero" };
-  draw("curves-chart", traces, { showlegend: true, xaxis: { ...x, dtick: Math.max(...rows.map((row) => curves[row.hash].length)) <= 12 ? 1 : null }, yaxis: y });
+  const y = { tickformat: ".0%", title: "validation accuracy", ...FRACTION }, axis = (most) => ({ title: "epoch", rangemode: "tozero", dtick: most <= 12 ? 1 : null });
+  draw("curves-chart", traces, { showlegend: true, xaxis: axis(Math.max(...rows.map((row) => curves[row.hash].length))), yaxis: y });
   document.getElementById("finals").hidden = !finals.length;
   if (finals.length) draw("finals-chart", finals.flatMap((one, i) => [["val", "validation", "evolved", "solid"], ["train", "training", "known", "dot"]].map(([name, label, color, dash]) => ({
     type: "scatter", mode: one[name].length > 8 ? "lines" : "lines+markers", name: label, showlegend: i === 0, x: one[name].map((_, k) => k + 1), y: one[name], line: { color: css(color), width: 2.5, dash }, hovertemplate: `epoch %{x}: %{y:.1%} ${label}<extra></extra>`,
-  }))), { showlegend: true, xaxis: x, yaxis: { ...y, title: "accuracy" } });
+  }))), { showlegend: true, xaxis: axis(Math.max(...finals.map((one) => one.val.length))), yaxis: { ...y, title: "accuracy" } });
 }
