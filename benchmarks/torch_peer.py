@@ -103,7 +103,7 @@ class TorchTrainer:
     """
 
     def __init__(self, template, recipe, split, seed=0, memory_format=torch.channels_last):
-        if recipe.flip or recipe.shift or recipe.optimizer != "adamw":
+        if recipe.flip or recipe.shift or recipe.cut_out or recipe.optimizer != "adamw":
             raise ValueError("the peer has no augmentation, and AdamW only: use Recipe.sophius()")
         self.device = "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"
         torch.backends.cudnn.benchmark = True

@@ -42,7 +42,7 @@ def test_a_number_of_templates_ends_it_and_a_larger_one_continues(tmp_path, fake
     assert len(first) == 4 and few.best.final.status == "ok" and few.best.final.test_acc_final is not None
     assert few.store.sql("SELECT num_trained FROM generations").num_trained.tolist() == [3]  # the second is not done
     more = searched(tmp_path, max_trials=6, verbose=True)
-    assert "It goes on: 4 networks of an earlier run" in capsys.readouterr().out
+    assert "It goes on: what an earlier run has trained is shown again first (4)." in capsys.readouterr().out
     second = rows(more)
     assert second[:4] == first and len(second) == 6 and more.experiment == few.experiment
     whole = searched(tmp_path, generations=2)
@@ -79,7 +79,7 @@ def test_the_first_network_may_take_the_time_that_is_kept_for_the_winner(tmp_pat
 
     class Late(Callback):
         def on_round_start(self, round, num_trials):
-            jump[0] = 50.0
+            jump[0] = 35.0
 
     monkeypatch.setattr("jnas._search.setup.time.monotonic", lambda: clock() + jump[0])
     result = searched(tmp_path, minutes=1, final_epochs=None, callbacks=[Late()])

@@ -141,7 +141,7 @@ def test_nothing_trained_is_said(tmp_path, fake_trainer, monkeypatch):
 
     with pytest.raises(Stopped):
         jnas.search(small_arrays(), out=tmp_path / "run", callbacks=[AtOnce()], **FEW)
-    with pytest.raises(jnas.JnasError, match="has no trained network yet: the same command goes on"):
+    with pytest.raises(jnas.JnasError, match="has no trained network yet: run its command again"):
         jnas.open(tmp_path / "run")
 
 

@@ -33,7 +33,8 @@ def test_of_what_the_prior_thinks_less_than_of_all_that_was_trained_nothing_is_k
     assert prior.scores is None, "it has seen no row"
     mean, _ = predict(space, stack_genomes(candidates, space), prior)
     trained = [candidates[i] for i in np.argsort(-mean)[:5]]
-    assert promising(space, candidates, trained, prior) == [one for one in candidates if one in trained]
-    assert promising(space, candidates, candidates[3:4], prior) == [
+    assert promising(space, candidates, trained, prior, 4) == [one for one in candidates if one in trained]
+    assert len(promising(space, candidates, trained[:1], prior, 4)) == 4, "as many as a round takes"
+    assert promising(space, candidates, candidates[3:4], prior, 1) == [
         one for one, value in zip(candidates, mean, strict=True) if value >= mean[3]
     ]

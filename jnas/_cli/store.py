@@ -49,9 +49,12 @@ def _show(store: Store) -> None:
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
     total = f"{len(evaluations)} evaluation{'s' * (len(evaluations) != 1)}{f' ({statuses})' if statuses else ''}"
     print(f"{store.path}: {total}, {len(searches)} search{'es' * (len(searches) != 1)}.")
-    failed = evaluations.loc[evaluations.status != "ok"].fillna({"message": ""})
-    for (status, message), rows in list(failed.groupby(["status", "message"], sort=False))[:_MOST_REASONS]:
-        print(f"{status}, {len(rows)} time{'s' * (len(rows) > 1)}: {message or 'no reason is known'}")
+    failed = evaluations.loc[~evaluations.status.isin(["ok", "stopped"])].fillna({"message": "no reason is known"})
+    reasons = failed.groupby(["status", "message"]).size().sort_values(ascending=False, kind="stable")
+    for (status, message), count in list(reasons.items())[:_MOST_REASONS]:
+        print(f"{status}, {count} time{'s' * (count > 1)}: {message}")
+    if len(reasons) > _MOST_REASONS:
+        print(f"and {len(reasons) - _MOST_REASONS} other reasons: --export writes all rows.")
     for search in searches.to_dict("records"):
         rows = store.experiment_df(search["experiment_id"])
         best = rows.val_acc_final.max() if len(rows) else float("nan")

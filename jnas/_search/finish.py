@@ -80,7 +80,8 @@ def _affordable_epochs(setup: SearchSetup, finalists: Sequence[Template]) -> int
     config, recipe, num_images = setup.config, setup.config.make_recipe(None), len(setup.split.x_train)
     assert config.time_limit is not None, "without a limit the plan says how many"
     seen = setup.recipe.epochs * min(setup.recipe.train_images or num_images, num_images)
-    least = math.ceil(seen / num_images)  # rather a little late than worse than it was in the search
+    # Rather a little late than worse than it was in the search.
+    least = math.ceil(seen / num_images) if config.num_finalists * config.final_repeats == 1 else 1
     speeds = [measure_speed(template, recipe, setup.split, config.workers) for template in finalists]
     elapsed = setup.seconds
     left = config.time_limit - elapsed

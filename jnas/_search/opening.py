@@ -35,8 +35,8 @@ def open(store: Store | str | Path = paths.DEFAULT_STORE, experiment: str | None
     if good.empty:
         failed = f", and {len(trained)} that failed" * (len(trained) > 0)
         raise JnasError(
-            f"Search {row.experiment_id} in {store.path} has no trained network yet{failed}: the same command goes on, "
-            "and experiment (--experiment) names another search."
+            f"Search {row.experiment_id} in {store.path} has no trained network yet{failed}: run its command "
+            "again, or name another search with experiment (--experiment)."
         )
     recipe, images = Recipe.from_json(store.recipe_json(row.recipe_id)), StoredImages(row)
     space = _space_of(row)

@@ -132,7 +132,7 @@ class ConsoleProgress(Callback):
 
 def first_lines(setup: "SearchSetup") -> list[str]:
     """Returns what a search has understood, in some lines, and what was done to its images."""
-    num_trained = len(setup.store.experiment_df(setup.experiment))
+    num_trained = int((setup.store.experiment_df(setup.experiment).phase != "stored").sum())
     data, split, recipe, config = setup.data, setup.split, setup.recipe, setup.config
     channels, height, width = data.in_shape
     names = f" ({_shorten(data.class_names)})" if data.class_names else ""
@@ -151,7 +151,11 @@ def first_lines(setup: "SearchSetup") -> list[str]:
         f"Training images are {config.make_recipe(None).describe_augmentation()}.",
         f"Device: {describe_device()}; {minutes}.",
         f"Results: {setup.store.path} (experiment {setup.experiment}), weights: {setup.checkpoints}.",
-        *([f"It goes on: {num_trained} networks of an earlier run are shown again first."] if num_trained else []),
+        *(
+            [f"It goes on: what an earlier run has trained is shown again first ({num_trained})."]
+            if num_trained
+            else []
+        ),
     ]
 
 

@@ -111,7 +111,7 @@ class Proposer:
             if not new:
                 return []
             if len(good := self.population.good()) < ENOUGH_ROWS:
-                new = promising(space, new, [one.candidate for one in good], self._fit([]))
+                new = promising(space, new, [one.candidate for one in good], self._fit([]), count)
             seed = int(jax.random.bits(key))
             chosen = select_batch(self._pool(new, predictor), count, seed, space.distance, self.population.busy())
             return chosen if predictor.scores else [Proposal(one.candidate) for one in chosen]

@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 class ReportCallback(Callback):
     """Keeps the page beside the store up to date."""
 
-    _report: LiveReport | None = None
+    _is_own = False
+    """Whether this process runs the search that the page shows, so that it is to complete it."""
 
     def on_search_start(self, setup: "SearchSetup") -> None:
         self._setup = setup
         self._report = LiveReport(setup.store, setup.experiment, paths.report_dir(setup.store.path))
+        self._is_own = True
+
+    def on_wait(self) -> None:
+        self._is_own = False
 
     def on_round_start(self, round: Round, num_trials: int) -> None:
         self._update(f"training {num_trials} networks ({round.phase})")
@@ -41,13 +46,13 @@ class ReportCallback(Callback):
 
     def on_search_end(self, result: SearchResult) -> None:
         self._report.finish()
-        self._report = None
+        self._is_own = False
 
     def close(self) -> None:
-        if self._report is not None:  # it ended with an error
+        if self._is_own:  # it ended with an error
             self._report.finish()
 
     def _update(self, note: str, force: bool = False) -> None:
         limit, elapsed = self._setup.config.time_limit, self._setup.seconds
-        assert self._report is not None, "it goes on"
+        self._is_own = True
         self._report.update(note, None if limit is None else max(limit - elapsed, 0.0), force)

@@ -190,8 +190,8 @@ class SearchResult:
     def front(self) -> "pd.DataFrame":
         """The Pareto front of the search's objectives, the most accurate first; of accuracy and MACs where it had one.
 
-        Columns: `hash`, `val_acc_final`, `params`, `macs`, `memory_bytes` and `flash_bytes` (see
-        `jnas.space.board_needs`), and `latency_ms` where that was measured.
+        Columns: `rank` (0 is the most accurate), `hash`, `val_acc_final`, `params`, `macs`, `memory_bytes` and
+        `flash_bytes` (see `jnas.space.board_needs`), and `latency_ms` where that was measured.
         """
         return self.store.front_df(self.experiment)
 

@@ -26,8 +26,8 @@ LEAST_SIZE = GuidedEvolution.candidates
 MIN_ROWS = 4
 """Trained templates from which on a predictor is fitted; before, there is the prior alone."""
 ENOUGH_ROWS = 32
-"""With fewer rows than that, children may be chosen only where the prior expects as much of them as of the worst that
-was trained. The networks that a search begins with are about equally good: they do not tell what is poor."""
+"""With fewer rows than that, children may be chosen only where the prior expects as much of them as of any network that
+was trained. Those that a search begins with are about equally good: they do not tell what is poor."""
 
 MAX_ROWS_FROM_ELSEWHERE = 450
 """Of one recipe that the predictor learns from: they take a fraction of a second."""
@@ -109,11 +109,15 @@ def predict(
 
 
 def promising(
-    space: Space, candidates: Sequence[Candidate], trained: Sequence[Candidate], prior: Predictor
+    space: Space, candidates: Sequence[Candidate], trained: Sequence[Candidate], prior: Predictor, count: int
 ) -> list[Candidate]:
-    """Returns the candidates of which a predictor that has seen no row expects as much as of the worst trained one."""
+    """Returns the candidates of which a predictor that has seen no row expects as much as of any trained one.
+
+    Those are at least the best `count` by it.
+    """
     mean, _ = predict(space, stack_genomes([*candidates, *trained], space), prior)
-    least = mean[len(candidates) :].min()
+    best = np.sort(mean[: len(candidates)])[-count:]
+    least = min(mean[len(candidates) :].min(), best[0])
     return [candidate for candidate, value in zip(candidates, mean, strict=False) if value >= least]
 
 

@@ -58,8 +58,9 @@ def describe_result(result: SearchResult) -> list[str | Text | Table]:
         facts = None if best._weights is None else read_facts(facts_path(best._weights))
         parts += [_describe_mistakes(facts)] if facts and facts["pairs"] else []
     first = result.candidates[0]
-    if best.finals and first is not best and best.promotion is None and best.metric == "accuracy":
-        parts.append(_explain_choice(first.accuracy, best.accuracy, num_val))
+    is_chosen_now = len(finalists) == 1 and best.promotion is None and best.metric == "accuracy"
+    if is_chosen_now and first.accuracy > best.accuracy:
+        parts.append(_explain_choice(first.accuracy, best, num_val))
     if known is not None:
         parts.append(compare_with_known(best, known, num_val))
     return [*parts, *_describe_files(result, experiment)]
@@ -87,7 +88,7 @@ def result_to_json(result: SearchResult) -> dict[str, Any]:
         "seconds_to_best": seconds if is_final_best else _number(best_row.seconds),
         "winner": _network(result.best),
         "known": None if result.known is None else _network(result.known),
-        "front": json.loads(result.front.to_json(orient="records")),
+        "front": json.loads(result.front.to_json(orient="records", double_precision=15)),
     }
 
 
@@ -156,13 +157,17 @@ def compare_with_known(best: EvaluatedCandidate, known: EvaluatedCandidate, num_
     )
 
 
-def _explain_choice(highest: float, accuracy: float, num_val: int) -> str:
-    """Why the winner is not the network with the highest accuracy."""
-    noise = math.sqrt((highest * (1 - highest) + accuracy * (1 - accuracy)) / num_val)
+def _explain_choice(highest: float, best: EvaluatedCandidate, num_val: int) -> str:
+    """Why the winner is not the network with the highest accuracy, see `ranking`."""
+    error = math.sqrt(highest * (1 - highest) / num_val)
+    reason = (
+        "as a network that people build it comes first within two of these"
+        if best.phase == "known"
+        else "it is smaller, so it can be trained for longer"
+    )
     return (
-        f"Number 1 of the table was {highest - accuracy:.4f} ahead of it; the noise of such a gap is {noise:.4f}. "
-        "Within the noise, networks that are known to be good when trained for long come first, and smaller ones, "
-        "which can be trained for longer."
+        f"Number 1 of the table was {highest - best.accuracy:.4f} ahead of the winner, and its accuracy has a standard "
+        f"error of {error:.4f}: {reason}."
     )
 
 

@@ -66,6 +66,14 @@ def load_tfds_folder(
         ) from error
 
 
+def _names_here() -> list[str]:
+    """Files and folders of the working folder."""
+    try:
+        return os.listdir()
+    except OSError:
+        return []
+
+
 def load_tfds_name(name: str, classes: int | None, size: Size | None, fit: Fit) -> Dataset:
     """Returns a data set by its name in TensorFlow Datasets; it is downloaded and prepared if it is not."""
     import tensorflow_datasets as tfds
@@ -74,7 +82,7 @@ def load_tfds_name(name: str, classes: int | None, size: Size | None, fit: Fit) 
         builder = tfds.builder(name, file_format="array_record")
     except (tfds.core.DatasetNotFoundError, ImportError) as error:
         others = tfds.list_builders(with_community_datasets=False)
-        near = difflib.get_close_matches(name, os.listdir(), 1) or difflib.get_close_matches(name, others, 1)
+        near = difflib.get_close_matches(name, _names_here(), 1) or difflib.get_close_matches(name, others, 1)
         raise JnasError(
             f"There is no file, folder or data set of TensorFlow Datasets named {shown(name)}: check the name"
             f"{f' ({printable(near[0])} is one)' if near else ''}, or give a folder with a sub-folder a class, a CSV, "

@@ -9,7 +9,7 @@ from jnas.predict._base import Regressor
 from jnas.predict._gaussian_process import GaussianProcess, Knowledge
 from jnas.predict._prior import SUMMARY_WIDTH, Belief, Prior
 
-_MIN_ROWS, MAX_ROWS = 5, 2000
+_MIN_ROWS, MAX_ROWS = 4, 2000
 """Rows that must have an epoch before a prediction uses it; and those that correct the prior, at most."""
 
 

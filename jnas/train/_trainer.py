@@ -69,13 +69,15 @@ class TrainingRun:
 
 
 def check_batch(recipe: Recipe, split: Split) -> None:
-    """Raises a JnasError if the training images do not fill one batch, or a shift leaves nothing of an image."""
+    """Raises a JnasError if the training images do not fill one batch, or augmentation leaves nothing of an image."""
     if recipe.batch_size > (count := len(split.x_train)):
         refuse("batch_size", f"<= {count:,}, the number of training images", recipe.batch_size)
     side = min(split.x_train.shape[1:3])
     for name in ("shift", "test_shift"):
         if (pixels := getattr(recipe, name)) >= side:
             refuse(name, f"less than the {side} pixels of an image's shorter side", pixels, "0 is for no shift")
+    if recipe.cut_out > side:
+        refuse("cut_out", f"<= {side}, the pixels of an image's shorter side", recipe.cut_out, "0 is for none")
 
 
 def check_template(template: Template, split: Split) -> None:

@@ -5,7 +5,7 @@ const UNITS = { params: "parameters", macs: "MACs", memory_bytes: "bytes of memo
 const LIMITS = { params: "max_params", macs: "max_macs", memory_bytes: "max_memory_kb", flash_bytes: "max_flash_kb", latency_ms: "max_latency_ms" };
 const costText = (row) => (frontCost === "latency_ms" ? `${row.latency_ms.toFixed(2)} ms` : `${short(row[frontCost])} ${UNITS[frontCost]}`);
 const BLOCK_COLORS = { i: "#8a94a0", c: "#0072b2", p: "#e69f00", l: "#009e73" };
-let frontCost = null, pinned = null;
+let frontCost = "macs", pickedCost = null, pinned = null;
 
 function frontOf(rows, cost) {
   let best = -1;
@@ -89,7 +89,7 @@ function listen(div, section) {
 function showFront(data, search) {
   const rows = rowsOf(search).filter((row) => row.isGood), hasLatency = rows.some((row) => isNumber(row.latency_ms));
   const config = search.made.config, objective = (config.objectives || []).find((name) => name !== "accuracy");
-  frontCost ??= { memory: "memory_bytes", flash: "flash_bytes", latency: "latency_ms" }[objective] || objective || "macs";
+  frontCost = pickedCost ?? { memory: "memory_bytes", flash: "flash_bytes", latency: "latency_ms" }[objective] ?? objective ?? "macs";
   if (frontCost === "latency_ms" && !hasLatency) frontCost = "macs";
   const front = frontOf(rows, frontCost);
   const says = !front.length ? "Accuracy against cost will be here, as soon as a network is trained."
@@ -99,7 +99,7 @@ function showFront(data, search) {
   const section = part("front", "Accuracy against cost", says, el("div", { id: "front-switch" }), body);
   const isForBoard = (name) => (config.objectives || []).includes(name) || isNumber(config[`max_${name}_kb`]);
   const names = [["params", "parameters"], ["macs", "MACs"], ...["memory", "flash"].filter(isForBoard).map((name) => [`${name}_bytes`, name]), ["latency_ms", "latency", !hasLatency]];
-  document.getElementById("front-switch").replaceChildren(switcher(names, frontCost, (cost) => { frontCost = cost; showFront(data, search); }));
+  document.getElementById("front-switch").replaceChildren(switcher(names, frontCost, (cost) => { pickedCost = cost; showFront(data, search); }));
   section.querySelector(".pair").hidden = section.querySelector("#front-switch").hidden = !front.length;
   if (!front.length) return;
   const line = { type: "scatter", mode: "lines", name: "front", x: front.map((row) => row[frontCost]), y: front.map((row) => row.val_acc_final), line: { shape: "hv", color: css("best"), width: 2 }, hoverinfo: "skip" };

@@ -39,7 +39,7 @@ function compare(search) {
   if (!best) return search.counts.trained ? "None of the networks could be trained yet: see the failures below." : "No network has been trained yet: the first ones appear here as soon as they are.";
   if (!known) return `The best of ${whole(search.counts.trained)} networks has a validation accuracy of ${percent(best.val_acc_final)}. The search began with no known network to compare it with.`;
   const gain = best.val_acc_final - known.val_acc_final;
-  if (best.hash === known.hash) return `Nothing that was tried${winner.is_chosen ? "" : " so far"} is better than the best known network (${known.chain}), which has ${percent(known.val_acc_final)} after the same short training.`;
+  if (best.hash === known.hash) return `Nothing that was tried${winner.is_chosen ? "" : " so far"} is better than the best known network (${known.chain}), which has ${percent(known.val_acc_final)} after the same training.`;
   const noise = isNumber(best.error) && isNumber(known.error) ? Math.hypot(best.error, known.error) : null;
   const share = winner.params / known.params;
   const size = `with ${share >= 0.995 && share < 1.005 ? "as many" : `${share.toPrecision(2)} times the`} parameters`;

@@ -15,7 +15,7 @@ function chosenSearch() {
 
 function choose(id) {
   page.chosen = id;
-  pinned = null;
+  pinned = pickedCost = null;
   delete document.getElementById("front-card")?.dataset.hash;
   show();
 }
