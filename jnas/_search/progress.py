@@ -133,6 +133,7 @@ class ConsoleProgress(Callback):
 def first_lines(setup: "SearchSetup") -> list[str]:
     """Returns what a search has understood, in some lines, and what was done to its images."""
     num_trained = int((setup.store.experiment_df(setup.experiment).phase != "stored").sum())
+    goes_on = [f"It goes on: what an earlier run has trained is shown again first ({num_trained})."] * (num_trained > 0)
     data, split, recipe, config = setup.data, setup.split, setup.recipe, setup.config
     channels, height, width = data.in_shape
     names = f" ({_shorten(data.class_names)})" if data.class_names else ""
@@ -151,11 +152,7 @@ def first_lines(setup: "SearchSetup") -> list[str]:
         f"Training images are {config.make_recipe(None).describe_augmentation()}.",
         f"Device: {describe_device()}; {minutes}.",
         f"Results: {setup.store.path} (experiment {setup.experiment}), weights: {setup.checkpoints}.",
-        *(
-            [f"It goes on: what an earlier run has trained is shown again first ({num_trained})."]
-            if num_trained
-            else []
-        ),
+        *goes_on,
     ]
 
 

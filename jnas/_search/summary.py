@@ -77,7 +77,7 @@ def result_to_json(result: SearchResult) -> dict[str, Any]:
     """
     experiment, rows = find_experiment(result.store, result.experiment), result.to_df()
     seconds = None if experiment.seconds != experiment.seconds else float(experiment.seconds)
-    best_row = rows.loc[rows.val_acc_final.idxmax()]
+    best_row, front = rows.loc[rows.val_acc_final.idxmax()], result.front
     final = result.best.final
     is_final_best = final is not None and (final.val_acc_final or 0.0) >= best_row.val_acc_final
     return {
@@ -88,7 +88,7 @@ def result_to_json(result: SearchResult) -> dict[str, Any]:
         "seconds_to_best": seconds if is_final_best else _number(best_row.seconds),
         "winner": _network(result.best),
         "known": None if result.known is None else _network(result.known),
-        "front": json.loads(result.front.to_json(orient="records", double_precision=15)),
+        "front": front.astype(object).where(front.notna(), None).to_dict("records"),
     }
 
 

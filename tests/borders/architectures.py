@@ -63,6 +63,7 @@ def _of_training(name, call) -> list[Row]:
         ("recipe", "wrong type", 3, refused("recipe", "one of fast, standard, sophius", 3, "or give a Recipe")),
         ("recipe", "wrong value", "quick", refused("recipe", "one of fast, standard, sophius", "'quick'", "or give a Recipe")),
         ("recipe", "huge", jnas.Recipe(batch_size=500), refused("batch_size", "<= 77, the number of training images", 500)),
+        ("recipe", "huge", jnas.Recipe(batch_size=24, cut_out=9), refused("cut_out", "<= 8, the pixels of an image's shorter side", 9, "0 is for none")),
         ("recipe", "huge", jnas.Recipe(batch_size=24, shift=8), refused("shift", "less than the 8 pixels of an image's shorter side", 8, "0 is for no shift")),
         ("seed", "wrong type", "3", refused("seed", _SEED, "'3'")),
         ("seed", "wrong value", -1, refused("seed", _SEED, -1)),
