@@ -23,7 +23,7 @@ CHUNK_SIZE = 1024
 LEAST_SIZE = GuidedEvolution.candidates
 """Genomes to which fewer are filled up, so that most searches compile one program for all of their rounds."""
 
-MIN_ROWS = 4
+MIN_ROWS = 3
 """Trained templates from which on a predictor is fitted; before, there is the prior alone."""
 ENOUGH_ROWS = 32
 """With fewer rows than that, children may be chosen only where the prior expects as much of them as of any network that
