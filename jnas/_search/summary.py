@@ -161,7 +161,7 @@ def _explain_choice(highest: float, best: EvaluatedCandidate, num_val: int) -> s
     """Why the winner is not the network with the highest accuracy, see `ranking`."""
     error = math.sqrt(highest * (1 - highest) / num_val)
     reason = (
-        "as a network that people build it comes first within two of these"
+        "within two of these the known network that was tried first wins"
         if best.phase == "known"
         else "it is smaller, so it can be trained for longer"
     )
