@@ -1,6 +1,7 @@
 """Crossover, mutation and repair of templates, and the space as the algorithms see it."""
 
 import dataclasses
+import os
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from jnas.space import _packed_genome as packed
 SMALL = Space(in_shape=(3, 12, 12), classes=7, conv_num=4, lin_num=3)
 LIMITED = dataclasses.replace(SMALL, max_params=40_000, max_macs=200_000)
 COUNT = 1000
+CHECKED = COUNT if "JNAS_TEST_ALL" in os.environ else 250  # of crossover, one by one
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def test_crossover_joins_aligned_blocks(genomes):
     heads = (genome.layer_type_id(lt.Conv2d), genome.layer_type_id(lt.Linear), genome.layer_type_id(lt.Flatten))
     heads += (genome.layer_type_id(lt.GlobalAvgPool2d),)
     mixed = 0
-    for first, second, child in zip(np.asarray(genomes)[:250], np.asarray(others)[:250], children[:250], strict=True):
+    for first, second, child in zip(*(np.asarray(all)[:CHECKED] for all in (genomes, others, children)), strict=True):
         cut = next((i for i in range(len(child)) if (child[i] != first[i]).any()), len(child))
         # From somewhere at or before the first difference on, the child is the end of the second parent ...
         ends = [
@@ -65,7 +67,7 @@ def test_crossover_joins_aligned_blocks(genomes):
         # ... and that end begins a block, as it does in the parent.
         assert any(start >= (second[:, 0] > 0).sum() or second[start, 0] in heads for _, start in ends)
         mixed += (child != first).any() and (child != second).any()
-    assert mixed > 250 / 3
+    assert mixed > CHECKED / 3
 
 
 def test_mutation_changes_a_little(genomes):

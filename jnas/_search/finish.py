@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from jnas._search.final_training import FinalTraining
 from jnas._search.plan import FINAL_SHARE
 from jnas._search.population import Population
-from jnas._search.promotion import promote
+from jnas._search.promotion import images_seen, promote
 from jnas._search.ranking import choose_after_promotion, prefer_known
 from jnas._search.records import Records
 from jnas._search.result import EvaluatedCandidate, SearchResult
@@ -79,9 +79,9 @@ def _affordable_epochs(setup: SearchSetup, finalists: Sequence[Template]) -> int
     """How many epochs the time that is left allows for the longer trainings; at least as many images as before."""
     config, recipe, num_images = setup.config, setup.config.make_recipe(None), len(setup.split.x_train)
     assert config.time_limit is not None, "without a limit the plan says how many"
-    seen = setup.recipe.epochs * min(setup.recipe.train_images or num_images, num_images)
     # Rather a little late than worse than it was in the search.
-    least = math.ceil(seen / num_images) if config.num_finalists * config.final_repeats == 1 else 1
+    least = math.ceil(images_seen(setup.recipe, num_images) / num_images)
+    least = least if config.num_finalists * config.final_repeats == 1 else 1
     speeds = [measure_speed(template, recipe, setup.split, config.workers) for template in finalists]
     elapsed = setup.seconds
     left = config.time_limit - elapsed

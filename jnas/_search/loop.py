@@ -79,9 +79,10 @@ class Search:
         setup, population = self.setup, self.population
         setup.check_folder()
         if self._reason is None:
-            best = max((trained.accuracy for trained in population.good()), default=0.0)
+            good = population.good()
+            best = max((trained.accuracy for trained in good), default=0.0)
             # Without a good network there is nothing to keep time for.
-            reserve = self._reserve() if population.good() else 0.0
+            reserve = self._reserve() if good else 0.0
             now = setup.seconds, reserve, setup.interrupt.by
             self._reason = stop_reason(setup.config, population.num_trained, best, *now)
         return self._reason is not None

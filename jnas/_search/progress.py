@@ -14,6 +14,7 @@ from jnas._runtime.devices import describe_device
 from jnas._search.callbacks import Callback
 from jnas._search.config import Round
 from jnas._search.result import EvaluatedCandidate, SearchResult
+from jnas._search.stopping import describe_minutes
 from jnas._search.summary import describe_result
 from jnas.report import format_count
 from jnas.train import Recipe
@@ -139,7 +140,7 @@ def first_lines(setup: "SearchSetup") -> list[str]:
     names = f" ({_shorten(data.class_names)})" if data.class_names else ""
     validation = "taken from the training images" if data.x_val is None else "your own"
     limit = config.time_limit
-    minutes = "no limit of time" if limit is None else f"at most {limit / 60:g} minute{'s' * (limit != 60)}"
+    minutes = "no limit of time" if limit is None else f"at most {describe_minutes(limit)}"
     images = "" if recipe.train_images is None else f" on {recipe.train_images:,} images"
     return [
         f"jnas searches on {data.name}: images of {height} x {width} x {channels} (height x width x channels), "

@@ -43,8 +43,7 @@ def _choose_recipe(setup: SearchSetup, promoted: Sequence[EvaluatedCandidate]) -
         seconds = left * PROMOTED_SHARE / reserved_share(len(promoted))
         factor = affordable_factor([one.evaluation for one in promoted], seconds)
     else:  # halfway, by factors, to the winner's training
-        images = setup.recipe.epochs * (setup.recipe.train_images or num_images)
-        factor = min(math.sqrt(config.final_epochs * num_images / images), MOST_FACTOR)
+        factor = min(math.sqrt(config.final_epochs * num_images / images_seen(setup.recipe, num_images)), MOST_FACTOR)
     return longer_recipe(setup.recipe, factor, num_images) if factor >= LEAST_FACTOR else None
 
 
@@ -70,6 +69,11 @@ def affordable_factor(rows: Sequence[Evaluation], seconds: float) -> float:
     """
     trained, compiled = (sum(getattr(row, name) for row in rows) for name in ("train_seconds", "compile_seconds"))
     return min((_SAFETY * seconds - compiled) / max(trained, 1e-9), MOST_FACTOR)
+
+
+def images_seen(recipe: Recipe, num_images: int) -> int:
+    """Returns how many images all epochs of a training have together, where there are `num_images`."""
+    return recipe.epochs * min(recipe.train_images or num_images, num_images)
 
 
 def longer_recipe(recipe: Recipe, factor: float, num_images: int) -> Recipe:

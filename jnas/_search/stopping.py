@@ -28,8 +28,13 @@ def stop_reason(
     limit = config.time_limit
     if limit is not None and seconds + reserve > limit:
         left = f", of which {limit - seconds:.0f} s are left for training the best for longer" * (seconds < limit)
-        return f"for its limit of {limit / 60:g} minute{'s' * (limit != 60)}{left}"
+        return f"for its limit of {describe_minutes(limit)}{left}"
     return None
+
+
+def describe_minutes(seconds: float) -> str:
+    """Returns a time in words, such as "3 minutes"."""
+    return f"{seconds / 60:g} minute{'s' * (seconds != 60)}"
 
 
 @dataclass

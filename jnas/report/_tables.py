@@ -60,7 +60,7 @@ def finalist_table(
     return _table(title, ("before", "longer", "seeds", "params", "MACs"), ("hash",), lines)
 
 
-def front_table(front: pd.DataFrame, objectives: Sequence[str] = ("memory", "flash", "latency")) -> Table:
+def front_table(front: pd.DataFrame, objectives: Sequence[str] = tuple(_OTHER_COSTS)) -> Table:
     """Returns the Pareto front, the result of `Store.front_df`, as a table.
 
     It has parameters and MACs, and of the needs of a board and the latency those among the objectives.

@@ -87,8 +87,13 @@ class ProgramSpec:
         """The function `augment_batch` with the recipe's augmentation."""
         recipe = self.steps.recipe
         alternate = self.steps_per_epoch if recipe.flip and recipe.alternating_flip else 0
-        others = {"shift": recipe.shift, "cut_out": recipe.cut_out, "steps_per_alternation": alternate}
-        return functools.partial(augment_batch, flip=recipe.flip, **others)
+        return functools.partial(
+            augment_batch,
+            flip=recipe.flip,
+            shift=recipe.shift,
+            cut_out=recipe.cut_out,
+            steps_per_alternation=alternate,
+        )
 
     @functools.cached_property
     def _options(self) -> dict[str, str | bool]:
